@@ -1,0 +1,90 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import PackageDescription
+
+/// What every target is compiled with. `Lifetimes` lets `Bytes.span` return a borrowed `RawSpan`.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// The portable targets mark each unsafe expression as well.
+let portable = settings + [.strictMemorySafety()]
+
+
+func example(_ name: String) -> Target {
+    .executableTarget(
+        name: name, dependencies: ["Torsion"], path: "Sources/Examples/\(name)",
+        swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
+}
+
+let package = Package(
+    name: "torsion",
+    products: [
+        .library(name: "Torsion", targets: ["Torsion"]),
+        .library(name: "TorsionCore", targets: ["TorsionCore"]),
+        .library(name: "TorsionUV", targets: ["TorsionUV"]),
+        .library(name: "TorsionEpoll", targets: ["TorsionEpoll"]),
+        .library(name: "TorsionServices", targets: ["TorsionServices"]),
+        .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
+        .executable(name: "torsion", targets: ["TorsionTool"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    ],
+    targets: [
+        // C
+        .systemLibrary(
+            name: "CUV", path: "CShims/CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+        .target(name: "CTorsionUV", dependencies: ["CUV"], path: "CShims/CTorsionUV"),
+        .target(name: "CTorsionSockets", path: "CShims/CTorsionSockets"),
+        .target(name: "CTorsionCore", path: "CShims/CTorsionCore"),
+
+        // The engine, in import order
+        .target(name: "TorsionCore", dependencies: ["CTorsionCore"], swiftSettings: portable),
+        .target(name: "TorsionProtocols", dependencies: ["TorsionCore"], swiftSettings: portable),
+        .target(
+            name: "TorsionSockets", dependencies: ["TorsionCore", "CTorsionSockets"],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionUV", dependencies: ["TorsionCore", "TorsionSockets", "CTorsionUV"],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionEpoll",
+            dependencies: ["TorsionCore", "TorsionSockets", "CTorsionSockets"],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
+            swiftSettings: settings),
+        .target(name: "TorsionTesting", dependencies: ["TorsionCore"], swiftSettings: portable),
+        .target(
+            name: "Torsion",
+            dependencies: [
+                "TorsionCore", "TorsionProtocols", "TorsionServices", "TorsionUV", "TorsionEpoll",
+            ],
+            swiftSettings: settings),
+
+        // Programs
+        .executableTarget(
+            name: "TorsionTool",
+            dependencies: [
+                "Torsion", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+        example("Echo"),
+
+        // Tests
+        tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
+    ]
+)
