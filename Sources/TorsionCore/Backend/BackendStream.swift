@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// The seam between the portable core and a backend, on one page: what the core calls on a stream,
+// and what a stream calls back. Everything above this page is written once; everything below it
+// adds no policy.
+//
+// Three rules hold for every method here. All of it happens on the reactor's thread. A backend
+// calls back from inside `ReactorBackend.turn(until:)` only, never from inside a call that the
+// core makes, so that no callback can run inside another. After `close()` or `reset()` returns
+// nothing more is delivered, not even what the kernel reported in the same batch.
+
+/// An ordered stream of bytes as a backend provides it: TCP, a UNIX socket, a pair of descriptors.
+///
+/// A stream starts paused. It is used by the core alone, on the reactor's thread.
+public protocol BackendStream: AnyObject {
+    /// The other end; for a stream that is still connecting, where it connects to.
+    var peerAddress: SocketAddress { get }
+
+    /// This end. Asked of the kernel when it is read: `getsockname(2)`.
+    var localAddress: SocketAddress { get }
+
+    /// Names who is told what happens on this stream.
+    ///
+    /// Called once for an accepted stream, before its first byte is asked for. The stream holds
+    /// the receiver until it is closed.
+    func deliver(to receiver: any StreamReceiver)
+
+    /// Asks for what arrives, until ``stopReading()``.
+    ///
+    /// A completion backend delivers first what it held since the stop. Asking twice is harmless.
+    func startReading()
+
+    /// Stops deliveries at once; a reset of the connection is still noticed and reported.
+    func stopReading()
+
+    /// Offers the kernel two runs of bytes, in this order, without waiting. `writev(2)`.
+    ///
+    /// Both are borrowed for the length of the call, the second may be empty. Called only while
+    /// no ``startWriting(from:)`` is under way. What was not taken is the caller's to keep.
+    func tryWrite(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> WriteResult
+
+    /// Sends the queue from its head, each time the kernel has room, until it is empty.
+    ///
+    /// Progress is told through ``StreamReceiver/streamDidWrite(byteCount:)``, in which the core
+    /// removes the bytes from the queue. The core may append while this is under way. It ends
+    /// when the queue is empty after such a call, or at ``close()``.
+    func startWriting(from queue: WriteQueue)
+
+    /// Ends the outgoing direction: `shutdown(2)` with `SHUT_WR`. The queue is empty.
+    ///
+    /// - Returns: What went wrong, or nil.
+    func shutdownWriting() -> ErrorCode?
+
+    /// Closes the stream and releases the receiver. What the kernel took still leaves.
+    func close()
+
+    /// Closes the stream so that the peer sees a reset: `SO_LINGER` of zero. Releases the receiver.
+    func reset()
+}
+
+/// What a stream tells the core. The core's transport is the only conformer outside of tests.
+public protocol StreamReceiver: AnyObject {
+    /// A stream from ``ReactorBackend/connect(to:options:receiver:)`` is connected. Once, first.
+    func streamDidConnect()
+
+    /// Bytes arrived, at least one. Borrowed until the call returns.
+    func streamDidRead(_ bytes: RawSpan)
+
+    /// The peer will send nothing more. Once; reading has stopped.
+    func streamDidReadEnd()
+
+    /// The kernel took this many bytes from the head of the queue, at least one.
+    func streamDidWrite(byteCount: Int)
+
+    /// The stream is broken: not connected, or lost. Once, last; the core then closes it.
+    func streamDidFail(_ error: IOError)
+}
+
+/// What the kernel took of an offered write.
+public enum WriteResult {
+    /// So many bytes, zero when it has no room now.
+    case wrote(Int)
+    /// None, and none ever again: the stream is broken.
+    case failed(ErrorCode)
+}

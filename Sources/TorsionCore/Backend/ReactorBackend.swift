@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What a platform must provide to run a reactor; everything else is portable.
+///
+/// A conformer adds no policy: no timers of its own, no retry, no logging. It is used on one
+/// thread, except for its ``waker``. The conformance suite of `TorsionTesting` is this contract in
+/// code: a backend that passes it runs every program.
+///
+/// The life of a backend: `start`, any number of turns, `shutDown`; and again from the start.
+///
+/// - SeeAlso: ``BackendStream`` and ``StreamReceiver``, the seam for bytes.
+public protocol ReactorBackend: AnyObject {
+    /// Acquires what is bound to a thread. Called on the thread that will turn.
+    ///
+    /// - Throws: What the kernel refused, for example descriptors running out.
+    func start() throws(IOError)
+
+    /// Monotonic time, read once after each wait and at ``start()``.
+    var now: MonotonicInstant { get }
+
+    /// Makes a concurrent or the next ``turn(until:)`` return. Valid between start and shut-down.
+    var waker: any BackendWaker { get }
+
+    /// Waits for what happens next and delivers it, oldest first, straight to its receivers.
+    ///
+    /// Delivers nothing when `deadline` passes or the waker is used. `nil` waits without limit, a
+    /// past deadline polls. Cannot fail: an error of one connection is delivered to that
+    /// connection, and an error of the wait itself is a bug of the backend and traps.
+    func turn(until deadline: MonotonicInstant?)
+
+    /// Binds a stream socket and listens. Accepting begins with `startAccepting`.
+    ///
+    /// - Throws: ``IOError`` of operation `listen`, naming the address.
+    func listen(
+        on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> any BackendListener
+
+    /// Begins to connect. The receiver is told by `streamDidConnect` or `streamDidFail`, later;
+    /// closing the stream before that cancels the attempt.
+    ///
+    /// - Throws: ``IOError`` of operation `connect` for what fails at once.
+    func connect(
+        to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
+    ) throws(IOError) -> any BackendStream
+
+    /// Makes one stream of two open descriptors, which may be the same or be regular files.
+    ///
+    /// The descriptors become the stream's, which restores their flags and closes them.
+    ///
+    /// - Throws: ``IOError`` of operation `open`.
+    func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream
+
+    /// Reports readiness of any pollable descriptor, which stays the caller's.
+    ///
+    /// - Throws: ``IOError`` of operation `watch`: not open, or of a kind that cannot be waited for.
+    func watch(
+        descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
+    ) throws(IOError) -> any BackendWatch
+
+    /// Descriptors and handles that are open now, those of the backend itself left out.
+    var openHandleCount: Int { get }
+
+    /// Releases everything. No stream, listener or watch is open any more.
+    func shutDown()
+}
+
+/// The one part of a backend that any thread may use.
+public protocol BackendWaker: Sendable {
+    /// Makes the backend's wait return. Not called after ``ReactorBackend/shutDown()``.
+    func wake()
+}
+
+/// A listening socket of a backend.
+public protocol BackendListener: AnyObject {
+    /// Where it listens, with the port that the kernel chose.
+    var localAddress: SocketAddress { get }
+
+    /// Accepts what comes, in bounded batches, until ``stopAccepting()``. Starts out stopped.
+    func startAccepting()
+
+    /// Leaves what comes in the kernel's queue.
+    func stopAccepting()
+
+    /// Refuses waiting clients with a descriptor kept in reserve, when none other is to be had.
+    ///
+    /// - Parameter limit: The most that are refused in this call.
+    /// - Returns: How many were; fewer than `limit` when none is left, or the reserve was lost.
+    func shed(limit: Int) -> Int
+
+    /// Closes the socket. Its address can be bound again when this returns.
+    func close()
+}
+
+/// What a listener tells the core.
+public protocol ListenerReceiver: AnyObject {
+    /// A client came. The stream is paused and has no receiver yet.
+    func listenerDidAccept(_ stream: any BackendStream)
+
+    /// Accepting failed for want of descriptors or memory; clients are still waiting.
+    ///
+    /// The rest of the batch is not tried. Errors of one client are not told: it is skipped.
+    func listenerDidFail(_ code: ErrorCode)
+}
+
+/// A descriptor that is watched for readiness.
+public protocol BackendWatch: AnyObject {
+    /// Changes what is waited for; an empty set pauses the watch.
+    func update(_ interest: Readiness)
+
+    /// Ends the watch. Nothing is delivered afterwards. The descriptor stays open.
+    func close()
+}
+
+/// What a watch tells the core.
+public protocol WatchReceiver: AnyObject {
+    /// The descriptor is ready, or has ended; reading or writing it tells which.
+    func watchDidBecomeReady(_ readiness: Readiness)
+
+    /// The descriptor can no longer be watched, for example because somebody closed it. Once, last.
+    func watchDidFail(_ code: ErrorCode)
+}
+
+/// What a descriptor can be waited for.
+public struct Readiness: OptionSet, Sendable {
+    /// The bits.
+    public let rawValue: UInt8
+
+    /// Makes a set of its bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Reading would not block: there are bytes, the end, or an error.
+    public static let readable = Readiness(rawValue: 1)
+    /// Writing would not block.
+    public static let writable = Readiness(rawValue: 2)
+}

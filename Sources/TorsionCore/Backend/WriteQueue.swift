@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What the kernel has not taken yet of one stream, in order.
+///
+/// Small pieces are copied into blocks of 16 KiB, so that a thousand short writes do not become a
+/// thousand chunks; a large `Bytes` is queued where it lies. A backend reads the head through
+/// ``withHead(_:)``; the memory it is shown stays where it is until the core removes it, in
+/// ``StreamReceiver/streamDidWrite(byteCount:)``, or the stream is closed.
+public final class WriteQueue {
+    /// How many runs of bytes ``withHead(_:)`` shows at most.
+    public static let headLimit = 16
+
+    private static let blockCapacity = 16 * 1024
+
+    /// A run of bytes. `storage` keeps it alive; only the newest block still grows.
+    private struct Chunk {
+        let storage: Storage
+        var start: Int
+        var end: Int
+    }
+
+    private enum Storage {
+        case block(UnsafeMutableRawPointer)
+        case bytes(Bytes)
+    }
+
+    /// Bytes in the queue.
+    public private(set) var byteCount = 0
+
+    private var chunks: [Chunk] = []
+    /// Chunks before this one were sent. Removed in bulk, so that each costs O(1).
+    private var headIndex = 0
+
+    init() {}
+
+    deinit { removeAll() }
+
+    /// Whether everything was taken.
+    public var isEmpty: Bool { byteCount == 0 }
+
+    /// Shows the first runs of bytes, in order, for one `writev`.
+    ///
+    /// - Parameter body: Given pointers that stay valid until the bytes are removed.
+    public func withHead<Result>(
+        _ body: (UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Result
+    ) -> Result {
+        unsafe withUnsafeTemporaryAllocation(
+            of: UnsafeRawBufferPointer.self, capacity: Self.headLimit
+        ) { runs in
+            var count = 0
+            while count < Self.headLimit, headIndex + count < chunks.count {
+                let chunk = unsafe chunks[headIndex + count]
+                unsafe runs.initializeElement(at: count, to: Self.bytes(of: chunk))
+                count += 1
+            }
+            return unsafe body(UnsafeBufferPointer(rebasing: runs[..<count]))
+        }
+    }
+
+    /// Appends a copy.
+    func append(copying bytes: UnsafeRawBufferPointer) {
+        var rest = unsafe bytes
+        byteCount += rest.count
+        while rest.count > 0 {
+            let room = roomInLastBlock()
+            let count = min(room, rest.count)
+            let last = chunks.count - 1
+            guard case .block(let base) = unsafe chunks[last].storage else { preconditionFailure() }
+            unsafe (base + chunks[last].end).copyMemory(from: rest.baseAddress!, byteCount: count)
+            unsafe chunks[last].end += count
+            unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+    }
+
+    /// Appends without a copy.
+    func append(_ bytes: Bytes) {
+        guard !bytes.isEmpty else { return }
+        byteCount += bytes.count
+        unsafe chunks.append(Chunk(storage: .bytes(bytes), start: 0, end: bytes.count))
+    }
+
+    /// Removes what the kernel took.
+    func remove(byteCount taken: Int) {
+        precondition(taken <= byteCount, "WriteQueue: more taken than queued")
+        byteCount -= taken
+        var rest = taken
+        while rest > 0 {
+            let count = unsafe chunks[headIndex].end - chunks[headIndex].start
+            if rest < count {
+                unsafe chunks[headIndex].start += rest
+                break
+            }
+            rest -= count
+            unsafe Self.free(chunks[headIndex])
+            headIndex += 1
+        }
+        if headIndex == chunks.count || headIndex >= 64 {
+            unsafe chunks.removeFirst(headIndex)
+            headIndex = 0
+        }
+    }
+
+    /// Drops everything.
+    func removeAll() {
+        for index in headIndex..<chunks.count { unsafe Self.free(chunks[index]) }
+        unsafe chunks = []
+        headIndex = 0
+        byteCount = 0
+    }
+
+    /// The free bytes of the last block, after adding one if there is none with room.
+    private func roomInLastBlock() -> Int {
+        if headIndex < chunks.count {
+            let last = unsafe chunks[chunks.count - 1]
+            if case .block = unsafe last.storage, unsafe last.end < Self.blockCapacity {
+                return unsafe Self.blockCapacity - last.end
+            }
+        }
+        let base = UnsafeMutableRawPointer.allocate(byteCount: Self.blockCapacity, alignment: 16)
+        unsafe chunks.append(Chunk(storage: .block(base), start: 0, end: 0))
+        return Self.blockCapacity
+    }
+
+    private static func bytes(of chunk: Chunk) -> UnsafeRawBufferPointer {
+        let count = unsafe chunk.end - chunk.start
+        switch unsafe chunk.storage {
+        case .block(let base):
+            return unsafe UnsafeRawBufferPointer(start: base + chunk.start, count: count)
+        case .bytes(let bytes):
+            // The address is stable: `Bytes` keeps its content in a heap object of its own, which
+            // this chunk retains.
+            return unsafe bytes.withUnsafeBytes { whole in
+                unsafe UnsafeRawBufferPointer(rebasing: whole[chunk.start..<chunk.end])
+            }
+        }
+    }
+
+    private static func free(_ chunk: Chunk) {
+        if case .block(let base) = unsafe chunk.storage { unsafe base.deallocate() }
+    }
+}

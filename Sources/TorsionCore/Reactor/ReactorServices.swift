@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What a reactor does not do itself: names and signals. `TorsionServices` provides it over libuv,
+/// the simulator its own; a reactor makes its services when one of them is first used.
+public protocol ReactorServices: AnyObject {
+    /// Resolves host names.
+    var resolver: any NameResolver { get }
+
+    /// Delivers signals.
+    var signals: any SignalSource { get }
+
+    /// Releases everything, watches and guests too. Called once, at the end of a run.
+    func shutDown()
+}
+
+/// Turns host names into addresses, without blocking.
+public protocol NameResolver: AnyObject {
+    /// Looks a name up. Cancelling the Deferred gives up.
+    ///
+    /// - Parameters:
+    ///   - host: A host name or a numeric address.
+    ///   - port: Put into each address.
+    /// - Returns: At least one address, in the order of preference of RFC 6724; or an ``IOError`` of
+    ///   operation `resolve` that names the host.
+    func resolve(_ host: String, port: UInt16) -> Deferred<[SocketAddress]>
+}
+
+/// Delivers signals of the process on the reactor's thread.
+public protocol SignalSource: AnyObject {
+    /// Catches a signal until the registration is cancelled, which brings back the handler that
+    /// was there before.
+    ///
+    /// - Parameter body: Called on the reactor's thread, once or more for several signals that
+    ///   arrived together.
+    /// - Throws: ``IOError`` of operation `signal` for one that cannot be caught.
+    func catchSignal(
+        _ signal: Signal, _ body: @escaping (Signal) -> Void
+    ) throws(IOError) -> any SignalRegistration
+
+    /// Ends the process by this signal, with its default action. Does not return.
+    func die(by signal: Signal) -> Never
+}
+
+/// A signal that is being caught.
+public protocol SignalRegistration: AnyObject {
+    /// Stops catching. Harmless when repeated.
+    func cancel()
+}
+
+/// A signal of the process, `signal(7)`.
+public struct Signal: Hashable, Sendable, CustomStringConvertible {
+    /// The number that the platform uses.
+    public let number: Int32
+
+    /// A signal by its number.
+    public init(number: Int32) { self.number = number }
+
+    /// `SIGHUP`, 1 on every platform.
+    public static let hangUp = Signal(number: 1)
+    /// `SIGINT`, 2 on every platform: Ctrl-C.
+    public static let interrupt = Signal(number: 2)
+    /// `SIGTERM`, 15 on every platform: a polite request to end.
+    public static let terminate = Signal(number: 15)
+
+    /// Its name for the three above, else its number.
+    public var description: String {
+        switch self {
+        case .hangUp: "SIGHUP"
+        case .interrupt: "SIGINT"
+        case .terminate: "SIGTERM"
+        default: "signal \(number)"
+        }
+    }
+}

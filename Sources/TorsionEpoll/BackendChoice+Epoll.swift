@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+internal import TorsionSockets
+
+extension BackendChoice {
+    /// Sockets over `epoll(7)`.
+    public static let epoll = BackendChoice(name: "epoll") { SocketBackend(poller: EpollPoller()) }
+}

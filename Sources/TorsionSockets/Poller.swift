@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// What differs between readiness backends: how descriptors are waited for. Everything about
+/// sockets is built once above it, in this module.
+///
+/// Level-triggered: what is still ready is reported again by the next wait. All members are called
+/// on the reactor's thread, save the waker's.
+public protocol Poller: AnyObject {
+    /// Acquires the kernel objects. Called on the thread that will wait.
+    func start() throws(IOError)
+
+    /// Releases them. No target is registered any more.
+    func shutDown()
+
+    /// `CLOCK_MONOTONIC`, read once after each wait and at ``start()``.
+    var now: MonotonicInstant { get }
+
+    /// Ends a concurrent or the next wait.
+    var waker: any BackendWaker { get }
+
+    /// Begins to watch `target.descriptor`. The poller keeps the target alive until ``remove(_:)``.
+    ///
+    /// - Returns: nil, or why the descriptor cannot be watched (`EPERM` for regular files).
+    func add(_ target: PollTarget, for events: PollEvents) -> ErrorCode?
+
+    /// Changes what is waited for; the set is never empty. Errors and hang-ups are reported always.
+    func update(_ target: PollTarget, for events: PollEvents)
+
+    /// Ends the watch. Nothing is delivered afterwards, not even from the batch being delivered.
+    func remove(_ target: PollTarget)
+
+    /// Waits once, delivers the batch by ``PollTarget/ready(_:)``, and returns.
+    ///
+    /// - Parameter deadline: nil waits without limit, a past one polls.
+    func wait(until deadline: MonotonicInstant?)
+}
+
+/// Something with a descriptor that a ``Poller`` watches. A class, not a protocol, so that a C
+/// callback reaches it through one pointer, without a retain.
+open class PollTarget {
+    /// What is watched; owned by the subclass.
+    public let descriptor: Int32
+
+    /// The poller's own record of this target, nil while it is not registered.
+    ///
+    /// The epoll backend needs none and keeps it at nil.
+    @exclusivity(unchecked) public final var registration: OpaquePointer?
+
+    /// A target for a descriptor.
+    public init(descriptor: Int32) { self.descriptor = descriptor }
+
+    /// The descriptor is ready. Called from inside ``Poller/wait(until:)`` only, with at least one
+    /// event; the subclass may remove this or any other target during the call.
+    open func ready(_ events: PollEvents) { preconditionFailure("PollTarget: ready(_:) is abstract") }
+}
+
+/// What a descriptor is watched for, and what was found.
+public struct PollEvents: OptionSet, Sendable {
+    /// The bits.
+    public let rawValue: UInt8
+
+    /// Makes a set of its bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// `EPOLLIN`: reading would not block.
+    public static let readable = PollEvents(rawValue: 1)
+    /// `EPOLLOUT`: writing would not block.
+    public static let writable = PollEvents(rawValue: 2)
+    /// `EPOLLRDHUP`, `UV_DISCONNECT`: the peer shut down writing, or more.
+    public static let disconnected = PollEvents(rawValue: 4)
+    /// `EPOLLERR` (libuv: `UV_EBADF`): an error is pending, `SO_ERROR` tells which. Found only.
+    public static let error = PollEvents(rawValue: 8)
+    /// `EPOLLHUP`: both directions have ended. Found only.
+    public static let hangUp = PollEvents(rawValue: 16)
+    /// Waits for nothing but errors and hang-ups (libuv: `UV_PRIORITIZED`). Asked only.
+    public static let errorsOnly = PollEvents(rawValue: 32)
+}
