@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Decides when a producer is paused and resumed. Pure: no I/O, no clock, no callbacks.
+struct BackpressureGate {
+    enum Action: Equatable { case none, pauseProducer, resumeProducer }
+
+    var watermarks: Watermarks
+    private(set) var pendingByteCount = 0
+    private(set) var isPaused = false
+
+    init(watermarks: Watermarks) { self.watermarks = watermarks }
+
+    /// A write that finds this true has a producer that ignores both marks.
+    var isOverLimit: Bool { pendingByteCount > watermarks.limit }
+
+    mutating func didQueue(byteCount: Int) -> Action {
+        precondition(byteCount >= 0)
+        pendingByteCount += byteCount
+        guard !isPaused, pendingByteCount > watermarks.high else { return .none }
+        isPaused = true
+        return .pauseProducer
+    }
+
+    mutating func didSend(byteCount: Int) -> Action {
+        precondition(byteCount >= 0)
+        precondition(byteCount <= pendingByteCount, "BackpressureGate: more sent than queued")
+        pendingByteCount -= byteCount
+        // Two marks, not one: with a single mark a slow peer would flip the producer on and off
+        // at every send.
+        guard isPaused, pendingByteCount <= watermarks.low else { return .none }
+        isPaused = false
+        return .resumeProducer
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Something that produces bytes by itself until it is told to pause.
+///
+/// All calls come on the reactor. A producer may write inside any of them.
+///
+/// - SeeAlso: Twisted `IPushProducer`.
+public protocol PushProducer: AnyObject {
+    /// Stop producing for now: the consumer's queue passed its high watermark.
+    func pauseProducing()
+
+    /// Go on producing: the queue fell to the low watermark.
+    func resumeProducing()
+
+    /// Stop for good: the consumer is gone. Called once, before `connectionLost`.
+    func stopProducing()
+}
+
+/// Something that produces one piece each time it is asked.
+///
+/// - SeeAlso: Twisted `IPullProducer`.
+public protocol PullProducer: AnyObject {
+    /// Write one piece, or unregister. Asked once when registered, then once each time everything
+    /// that was written has been taken, in a later turn; never asked again before something was
+    /// written since.
+    func produceMore()
+
+    /// Stop for good: the consumer is gone. Called once, before `connectionLost`.
+    func stopProducing()
+}
+
+/// Something that takes bytes, and tells one producer to slow down.
+///
+/// - SeeAlso: Twisted `IConsumer`.
+public protocol Consumer: AnyObject {
+    /// Queues a copy of `bytes`, borrowed for the call.
+    func write(_ bytes: RawSpan)
+
+    /// Queues `bytes` without a copy where that pays.
+    func write(_ bytes: Bytes)
+
+    /// Names who is paused and resumed. It is told at once if the consumer is full, and stopped at
+    /// once if the consumer is gone.
+    ///
+    /// - Precondition: No producer is registered.
+    func registerProducer(_ producer: any PushProducer)
+
+    /// Names who is asked for the next piece.
+    ///
+    /// - Precondition: No producer is registered.
+    func registerProducer(_ producer: any PullProducer)
+
+    /// The producer has finished. Harmless when none is registered.
+    func unregisterProducer()
+}
+
+extension Consumer {
+    /// Queues a copy of `bytes`.
+    @inlinable
+    public func write(_ bytes: [UInt8]) { write(bytes.span.bytes) }
+
+    /// Queues the UTF-8 of `text`.
+    @inlinable
+    public func write(_ text: String) {
+        // A native string lends its UTF-8; others are made native first, in this copy.
+        var text = text
+        text.makeContiguousUTF8()
+        write(text.utf8Span.span.bytes)
+    }
+}

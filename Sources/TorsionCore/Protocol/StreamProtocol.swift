@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What a program does with one connection.
+///
+/// The engine calls these methods on the reactor, in this order, and never one inside another:
+///
+///     connectionMade  dataReceived*  connectionLost
+///
+/// A method that throws aborts the connection, and the error is the reason of its loss: a parser
+/// that meets bad input just throws. Keep the transport only to act between callbacks; after
+/// ``connectionLost(_:from:)`` the transport lets go of the protocol, so that this cycle does not
+/// leak.
+///
+///     final class Echo: StreamProtocol {
+///         func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+///             transport.write(bytes)
+///         }
+///     }
+///
+/// - SeeAlso: Twisted `IProtocol`.
+public protocol StreamProtocol: AnyObject {
+    /// The connection can be used. Called once, first; by default does nothing.
+    func connectionMade(_ transport: any StreamTransport) throws
+
+    /// Bytes arrived, at least one, cut anywhere.
+    ///
+    /// - Parameter bytes: Borrowed until the call returns; copy into `Bytes` or an array to keep.
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
+
+    /// The connection has ended. Called once, last, if ``connectionMade(_:)`` was called; by default
+    /// does nothing. Writing has no effect any more.
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport)
+
+    /// The reactor is stopping and asks the connection to end. By default loses the connection;
+    /// one that is left open is aborted when the reactor's patience ends.
+    func shutdownRequested(_ transport: any StreamTransport)
+}
+
+extension StreamProtocol {
+    /// Does nothing.
+    public func connectionMade(_ transport: any StreamTransport) throws {}
+
+    /// Does nothing.
+    public func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {}
+
+    /// Loses the connection.
+    public func shutdownRequested(_ transport: any StreamTransport) { transport.loseConnection() }
+}
+
+/// A protocol for which each direction ends by itself.
+///
+/// Without it a peer's FIN closes the connection, after everything queued has left.
+///
+/// - SeeAlso: Twisted `IHalfCloseableProtocol`; `shutdown(2)`.
+public protocol HalfCloseableProtocol: StreamProtocol {
+    /// The peer will send no more; writing still works. Called at most once.
+    func readConnectionLost(from transport: any StreamTransport) throws
+
+    /// What was written before `loseWriteConnection` has left, and the peer sees the end. Called at
+    /// most once. Reading still works.
+    func writeConnectionLost(from transport: any StreamTransport) throws
+}

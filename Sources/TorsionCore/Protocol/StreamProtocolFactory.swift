@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Makes the protocol of each connection. A closure is enough for most programs; a factory is for
+/// state that is shared, and for knowing when a port opens and closes.
+///
+/// - SeeAlso: Twisted `IProtocolFactory`.
+public protocol StreamProtocolFactory: AnyObject {
+    /// Makes the protocol for a new peer, or refuses it: nil closes the connection.
+    ///
+    /// An error closes it too, and is reported to the reactor's `unhandledError`.
+    func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)?
+
+    /// The first port that uses this factory has opened. By default does nothing.
+    func started(on port: ListeningPort)
+
+    /// A port that used this factory has closed. By default does nothing.
+    func stopped(on port: ListeningPort)
+}
+
+extension StreamProtocolFactory {
+    /// Does nothing.
+    public func started(on port: ListeningPort) {}
+
+    /// Does nothing.
+    public func stopped(on port: ListeningPort) {}
+}
+
+/// A factory that is a closure.
+final class ClosureFactory: StreamProtocolFactory {
+    private let make: (SocketAddress) throws -> (any StreamProtocol)?
+
+    init(_ make: @escaping (SocketAddress) throws -> (any StreamProtocol)?) { self.make = make }
+
+    func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? { try make(peer) }
+}

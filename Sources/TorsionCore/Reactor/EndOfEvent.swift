@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// Writes are gathered while an event is handled, and leave when it ends.
+//
+// An event is one delivery: bytes of a connection, a due timer, a call from another thread, the end
+// of a connection. Whoever buffers during it, a transport or a layer such as TLS, puts itself on
+// the reactor's flush list. At the end of the event the list is emptied, the newest first: a layer
+// puts itself there before the transport below it hears of anything, and flushing the layer puts
+// the transport there in turn, so that TLS seals one record before the socket writes once.
+
+/// Something that buffers during an event and must let go of it at its end.
+public protocol EndOfEventFlushing: AnyObject {
+    /// Passes on what was buffered. Called once for each ``Reactor/flushAtEndOfEvent(_:)``.
+    func flush()
+}
+
+extension Reactor {
+    /// Asks for one `flush()` when the present event ends; at once when there is none.
+    public func flushAtEndOfEvent(_ buffer: any EndOfEventFlushing) {
+        checkThread()
+        guard eventDepth > 0 else {
+            performEvent { flushList.append(buffer) }
+            return
+        }
+        flushList.append(buffer)
+    }
+
+    /// Runs `body` as one event: what is written inside leaves when it returns.
+    ///
+    /// The engine does this around every callback. A driver of its own, for example a transport in
+    /// memory, does it around what it delivers.
+    @inline(__always)
+    public func performEvent(_ body: () -> Void) {
+        beginEvent()
+        body()
+        endEvent()
+    }
+
+    @inline(__always)
+    func beginEvent() { eventDepth &+= 1 }
+
+    @inline(__always)
+    func endEvent() {
+        // An event inside another (a transport in memory that is fed by a callback) leaves the
+        // flushing to the outer one, so that no flush runs inside a protocol's callback.
+        if eventDepth == 1, !flushList.isEmpty { emptyFlushList() }
+        eventDepth &-= 1
+    }
+
+    @inline(never)
+    private func emptyFlushList() {
+        while let newest = flushList.popLast() { newest.flush() }
+    }
+}
+
+/// Buffers for the small writes of an event, reused so that the steady state allocates nothing.
+final class GatherPool {
+    /// Large enough for a turn's worth of short answers, small enough that a broadcast to
+    /// thousands of connections stays in the megabytes.
+    static let bufferCapacity = 16 * 1024
+    private static let keptCount = 64
+
+    private var free: [UnsafeMutableRawPointer] = []
+
+    init() { unsafe free.reserveCapacity(Self.keptCount) }
+
+    deinit {
+        for unsafe buffer in unsafe free { unsafe buffer.deallocate() }
+    }
+
+    func take() -> UnsafeMutableRawPointer {
+        if let buffer = unsafe free.popLast() { return unsafe buffer }
+        return UnsafeMutableRawPointer.allocate(byteCount: Self.bufferCapacity, alignment: 64)
+    }
+
+    func give(_ buffer: UnsafeMutableRawPointer) {
+        guard unsafe free.count < Self.keptCount else {
+            unsafe buffer.deallocate()
+            return
+        }
+        unsafe free.append(buffer)
+    }
+}

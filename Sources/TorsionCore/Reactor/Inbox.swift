@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import Synchronization
+
+/// The calls that other threads have queued for a reactor. The one object of the core that is
+/// shared between threads; it outlives its reactor, so that a door never leads to a freed handle.
+///
+/// The inbox is closed under its lock before the backend is shut down, and the waker is used under
+/// the same lock: so no wake can reach a descriptor that was closed, or reused by somebody else.
+final class Inbox: Sendable {
+    /// Given the reactor; or nil if it was released before it could run the call.
+    typealias Call = @Sendable (Reactor?) -> Void
+
+    private struct State {
+        var isOpen = true
+        var calls: [Call] = []
+        var waker: (any BackendWaker)?
+    }
+
+    private let state = Mutex(State())
+
+    /// Queues a call and wakes the reactor, unless somebody before did so already.
+    ///
+    /// - Returns: Whether the call will run; false after the reactor has stopped.
+    func append(_ call: @escaping Call) -> Bool {
+        state.withLock { state in
+            guard state.isOpen else { return false }
+            state.calls.append(call)
+            // One wake-up for a thousand calls: the reactor takes them all at once.
+            if state.calls.count == 1 { state.waker?.wake() }
+            return true
+        }
+    }
+
+    /// Takes what is queued now; what comes later belongs to the next turn.
+    func take(into batch: inout [Call]) {
+        state.withLock { state in swap(&state.calls, &batch) }
+    }
+
+    /// Whether a wait would be wrong.
+    var isEmpty: Bool { state.withLock { $0.calls.isEmpty } }
+
+    func open(waker: any BackendWaker) {
+        state.withLock { state in
+            state.isOpen = true
+            state.waker = waker
+        }
+    }
+
+    /// Refuses further calls. Those accepted before are still to be taken.
+    func close() {
+        state.withLock { state in
+            state.isOpen = false
+            state.waker = nil
+        }
+    }
+
+    /// The reactor is being released: tells the accepted calls that they will not run.
+    func abandon() {
+        var calls: [Call] = []
+        close()
+        take(into: &calls)
+        for call in calls { call(nil) }
+    }
+}

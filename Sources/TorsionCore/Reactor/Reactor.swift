@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionCore
+internal import Synchronization
+
+/// Waits for events on one thread and delivers them to the objects that it made.
+///
+/// A reactor and everything that it makes are bound to the thread that runs it, without locks or
+/// atomics: the compiler refuses to share them, and a call from another thread while it runs
+/// traps. Other threads use ``remote``. A process may have many reactors; one that stopped may run
+/// again.
+///
+///     try Reactor.run { reactor in
+///         try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
+///     }
+///
+/// One turn, in this order: calls from other threads; timers that are due; input and output; the
+/// ends of connections. What a callback schedules runs in a later turn, never inside it.
+///
+/// - SeeAlso: Twisted `IReactorCore`, `IReactorTime`; libuv's `design.rst`.
+public final class Reactor {
+    /// The reactor's number in the process, counted from 1.
+    public let number: UInt32
+
+    /// The name of its backend, for example "epoll".
+    public let backendName: String
+
+    /// Called with what nobody else can receive: an error in a delayed call, a thread call or a
+    /// watch, a failed Deferred that nobody handled. By default prints one line on standard error.
+    public var unhandledError: (UnhandledError) -> Void = { $0.printToStandardError() }
+
+    package let backend: any ReactorBackend
+
+    // Thread and life. See ReactorLife.swift.
+    var life = ReactorLife()
+    var triggers = TriggerTable()
+    /// The thread that runs this reactor, 0 while none does.
+    @exclusivity(unchecked) private var owner: UInt = 0
+    let inbox: Inbox
+
+    // Time. See DelayedCall.swift.
+    var timers = TimerWheel<() throws -> Void>()
+
+    // Events. See EndOfEvent.swift.
+    @exclusivity(unchecked) var eventDepth = 0
+    @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
+    let gatherPool = GatherPool()
+
+    // What is open.
+    var connections = SlotTable<StreamConnection>()
+    var attempts = SlotTable<ConnectAttempt>()
+    var ports = SlotTable<ListeningPort>()
+    var watches = SlotTable<DescriptorWatch>()
+    var lostConnections: [StreamConnection] = []
+    var hungryConnections: [StreamConnection] = []
+    var guests: [any LoopGuest] = []
+    var remoteObjects: [UInt64: AnyObject] = [:]
+    var nextRemoteObject: UInt64 = 0
+    var nextConnection: UInt64 = 0
+    @exclusivity(unchecked) var counters = ReactorStatistics()
+
+    private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
+    var services: (any ReactorServices)?
+    /// The ports that a group of reactors shares, if this one belongs to a group.
+    package var group: GroupPorts?
+
+    private static let count = Atomic<UInt32>(0)
+
+    /// Makes a reactor that is not running and may be handed, whole, to another thread.
+    ///
+    /// - Parameters:
+    ///   - backend: What waits for events.
+    ///   - services: Makes what resolves names and catches signals, when it is first used; nil
+    ///     leaves a reactor that connects to numeric addresses only.
+    public init(
+        backend: BackendChoice,
+        services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
+    ) {
+        number = Reactor.count.wrappingAdd(1, ordering: .relaxed).newValue
+        backendName = backend.name
+        self.backend = backend.makeBackend()
+        makeServices = services
+        inbox = Inbox()
+    }
+
+    deinit {
+        inbox.abandon()
+        precondition(!life.isStarted || backend.openHandleCount == 0, "Reactor: released while open")
+        if life.isStarted { backend.shutDown() }
+    }
+
+    /// Monotonic time as of the latest wait; delayed calls count from it.
+    public var now: MonotonicInstant {
+        checkThread()
+        startIfNeeded()
+        return backend.now
+    }
+
+    /// Figures about this reactor: what is open, and what has happened.
+    public var statistics: ReactorStatistics {
+        checkThread()
+        var result = counters
+        result.openConnections = connections.count
+        result.listeningPorts = ports.count
+        result.watches = watches.count
+        result.delayedCalls = timers.count
+        result.openHandles = life.isStarted ? backend.openHandleCount : 0
+        return result
+    }
+
+    /// Asserts what must hold between turns. Called by the simulator after each step.
+    public func checkInvariants() {
+        checkThread()
+        precondition(eventDepth == 0, "Reactor: checkInvariants inside an event")
+        precondition(flushList.isEmpty, "Reactor: something was left unflushed")
+        precondition(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
+    }
+
+    /// What resolves host names for this reactor.
+    ///
+    /// - Throws: ``IOError`` if the services cannot be made.
+    public var resolver: any NameResolver {
+        get throws(IOError) { try startedServices().resolver }
+    }
+
+    /// What catches signals for this reactor.
+    ///
+    /// - Throws: ``IOError`` if the services cannot be made.
+    public var signals: any SignalSource {
+        get throws(IOError) { try startedServices().signals }
+    }
+
+    private func startedServices() throws(IOError) -> any ReactorServices {
+        checkThread()
+        if let services { return services }
+        guard let makeServices else {
+            throw IOError(.resolve, function: "", code: .notSupported)
+        }
+        startIfNeeded()
+        let made = try makeServices(self)
+        services = made
+        return made
+    }
+
+    /// Runs another loop as a guest: see ``LoopGuest``.
+    public func addGuest(_ guest: any LoopGuest) {
+        checkThread()
+        guests.append(guest)
+    }
+
+    /// The guest has ended. Harmless when it is none.
+    public func removeGuest(_ guest: any LoopGuest) {
+        checkThread()
+        guests.removeAll { $0 === guest }
+    }
+
+    // MARK: The thread
+
+    /// Traps unless this thread may use the reactor: it runs here, or nowhere.
+    @inline(__always)
+    public func checkThread(_ function: StaticString = #function) {
+        guard owner == 0 || owner == torsion_thread_id() else { Reactor.wrongThread(function) }
+    }
+
+    @inline(never)
+    private static func wrongThread(_ function: StaticString) -> Never {
+        preconditionFailure(
+            "Reactor: \(function) was called from a thread that does not run this reactor;"
+                + " use reactor.remote.callFromThread")
+    }
+
+    /// Whether the calling thread runs this reactor now. Callable from any thread that has it.
+    var isBoundToThisThread: Bool { owner == torsion_thread_id() }
+
+    func bindToThisThread() {
+        precondition(owner == 0, "Reactor: run was called while the reactor runs")
+        owner = torsion_thread_id()
+    }
+
+    func unbind() { owner = 0 }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Where a reactor is between two calls of `run`.
+struct ReactorLife {
+    enum Phase: Int, Comparable {
+        case idle
+        case startingBefore, startingDuring
+        case running
+        case stoppingBefore, stoppingDuring, stoppingAfter
+        case ended
+
+        static func < (left: Phase, right: Phase) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    var phase = Phase.idle
+    /// Whether the backend holds its kernel objects.
+    var isStarted = false
+    var isStopRequested = false
+    /// Triggers of the present phase whose Deferred has not fired.
+    var awaitedTriggers = 0
+    /// How long a stop waits, and whether that time is over.
+    var patience = Duration.zero
+    var isPatienceOver = false
+    var patienceTimer: DelayedCall?
+    /// What the closure of `run` threw.
+    var failure: (any Error)?
+}
+
+/// What a reactor does when the process is told to end.
+public enum SignalPolicy: Sendable {
+    /// Signals are left to the program.
+    case ignore
+    /// The first SIGINT or SIGTERM stops the reactor within this time, a second one ends the
+    /// process at once.
+    case stop(within: Duration)
+
+    /// Stops within ten seconds.
+    public static let stop = SignalPolicy.stop(within: .seconds(10))
+}
+
+extension Reactor {
+    /// Makes a reactor, runs it on this thread until it stops, and releases it.
+    ///
+    /// - Parameters:
+    ///   - backend: What waits for events.
+    ///   - services: What resolves names and catches signals.
+    ///   - signals: What SIGINT and SIGTERM do.
+    ///   - body: Runs first, on the reactor; an error ends the run.
+    /// - Throws: What `body` throws, or ``IOError`` if the kernel refuses the reactor.
+    @available(*, noasync, message: "use withReactor in async code")
+    public static func run(
+        backend: BackendChoice,
+        services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?,
+        signals: SignalPolicy = .stop, _ body: (Reactor) throws -> Void
+    ) throws {
+        let reactor = Reactor(backend: backend, services: services)
+        try reactor.run(signals: signals, body)
+    }
+
+    /// Runs on this thread until ``stop(within:)``. A reactor that has stopped may run again.
+    ///
+    /// - Throws: ``IOError`` if the kernel refuses the reactor its descriptors.
+    @available(*, noasync, message: "use withReactor in async code")
+    public func run(signals: SignalPolicy = .ignore) throws {
+        try run(signals: signals) { _ in }
+    }
+
+    /// Runs on this thread, `body` first, until ``stop(within:)``.
+    ///
+    /// At its end every connection has been told of its loss, no handle is open, delayed calls and
+    /// watches are dropped, and calls from other threads are refused.
+    ///
+    /// - Throws: What `body` throws, or ``IOError`` if the kernel refuses the reactor.
+    @available(*, noasync, message: "use withReactor in async code")
+    public func run(signals policy: SignalPolicy, _ body: (Reactor) throws -> Void) throws {
+        precondition(
+            !isBoundToThisThread, "Reactor: run was called inside a callback of the same reactor")
+        bindToThisThread()
+        defer { unbind() }
+        try startIfNeeded()
+        life.phase = .startingBefore
+        var caught: [any SignalRegistration] = []
+        do {
+            caught = try catchStopSignals(policy)
+            try runBody(body)
+        } catch {
+            life.failure = error
+            life.isStopRequested = true
+        }
+        fireTriggers(.before, .startup)
+        while advanceLife() { turn() }
+        caught.forEach { $0.cancel() }
+        end()
+        if let failure = life.failure {
+            life.failure = nil
+            throw failure
+        }
+    }
+
+    private func runBody(_ body: (Reactor) throws -> Void) throws {
+        beginEvent()
+        defer { endEvent() }
+        try body(self)
+    }
+
+    /// Ends the run gracefully. Returns at once; what follows happens in later turns.
+    ///
+    /// Ports close; each protocol gets `shutdownRequested`, which by default loses the connection;
+    /// when all connections are lost, or after `patience` when the rest are aborted, `run` returns.
+    /// Triggers run before, during and after. With a patience of zero connections are aborted.
+    ///
+    /// - Returns: Whether this call stops it: false, and nothing happens, when the reactor does not
+    ///   run or is stopping already.
+    @discardableResult
+    public func stop(within patience: Duration = .seconds(10)) -> Bool {
+        checkThread()
+        guard life.phase > .idle, life.phase <= .running, !life.isStopRequested else {
+            return false
+        }
+        life.isStopRequested = true
+        life.patience = patience
+        return true
+    }
+
+    /// Whether `run` has begun and ``stop(within:)`` has not been called.
+    public var isRunning: Bool {
+        checkThread()
+        return life.phase > .idle && life.phase <= .running && !life.isStopRequested
+    }
+
+    private func catchStopSignals(_ policy: SignalPolicy) throws -> [any SignalRegistration] {
+        guard case .stop(let patience) = policy else { return [] }
+        let source = try signals
+        return try [Signal.interrupt, .terminate].map { signal in
+            try source.catchSignal(signal) { [unowned self] signal in
+                if !stop(within: patience) { source.die(by: signal) }
+            }
+        }
+    }
+
+    // MARK: Phases
+
+    /// Starts the backend, on the thread that will turn it.
+    func startIfNeeded() throws(IOError) {
+        guard !life.isStarted else { return }
+        try backend.start()
+        life.isStarted = true
+        inbox.open(waker: backend.waker)
+    }
+
+    /// Goes from phase to phase as far as it can without waiting.
+    ///
+    /// - Returns: False at the end of the run.
+    func advanceLife() -> Bool {
+        while canLeavePhase {
+            switch life.phase {
+            case .idle, .ended:
+                return life.phase == .idle
+            case .startingBefore:
+                life.phase = .startingDuring
+                fireTriggers(.during, .startup)
+            case .startingDuring:
+                life.phase = .running
+                fireTriggers(.after, .startup)
+            case .running:
+                life.phase = .stoppingBefore
+                beginPatience()
+                fireTriggers(.before, .shutdown)
+            case .stoppingBefore:
+                life.phase = .stoppingDuring
+                fireTriggers(.during, .shutdown)
+                endConnections()
+            case .stoppingDuring:
+                life.phase = .stoppingAfter
+                fireTriggers(.after, .shutdown)
+            case .stoppingAfter:
+                life.phase = .ended
+            }
+        }
+        return true
+    }
+
+    private var canLeavePhase: Bool {
+        switch life.phase {
+        case .idle: false
+        case .startingBefore, .startingDuring: life.awaitedTriggers == 0 || life.isStopRequested
+        case .running: life.isStopRequested
+        case .stoppingBefore, .stoppingAfter: life.awaitedTriggers == 0 || life.isPatienceOver
+        case .stoppingDuring:
+            (life.awaitedTriggers == 0 || life.isPatienceOver) && connections.count == 0
+        case .ended: true
+        }
+    }
+
+    private func beginPatience() {
+        life.awaitedTriggers = 0
+        life.isPatienceOver = life.patience <= .zero
+        guard !life.isPatienceOver else { return }
+        life.patienceTimer = callLater(life.patience) { [unowned self] in
+            life.isPatienceOver = true
+            if life.phase >= .stoppingDuring { abortConnections() }
+        }
+    }
+
+    private func endConnections() {
+        for port in ports.elements { port.stopListening() }
+        for attempt in attempts.elements { attempt.abandon() }
+        if life.isPatienceOver {
+            abortConnections()
+        } else {
+            for connection in connections.elements { connection.requestShutdown() }
+        }
+    }
+
+    private func abortConnections() {
+        for connection in connections.elements { connection.abortConnection() }
+    }
+
+    /// Releases everything that is left, so that no handle is open.
+    private func end() {
+        // Accepted calls still run; later ones are refused. A call may open something, so that
+        // comes before the closing.
+        inbox.close()
+        runThreadCalls()
+        for port in ports.elements { port.stopListening() }
+        for attempt in attempts.elements { attempt.abandon() }
+        while connections.count > 0 {
+            abortConnections()
+            deliverLosses()
+        }
+        life.patienceTimer = nil
+        services?.shutDown()
+        services = nil
+        for watch in watches.elements { watch.cancel() }
+        guests = []
+        hungryConnections = []
+        timers.removeAll()
+        remoteObjects = [:]
+        precondition(backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
+        backend.shutDown()
+        let failure = life.failure
+        life = ReactorLife()
+        life.failure = failure
+    }
+}

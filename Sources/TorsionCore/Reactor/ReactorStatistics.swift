@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Figures about a reactor, as a value.
+public struct ReactorStatistics: Hashable, Sendable {
+    /// Turns of the loop so far.
+    public internal(set) var turns: UInt64 = 0
+    /// Calls from other threads that have run.
+    public internal(set) var threadCalls: UInt64 = 0
+    /// Delayed calls that have run.
+    public internal(set) var timersFired: UInt64 = 0
+    /// Connections accepted or connected so far.
+    public internal(set) var connectionsMade: UInt64 = 0
+    /// Clients refused for want of descriptors.
+    public internal(set) var connectionsShed: UInt64 = 0
+    /// Errors handed to ``Reactor/unhandledError``.
+    public internal(set) var unhandledErrors: UInt64 = 0
+
+    /// Connections between `connectionMade` and the end of `connectionLost`.
+    public internal(set) var openConnections = 0
+    /// Transport objects that exist, also those that a program still holds after the loss.
+    public internal(set) var liveTransports = 0
+    /// Ports that listen.
+    public internal(set) var listeningPorts = 0
+    /// Descriptors that are watched for the program and for guests.
+    public internal(set) var watches = 0
+    /// Delayed calls that are pending.
+    public internal(set) var delayedCalls = 0
+    /// What the backend holds open: sockets, listeners and watches.
+    public internal(set) var openHandles = 0
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// The door to an object of a reactor, for every other thread.
+///
+/// A door is `Sendable` and may be kept as long as one likes; it outlives its reactor. The object
+/// stays in a table of the reactor and is released there, whichever thread lets go of the door.
+///
+///     let remote = reactor.remote(to: room)
+///     Thread.detachNewThread { remote.callFromThread { room in room.announce("hello") } }
+///
+/// - SeeAlso: Twisted `IReactorFromThreads`.
+public struct Remote<Object: AnyObject>: Sendable {
+    private let inbox: Inbox
+    private let find: @Sendable (Reactor) -> Object?
+    /// Releases the object when the last copy of the door goes.
+    private let token: RemoteToken?
+
+    init(inbox: Inbox, token: RemoteToken?, find: @escaping @Sendable (Reactor) -> Object?) {
+        self.inbox = inbox
+        self.token = token
+        self.find = find
+    }
+
+    /// Runs `body` with the object on the reactor's thread, in a later turn.
+    ///
+    /// Calls run in the order in which they were made, from one thread, and each as an event of
+    /// its own. Callable from any thread, also before the reactor runs, also on its own thread: it
+    /// never runs inline. An error goes to the reactor's ``Reactor/unhandledError``.
+    ///
+    /// - Returns: Whether the call will run; false after the reactor has stopped.
+    /// - Complexity: O(1); a thousand calls queued while the reactor is busy wake it once.
+    @discardableResult
+    public func callFromThread(_ body: @escaping @Sendable (Object) throws -> Void) -> Bool {
+        inbox.append { [find] reactor in
+            guard let reactor, let object = find(reactor) else { return }
+            do { try body(object) } catch { reactor.report(error, in: "a call from a thread") }
+        }
+    }
+
+    /// Runs `body` with the object on the reactor's thread and returns what it returns.
+    ///
+    /// - Throws: What `body` throws, or ``ReactorStopped`` if the reactor will not run it.
+    public func run<Result: Sendable>(
+        _ body: @escaping @Sendable (Object) throws -> Result
+    ) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            let accepted = inbox.append { [find] reactor in
+                guard let reactor, let object = find(reactor) else {
+                    return continuation.resume(throwing: ReactorStopped())
+                }
+                continuation.resume(with: Swift.Result { try body(object) })
+            }
+            if !accepted { continuation.resume(throwing: ReactorStopped()) }
+        }
+    }
+}
+
+/// A reactor has stopped, and will not run what it was asked to run.
+public struct ReactorStopped: Error, Hashable, Sendable, CustomStringConvertible {
+    /// A sentence.
+    public var description: String { "the reactor has stopped" }
+
+    /// Makes one.
+    public init() {}
+}
+
+/// Lets the reactor release an object when the last door to it has gone, on any thread.
+final class RemoteToken: Sendable {
+    private let inbox: Inbox
+    private let key: UInt64
+
+    init(inbox: Inbox, key: UInt64) {
+        self.inbox = inbox
+        self.key = key
+    }
+
+    deinit {
+        let key = key
+        // A closed inbox means that the table was emptied with the reactor's run.
+        _ = inbox.append { $0?.remoteObjects[key] = nil }
+    }
+}
+
+extension Reactor {
+    /// The door to this reactor for other threads.
+    public var remote: Remote<Reactor> {
+        checkThread()
+        return Remote(inbox: inbox, token: nil) { $0 }
+    }
+
+    /// A door to an object that belongs to this reactor. It is kept until the last copy of the door
+    /// goes, or the reactor's run ends.
+    public func remote<Object: AnyObject>(to object: Object) -> Remote<Object> {
+        checkThread()
+        let key = nextRemoteObject
+        nextRemoteObject += 1
+        remoteObjects[key] = object
+        return Remote(inbox: inbox, token: RemoteToken(inbox: inbox, key: key)) { reactor in
+            reactor.remoteObjects[key].map { unsafe unsafeDowncast($0, to: Object.self) }
+        }
+    }
+
+    /// Runs what other threads had queued when the turn began.
+    func runThreadCalls() {
+        var batch: [Inbox.Call] = []
+        inbox.take(into: &batch)
+        for call in batch {
+            counters.threadCalls += 1
+            performEvent { call(self) }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+extension Reactor {
+    /// Runs one turn. ``run(signals:)`` is a loop over it; a driver of several reactors calls it.
+    ///
+    /// In this order: calls from other threads that were queued when the turn began; delayed calls
+    /// that are due, equal deadlines in the order in which they were made; pull producers whose
+    /// consumers have room; input and output, for which the turn waits; the ends of connections, in
+    /// the order in which they ended.
+    ///
+    /// - Parameter limit: Until when it may wait for input and output; nil waits until something
+    ///   happens or a delayed call is due.
+    /// - Precondition: Not inside a callback.
+    public func turn(until limit: MonotonicInstant? = nil) {
+        checkThread()
+        precondition(eventDepth == 0, "Reactor: turn was called inside a callback")
+        counters.turns &+= 1
+        runThreadCalls()
+        runDueTimers()
+        feedPullProducers()
+        backend.turn(until: waitDeadline(limit))
+        if !lostConnections.isEmpty { deliverLosses() }
+    }
+
+    private func feedPullProducers() {
+        guard !hungryConnections.isEmpty else { return }
+        let hungry = hungryConnections
+        hungryConnections = []
+        for connection in hungry { performEvent { connection.feed() } }
+    }
+
+    /// Until when the backend may wait; the past if there is something to do.
+    private func waitDeadline(_ limit: MonotonicInstant?) -> MonotonicInstant? {
+        var deadline = limit
+        if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
+        for guest in guests {
+            guard let timer = guest.prepareToWait(at: backend.now) else { continue }
+            deadline = min(deadline ?? timer, timer)
+        }
+        let hasWork =
+            !lostConnections.isEmpty || !hungryConnections.isEmpty || life.isStopRequested
+            && life.phase <= .running
+        return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
+    }
+
+    /// Tells protocols that their connections have ended.
+    func deliverLosses() {
+        while !lostConnections.isEmpty {
+            let lost = lostConnections
+            lostConnections = []
+            for connection in lost { performEvent { connection.deliverLoss() } }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A port that is open: accepts clients and makes a protocol for each.
+///
+/// Accepting survives descriptors running out, for good if need be: waiting clients are refused
+/// with a descriptor kept in reserve, the port rests for 10 ms, doubling to 1 s, and it recovers by
+/// itself. One line tells of it per episode.
+///
+/// - SeeAlso: Twisted `IListeningPort`.
+public final class ListeningPort {
+    /// The reactor that this port belongs to.
+    public let reactor: Reactor
+
+    /// Where it listens, with the port that the kernel chose; also after it has closed.
+    public let localAddress: SocketAddress
+
+    private let factory: any StreamProtocolFactory
+    private let options: SharedOptions
+    private var listener: (any BackendListener)?
+    private var slot: Int32 = -1
+    private var rest = Duration.milliseconds(10)
+    private var resumption: DelayedCall?
+    private var lastShortage: MonotonicInstant?
+
+    private static let shedLimit = 64
+    private static let longestRest = Duration.seconds(1)
+
+    init(
+        reactor: Reactor, address: SocketAddress, options: StreamOptions,
+        factory: any StreamProtocolFactory
+    ) throws(IOError) {
+        self.reactor = reactor
+        self.factory = factory
+        self.options = SharedOptions(options)
+        let relay = Relay()
+        let listener = try reactor.backend.listen(on: address, options: options, receiver: relay)
+        self.listener = listener
+        localAddress = listener.localAddress
+        relay.port = self
+        slot = reactor.ports.insert(self)
+        listener.startAccepting()
+        factory.started(on: self)
+    }
+
+    /// Whether it still listens.
+    public var isListening: Bool { listener != nil }
+
+    /// Closes the port; connections that it accepted stay.
+    ///
+    /// - Returns: Fires when the address can be bound again; at once if the port is closed already.
+    @discardableResult
+    public func stopListening() -> Deferred<Void> {
+        reactor.checkThread()
+        if let listener {
+            self.listener = nil
+            resumption?.cancel()
+            listener.close()
+            reactor.ports.remove(slot)
+            factory.stopped(on: self)
+        }
+        return .succeeded((), on: reactor)
+    }
+
+    /// Stands between the backend and the port, so that a listener that fails to open leaves no
+    /// half-made port behind.
+    private final class Relay: ListenerReceiver {
+        unowned(unsafe) var port: ListeningPort!
+
+        func listenerDidAccept(_ stream: any BackendStream) { unsafe port.accept(stream) }
+
+        func listenerDidFail(_ code: ErrorCode) { unsafe port.runShort(of: code) }
+    }
+
+    private func accept(_ stream: any BackendStream) {
+        rest = .milliseconds(10)
+        reactor.performEvent {
+            do {
+                guard let proto = try factory.makeProtocol(for: stream.peerAddress) else {
+                    return stream.close()
+                }
+                // What `connectionMade` throws is the reason of the loss, and told there.
+                try? StreamConnection(
+                    reactor: reactor, stream: stream, proto: proto, options: options
+                ).open()
+            } catch {
+                stream.close()
+                reactor.report(error, in: "making a protocol for \(stream.peerAddress)")
+            }
+        }
+    }
+
+    private func runShort(of code: ErrorCode) {
+        guard let listener else { return }
+        reportShortage(code)
+        reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))
+        listener.stopAccepting()
+        let pause = rest
+        rest = min(rest * 2, Self.longestRest)
+        resumption = reactor.callLater(pause) { [self] in self.listener?.startAccepting() }
+    }
+
+    private func reportShortage(_ code: ErrorCode) {
+        let now = reactor.now
+        let isSameEpisode = lastShortage.map { $0.advanced(by: .seconds(10)) > now } ?? false
+        lastShortage = now
+        guard !isSameEpisode else { return }
+        let error = IOError(.accept, function: "accept4", code: code, subject: "\(localAddress)")
+        reactor.report(error, in: "accepting; clients are refused until there is room")
+    }
+}
+
+extension Reactor {
+    /// Listens for streams on an address. ``ServerEndpoint`` is the usual way to say where.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - factory: Makes the protocol of each connection.
+    /// - Throws: ``IOError`` that names the address.
+    @discardableResult
+    public func listen(
+        on address: SocketAddress, options: StreamOptions = StreamOptions(),
+        factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        checkThread()
+        try startIfNeeded()
+        guard let group else {
+            return try ListeningPort(
+                reactor: self, address: address, options: options, factory: factory)
+        }
+        var options = options
+        options.reusePort = true
+        return try group.listen(on: address, from: number) { address throws(IOError) in
+            try ListeningPort(reactor: self, address: address, options: options, factory: factory)
+        }
+    }
+
+    /// Listens for streams on an address, with a closure for a factory; nil refuses a peer.
+    @discardableResult
+    public func listen(
+        on address: SocketAddress, options: StreamOptions = StreamOptions(),
+        _ makeProtocol: @escaping (SocketAddress) throws -> (any StreamProtocol)?
+    ) throws(IOError) -> ListeningPort {
+        try listen(on: address, options: options, factory: ClosureFactory(makeProtocol))
+    }
+}

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// The engine's transport: one connection over a backend's stream.
+///
+/// What to do next is decided by two pure types, ``ConnectionStateMachine`` for the connection's
+/// life and ``BackpressureGate`` for its flow; this class carries it out. Every call of user code
+/// happens inside an event of the reactor, and none inside another callback of this connection.
+final class StreamConnection {
+    /// Writes of this size leave at once from where they lie, instead of being gathered.
+    static let directWriteByteCount = 4 * 1024
+
+    let reactor: Reactor
+    let id: ConnectionID
+    let stream: any BackendStream
+    private let options: SharedOptions
+
+    @exclusivity(unchecked) private var machine = ConnectionStateMachine()
+    @exclusivity(unchecked) private var proto: (any StreamProtocol)?
+    @exclusivity(unchecked) private var gate: BackpressureGate
+
+    /// The event's small writes. Borrowed from the reactor's pool from the first such write of an
+    /// event until its end.
+    @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var gatheredCount = 0
+    @exclusivity(unchecked) private var isOnFlushList = false
+    /// What the kernel refused. Made at the first refusal.
+    @exclusivity(unchecked) private var queue: WriteQueue?
+
+    private var producer = RegisteredProducer.none
+    private var pendingSwitch: PendingSwitch?
+    /// What the program asked for; what the kernel is asked for depends on more.
+    private var isPaused = false
+    private var isReading = false
+    private var hasProgressed = false
+    private var closeDeadline: DelayedCall?
+    private var loss: ConnectionLoss?
+    private var slot: Int32 = -1
+
+    private enum RegisteredProducer {
+        case none
+        case push(any PushProducer)
+        /// `hasAsked` until it has written something since.
+        case pull(any PullProducer, hasAsked: Bool)
+
+        var isNone: Bool { if case .none = self { true } else { false } }
+    }
+
+    private struct PendingSwitch {
+        let proto: any StreamProtocol
+        let remaining: Bytes
+    }
+
+    init(reactor: Reactor, stream: any BackendStream, proto: any StreamProtocol, options: SharedOptions)
+    {
+        self.reactor = reactor
+        self.stream = stream
+        self.proto = proto
+        self.options = options
+        gate = BackpressureGate(watermarks: options.value.watermarks)
+        reactor.nextConnection += 1
+        id = ConnectionID(reactorNumber: reactor.number, sequence: reactor.nextConnection)
+        reactor.counters.liveTransports += 1
+    }
+
+    deinit { reactor.counters.liveTransports -= 1 }
+
+    /// Announces the connection to its protocol, and begins to read. Inside an event.
+    ///
+    /// - Throws: What `connectionMade` threw, or the loss if it ended the connection; the loss is
+    ///   then on its way to the protocol.
+    func open() throws {
+        slot = reactor.connections.insert(self)
+        reactor.counters.connectionsMade += 1
+        stream.deliver(to: self)
+        machine.opened()
+        do { try proto?.connectionMade(self) } catch {
+            fail(error)
+            throw error
+        }
+        if let loss { throw loss }
+        updateReading()
+    }
+
+    /// The reactor is stopping.
+    func requestShutdown() {
+        guard !machine.isClosed else { return }
+        reactor.performEvent { proto?.shutdownRequested(self) }
+    }
+
+    // MARK: Actions of the state machine
+
+    private func perform(_ action: ConnectionStateMachine.Action) {
+        switch action {
+        case .none:
+            break
+        case .announceReadClosed:
+            announceReadClosed()
+        case .finish:
+            beginFinishing()
+        case .flush:
+            flushLater()
+        case .shutdownAndAnnounce:
+            if let code = stream.shutdownWriting() { return failed(code, "shutdown", .shutdown) }
+            reactor.performEvent {
+                attempt { try ($0 as? any HalfCloseableProtocol)?.writeConnectionLost(from: self) }
+            }
+        case .shutdownAndDrain:
+            hasProgressed = true
+            if let code = stream.shutdownWriting() { failed(code, "shutdown", .shutdown) }
+        case .close(let ending):
+            terminate(loss(of: ending), isReset: false)
+        case .reset(let ending):
+            terminate(loss(of: ending), isReset: true)
+        }
+    }
+
+    private func announceReadClosed() {
+        updateReading()
+        let isEnding = machine.state == .finishing(peerFinished: true)
+        reactor.performEvent {
+            attempt { try ($0 as? any HalfCloseableProtocol)?.readConnectionLost(from: self) }
+        }
+        if isEnding { beginFinishing() }
+    }
+
+    private func beginFinishing() {
+        if machine.state == .finishing(peerFinished: true) {
+            // The peer has closed, for all we know: a producer that would go on for ever must not
+            // hold the connection. What was queued still leaves.
+            stopProducer()
+        }
+        updateReading()
+        // Most connections have nothing left to send and end in this very event.
+        flushLater()
+        if closeDeadline == nil, !machine.isClosed {
+            closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in closeTimedOut() }
+        }
+    }
+
+    private func closeTimedOut() {
+        closeDeadline = nil
+        guard hasProgressed else { return perform(machine.deadlinePassed()) }
+        hasProgressed = false
+        closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in closeTimedOut() }
+    }
+
+    private func loss(of ending: ConnectionStateMachine.Ending) -> ConnectionLoss {
+        switch ending {
+        case .byPeer: .closedByPeer
+        case .locally: .closedLocally
+        case .aborted: .aborted
+        case .failed: loss ?? .aborted
+        case .deadlinePassed: .deadlinePassed(.closing)
+        }
+    }
+
+    /// Ends the connection. Its protocol is told in the turn's last phase.
+    private func terminate(_ reason: ConnectionLoss, isReset: Bool) {
+        if loss == nil { loss = reason }
+        closeDeadline?.cancel()
+        closeDeadline = nil
+        giveBackGathered()
+        queue = nil
+        pendingSwitch = nil
+        isReading = false
+        if isReset { stream.reset() } else { stream.close() }
+        if slot >= 0 { reactor.lostConnections.append(self) }
+    }
+
+    /// The last phase: tells the producer, then the protocol, and lets go of both.
+    func deliverLoss() {
+        stopProducer()
+        if let loss { proto?.connectionLost(loss, from: self) }
+        proto = nil
+        reactor.connections.remove(slot)
+    }
+
+    // MARK: Errors
+
+    /// Calls the protocol; what it throws ends the connection.
+    @inline(__always)
+    private func attempt(_ body: (any StreamProtocol) throws -> Void) {
+        guard let proto else { return }
+        do { try body(proto) } catch { fail(error) }
+    }
+
+    @inline(never)
+    private func fail(_ error: any Error) {
+        guard !machine.isClosed else { return }
+        loss = .protocolFailed(error)
+        perform(machine.abort())
+    }
+
+    private func failed(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
+        guard !machine.isClosed else { return }
+        let subject = "\(peerAddress)"
+        loss = .failed(IOError(operation, function: function, code: code, subject: subject))
+        perform(machine.failed())
+    }
+
+    // MARK: Reading
+
+    /// Asks the backend for what is wanted now.
+    private func updateReading() {
+        // Where nobody is registered to be paused, a transport that cannot send pauses its own
+        // reading: so an echo whose client never reads holds little more than the high watermark.
+        let isThrottled = gate.isPaused && producer.isNone
+        let wanted =
+            machine.deliversReads ? !isPaused && !isThrottled : machine.discardsReads
+        guard wanted != isReading, !machine.isClosed else { return }
+        isReading = wanted
+        if wanted { stream.startReading() } else { stream.stopReading() }
+    }
+
+    // MARK: Writing
+
+    @inline(__always)
+    private var acceptsWrites: Bool { machine.acceptsWrites || acceptsLastWrites }
+
+    /// While a connection that is being closed waits for its producer, that producer writes.
+    private var acceptsLastWrites: Bool {
+        switch machine.state {
+        case .finishing(peerFinished: false), .writeClosing: !producer.isNone
+        case .opening, .open, .readClosed, .writeClosed, .finishing, .draining, .closed: false
+        }
+    }
+
+    private func gather(_ bytes: UnsafeRawBufferPointer) {
+        if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
+        guard let start = unsafe bytes.baseAddress else { return }
+        if unsafe gathered == nil {
+            if machine.isClosed { return }
+            unsafe gathered = reactor.gatherPool.take()
+            flushLater()
+        }
+        guard let base = unsafe gathered else { return }
+        unsafe (base + gatheredCount).copyMemory(from: start, byteCount: bytes.count)
+        gatheredCount &+= bytes.count
+    }
+
+    /// Sends a large piece at once, behind what was gathered; queues what the kernel refuses.
+    private func send(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+        let first = unsafe UnsafeRawBufferPointer(start: gathered, count: gatheredCount)
+        gatheredCount = 0
+        var taken = 0
+        if queue == nil || queue!.isEmpty {
+            switch unsafe stream.tryWrite(first, bytes) {
+            case .wrote(let count): taken = count
+            case .failed(let code): return failed(code, "writev", .write)
+            }
+            if taken == first.count + bytes.count { return }
+        }
+        enqueue(first, bytes, owner: owner, taken: taken)
+    }
+
+    private func enqueue(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, owner: Bytes?, taken: Int
+    ) {
+        let queue = queue ?? WriteQueue()
+        self.queue = queue
+        let wasEmpty = queue.isEmpty
+        let before = queue.byteCount
+        if taken < first.count {
+            unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: first[taken...]))
+        }
+        let skip = max(0, taken - first.count)
+        if let owner {
+            queue.append(owner.dropFirst(skip))
+        } else {
+            unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: second[skip...]))
+        }
+        if wasEmpty { stream.startWriting(from: queue) }
+        perform(gate.didQueue(byteCount: queue.byteCount - before))
+    }
+
+    private func sendGathered() {
+        guard gatheredCount > 0 else { return }
+        unsafe send(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
+    }
+
+    private func giveBackGathered() {
+        guard let buffer = unsafe gathered else { return }
+        unsafe gathered = nil
+        gatheredCount = 0
+        unsafe reactor.gatherPool.give(buffer)
+    }
+
+    private func flushLater() {
+        guard !isOnFlushList else { return }
+        isOnFlushList = true
+        reactor.flushAtEndOfEvent(self)
+    }
+
+    private func abortIfOverLimit() -> Bool {
+        guard gate.isOverLimit else { return false }
+        loss = .writeLimitExceeded
+        perform(machine.abort())
+        return true
+    }
+
+    // MARK: Producers
+
+    private func perform(_ action: BackpressureGate.Action) {
+        switch (action, producer) {
+        case (.none, _), (_, .pull): break
+        case (_, .none): updateReading()
+        case (.pauseProducer, .push(let producer)): producer.pauseProducing()
+        case (.resumeProducer, .push(let producer)): producer.resumeProducing()
+        }
+    }
+
+    private func stopProducer() {
+        let stopped = producer
+        producer = .none
+        switch stopped {
+        case .none: break
+        case .push(let producer): producer.stopProducing()
+        case .pull(let producer, _): producer.stopProducing()
+        }
+    }
+
+    /// Asks a pull producer for its next piece. Called by the reactor in a turn of its own.
+    func feed() {
+        guard case .pull(let puller, hasAsked: false) = producer, !machine.isClosed else { return }
+        producer = .pull(puller, hasAsked: true)
+        puller.produceMore()
+    }
+
+    /// Something was written: the pull producer may be asked again when it has left.
+    private func noteWriteForPuller() {
+        if case .pull(let puller, hasAsked: true) = producer {
+            producer = .pull(puller, hasAsked: false)
+        }
+    }
+}
+
+// MARK: - What the backend reports
+
+extension StreamConnection: StreamReceiver {
+    func streamDidConnect() { preconditionFailure("StreamConnection: connected twice") }
+
+    func streamDidRead(_ bytes: RawSpan) {
+        // While closing, what still arrives is read only so that the close is no reset.
+        guard machine.deliversReads else { return }
+        reactor.beginEvent()
+        attempt { try $0.dataReceived(bytes, from: self) }
+        reactor.endEvent()
+    }
+
+    func streamDidReadEnd() {
+        isReading = false
+        perform(machine.readEnded(isHalfCloseable: proto is any HalfCloseableProtocol))
+    }
+
+    func streamDidWrite(byteCount: Int) {
+        guard let queue else { return }
+        queue.remove(byteCount: byteCount)
+        hasProgressed = true
+        reactor.performEvent {
+            perform(gate.didSend(byteCount: byteCount))
+            if queue.isEmpty { flushLater() }
+        }
+    }
+
+    func streamDidFail(_ error: IOError) {
+        guard !machine.isClosed else { return }
+        loss = .failed(error)
+        perform(machine.failed())
+    }
+}
+
+extension StreamConnection: EndOfEventFlushing {
+    /// The event has ended: sends what was gathered, and takes the next step of a close.
+    func flush() {
+        isOnFlushList = false
+        sendGathered()
+        giveBackGathered()
+        if pendingSwitch != nil { performSwitch() }
+        guard queue == nil || queue!.isEmpty else { return }
+        switch producer {
+        case .none: perform(machine.flushed())
+        case .pull(_, hasAsked: false): reactor.hungryConnections.append(self)
+        case .push, .pull: break
+        }
+    }
+
+    private func performSwitch() {
+        guard let next = pendingSwitch, !machine.isClosed else { return }
+        pendingSwitch = nil
+        proto = next.proto
+        attempt { try $0.connectionMade(self) }
+        guard machine.deliversReads, !next.remaining.isEmpty else { return }
+        attempt { try $0.dataReceived(next.remaining.span, from: self) }
+    }
+}
+
+// MARK: - What the program calls
+
+extension StreamConnection: StreamTransport {
+    var peerAddress: SocketAddress { stream.peerAddress }
+
+    var localAddress: SocketAddress { stream.localAddress }
+
+    var pendingByteCount: Int { gate.pendingByteCount }
+
+    var watermarks: Watermarks {
+        get { gate.watermarks }
+        set {
+            reactor.checkThread()
+            gate.watermarks = newValue
+        }
+    }
+
+    func write(_ bytes: RawSpan) {
+        reactor.checkThread()
+        guard acceptsWrites else { return }
+        if gate.isOverLimit, abortIfOverLimit() { return }
+        noteWriteForPuller()
+        unsafe bytes.withUnsafeBytes { bytes in
+            if bytes.count < Self.directWriteByteCount {
+                unsafe gather(bytes)
+            } else {
+                unsafe send(bytes, owner: nil)
+            }
+        }
+    }
+
+    func write(_ bytes: Bytes) {
+        guard bytes.count >= Self.directWriteByteCount else { return write(bytes.span) }
+        reactor.checkThread()
+        guard acceptsWrites else { return }
+        if gate.isOverLimit, abortIfOverLimit() { return }
+        noteWriteForPuller()
+        unsafe bytes.withUnsafeBytes { unsafe send($0, owner: bytes) }
+    }
+
+    func loseConnection() {
+        reactor.checkThread()
+        perform(machine.loseConnection())
+    }
+
+    func abortConnection() {
+        reactor.checkThread()
+        perform(machine.abort())
+    }
+
+    func loseWriteConnection() {
+        reactor.checkThread()
+        perform(machine.loseWriteConnection())
+    }
+
+    func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan) {
+        reactor.checkThread()
+        guard !machine.isClosed else { return }
+        precondition(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
+        pendingSwitch = PendingSwitch(proto: newProtocol, remaining: Bytes(remaining))
+        flushLater()
+    }
+
+    func registerProducer(_ producer: any PushProducer) {
+        reactor.checkThread()
+        precondition(self.producer.isNone, "Consumer: a producer is registered already")
+        guard acceptsWrites else { return producer.stopProducing() }
+        self.producer = .push(producer)
+        updateReading()
+        if gate.isPaused { producer.pauseProducing() }
+    }
+
+    func registerProducer(_ producer: any PullProducer) {
+        reactor.checkThread()
+        precondition(self.producer.isNone, "Consumer: a producer is registered already")
+        guard acceptsWrites else { return producer.stopProducing() }
+        self.producer = .pull(producer, hasAsked: true)
+        updateReading()
+        producer.produceMore()
+    }
+
+    func unregisterProducer() {
+        reactor.checkThread()
+        guard !producer.isNone else { return }
+        producer = .none
+        guard !machine.isClosed else { return }
+        updateReading()
+        flushLater()
+    }
+
+    func pauseProducing() {
+        reactor.checkThread()
+        isPaused = true
+        updateReading()
+    }
+
+    func resumeProducing() {
+        reactor.checkThread()
+        isPaused = false
+        updateReading()
+    }
+
+    func stopProducing() { loseConnection() }
+}
+
+/// Options that all connections of one port share, so that each pays for one pointer.
+final class SharedOptions {
+    let value: StreamOptions
+
+    init(_ value: StreamOptions) { self.value = value }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// An ordered stream of bytes to one peer, with flow control.
+///
+/// A transport belongs to the reactor that made it: call every member on that reactor; from
+/// elsewhere the call traps. It is usable from ``StreamProtocol/connectionMade(_:)`` until
+/// ``StreamProtocol/connectionLost(_:from:)`` returns; afterwards calls do nothing.
+///
+/// It is a ``Consumer`` of what is to be sent and a ``PushProducer`` of what arrives: pausing it
+/// stops reading from the kernel, so that the peer feels it.
+///
+/// - SeeAlso: Twisted `ITransport` and `IConsumer`; libuv `uv_stream_t`.
+public protocol StreamTransport: Consumer, PushProducer {
+    /// The reactor that this transport belongs to.
+    var reactor: Reactor { get }
+
+    /// A name for logs and dictionaries. A layer has that of the connection below it.
+    var id: ConnectionID { get }
+
+    /// The other end.
+    var peerAddress: SocketAddress { get }
+
+    /// This end.
+    var localAddress: SocketAddress { get }
+
+    /// Bytes that were written and that the kernel has refused so far.
+    var pendingByteCount: Int { get }
+
+    /// When the producer is paused and resumed, and when the connection is given up.
+    var watermarks: Watermarks { get set }
+
+    /// Queues a copy of `bytes` behind everything written before, and returns at once.
+    ///
+    /// Nothing is reported per write: what the peer acknowledged is not knowable here, and a
+    /// failed send ends the connection through ``StreamProtocol/connectionLost(_:from:)``. Small
+    /// writes are gathered and leave together when the event ends, which is when the kernel's
+    /// refusal is met: past ``Watermarks/high`` the registered producer is paused. 4 KiB and more
+    /// leave at once, behind what was gathered. A call that finds more than ``Watermarks/limit``
+    /// queued aborts the connection. After ``loseConnection()`` the call does nothing.
+    ///
+    /// - Parameter bytes: Any number of bytes; none sends nothing. Borrowed for the call only.
+    /// - Complexity: O(*n*) in the number of bytes.
+    func write(_ bytes: RawSpan)
+
+    /// Sends what is queued, waits for a registered producer to finish, then closes.
+    ///
+    /// Nothing more is delivered. A peer that takes nothing for ``StreamOptions/closeTimeout`` is
+    /// aborted. The order is that of RFC 9293 §3.6: unless the peer has ended, writing is shut
+    /// down and what arrives is discarded until it does, so that no reset destroys what was sent.
+    func loseConnection()
+
+    /// Drops what is queued and resets the connection. The loss is delivered in this turn.
+    func abortConnection()
+
+    /// Sends what is queued, then ends the outgoing direction: `shutdown(2)`. Reading goes on.
+    func loseWriteConnection()
+
+    /// Puts another protocol above this connection, for an upgrade.
+    ///
+    /// The new protocol gets `connectionMade`, then the bytes that the old one had not consumed,
+    /// when the present callback has returned; the old one gets nothing more, not even the loss.
+    ///
+    /// - Parameters:
+    ///   - newProtocol: Takes over at once.
+    ///   - remaining: What the old protocol has received but not used; copied.
+    func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan)
+}
+
+extension StreamTransport {
+    /// Puts another protocol above this connection; nothing is left over.
+    public func switchProtocol(to newProtocol: any StreamProtocol) {
+        switchProtocol(to: newProtocol, remaining: RawSpan())
+    }
+}
