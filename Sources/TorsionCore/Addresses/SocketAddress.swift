@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// The address of one end of a connection, or of a port.
+///
+/// A plain value, usable on any thread, as a key and as text:
+///
+///     SocketAddress("127.0.0.1:8007")
+///     SocketAddress("[fe80::1%2]:8007")
+///     SocketAddress("unix:/run/app.socket")
+///     SocketAddress("unix:@name")            // abstract, Linux only
+///
+/// A host's name is no address: see `NameResolver`.
+@nonexhaustive
+public enum SocketAddress: Hashable, Sendable {
+    /// An IPv4 address and a port. Port 0 asks the kernel to choose one.
+    case ipv4(IPv4Address, port: UInt16)
+
+    /// An IPv6 address and a port. Port 0 asks the kernel to choose one.
+    case ipv6(IPv6Address, port: UInt16)
+
+    /// A UNIX socket's address.
+    case unix(UnixAddress)
+
+    /// Makes an address from the text of an IPv4 or IPv6 address, the latter without brackets.
+    ///
+    /// Gives `nil` for anything else, such as a host's name.
+    public init?(host: String, port: UInt16) {
+        if let address = IPv4Address(host) {
+            self = .ipv4(address, port: port)
+        } else if let address = IPv6Address(host) {
+            self = .ipv6(address, port: port)
+        } else {
+            return nil
+        }
+    }
+
+    /// The port; `nil` for a UNIX address. Setting it does nothing there, nor does `nil`.
+    public var port: UInt16? {
+        get {
+            switch self {
+            case .ipv4(_, let port), .ipv6(_, let port): port
+            case .unix: nil
+            }
+        }
+        set {
+            guard let newValue else { return }
+            switch self {
+            case .ipv4(let address, _): self = .ipv4(address, port: newValue)
+            case .ipv6(let address, _): self = .ipv6(address, port: newValue)
+            case .unix: break
+            }
+        }
+    }
+
+    /// The address without its port, as ``init(host:port:)`` reads it; `nil` for a UNIX address.
+    public var host: String? {
+        switch self {
+        case .ipv4(let address, _): address.description
+        case .ipv6(let address, _): address.description
+        case .unix: nil
+        }
+    }
+
+    /// Whether the other end can only be on this machine.
+    public var isLocal: Bool {
+        switch self {
+        case .ipv4(let address, _): address.isLoopback
+        case .ipv6(let address, _): address.mappedIPv4?.isLoopback ?? address.isLoopback
+        case .unix: true
+        }
+    }
+}
+
+extension SocketAddress: LosslessStringConvertible {
+    /// Reads `address:port`, `[address]:port`, `unix:path` or `unix:@name`.
+    ///
+    /// Gives `nil` for anything else. A path must not be empty, nor a path or name longer than
+    /// ``UnixAddress/maximumByteCount``, nor a path contain a zero byte. An abstract name is taken
+    /// as it stands, also a backslash: only printable names come back from ``description``.
+    public init?(_ text: String) {
+        let bytes = Array(text.utf8)
+        if bytes.starts(with: "unix:".utf8) {
+            guard let address = UnixAddress(utf8: bytes[5...]) else { return nil }
+            self = .unix(address)
+            return
+        }
+        guard let colon = bytes.lastIndex(of: UInt8(ascii: ":")) else { return nil }
+        guard let port = decimal(bytes[(colon + 1)...], max: 65535) else { return nil }
+        let host = bytes[..<colon]
+        if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]") {
+            guard let address = IPv6Address(ascii: host.dropFirst().dropLast()) else { return nil }
+            self = .ipv6(address, port: UInt16(port))
+        } else {
+            guard let address = IPv4Address(ascii: host) else { return nil }
+            self = .ipv4(address, port: UInt16(port))
+        }
+    }
+
+    /// `127.0.0.1:80`, `[::1]:80`, `unix:/run/app.socket`, `unix:@name` or `unix:(unnamed)`.
+    public var description: String {
+        switch self {
+        case .ipv4(let address, let port): "\(address):\(port)"
+        case .ipv6(let address, let port): "[\(address)]:\(port)"
+        case .unix(let address): "unix:\(address)"
+        }
+    }
+}
+
+extension UnixAddress {
+    fileprivate init?(utf8 text: ArraySlice<UInt8>) {
+        guard let first = text.first, text.count <= Self.maximumByteCount + 1 else { return nil }
+        if first == UInt8(ascii: "@") {
+            self = .abstract(Array(text.dropFirst()))
+        } else {
+            guard text.count <= Self.maximumByteCount, !text.contains(0) else { return nil }
+            self = .path(String(decoding: text, as: UTF8.self))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Why a connection ended. Delivered once, to ``StreamProtocol/connectionLost(_:from:)``.
+///
+/// The cases say whose doing it was. A plain value, usable on any thread.
+///
+///     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+///         if !why.isClean { log("\(transport.peerAddress): \(why)") }
+///     }
+///
+/// - SeeAlso: Twisted `ConnectionDone`, `ConnectionLost`, `ConnectionAborted`.
+@nonexhaustive
+public enum ConnectionLoss: Error, Sendable {
+    /// The peer closed its side after everything it sent was delivered here.
+    case closedByPeer
+
+    /// ``StreamTransport/loseConnection()`` finished: the kernel has every byte.
+    case closedLocally
+
+    /// ``StreamTransport/abortConnection()`` was called here; bytes may be missing in both
+    /// directions.
+    case aborted
+
+    /// The network or the peer broke the connection; bytes may be missing in both directions.
+    case failed(IOError)
+
+    /// Something took longer than allowed, so the connection was aborted.
+    case deadlinePassed(Deadline)
+
+    /// A write found more bytes queued than ``Watermarks/limit``, so the connection was aborted:
+    /// the peer does not read, and the protocol did not heed being paused.
+    case writeLimitExceeded
+
+    /// The protocol threw this error from a callback, so the connection was aborted.
+    case protocolFailed(any Error)
+
+    /// What may take only so long.
+    @nonexhaustive
+    public enum Deadline: Hashable, Sendable {
+        /// Making the connection.
+        case connecting
+        /// Agreeing on a layer's terms, such as TLS.
+        case handshaking
+        /// Sending what was queued when the connection was closed, and the peer's answer to that.
+        case closing
+        /// Hearing nothing from the peer.
+        case idle
+        /// The reactor's graceful stop.
+        case stopping
+    }
+
+    /// Whether both sides had all bytes when the connection ended.
+    public var isClean: Bool {
+        switch self {
+        case .closedByPeer, .closedLocally: true
+        case .aborted, .failed, .deadlinePassed, .writeLimitExceeded, .protocolFailed: false
+        }
+    }
+}
+
+extension ConnectionLoss: Equatable {
+    /// Compares case and payload; two protocol errors by their types and descriptions, since an
+    /// error need not be comparable.
+    public static func == (left: ConnectionLoss, right: ConnectionLoss) -> Bool {
+        switch (left, right) {
+        case (.closedByPeer, .closedByPeer), (.closedLocally, .closedLocally),
+            (.aborted, .aborted), (.writeLimitExceeded, .writeLimitExceeded):
+            true
+        case (.failed(let left), .failed(let right)): left == right
+        case (.deadlinePassed(let left), .deadlinePassed(let right)): left == right
+        case (.protocolFailed(let left), .protocolFailed(let right)):
+            type(of: left) == type(of: right)
+                && String(describing: left) == String(describing: right)
+        case (.closedByPeer, _), (.closedLocally, _), (.aborted, _), (.writeLimitExceeded, _),
+            (.failed, _), (.deadlinePassed, _), (.protocolFailed, _):
+            false
+        }
+    }
+}
+
+extension ConnectionLoss: CustomStringConvertible {
+    /// One line for a log.
+    public var description: String {
+        switch self {
+        case .closedByPeer: "closed by the peer"
+        case .closedLocally: "closed here"
+        case .aborted: "aborted here"
+        case .failed(let error): error.description
+        case .deadlinePassed(let deadline): "took too long: \(deadline)"
+        case .writeLimitExceeded: "more bytes queued than the limit allows"
+        case .protocolFailed(let error): "the protocol failed: \(error)"
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A call to the operating system that failed: what was tried, on what, and why not.
+///
+/// Thrown by calls that fail at once, carried by ``ConnectionLoss/failed(_:)`` otherwise. It is a
+/// plain value, usable on any thread, and prints as one line for a log:
+///
+///     cannot listen on 127.0.0.1:80: permission denied (EACCES)
+public struct IOError: Error, Hashable, Sendable {
+    /// What was being done, in the words of this library.
+    public var operation: Operation
+
+    /// The function that failed, such as `bind` or `uv_poll_start`; empty if there was none.
+    public var function: String
+
+    /// Why it failed.
+    public var code: ErrorCode
+
+    /// On what: an address, a host's name, a path; `nil` if there is nothing to name.
+    public var subject: String?
+
+    /// Makes an error that says `function` failed with `code`.
+    public init(
+        _ operation: Operation, function: String, code: ErrorCode, subject: String? = nil
+    ) {
+        self.operation = operation
+        self.function = function
+        self.code = code
+        self.subject = subject
+    }
+
+    /// Makes an error about an address.
+    public init(
+        _ operation: Operation, function: String, code: ErrorCode, subject: SocketAddress
+    ) {
+        self.init(operation, function: function, code: code, subject: subject.description)
+    }
+
+    /// What can fail, by what the caller wanted and not by the system call it took.
+    @nonexhaustive
+    public enum Operation: Hashable, Sendable {
+        /// Opening a port: `socket`, `bind` and `listen`.
+        case listen
+        /// Giving a socket its local address.
+        case bind
+        /// Making a connection.
+        case connect
+        /// Taking a connection from a port.
+        case accept
+        /// Receiving.
+        case read
+        /// Sending.
+        case write
+        /// Ending one direction of a connection.
+        case shutdown
+        /// Setting or reading an option.
+        case configure
+        /// Waiting for a descriptor, or taking it out of the wait.
+        case watch
+        /// Waiting for what happens next.
+        case wait
+        /// Looking up a host's name.
+        case resolve
+        /// Opening a file, a device or a socket.
+        case open
+        /// Closing a descriptor.
+        case close
+        /// Removing a file.
+        case remove
+        /// Starting a process or a thread.
+        case spawn
+        /// Sending or catching a signal.
+        case signal
+        /// Setting up a backend.
+        case start
+
+        /// The verb and, where a subject follows, its preposition.
+        var phrase: (verb: String, preposition: String) {
+            switch self {
+            case .listen: ("listen", " on")
+            case .bind: ("bind", " to")
+            case .connect: ("connect", " to")
+            case .accept: ("accept", " on")
+            case .read: ("read", " from")
+            case .write: ("write", " to")
+            case .shutdown: ("shut down", "")
+            case .configure: ("configure", "")
+            case .watch: ("watch", "")
+            case .wait: ("wait", " for")
+            case .resolve: ("resolve", "")
+            case .open: ("open", "")
+            case .close: ("close", "")
+            case .remove: ("remove", "")
+            case .spawn: ("spawn", "")
+            case .signal: ("signal", "")
+            case .start: ("start", "")
+            }
+        }
+    }
+}
+
+extension IOError: CustomStringConvertible {
+    /// One line for a log: `cannot read from 127.0.0.1:9: connection reset by peer (ECONNRESET)`.
+    public var description: String {
+        let (verb, preposition) = operation.phrase
+        let object = subject.map { "\(preposition) \($0)" } ?? ""
+        // A number without a word would otherwise be printed twice.
+        if case .other = code { return "cannot \(verb)\(object): \(code)" }
+        return "cannot \(verb)\(object): \(code) (\(code.name))"
+    }
+}
+
+extension IOError: CustomDebugStringConvertible {
+    /// As ``description``, with the function that failed.
+    public var debugDescription: String {
+        function.isEmpty ? description : "\(description), \(function)"
+    }
+}

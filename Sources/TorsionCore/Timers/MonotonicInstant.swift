@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A point in monotonic time, in nanoseconds since an arbitrary start.
+///
+/// What the start is depends on the backend: the machine's start with a real one, zero with the
+/// simulated one. So instants of different reactors cannot be compared, and an instant says
+/// nothing about the time of day. A plain value, usable on any thread.
+///
+///     let deadline = reactor.now.advanced(by: .seconds(10))
+///
+/// - SeeAlso: `clock_gettime(2)`, `CLOCK_MONOTONIC`.
+public struct MonotonicInstant: InstantProtocol {
+    /// The time since the start.
+    public var nanoseconds: UInt64
+
+    /// Makes the instant that is `nanoseconds` after the start.
+    @inlinable
+    public init(nanoseconds: UInt64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    /// The last instant that there is, 584 years after the start: never, for a deadline.
+    @inlinable
+    public static var distantFuture: MonotonicInstant {
+        MonotonicInstant(nanoseconds: .max)
+    }
+
+    /// The instant `duration` later, or earlier if it is negative.
+    ///
+    /// What would lie before the start is the start, what would lie after ``distantFuture`` is
+    /// that: no duration overflows. Parts of a nanosecond are dropped.
+    @inlinable
+    public func advanced(by duration: Duration) -> MonotonicInstant {
+        let attoseconds = duration.attoseconds
+        if attoseconds >= 0 {
+            let (sum, overflow) = nanoseconds.addingReportingOverflow(
+                Self.wholeNanoseconds(attoseconds.magnitude))
+            return MonotonicInstant(nanoseconds: overflow ? .max : sum)
+        }
+        let (difference, overflow) = nanoseconds.subtractingReportingOverflow(
+            Self.wholeNanoseconds(attoseconds.magnitude))
+        return MonotonicInstant(nanoseconds: overflow ? 0 : difference)
+    }
+
+    /// How long it is from this instant to `other`; negative if that is earlier. Exact.
+    @inlinable
+    public func duration(to other: MonotonicInstant) -> Duration {
+        let difference = Int128(other.nanoseconds) - Int128(nanoseconds)
+        return Duration(attoseconds: difference * 1_000_000_000)
+    }
+
+    /// Orders instants by time.
+    @inlinable
+    public static func < (left: MonotonicInstant, right: MonotonicInstant) -> Bool {
+        left.nanoseconds < right.nanoseconds
+    }
+
+    /// Converts to nanoseconds; what does not fit is `UInt64.max`.
+    ///
+    /// One 128 by 64 bit division, which processors have: the general one of `UInt128` and the two
+    /// behind `Duration.components` are a call each, and this is on the path of every timer.
+    @inlinable
+    static func wholeNanoseconds(_ attoseconds: UInt128) -> UInt64 {
+        let high = UInt64(truncatingIfNeeded: attoseconds >> 64)
+        let low = UInt64(truncatingIfNeeded: attoseconds)
+        let divisor: UInt64 = 1_000_000_000
+        // The quotient fits 64 bits exactly when the high half is less than the divisor.
+        guard high < divisor else { return .max }
+        if high == 0 { return low / divisor }
+        return divisor.dividingFullWidth((high, low)).quotient
+    }
+}
