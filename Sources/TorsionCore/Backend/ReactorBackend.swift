@@ -16,7 +16,7 @@ public protocol ReactorBackend: AnyObject {
     /// - Throws: What the kernel refused, for example descriptors running out.
     func start() throws(IOError)
 
-    /// Monotonic time, read once after each wait and at ``start()``.
+    /// Monotonic time, read once after each wait, at ``start()``, and before it when it is asked for.
     var now: MonotonicInstant { get }
 
     /// Makes a concurrent or the next ``turn(until:)`` return. Valid between start and shut-down.

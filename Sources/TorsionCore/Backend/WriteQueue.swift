@@ -20,6 +20,7 @@ public final class WriteQueue {
         var end: Int
     }
 
+    @safe
     private enum Storage {
         case block(UnsafeMutableRawPointer)
         case bytes(Bytes)
@@ -50,7 +51,7 @@ public final class WriteQueue {
         ) { runs in
             var count = 0
             while count < Self.headLimit, headIndex + count < chunks.count {
-                let chunk = unsafe chunks[headIndex + count]
+                let chunk = chunks[headIndex + count]
                 unsafe runs.initializeElement(at: count, to: Self.bytes(of: chunk))
                 count += 1
             }
@@ -66,9 +67,9 @@ public final class WriteQueue {
             let room = roomInLastBlock()
             let count = min(room, rest.count)
             let last = chunks.count - 1
-            guard case .block(let base) = unsafe chunks[last].storage else { preconditionFailure() }
+            guard case .block(let base) = chunks[last].storage else { preconditionFailure() }
             unsafe (base + chunks[last].end).copyMemory(from: rest.baseAddress!, byteCount: count)
-            unsafe chunks[last].end += count
+            chunks[last].end += count
             unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
         }
     }
@@ -77,7 +78,7 @@ public final class WriteQueue {
     func append(_ bytes: Bytes) {
         guard !bytes.isEmpty else { return }
         byteCount += bytes.count
-        unsafe chunks.append(Chunk(storage: .bytes(bytes), start: 0, end: bytes.count))
+        chunks.append(Chunk(storage: .bytes(bytes), start: 0, end: bytes.count))
     }
 
     /// Removes what the kernel took.
@@ -86,25 +87,25 @@ public final class WriteQueue {
         byteCount -= taken
         var rest = taken
         while rest > 0 {
-            let count = unsafe chunks[headIndex].end - chunks[headIndex].start
+            let count = chunks[headIndex].end - chunks[headIndex].start
             if rest < count {
-                unsafe chunks[headIndex].start += rest
+                chunks[headIndex].start += rest
                 break
             }
             rest -= count
-            unsafe Self.free(chunks[headIndex])
+            Self.free(chunks[headIndex])
             headIndex += 1
         }
         if headIndex == chunks.count || headIndex >= 64 {
-            unsafe chunks.removeFirst(headIndex)
+            chunks.removeFirst(headIndex)
             headIndex = 0
         }
     }
 
     /// Drops everything.
     func removeAll() {
-        for index in headIndex..<chunks.count { unsafe Self.free(chunks[index]) }
-        unsafe chunks = []
+        for index in headIndex..<chunks.count { Self.free(chunks[index]) }
+        chunks = []
         headIndex = 0
         byteCount = 0
     }
@@ -112,9 +113,9 @@ public final class WriteQueue {
     /// The free bytes of the last block, after adding one if there is none with room.
     private func roomInLastBlock() -> Int {
         if headIndex < chunks.count {
-            let last = unsafe chunks[chunks.count - 1]
-            if case .block = unsafe last.storage, unsafe last.end < Self.blockCapacity {
-                return unsafe Self.blockCapacity - last.end
+            let last = chunks[chunks.count - 1]
+            if case .block = last.storage, last.end < Self.blockCapacity {
+                return Self.blockCapacity - last.end
             }
         }
         let base = UnsafeMutableRawPointer.allocate(byteCount: Self.blockCapacity, alignment: 16)
@@ -123,8 +124,8 @@ public final class WriteQueue {
     }
 
     private static func bytes(of chunk: Chunk) -> UnsafeRawBufferPointer {
-        let count = unsafe chunk.end - chunk.start
-        switch unsafe chunk.storage {
+        let count = chunk.end - chunk.start
+        switch chunk.storage {
         case .block(let base):
             return unsafe UnsafeRawBufferPointer(start: base + chunk.start, count: count)
         case .bytes(let bytes):
@@ -137,6 +138,6 @@ public final class WriteQueue {
     }
 
     private static func free(_ chunk: Chunk) {
-        if case .block(let base) = unsafe chunk.storage { unsafe base.deallocate() }
+        if case .block(let base) = chunk.storage { unsafe base.deallocate() }
     }
 }

@@ -58,7 +58,7 @@ public protocol Consumer: AnyObject {
 extension Consumer {
     /// Queues a copy of `bytes`.
     @inlinable
-    public func write(_ bytes: [UInt8]) { write(bytes.span.bytes) }
+    public func write(_ bytes: [UInt8]) { unsafe write(bytes.span.bytes) }
 
     /// Queues the UTF-8 of `text`.
     @inlinable
@@ -66,6 +66,6 @@ extension Consumer {
         // A native string lends its UTF-8; others are made native first, in this copy.
         var text = text
         text.makeContiguousUTF8()
-        write(text.utf8Span.span.bytes)
+        unsafe write(text.utf8Span.span.bytes)
     }
 }

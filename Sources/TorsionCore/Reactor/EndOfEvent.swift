@@ -55,13 +55,14 @@ extension Reactor {
 }
 
 /// Buffers for the small writes of an event, reused so that the steady state allocates nothing.
+@safe
 final class GatherPool {
     /// Large enough for a turn's worth of short answers, small enough that a broadcast to
     /// thousands of connections stays in the megabytes.
     static let bufferCapacity = 16 * 1024
     private static let keptCount = 64
 
-    private var free: [UnsafeMutableRawPointer] = []
+    private var free: [UnsafeMutableRawPointer] = unsafe []
 
     init() { unsafe free.reserveCapacity(Self.keptCount) }
 

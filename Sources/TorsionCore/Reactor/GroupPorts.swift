@@ -37,10 +37,10 @@ package final class GroupPorts: Sendable {
             defer { state.asked[count, default: 0] += 1 }
             return Key(address: address, ordinal: state.asked[count, default: 0])
         }
-        return try bind(address, as: key, bind)
+        return try open(address, as: key, bind)
     }
 
-    private func bind(
+    private func open(
         _ address: SocketAddress, as key: Key, _ bind: (SocketAddress) throws(IOError) -> ListeningPort
     ) throws(IOError) -> ListeningPort {
         // The port itself belongs to one reactor and must not leave this thread, which a result

@@ -36,15 +36,15 @@ public final class Reactor {
     var life = ReactorLife()
     var triggers = TriggerTable()
     /// The thread that runs this reactor, 0 while none does.
-    @exclusivity(unchecked) private var owner: UInt = 0
+    private var owner: UInt = 0
     let inbox: Inbox
 
     // Time. See DelayedCall.swift.
     var timers = TimerWheel<() throws -> Void>()
 
     // Events. See EndOfEvent.swift.
-    @exclusivity(unchecked) var eventDepth = 0
-    @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
+    var eventDepth = 0
+    var flushList: [any EndOfEventFlushing] = []
     let gatherPool = GatherPool()
 
     // What is open.
@@ -58,7 +58,7 @@ public final class Reactor {
     var remoteObjects: [UInt64: AnyObject] = [:]
     var nextRemoteObject: UInt64 = 0
     var nextConnection: UInt64 = 0
-    @exclusivity(unchecked) var counters = ReactorStatistics()
+    var counters = ReactorStatistics()
 
     private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
     var services: (any ReactorServices)?
@@ -93,7 +93,6 @@ public final class Reactor {
     /// Monotonic time as of the latest wait; delayed calls count from it.
     public var now: MonotonicInstant {
         checkThread()
-        startIfNeeded()
         return backend.now
     }
 
@@ -137,7 +136,7 @@ public final class Reactor {
         guard let makeServices else {
             throw IOError(.resolve, function: "", code: .notSupported)
         }
-        startIfNeeded()
+        try startIfNeeded()
         let made = try makeServices(self)
         services = made
         return made

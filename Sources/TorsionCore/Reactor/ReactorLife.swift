@@ -235,7 +235,7 @@ extension Reactor {
         for watch in watches.elements { watch.cancel() }
         guests = []
         hungryConnections = []
-        timers.removeAll()
+        timers = TimerWheel()
         remoteObjects = [:]
         precondition(backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
         backend.shutDown()

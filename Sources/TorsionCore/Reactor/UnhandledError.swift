@@ -20,7 +20,7 @@ public struct UnhandledError: CustomStringConvertible {
     /// Writes ``description`` on standard error, as one line and one system call.
     public func printToStandardError() {
         var line = description + "\n"
-        unsafe line.withUTF8 { torsion_write_standard_error($0.baseAddress, $0.count) }
+        line.withUTF8 { unsafe torsion_write_standard_error($0.baseAddress, $0.count) }
     }
 }
 

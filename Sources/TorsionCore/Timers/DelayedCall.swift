@@ -71,7 +71,6 @@ extension Reactor {
     public func callAt(
         _ deadline: MonotonicInstant, _ body: @escaping () throws -> Void
     ) -> DelayedCall {
-        startIfNeeded()
         checkThread()
         return DelayedCall(reactor: self, key: timers.schedule(body, at: deadline))
     }

@@ -37,7 +37,7 @@ public final class ListeningPort {
         let listener = try reactor.backend.listen(on: address, options: options, receiver: relay)
         self.listener = listener
         localAddress = listener.localAddress
-        relay.port = self
+        unsafe relay.port = self
         slot = reactor.ports.insert(self)
         listener.startAccepting()
         factory.started(on: self)

@@ -6,6 +6,7 @@
 /// What to do next is decided by two pure types, ``ConnectionStateMachine`` for the connection's
 /// life and ``BackpressureGate`` for its flow; this class carries it out. Every call of user code
 /// happens inside an event of the reactor, and none inside another callback of this connection.
+@safe
 final class StreamConnection {
     /// Writes of this size leave at once from where they lie, instead of being gathered.
     static let directWriteByteCount = 4 * 1024
@@ -15,17 +16,17 @@ final class StreamConnection {
     let stream: any BackendStream
     private let options: SharedOptions
 
-    @exclusivity(unchecked) private var machine = ConnectionStateMachine()
-    @exclusivity(unchecked) private var proto: (any StreamProtocol)?
-    @exclusivity(unchecked) private var gate: BackpressureGate
+    private var machine = ConnectionStateMachine()
+    private var proto: (any StreamProtocol)?
+    private var gate: BackpressureGate
 
     /// The event's small writes. Borrowed from the reactor's pool from the first such write of an
     /// event until its end.
-    @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
-    @exclusivity(unchecked) private var gatheredCount = 0
-    @exclusivity(unchecked) private var isOnFlushList = false
+    private var gathered: UnsafeMutableRawPointer?
+    private var gatheredCount = 0
+    private var isOnFlushList = false
     /// What the kernel refused. Made at the first refusal.
-    @exclusivity(unchecked) private var queue: WriteQueue?
+    private var queue: WriteQueue?
 
     private var producer = RegisteredProducer.none
     private var pendingSwitch: PendingSwitch?
@@ -228,7 +229,7 @@ final class StreamConnection {
 
     private func gather(_ bytes: UnsafeRawBufferPointer) {
         if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
-        guard let start = unsafe bytes.baseAddress else { return }
+        guard let start = bytes.baseAddress else { return }
         if unsafe gathered == nil {
             if machine.isClosed { return }
             unsafe gathered = reactor.gatherPool.take()
@@ -251,7 +252,7 @@ final class StreamConnection {
             }
             if taken == first.count + bytes.count { return }
         }
-        enqueue(first, bytes, owner: owner, taken: taken)
+        unsafe enqueue(first, bytes, owner: owner, taken: taken)
     }
 
     private func enqueue(
@@ -266,7 +267,7 @@ final class StreamConnection {
         }
         let skip = max(0, taken - first.count)
         if let owner {
-            queue.append(owner.dropFirst(skip))
+            queue.append(owner[skip...])
         } else {
             unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: second[skip...]))
         }

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+#ifndef TORSION_SOCKETS_H
+#define TORSION_SOCKETS_H
+
+/* _GNU_SOURCE is defined in the .c file, not here: Swift's Glibc module is built without it, and
+ * with it fd_set has other member names, which the compiler refuses to merge (swift#69311). */
+#include <netinet/in.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+/* What `import Glibc` lacks or gets wrong. Each function makes the one system call that it names,
+ * on the calling thread, and returns its result with errno set; pointers are borrowed for the call
+ * and are not null. */
+
+/* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC. *size is in and out. */
+int torsion_accept(int descriptor, struct sockaddr_storage *_Nonnull address,
+                   socklen_t *_Nonnull size);
+
+/* epoll_create1(2) with EPOLL_CLOEXEC. */
+int torsion_epoll_create(void);
+
+/* epoll_ctl(2); `target` comes back in the event's data. */
+int torsion_epoll_control(int epoll, int operation, int descriptor, uint32_t events,
+                          void *_Nullable target);
+
+/* epoll_pwait2(2) without a signal mask, or epoll_wait(2) when the timeout is -1 (no limit) or 0.
+ * A kernel before 5.11 gets the timeout rounded up to a millisecond: epoll_wait drops the fraction,
+ * so that a timer due in 0.4 ms would turn into a busy loop. */
+int torsion_epoll_wait(int epoll, struct epoll_event *_Nonnull events, int capacity,
+                       int64_t timeout_nanoseconds);
+
+/* eventfd(2) with EFD_NONBLOCK and EFD_CLOEXEC. */
+int torsion_eventfd_create(void);
+
+/* read(2), write(2) and close(2), for targets that do not import Glibc. */
+ssize_t torsion_read(int descriptor, void *_Nonnull bytes, size_t count);
+ssize_t torsion_write(int descriptor, const void *_Nonnull bytes, size_t count);
+void torsion_close(int descriptor);
+
+/* errno of the calling thread. */
+int torsion_errno(void);
+
+/* CLOCK_MONOTONIC, clock_gettime(2), in nanoseconds. */
+uint64_t torsion_monotonic_nanoseconds(void);
+
+/* Ignores SIGPIPE, if its action is still the default. */
+void torsion_ignore_sigpipe(void);
+
+/* setsockopt(2) of SO_LINGER with a time of zero: close(2) then resets. */
+int torsion_set_abortive_close(int descriptor);
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import TorsionCore
+internal import TorsionSockets
+
+/// Waits with `epoll(7)`, level-triggered.
+///
+/// An event's data is the address of its target, so that a delivery is one pointer away. A target
+/// that is removed while its batch is being delivered may still stand in the batch: it is kept
+/// alive until the batch is done, and skipped by its `registration`, which is nil by then.
+final class EpollPoller: Poller {
+    /// Events taken by one wait.
+    private static let batchCapacity = 512
+    /// What `PollTarget.registration` is while a target is registered.
+    private let registered = OpaquePointer(bitPattern: 1)
+
+    private var epoll: Int32 = -1
+    private var wakeDescriptor: Int32 = -1
+    private let batch: UnsafeMutablePointer<epoll_event>
+    private var removed: [PollTarget] = []
+
+    private(set) var now = MonotonicInstant(nanoseconds: torsion_monotonic_nanoseconds())
+
+    init() { batch = .allocate(capacity: Self.batchCapacity) }
+
+    deinit { batch.deallocate() }
+
+    func start() throws(IOError) {
+        epoll = torsion_epoll_create()
+        guard epoll >= 0 else {
+            throw IOError(.start, function: "epoll_create1", code: ErrorCode(errno: torsion_errno()), subject: "epoll")
+        }
+        wakeDescriptor = torsion_eventfd_create()
+        guard wakeDescriptor >= 0,
+            torsion_epoll_control(epoll, EPOLL_CTL_ADD, wakeDescriptor, EPOLLIN.rawValue, nil) == 0
+        else {
+            let code = ErrorCode(errno: torsion_errno())
+            shutDown()
+            throw IOError(.start, function: "eventfd", code: code, subject: "epoll")
+        }
+        readClock()
+    }
+
+    func shutDown() {
+        removed = []
+        torsion_close(epoll)
+        torsion_close(wakeDescriptor)
+        epoll = -1
+        wakeDescriptor = -1
+    }
+
+    var waker: any BackendWaker { EventWaker(descriptor: wakeDescriptor) }
+
+    func add(_ target: PollTarget, for events: PollEvents) -> ErrorCode? {
+        let pointer = Unmanaged.passUnretained(target).toOpaque()
+        let bits = events.epollBits
+        guard torsion_epoll_control(epoll, EPOLL_CTL_ADD, target.descriptor, bits, pointer) == 0
+        else { return ErrorCode(errno: torsion_errno()) }
+        _ = Unmanaged.passRetained(target)
+        target.registration = registered
+        return nil
+    }
+
+    func update(_ target: PollTarget, for events: PollEvents) {
+        let pointer = Unmanaged.passUnretained(target).toOpaque()
+        let bits = events.epollBits
+        // ENOENT and EBADF: somebody closed the descriptor behind our back, and the kernel has
+        // dropped it. Whoever watches it finds out by using it.
+        _ = torsion_epoll_control(epoll, EPOLL_CTL_MOD, target.descriptor, bits, pointer)
+    }
+
+    func remove(_ target: PollTarget) {
+        precondition(target.registration != nil, "EpollPoller: the target is not registered")
+        target.registration = nil
+        _ = torsion_epoll_control(epoll, EPOLL_CTL_DEL, target.descriptor, 0, nil)
+        removed.append(Unmanaged.passUnretained(target).takeRetainedValue())
+    }
+
+    func wait(until deadline: MonotonicInstant?) {
+        let count = torsion_epoll_wait(
+            epoll, batch, Int32(Self.batchCapacity), timeout(until: deadline))
+        readClock()
+        // EINTR: a signal; the next wait goes on. The others blame our own arguments.
+        precondition(count >= 0 || ErrorCode(errno: torsion_errno()) == .interrupted, "epoll_wait: \(ErrorCode(errno: torsion_errno()))")
+        for index in 0..<max(0, Int(count)) { deliver(batch[index]) }
+        if !removed.isEmpty { removed.removeAll(keepingCapacity: true) }
+    }
+
+    @inline(__always)
+    private func deliver(_ event: epoll_event) {
+        guard let pointer = event.data.ptr else { return drainWake() }
+        Unmanaged<PollTarget>.fromOpaque(pointer)._withUnsafeGuaranteedRef { target in
+            if target.registration != nil { target.ready(PollEvents(epollBits: event.events)) }
+        }
+    }
+
+    private func drainWake() {
+        var count: UInt64 = 0
+        _ = torsion_read(wakeDescriptor, &count, 8)
+    }
+
+    private func readClock() {
+        now = MonotonicInstant(nanoseconds: torsion_monotonic_nanoseconds())
+    }
+
+    /// Counted from the clock as it is now, not as it was after the last wait: callbacks have run
+    /// since.
+    private func timeout(until deadline: MonotonicInstant?) -> Int64 {
+        guard let deadline else { return -1 }
+        guard deadline > now else { return 0 }
+        let time = torsion_monotonic_nanoseconds()
+        return deadline.nanoseconds > time ? Int64(clamping: deadline.nanoseconds - time) : 0
+    }
+}
+
+/// Writes to an `eventfd(2)`.
+private struct EventWaker: BackendWaker {
+    let descriptor: Int32
+
+    func wake() {
+        var one: UInt64 = 1
+        // EAGAIN: the counter is full, so that the wait returns anyway.
+        _ = torsion_write(descriptor, &one, 8)
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import Glibc
+internal import TorsionCore
+
+/// A listening stream socket.
+final class SocketListener: PollTarget {
+    /// Clients accepted before the others have their turn.
+    private static let acceptsPerTurn = 64
+
+    let localAddress: SocketAddress
+
+    private unowned(unsafe) let backend: SocketBackend
+    private var receiver: (any ListenerReceiver)?
+    private var isAccepting = false
+    /// The file of a UNIX socket, which goes with it.
+    private let file: SocketFile?
+
+    init(
+        backend: SocketBackend, address: SocketAddress, options: StreamOptions,
+        receiver: any ListenerReceiver
+    ) throws(IOError) {
+        self.backend = backend
+        self.receiver = receiver
+        let descriptor = try makeSocket(for: address, .listen)
+        do throws(IOError) {
+            // Accepted sockets inherit these on Linux: one system call less for each.
+            try configure(descriptor, for: address, options, .listen)
+            file = try bindForListening(descriptor, to: address, mode: options.unixMode)
+            let backlog = Int32(clamping: options.backlog)
+            guard Glibc.listen(descriptor, backlog) == 0 else {
+                throw lastError(.listen, "listen", address)
+            }
+            localAddress = ownAddress(of: descriptor)
+        } catch {
+            Glibc.close(descriptor)
+            throw error
+        }
+        super.init(descriptor: descriptor)
+        backend.openHandleCount += 1
+    }
+
+    override func ready(_ events: PollEvents) {
+        for _ in 0..<Self.acceptsPerTurn where isAccepting {
+            var address = sockaddr_storage()
+            var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let accepted = torsion_accept(descriptor, &address, &size)
+            guard accepted >= 0 else {
+                if acceptFailed(errno) { continue }
+                return
+            }
+            let peer = SocketAddress(address, size: size)
+            let stream = SocketStream(backend: backend, accepted: accepted, from: peer)
+            if let receiver { receiver.listenerDidAccept(stream) } else { stream.close() }
+        }
+    }
+
+    /// - Returns: Whether to go on with the next client.
+    private func acceptFailed(_ number: Int32) -> Bool {
+        switch number {
+        case EAGAIN:
+            return false
+        case EMFILE, ENFILE, ENOMEM, ENOBUFS:
+            receiver?.listenerDidFail(ErrorCode(errno: number))
+            return false
+        default:
+            // ECONNABORTED, EPROTO, EPERM and the network errors of `accept(2)` are about one
+            // client, which has gone.
+            return true
+        }
+    }
+}
+
+extension SocketListener: BackendListener {
+    func startAccepting() {
+        guard !isAccepting, receiver != nil else { return }
+        isAccepting = true
+        if let code = backend.poller.add(self, for: .readable) {
+            isAccepting = false
+            receiver?.listenerDidFail(code)
+        }
+    }
+
+    func stopAccepting() {
+        guard isAccepting else { return }
+        isAccepting = false
+        backend.poller.remove(self)
+    }
+
+    func shed(limit: Int) -> Int {
+        var count = 0
+        while count < limit {
+            let refused = backend.withReserveReleased { () -> Bool in
+                var address = sockaddr_storage()
+                var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+                let accepted = torsion_accept(descriptor, &address, &size)
+                guard accepted >= 0 else { return false }
+                Glibc.close(accepted)
+                return true
+            }
+            guard refused == true else { break }
+            count += 1
+        }
+        return count
+    }
+
+    func close() {
+        precondition(receiver != nil, "BackendListener: closed twice")
+        stopAccepting()
+        receiver = nil
+        // Before the socket: a client that connects in between is refused, not lost.
+        file?.remove()
+        Glibc.close(descriptor)
+        backend.openHandleCount -= 1
+    }
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import Glibc
+internal import TorsionCore
+
+/// A connected or connecting stream socket.
+///
+/// Three facts of the kernel shape it. A peer's FIN makes a socket readable for ever, so that a
+/// paused stream must not ask for reads. A reset is reported without being asked for, as an error;
+/// so a paused stream stays registered for errors only. And when both directions have ended the
+/// kernel reports a hang-up at each wait, which nobody can turn off: then a paused stream leaves the
+/// poller until it reads again.
+final class SocketStream: PollTarget {
+    /// A full buffer means that there is likely more: take it while that is cheap, but let the
+    /// others have their turn.
+    private static let readsPerTurn = 16
+    private static let writesPerTurn = 16
+
+    let peerAddress: SocketAddress
+
+    // The backend outlives its streams: it is released after its last handle.
+    private unowned(unsafe) let backend: SocketBackend
+    @exclusivity(unchecked) private var receiver: (any StreamReceiver)?
+    @exclusivity(unchecked) private var phase: Phase
+    @exclusivity(unchecked) private var isReading = false
+    @exclusivity(unchecked) private var queue: WriteQueue?
+    /// What the poller was asked for; nil while the descriptor is not registered.
+    private var interest: PollEvents?
+
+    private enum Phase { case connecting, open, closed }
+
+    /// An accepted socket.
+    init(backend: SocketBackend, accepted descriptor: Int32, from peer: SocketAddress) {
+        self.backend = backend
+        peerAddress = peer
+        phase = .open
+        super.init(descriptor: descriptor)
+        backend.openHandleCount += 1
+    }
+
+    /// Begins to connect.
+    init(
+        backend: SocketBackend, connectingTo address: SocketAddress, options: StreamOptions,
+        receiver: any StreamReceiver
+    ) throws(IOError) {
+        self.backend = backend
+        peerAddress = address
+        phase = .connecting
+        let subject = "\(address)"
+        let descriptor = try makeSocket(for: address, .connect)
+        do throws(IOError) {
+            try configure(descriptor, for: address, options, .connect)
+            if let own = options.bindAddress { try bind(descriptor, to: own) }
+            try beginConnecting(descriptor, to: address)
+        } catch {
+            Glibc.close(descriptor)
+            throw error
+        }
+        super.init(descriptor: descriptor)
+        if let code = backend.poller.add(self, for: .writable) {
+            Glibc.close(descriptor)
+            throw IOError(.connect, function: "epoll_ctl", code: code, subject: subject)
+        }
+        interest = .writable
+        self.receiver = receiver
+        backend.openHandleCount += 1
+    }
+
+    override func ready(_ events: PollEvents) {
+        switch phase {
+        case .open: break
+        case .connecting: return finishConnecting()
+        case .closed: return
+        }
+        if isReading, !events.isDisjoint(with: [.readable, .error, .hangUp, .disconnected]) {
+            read()
+        } else if !events.isDisjoint(with: [.error, .hangUp, .disconnected]) {
+            checkError()
+        }
+        if phase == .open, queue != nil, events.contains(.writable) { writeQueue() }
+    }
+
+    private func finishConnecting() {
+        if let code = pendingError() { return fail(code, "connect", .connect) }
+        phase = .open
+        updateInterest()
+        receiver?.streamDidConnect()
+    }
+
+    /// The kernel reports an end that was not asked for: a reset, or both directions closed.
+    private func checkError() {
+        if let code = pendingError() { return fail(code, "recv", .read) }
+        guard queue == nil, interest != nil else { return }
+        backend.poller.remove(self)
+        interest = nil
+    }
+
+    private func pendingError() -> ErrorCode? {
+        let number = socketOption(descriptor, SOL_SOCKET, SO_ERROR)
+        return number == 0 ? nil : ErrorCode(errno: number)
+    }
+
+    private func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
+        let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
+        receiver?.streamDidFail(error)
+    }
+
+    // MARK: Reading
+
+    private func read() {
+        for _ in 0..<Self.readsPerTurn {
+            let slab = backend.slab
+            let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
+            guard count > 0 else { return readFailed(count) }
+            let bytes = UnsafeRawBufferPointer(start: slab, count: count).bytes
+            receiver?.streamDidRead(bytes)
+            if count < SocketBackend.slabByteCount || !isReading { return }
+        }
+    }
+
+    @inline(never)
+    private func readFailed(_ result: Int) {
+        if result == 0 {
+            stopReading()
+            receiver?.streamDidReadEnd()
+            return
+        }
+        let code = errno
+        if code == EAGAIN || code == EINTR { return }
+        fail(ErrorCode(errno: code), "recv", .read)
+    }
+
+    // MARK: Writing
+
+    private func writeQueue() {
+        for _ in 0..<Self.writesPerTurn {
+            guard phase == .open, let queue, !queue.isEmpty else { break }
+            let result = queue.withHead { sendVectors(descriptor, $0) }
+            guard result > 0 else {
+                if result == 0 || errno == EAGAIN || errno == EINTR { return }
+                return fail(ErrorCode(errno: errno), "sendmsg", .write)
+            }
+            receiver?.streamDidWrite(byteCount: result)
+        }
+        if phase == .open, queue?.isEmpty ?? true {
+            queue = nil
+            updateInterest()
+        }
+    }
+
+    // MARK: The poller
+
+    private func updateInterest() {
+        guard phase != .closed else { return }
+        var wanted: PollEvents = isReading ? .readable : []
+        if queue != nil { wanted.insert(.writable) }
+        if wanted.isEmpty { wanted = .errorsOnly }
+        guard wanted != interest else { return }
+        defer { interest = wanted }
+        guard interest == nil else { return backend.poller.update(self, for: wanted) }
+        // An open socket can always be watched; what can fail is the kernel's memory.
+        if let code = backend.poller.add(self, for: wanted) {
+            fail(code, "epoll_ctl", .watch)
+        }
+    }
+
+    private func leave() {
+        precondition(phase != .closed, "BackendStream: closed twice")
+        phase = .closed
+        if interest != nil { backend.poller.remove(self) }
+        interest = nil
+        isReading = false
+        queue = nil
+        receiver = nil
+        backend.openHandleCount -= 1
+    }
+}
+
+extension SocketStream: BackendStream {
+    var localAddress: SocketAddress {
+        phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
+    }
+
+    func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
+
+    func startReading() {
+        isReading = true
+        updateInterest()
+    }
+
+    func stopReading() {
+        isReading = false
+        updateInterest()
+    }
+
+    func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        while true {
+            let count =
+                if second.isEmpty {
+                    send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
+                } else if first.isEmpty {
+                    send(descriptor, second.baseAddress, second.count, Int32(MSG_NOSIGNAL))
+                } else {
+                    sendTwo(descriptor, first, second)
+                }
+            if count >= 0 { return .wrote(count) }
+            let code = errno
+            if code == EAGAIN { return .wrote(0) }
+            if code != EINTR { return .failed(ErrorCode(errno: code)) }
+        }
+    }
+
+    func startWriting(from queue: WriteQueue) {
+        self.queue = queue
+        updateInterest()
+    }
+
+    func shutdownWriting() -> ErrorCode? {
+        shutdown(descriptor, Int32(SHUT_WR)) == 0 ? nil : ErrorCode(errno: errno)
+    }
+
+    func close() {
+        leave()
+        // Not repeated on EINTR: on Linux the descriptor is gone all the same.
+        Glibc.close(descriptor)
+    }
+
+    func reset() {
+        _ = torsion_set_abortive_close(descriptor)
+        close()
+    }
+}

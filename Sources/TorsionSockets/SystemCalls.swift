@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import Glibc
+internal import TorsionCore
+
+// Thin wrappers over system calls that more than one kind of socket makes.
+
+/// The error that `errno` tells of now.
+func lastError(
+    _ operation: IOError.Operation, _ function: String, _ address: SocketAddress
+) -> IOError {
+    IOError(
+        operation, function: function, code: ErrorCode(errno: errno), subject: "\(address)")
+}
+
+/// A stream socket of the address's family: `socket(2)`, non-blocking, closed on exec.
+func makeSocket(
+    for address: SocketAddress, _ operation: IOError.Operation
+) throws(IOError) -> Int32 {
+    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    let descriptor = socket(address.family, kind, 0)
+    guard descriptor >= 0 else { throw lastError(operation, "socket", address) }
+    return descriptor
+}
+
+/// Sets what `options` asks for: `setsockopt(2)`, `tcp(7)`, `socket(7)`, `ipv6(7)`.
+func configure(
+    _ descriptor: Int32, for address: SocketAddress, _ options: StreamOptions,
+    _ operation: IOError.Operation
+) throws(IOError) {
+    func set(_ level: Int32, _ name: Int32, _ value: Int32) throws(IOError) {
+        var value = value
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        guard setsockopt(descriptor, level, name, &value, size) == 0 else {
+            throw lastError(operation, "setsockopt", address)
+        }
+    }
+    if let count = options.receiveBufferBytes {
+        try set(SOL_SOCKET, SO_RCVBUF, Int32(clamping: count))
+    }
+    if let count = options.sendBufferBytes {
+        try set(SOL_SOCKET, SO_SNDBUF, Int32(clamping: count))
+    }
+    if case .unix = address { return }
+    let tcp = Int32(IPPROTO_TCP)
+    if options.noDelay { try set(tcp, TCP_NODELAY, 1) }
+    if let keepAlive = options.keepAlive {
+        try set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        try set(tcp, TCP_KEEPIDLE, wholeSeconds(keepAlive.idle))
+        try set(tcp, TCP_KEEPINTVL, wholeSeconds(keepAlive.interval))
+        try set(tcp, TCP_KEEPCNT, Int32(clamping: keepAlive.count))
+    }
+    guard operation == .listen else { return }
+    // A server that restarts must not wait for connections of its former life: TIME_WAIT.
+    try set(SOL_SOCKET, SO_REUSEADDR, 1)
+    if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
+    if case .ipv6 = address, options.ipv6Only { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+}
+
+private func wholeSeconds(_ duration: Duration) -> Int32 {
+    Int32(clamping: max(1, duration.components.seconds))
+}
+
+/// `bind(2)`.
+func bind(_ descriptor: Int32, to address: SocketAddress) throws(IOError) {
+    let result = address.withSockaddr { Glibc.bind(descriptor, $0, $1) }
+    guard result == 0 else { throw lastError(.bind, "bind", address) }
+}
+
+/// `connect(2)`. Success at once and later are told alike: the socket becomes writable.
+func beginConnecting(_ descriptor: Int32, to address: SocketAddress) throws(IOError) {
+    let result = address.withSockaddr { connect(descriptor, $0, $1) }
+    // EINTR: the attempt goes on all the same, connect(2).
+    guard result != 0, errno != EINPROGRESS, errno != EINTR else { return }
+    throw lastError(.connect, "connect", address)
+}
+
+/// `getsockname(2)`.
+func ownAddress(of descriptor: Int32) -> SocketAddress {
+    var address = sockaddr_storage()
+    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            getsockname(descriptor, $0, &size)
+        }
+    }
+    precondition(result == 0, "getsockname: errno \(errno)")
+    return SocketAddress(address, size: size)
+}
+
+/// `getsockopt(2)` of an integer.
+func socketOption(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32 {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    guard getsockopt(descriptor, level, name, &value, &size) == 0 else { return errno }
+    return value
+}
+
+/// `sendmsg(2)` of several runs of bytes, without SIGPIPE.
+func sendVectors(_ descriptor: Int32, _ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Int {
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: runs.count) { vectors in
+        for index in 0..<runs.count { vectors.initializeElement(at: index, to: iovec(runs[index])) }
+        return sendMessage(descriptor, vectors)
+    }
+}
+
+/// `sendmsg(2)` of two runs of bytes.
+func sendTwo(
+    _ descriptor: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+) -> Int {
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { vectors in
+        vectors.initializeElement(at: 0, to: iovec(first))
+        vectors.initializeElement(at: 1, to: iovec(second))
+        return sendMessage(descriptor, vectors)
+    }
+}
+
+private func sendMessage(
+    _ descriptor: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>
+) -> Int {
+    var message = msghdr()
+    message.msg_iov = vectors.baseAddress
+    message.msg_iovlen = vectors.count
+    return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+}
+
+extension iovec {
+    /// The kernel only reads what it is given to send.
+    init(_ bytes: UnsafeRawBufferPointer) {
+        self.init(
+            iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
+    }
+}
