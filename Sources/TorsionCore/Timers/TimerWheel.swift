@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// How timers are kept.
+//
+// A reactor has a timer for nearly everything that it waits for, and cancels nearly all of them:
+// the peer does answer. So starting and cancelling must cost the same few steps however many are
+// pending, and only those that do come due may cost more.
+//
+// Time is cut into ticks of 2^20 nanoseconds, about a millisecond. A timer of a later tick than the
+// current one lies in a list, chosen by the highest of the eight digits, of six bits each, in which
+// its tick differs from the current one: the level is that digit's place, the list within the level
+// its value. All timers of a level are due before those of the next, and those of a lower list
+// before those of a higher, so that the first list is found from two bit masks. When time reaches
+// the first tick of a list, its timers are spread over the levels below; so each timer moves at most
+// seven times, and most are cancelled before they move at all. (Varghese and Lauck, "Hashed and
+// Hierarchical Timing Wheels", 1987.)
+//
+// A list is in no order. What is left of exactness is made good when a tick has come: its timers go
+// into a heap ordered by deadline, to the nanosecond, then by sequence. The heap is small, since it
+// holds a millisecond's timers, and those that were late.
+//
+// A timer that is started for the current tick or an earlier one may be due at once, but belongs to
+// a later turn than the one that started it. It waits in a list of its own, in the order of
+// sequences, and enters the heap when a turn allows its sequence. This way what one turn may not see
+// never stands before what it must.
+
+/// The pending timers of a reactor, each with a payload that is handed out when it is due.
+///
+/// Pure: it reads no clock and calls nobody. Payloads leave by `popDue` and `cancel` and are let go
+/// by the caller, so that a payload's own end may safely come back here.
+///
+/// - Complexity: O(1) to schedule and cancel, except O(log *n*) to cancel among *n* timers of a tick
+///   that has come.
+struct TimerWheel<Payload>: ~Copyable {
+    /// How many timers are pending.
+    private(set) var count = 0
+
+    /// The sequence of the timer scheduled or rescheduled last.
+    private(set) var newestSequence: UInt64 = 0
+
+    // The current tick: timers up to it are in the heap or in the list `early`.
+    private var tick: UInt64 = 0
+
+    // The highest sequence that a turn has allowed: none in the heap is above.
+    private var allowedSequence: UInt64 = 0
+
+    var slab = TimerSlab<Payload>()
+    var heap = TimerHeap()
+
+    // The lists, of 64 for each of eight levels, and `early`.
+    private var lists = [TimerList](repeating: TimerList(), count: early + 1)
+
+    // Which lists of each level have timers, and which levels.
+    private var occupiedLists = [8 of UInt64](repeating: 0)
+    private var occupiedLevels: UInt8 = 0
+
+    /// The list of timers that wait for a turn which may see them.
+    private static var early: Int { 512 }
+
+    /// In place of a list's index: the timer is in the heap.
+    static var inHeap: UInt16 { 513 }
+
+    /// Adds a timer.
+    mutating func schedule(_ payload: consuming Payload, at deadline: MonotonicInstant) -> TimerKey {
+        let slot = slab.allocate()
+        newestSequence += 1
+        count += 1
+        slab[slot].identity = newestSequence
+        slab[slot].payload = consume payload
+        setDeadline(of: slot, to: deadline)
+        return TimerKey(slot: slot, identity: newestSequence)
+    }
+
+    /// Removes a timer and gives its payload; nil if it is not pending.
+    mutating func cancel(_ key: TimerKey) -> Payload? {
+        guard slab.contains(key) else { return nil }
+        takeOut(key.slot)
+        return release(key.slot)
+    }
+
+    /// Gives a pending timer another deadline, behind those that have it already.
+    ///
+    /// - Returns: Whether the timer is pending; if not, nothing happens.
+    mutating func reschedule(_ key: TimerKey, to deadline: MonotonicInstant) -> Bool {
+        guard slab.contains(key) else { return false }
+        takeOut(key.slot)
+        newestSequence += 1
+        setDeadline(of: key.slot, to: deadline)
+        return true
+    }
+
+    /// Whether the timer is pending.
+    func isActive(_ key: TimerKey) -> Bool { slab.contains(key) }
+
+    /// When a timer is due; nil if it is not pending.
+    func deadline(of key: TimerKey) -> MonotonicInstant? {
+        slab.contains(key) ? slab[key.slot].deadline : nil
+    }
+
+    /// Removes the timer that is due first and gives its payload; nil if none is due.
+    ///
+    /// Payloads come in the order of deadlines, equal ones in that of sequences. A turn takes
+    /// ``newestSequence`` when it begins and passes it with each call, so that timers which it
+    /// starts itself wait for the next turn, whatever their deadline.
+    ///
+    /// - Parameters:
+    ///   - now: The present. An earlier one than before is taken as it is.
+    ///   - sequence: The highest sequence to give out; never less than in an earlier call.
+    mutating func popDue(
+        at now: MonotonicInstant, scheduledUpTo sequence: UInt64
+    ) -> Payload? {
+        precondition(sequence >= allowedSequence, "TimerWheel: a turn allows what the last one did")
+        allowedSequence = sequence
+        advance(to: now.timerTick)
+        admitEarly()
+        guard let first = heap.first, first.deadline <= now else { return nil }
+        takeOut(first.slot)
+        return release(first.slot)
+    }
+
+    /// A time before which no timer is due, nil without timers: what to wait for.
+    ///
+    /// It is the next deadline, unless the timer that had it was cancelled. Then it may be too
+    /// early, once for each level that the next timer still has to move through.
+    var nextWakeup: MonotonicInstant? {
+        var earliest = lists[Self.early].earliest
+        if let first = heap.first {
+            earliest = min(earliest, first.deadline)
+        } else if let index = firstOccupiedList {
+            earliest = min(earliest, lists[index].earliest)
+        }
+        return count == 0 ? nil : earliest
+    }
+
+    /// The next deadline, nil without timers.
+    ///
+    /// - Complexity: O(*n*) in the number of timers in the first list.
+    var nextDeadline: MonotonicInstant? {
+        guard count > 0 else { return nil }
+        var earliest = heap.first?.deadline ?? .distantFuture
+        forEach(in: Self.early) { earliest = min(earliest, slab[$0].deadline) }
+        // What is in the heap is of an earlier tick than any timer in a list of the wheel.
+        if heap.first == nil, let index = firstOccupiedList {
+            forEach(in: index) { earliest = min(earliest, slab[$0].deadline) }
+        }
+        return earliest
+    }
+
+    /// The names of all pending timers, in no order.
+    ///
+    /// - Complexity: O(*n*).
+    var activeKeys: [TimerKey] {
+        var keys: [TimerKey] = []
+        keys.reserveCapacity(count)
+        for entry in heap.entries {
+            keys.append(TimerKey(slot: entry.slot, identity: slab[entry.slot].identity))
+        }
+        for index in 0...Self.early {
+            forEach(in: index) { keys.append(TimerKey(slot: $0, identity: slab[$0].identity)) }
+        }
+        return keys
+    }
+}
+
+/// A chain of timers through the slab.
+private struct TimerList {
+    var first = noTimer
+    var last = noTimer
+
+    // No timer here is due before. Set anew when the list was empty: to look for the next one when
+    // a timer is cancelled would cost a walk.
+    var earliest = MonotonicInstant.distantFuture
+}
+
+extension MonotonicInstant {
+    /// The millisecond, nearly, that the instant is in.
+    fileprivate var timerTick: UInt64 { nanoseconds >> 20 }
+}
+
+extension TimerWheel {
+    private mutating func setDeadline(of slot: UInt32, to deadline: MonotonicInstant) {
+        slab[slot].deadline = deadline
+        slab[slot].sequence = newestSequence
+        let tick = deadline.timerTick
+        if tick > self.tick {
+            putInWheel(slot, tick: tick)
+        } else {
+            append(slot, to: Self.early)
+        }
+    }
+
+    private mutating func putInWheel(_ slot: UInt32, tick: UInt64) {
+        let highestBit = 63 - (tick ^ self.tick).leadingZeroBitCount
+        let level = highestBit / 6
+        let digit = tick >> UInt64(level * 6) & 63
+        append(slot, to: level * 64 + Int(digit))
+        occupiedLists[level] |= 1 << digit
+        occupiedLevels |= 1 << UInt8(level)
+    }
+
+    private mutating func append(_ slot: UInt32, to index: Int) {
+        let last = lists[index].last
+        slab[slot].place = UInt16(index)
+        slab[slot].previous = last
+        slab[slot].next = noTimer
+        let deadline = slab[slot].deadline
+        lists[index].last = slot
+        if last == noTimer {
+            lists[index].first = slot
+            lists[index].earliest = deadline
+        } else {
+            slab[last].next = slot
+            lists[index].earliest = min(lists[index].earliest, deadline)
+        }
+    }
+
+    /// Takes a timer from where it is; it keeps its slot.
+    private mutating func takeOut(_ slot: UInt32) {
+        let place = slab[slot].place
+        guard place != Self.inHeap else {
+            heap.remove(at: Int(slab[slot].next), in: &slab)
+            return
+        }
+        let index = Int(place)
+        let (previous, next) = (slab[slot].previous, slab[slot].next)
+        if previous == noTimer { lists[index].first = next } else { slab[previous].next = next }
+        if next == noTimer { lists[index].last = previous } else { slab[next].previous = previous }
+        if previous == noTimer, next == noTimer { markEmpty(index) }
+    }
+
+    private mutating func markEmpty(_ index: Int) {
+        lists[index] = TimerList()
+        guard index != Self.early else { return }
+        let level = index / 64
+        occupiedLists[level] &= ~(1 << UInt64(index % 64))
+        if occupiedLists[level] == 0 { occupiedLevels &= ~(1 << UInt8(level)) }
+    }
+
+    private mutating func release(_ slot: UInt32) -> Payload? {
+        let payload = slab[slot].payload.take()
+        slab.free(slot)
+        count -= 1
+        return payload
+    }
+
+    /// The list whose timers are the first to be due, after the heap and `early`.
+    private var firstOccupiedList: Int? {
+        guard occupiedLevels != 0 else { return nil }
+        let level = occupiedLevels.trailingZeroBitCount
+        return level * 64 + occupiedLists[level].trailingZeroBitCount
+    }
+
+    /// Makes `target` the current tick, unless it is past, and moves what that reaches.
+    private mutating func advance(to target: UInt64) {
+        guard target > tick else { return }
+        while let index = firstOccupiedList {
+            let shift = UInt64(index / 64 * 6)
+            // The digits above are the current tick's, those below zero.
+            let start = ((tick >> (shift + 6)) << 6 | UInt64(index % 64)) << shift
+            guard start <= target else { break }
+            tick = start
+            spread(index)
+        }
+        tick = target
+    }
+
+    /// Moves the timers of a list whose first tick has come to the levels below, or to the heap.
+    private mutating func spread(_ index: Int) {
+        var slot = lists[index].first
+        markEmpty(index)
+        while slot != noTimer {
+            let next = slab[slot].next
+            let tick = slab[slot].deadline.timerTick
+            if tick > self.tick {
+                putInWheel(slot, tick: tick)
+            } else if slab[slot].sequence <= allowedSequence {
+                heap.insert(slot, in: &slab)
+            } else {
+                insertEarly(slot)
+            }
+            slot = next
+        }
+    }
+
+    /// Puts a timer into `early` by its sequence, where it need not be the highest.
+    private mutating func insertEarly(_ slot: UInt32) {
+        var moved: [UInt32] = []
+        let sequence = slab[slot].sequence
+        while lists[Self.early].last != noTimer, slab[lists[Self.early].last].sequence > sequence {
+            moved.append(lists[Self.early].last)
+            takeOut(lists[Self.early].last)
+        }
+        append(slot, to: Self.early)
+        while let slot = moved.popLast() { append(slot, to: Self.early) }
+    }
+
+    /// Moves the timers that this turn may see from `early` to the heap.
+    private mutating func admitEarly() {
+        while true {
+            let slot = lists[Self.early].first
+            guard slot != noTimer, slab[slot].sequence <= allowedSequence else { return }
+            takeOut(slot)
+            heap.insert(slot, in: &slab)
+        }
+    }
+
+    private func forEach(in index: Int, _ body: (UInt32) -> Void) {
+        var slot = lists[index].first
+        while slot != noTimer {
+            body(slot)
+            slot = slab[slot].next
+        }
+    }
+}
