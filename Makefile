@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the Torsion authors
+#
+# The one door to the project: `make` alone lists what there is. Each target installs what it lacks.
+
+SWIFT ?= swift
+# A part of a test's name or a regular expression: make test FILTER=Deferred
+FILTER ?=
+# Exclusivity and overflow checks differ between the two, so a change of the hot path is tested in
+# both: make test CONFIGURATIONS="debug release"
+CONFIGURATIONS ?= debug
+BUILD_FLAGS ?= --explicit-target-dependency-import-check error
+TEST_FLAGS ?= --no-parallel --disable-xctest
+# What `make ci` runs after lint and build, in this order
+CI_TARGETS ?= test
+
+SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
+# @testable wants -enable-testing, which a release build lacks; with a folder of its own the
+# test build does not throw away the plain one.
+release_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-release
+debug_FLAGS = -c debug
+filter = $(if $(FILTER),--filter '$(FILTER)')
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint fix san docs check ci clean dependencies
+# One build at a time: two would wait for each other's lock, or fight for the memory.
+.NOTPARALLEL:
+
+help: ## list these targets
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dependencies:
+	@scripts/install-dependencies test
+
+build: dependencies ## build everything in debug mode, warnings being errors
+	$(SWIFT) build $(BUILD_FLAGS)
+
+test: dependencies ## run all tests; FILTER=name for some, CONFIGURATIONS="debug release" for both
+	@set -e; $(foreach c,$(CONFIGURATIONS),\
+	    echo "==> building the tests ($(c))"; \
+	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $($(c)_FLAGS); \
+	    echo "==> running the tests ($(c))"; \
+	    $(SWIFT) test --skip-build $(TEST_FLAGS) $($(c)_FLAGS) $(filter);)
+
+lint: ## check formatting, layers, licence headers, the C shims and the README
+	$(SWIFT) format lint --strict --recursive --parallel $(SWIFT_SOURCES)
+	scripts/lint-layers
+	scripts/check-readme
+
+fix: ## format every Swift file in place
+	$(SWIFT) format --in-place --recursive --parallel $(SWIFT_SOURCES)
+
+san: dependencies ## run the tests under the thread sanitizer, then the address sanitizer
+	$(SWIFT) test --sanitize=thread --scratch-path .build-tsan $(TEST_FLAGS) $(filter)
+	LSAN_OPTIONS=suppressions=$(CURDIR)/scripts/leaks.supp:print_suppressions=0 \
+	    $(SWIFT) test --sanitize=address --scratch-path .build-asan $(TEST_FLAGS) $(filter)
+
+docs: dependencies ## build the documentation into .build/docs, warnings being errors
+	scripts/build-docs
+
+check: lint build test ## what to run before a commit: lint, build and test
+
+ci: lint build $(CI_TARGETS) ## what CI runs
+
+clean: ## remove everything that was built
+	rm -rf .build .build-* Benchmarks/.build Benchmarks/*/.build
+
+# The benchmarks' targets: bench, bench-full, bench-counts
+-include Benchmarks/bench.mk
