@@ -10,7 +10,8 @@ FILTER ?=
 # both: make test CONFIGURATIONS="debug release"
 CONFIGURATIONS ?= debug
 BUILD_FLAGS ?= --explicit-target-dependency-import-check error
-TEST_FLAGS ?= --no-parallel --disable-xctest
+# Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
+TEST_FLAGS ?= --disable-xctest
 # What `make ci` runs after lint and build, in this order
 CI_TARGETS ?= test
 
