@@ -19,7 +19,7 @@ func run(
     environment: [String] = ["PATH=\(environmentPath)"]
 ) throws -> Outcome {
     let folder = try Tree()
-    let log = folder.root + "/log"
+    let log = folder.place("log")
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -53,6 +53,7 @@ struct ScriptFailure: Error {
 /// A folder for one test, removed with everything in it when the last reference goes.
 final class Tree {
     let root: String
+    private var made: [String] = []
 
     init() throws {
         var template = Array("/tmp/torsion-house-XXXXXX".utf8CString)
@@ -61,17 +62,24 @@ final class Tree {
     }
 
     deinit {
-        _ = nftw(root, { path, _, _, _ in remove(path) }, 8, FTW_DEPTH | FTW_PHYS)
+        // Newest first, so that a folder is empty when its turn comes.
+        for path in made.reversed() { remove(path) }
+        remove(root)
+    }
+
+    /// The full path of `path`, which is removed with the tree.
+    func place(_ path: String) -> String {
+        made.append(root + "/" + path)
+        return root + "/" + path
     }
 
     /// Writes `text` to `path`, and makes the folders above it.
     func write(_ text: String, to path: String, mode: mode_t = 0o644) throws {
-        var folder = root
-        for name in path.split(separator: "/").dropLast() {
-            folder += "/" + name
-            mkdir(folder, 0o755)
+        let names = path.split(separator: "/")
+        for depth in 1..<max(names.count, 1) {
+            mkdir(place(names.prefix(depth).joined(separator: "/")), 0o755)
         }
-        let descriptor = open(root + "/" + path, O_WRONLY | O_CREAT | O_TRUNC, mode)
+        let descriptor = open(place(path), O_WRONLY | O_CREAT | O_TRUNC, mode)
         guard descriptor >= 0 else { throw ScriptFailure(call: "open", code: errno) }
         defer { close(descriptor) }
         let bytes = Array(text.utf8)
@@ -82,12 +90,13 @@ final class Tree {
 
     /// Puts a link to each of these commands into the tree's folder `bin`.
     func link(_ commands: [String]) throws {
-        mkdir(root + "/bin", 0o755)
+        mkdir(place("bin"), 0o755)
         for command in commands {
-            let folders = environmentPath.split(separator: ":")
-            guard let found = folders.map({ "\($0)/\(command)" }).first(where: { access($0, X_OK) == 0 })
-            else { throw ScriptFailure(call: "access \(command)", code: ENOENT) }
-            symlink(found, root + "/bin/" + command)
+            let candidates = environmentPath.split(separator: ":").map { "\($0)/\(command)" as String }
+            guard let found = candidates.first(where: { access($0, X_OK) == 0 }) else {
+                throw ScriptFailure(call: "access \(command)", code: ENOENT)
+            }
+            symlink(found, place("bin/" + command))
         }
     }
 }
