@@ -79,7 +79,7 @@ private struct Machine {
     #expect(lines.last?.hasPrefix("apt-get install") == true)
 }
 
-@Test func `an installation that fails is tried once more with fresh lists, then given up`() throws {
+@Test func `a failed installation is tried once more, with fresh lists`() throws {
     let machine = try Machine(has: ["git"])
     try machine.addAptGet()
     try machine.stub("apt-get", "echo \"apt-get $1\"; [ $1 = update ]")
@@ -131,6 +131,7 @@ private struct Machine {
     #expect(outcome.output.contains("Swift \(version) is too old"))
 }
 
-@Test(arguments: ["6.2", "6.10.1", "7.0"]) func `a Swift new enough passes`(version: String) throws {
+@Test(arguments: ["6.2", "6.10.1", "7.0"])
+func `a Swift new enough passes`(version: String) throws {
     #expect(try Machine(swift: version, has: ["git", "pkg-config"]).install().status == 0)
 }

@@ -13,7 +13,7 @@ let repository = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.jo
 
 /// Runs one of the repository's scripts and waits for its end.
 ///
-/// - Parameter environment: All that the script sees of ours; nothing is inherited.
+/// `environment` is all that the script sees; nothing is inherited.
 func run(
     _ script: String, _ arguments: [String] = [],
     environment: [String] = ["PATH=\(environmentPath)"]
@@ -92,7 +92,8 @@ final class Tree {
     func link(_ commands: [String]) throws {
         mkdir(place("bin"), 0o755)
         for command in commands {
-            let candidates = environmentPath.split(separator: ":").map { "\($0)/\(command)" as String }
+            let folders = environmentPath.split(separator: ":")
+            let candidates = folders.map { "\($0)/\(command)" as String }
             guard let found = candidates.first(where: { access($0, X_OK) == 0 }) else {
                 throw ScriptFailure(call: "access \(command)", code: ENOENT)
             }
