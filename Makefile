@@ -71,5 +71,10 @@ ci: lint build $(CI_TARGETS) ## what CI runs
 clean: ## remove everything that was built
 	rm -rf .build .build-* Benchmarks/.build Benchmarks/*/.build
 
-# The benchmarks' targets: bench, bench-full, bench-counts
--include Benchmarks/bench.mk
+# Their recipes are the benchmarks' own; what stands here is what `help` says of them.
+ifneq ($(wildcard Benchmarks/bench.mk),)
+bench: ## build in release mode and run the throughput comparison; PEERS=nio adds SwiftNIO
+bench-full: ## the same with the rounds that steady figures need, io_uring and SwiftNIO
+bench-counts: ## system calls, allocations and instructions against their budgets
+include Benchmarks/bench.mk
+endif
