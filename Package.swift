@@ -3,7 +3,9 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import PackageDescription
 
-/// What every target is compiled with. `Lifetimes` lets `Bytes.span` return a borrowed `RawSpan`.
+/// What every target is compiled with.
+///
+/// `Lifetimes` lets `Bytes.span` return a borrowed `RawSpan`.
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
@@ -16,7 +18,6 @@ let settings: [SwiftSetting] = [
 
 /// The portable targets mark each unsafe expression as well.
 let portable = settings + [.strictMemorySafety()]
-
 
 func example(_ name: String) -> Target {
     .executableTarget(
@@ -85,6 +86,7 @@ let package = Package(
         example("Echo"),
 
         // Tests
+        tests("HouseTests", []),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
     ]
 )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the Torsion authors
+#
+# The one door to the project: `make` alone lists what there is. Each target installs what it lacks.
+
+SWIFT ?= swift
+# A part of a test's name or a regular expression: make test FILTER=Deferred
+FILTER ?=
+# Exclusivity and overflow checks differ between the two, so a change of the hot path is tested in
+# both: make test CONFIGURATIONS="debug release"
+CONFIGURATIONS ?= debug
+BUILD_FLAGS ?= --explicit-target-dependency-import-check error
+# Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
+TEST_FLAGS ?= --disable-xctest
+# What `make ci` runs after lint and build, in this order
+CI_TARGETS ?= test
+
+SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
+# @testable wants -enable-testing, which a release build lacks; with a folder of its own the
+# test build does not throw away the plain one.
+release_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-release
+debug_FLAGS = -c debug
+filter = $(if $(FILTER),--filter '$(FILTER)')
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint fix san docs check ci clean dependencies
+# One build at a time: two would wait for each other's lock, or fight for the memory.
+.NOTPARALLEL:
+
+help: ## list these targets
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dependencies:
+	@scripts/install-dependencies test
+
+build: dependencies ## build everything in debug mode, warnings being errors
+	$(SWIFT) build $(BUILD_FLAGS)
+
+test: dependencies ## run all tests; FILTER=name for some, CONFIGURATIONS="debug release" for both
+	@set -e; $(foreach c,$(CONFIGURATIONS),\
+	    echo "==> building the tests ($(c))"; \
+	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $($(c)_FLAGS); \
+	    echo "==> running the tests ($(c))"; \
+	    $(SWIFT) test --skip-build $(TEST_FLAGS) $($(c)_FLAGS) $(filter);)
+
+lint: ## check formatting, layers, licence headers, the C shims and the README
+	$(SWIFT) format lint --strict --recursive --parallel $(SWIFT_SOURCES)
+	scripts/lint-layers
+	scripts/check-readme
+
+fix: ## format every Swift file in place
+	$(SWIFT) format --in-place --recursive --parallel $(SWIFT_SOURCES)
+
+# LeakSanitizer finds 368 bytes of XCTest's own, so XCTest is left out; gold, the default linker,
+# warns of each of the address sanitizer's symbols, lld does not.
+san: dependencies ## run the tests under the thread sanitizer, then the address sanitizer
+	@echo "==> thread sanitizer"
+	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-tsan $(filter)
+	@echo "==> address sanitizer, with leaks"
+	$(SWIFT) test --disable-xctest --sanitize=address -Xswiftc -use-ld=lld \
+	    --scratch-path .build-asan $(filter)
+
+docs: dependencies ## build the documentation into .build/docs, warnings being errors
+	scripts/build-docs
+
+check: lint build test ## what to run before a commit: lint, build and test
+
+ci: lint build $(CI_TARGETS) ## what CI runs
+
+clean: ## remove everything that was built
+	rm -rf .build .build-* Benchmarks/.build Benchmarks/*/.build
+
+# Their recipes are the benchmarks' own; what stands here is what `help` says of them.
+ifneq ($(wildcard Benchmarks/bench.mk),)
+bench: ## build in release mode and run the throughput comparison; PEERS=nio adds SwiftNIO
+bench-full: ## the same with the rounds that steady figures need, io_uring and SwiftNIO
+bench-counts: ## system calls, allocations and instructions against their budgets
+include Benchmarks/bench.mk
+endif

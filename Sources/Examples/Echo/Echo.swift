@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Torsion
+
+/// Sends every byte back to whoever sent it.
+final class Echo: StreamProtocol {
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        transport.write(bytes)
+    }
+}
+
+// Runs until SIGINT or SIGTERM. Each connection gets an `Echo` of its own.
+try Reactor.run { reactor in
+    try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
+}
