@@ -83,8 +83,12 @@ void torsion_uv_loop_turn(torsion_uv_loop *loop, uint64_t deadline_ns) {
 
 int torsion_uv_loop_descriptor(const torsion_uv_loop *loop) { return uv_backend_fd(&loop->loop); }
 
-int torsion_uv_loop_timeout_ms(const torsion_uv_loop *loop) {
-    return uv_loop_alive(&loop->loop) ? uv_backend_timeout(&loop->loop) : -1;
+uint64_t torsion_uv_loop_deadline_ns(torsion_uv_loop *loop) {
+    if (!uv_loop_alive(&loop->loop)) return TORSION_UV_NO_DEADLINE;
+    int timeout_ms = uv_backend_timeout(&loop->loop);
+    if (timeout_ms < 0) return TORSION_UV_NO_DEADLINE;
+    /* It counts from uv_now(), which may be long ago. */
+    return timeout_ms == 0 ? 0 : (uv_now(&loop->loop) + (uint64_t)timeout_ms) * 1000000;
 }
 
 uint64_t torsion_uv_now_ns(void) { return uv_hrtime(); }

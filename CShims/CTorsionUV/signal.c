@@ -32,10 +32,23 @@ static void arrived(uv_signal_t *handle, int number) {
 
 static void closed(uv_handle_t *handle) { free(handle); }
 
+static int can_be_caught(int number) {
+    switch (number) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+        return 0; /* the instruction at fault would run again, for ever */
+    default:
+        return number > 0 && number < NSIG;
+    }
+}
+
 /* Starts the handle, and saves the action that was there if it is the first for this number. */
 static int start(torsion_uv_signal *signal) {
     int number = signal->number;
-    if (number <= 0 || number >= NSIG) return UV_EINVAL;
+    if (!can_be_caught(number)) return UV_EINVAL;
     pthread_mutex_lock(&caught_lock);
     struct sigaction before;
     sigaction(number, NULL, &before);

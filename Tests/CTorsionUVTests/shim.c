@@ -215,7 +215,7 @@ static void deadlines_are_kept(void) {
     turn(10); /* one wake-up for two sends */
     CHECK(torsion_uv_now_ns() - start >= 10000000);
     torsion_uv_loop_turn(loop, 0);
-    CHECK(torsion_uv_loop_timeout_ms(loop) == -1);
+    CHECK(torsion_uv_loop_deadline_ns(loop) == TORSION_UV_NO_DEADLINE);
     torsion_uv_wake_close(wake);
 }
 
@@ -267,6 +267,7 @@ static void signals_come_and_the_handler_comes_back(void) {
     raise(SIGUSR1);
     CHECK(signalled == -SIGUSR1);
     CHECK(torsion_uv_signal_open(loop, SIGKILL, &loop, note_signal, &one) == -EINVAL);
+    CHECK(torsion_uv_signal_open(loop, SIGSEGV, &loop, note_signal, &one) == -EINVAL);
     CHECK(torsion_uv_signal_open(loop, 1000, &loop, note_signal, &one) == -EINVAL);
 }
 

@@ -47,9 +47,9 @@ void torsion_uv_loop_turn(torsion_uv_loop *loop, uint64_t deadline_ns);
  * and a watch counts from the turn after its start. Wraps uv_backend_fd(). */
 int torsion_uv_loop_descriptor(const torsion_uv_loop *loop);
 
-/* Milliseconds until the loop wants a turn for other reasons than its descriptor: 0 for at once,
- * -1 for never. Wraps uv_backend_timeout(). */
-int torsion_uv_loop_timeout_ms(const torsion_uv_loop *loop);
+/* When the loop next wants a turn for other reasons than its descriptor: an instant on the clock of
+ * torsion_uv_now_ns(), 0 for at once, TORSION_UV_NO_DEADLINE for never. Wraps uv_backend_timeout(). */
+uint64_t torsion_uv_loop_deadline_ns(torsion_uv_loop *loop);
 
 /* CLOCK_MONOTONIC. Any thread. Wraps uv_hrtime(). */
 uint64_t torsion_uv_now_ns(void);
@@ -140,7 +140,9 @@ typedef struct torsion_uv_signal torsion_uv_signal;
 typedef void (*torsion_uv_signalled)(void *context, int number);
 
 /* Catches a signal for the process; each loop that asks is told. The handler that was there before
- * the first start of this signal comes back with the last close. Wraps uv_signal_start(). */
+ * the first start of this signal comes back with the last close. Numbers that
+ * cannot be caught, or whose cause would only come again (SIGSEGV, say), are UV_EINVAL. Wraps
+ * uv_signal_start(). */
 int torsion_uv_signal_open(torsion_uv_loop *loop, int number, void *context,
                            torsion_uv_signalled signalled,
                            torsion_uv_signal *_Nullable *_Nonnull result);
