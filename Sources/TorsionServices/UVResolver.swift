@@ -24,7 +24,10 @@ final class UVResolver: NameResolver {
             return .failed(Lookup.error(code, host: host), on: reactor)
         }
         let lookup = Lookup(host: host, port: port, resolver: self)
-        let deferred = Deferred<[SocketAddress]>(on: reactor) { _ in lookup.cancel() }
+        let deferred = Deferred<[SocketAddress]>(on: reactor) { _ in
+            lookup.cancel()
+            lookup.deferred = nil
+        }
         lookup.deferred = deferred
         start(lookup)
         return deferred
