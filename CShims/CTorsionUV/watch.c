@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
 
-/* Readiness over uv_poll_t (libuv 1.44, src/unix/poll.c and epoll.c), with three additions.
+/* Readiness over uv_poll_t (libuv 1.44, src/unix/poll.c and epoll.c), with four additions.
  *
  * Handles are pooled. uv_poll_init() costs three system calls (a trial registration, undone, and
  * FIONBIO), and uv_close() makes the next poll return at once, for the closing callbacks. A stopped
@@ -15,10 +15,14 @@
  * Errors are level-triggered and say the same as epoll_wait(2). libuv reports EPOLLERR as UV_EBADF
  * after stopping the handle, without the other events: here the handle is started again, and
  * poll(2) asked what there is. libuv cannot wait for nothing but errors: interest in
- * UV_PRIORITIZED stands for that. */
+ * UV_PRIORITIZED stands for that.
+ *
+ * A descriptor that somebody closed is told as an error. libuv registers with epoll in the next
+ * uv_run(), and aborts if that fails: so before it, the new ones are looked at. */
 #include "shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -28,7 +32,8 @@ struct torsion_uv_watch {
     torsion_uv_watch_event event;
     void *context;
     torsion_uv_loop *loop;
-    torsion_uv_watch *next_free;
+    torsion_uv_watch *next, *previous; /* in the list of free or of new ones */
+    int is_new;
     int events; /* as uv_poll_start() takes them */
 };
 
@@ -52,6 +57,52 @@ static uint32_t epoll_events(int events) {
     return result;
 }
 
+static void link_new(torsion_uv_watch *watch) {
+    if (watch->is_new) return;
+    torsion_uv_loop *loop = watch->loop;
+    watch->is_new = 1;
+    watch->previous = NULL;
+    watch->next = loop->new_watches;
+    if (watch->next != NULL) watch->next->previous = watch;
+    loop->new_watches = watch;
+}
+
+static void unlink_new(torsion_uv_watch *watch) {
+    if (!watch->is_new) return;
+    watch->is_new = 0;
+    if (watch->next != NULL) watch->next->previous = watch->previous;
+    if (watch->previous != NULL)
+        watch->previous->next = watch->next;
+    else
+        watch->loop->new_watches = watch->next;
+}
+
+/* Starts the handle; what it watches for is in `events`. */
+static int start(torsion_uv_watch *watch) {
+    int code = uv_poll_start(&watch->poll, watch->events, watch_ready);
+    if (code == 0) link_new(watch);
+    return code;
+}
+
+/* Stops the handle, unless it stopped itself: another watch may have its number by now. */
+static void stop(torsion_uv_watch *watch) {
+    unlink_new(watch);
+    if (uv_is_active((uv_handle_t *)&watch->poll)) uv_poll_stop(&watch->poll);
+}
+
+size_t torsion_uv_watch_check_new(torsion_uv_loop *loop) {
+    size_t closed_count = 0;
+    while (loop->new_watches != NULL) {
+        torsion_uv_watch *watch = loop->new_watches;
+        unlink_new(watch);
+        if (fcntl(watch->poll.io_watcher.fd, F_GETFD) >= 0) continue;
+        stop(watch);
+        closed_count += 1;
+        watch->event(watch->context, TORSION_UV_ERROR);
+    }
+    return closed_count;
+}
+
 /* An error, or an event of UV_PRIORITIZED, which only stands for "errors only". */
 static void watch_ready_rarely(torsion_uv_watch *watch, int status) {
     struct pollfd now = {.fd = watch->poll.io_watcher.fd, .events = POLLRDHUP};
@@ -70,9 +121,9 @@ static void watch_ready_rarely(torsion_uv_watch *watch, int status) {
     if (found & POLLNVAL || (events == 0 && status == 0)) {
         /* Closed by somebody: registering it again would make libuv abort. Or an urgent byte,
          * which nobody reads: to be told again and again would be a busy loop of the peer's. */
-        uv_poll_stop(&watch->poll);
+        stop(watch);
     } else if (status != 0) {
-        uv_poll_start(&watch->poll, watch->events, watch_ready);
+        start(watch);
     }
     if (events != 0) watch->event(watch->context, events);
 }
@@ -105,7 +156,7 @@ static int check_descriptor(torsion_uv_loop *loop, int descriptor) {
 static torsion_uv_watch *take_watch(torsion_uv_loop *loop) {
     torsion_uv_watch *watch = loop->free_watches;
     if (watch != NULL) {
-        loop->free_watches = watch->next_free;
+        loop->free_watches = watch->next;
         return watch;
     }
     watch = malloc(sizeof *watch);
@@ -119,7 +170,7 @@ static torsion_uv_watch *take_watch(torsion_uv_loop *loop) {
 
 static void give_back(torsion_uv_watch *watch) {
     watch->poll.io_watcher.fd = watch->loop->probe;
-    watch->next_free = watch->loop->free_watches;
+    watch->next = watch->loop->free_watches;
     watch->loop->free_watches = watch;
 }
 
@@ -136,7 +187,8 @@ int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, voi
     watch->event = event;
     watch->context = context;
     watch->events = uv_events(events);
-    code = uv_poll_start(&watch->poll, watch->events, watch_ready);
+    watch->is_new = 0;
+    code = start(watch);
     if (code != 0) {
         give_back(watch);
         return code;
@@ -146,32 +198,27 @@ int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, voi
     return 0;
 }
 
-int torsion_uv_watch_change(torsion_uv_watch *watch, int events) {
+void torsion_uv_watch_change(torsion_uv_watch *watch, int events) {
     torsion_uv_require((events & ~ASKABLE) == 0, "a watch was changed to unknown events");
-    events = uv_events(events);
-    if (!uv_is_active((uv_handle_t *)&watch->poll)) {
-        /* It stopped itself; check before libuv would abort. */
-        int code = check_descriptor(watch->loop, watch->poll.io_watcher.fd);
-        if (code != 0) return code;
-        watch->events = events;
-        return uv_poll_start(&watch->poll, events, watch_ready);
-    }
+    watch->events = uv_events(events);
     uv__io_t *io = &watch->poll.io_watcher;
-    struct epoll_event wanted = {.events = epoll_events(events), .data.fd = io->fd};
-    /* Zero `events`: not registered yet, the next poll takes `pevents`. */
-    if (io->events != 0) {
-        if (epoll_ctl(uv_backend_fd(&watch->loop->loop), EPOLL_CTL_MOD, io->fd, &wanted) != 0)
-            return uv_translate_sys_error(errno);
-        io->events = wanted.events;
+    if (!uv_is_active((uv_handle_t *)&watch->poll)) {
+        /* It stopped itself. */
+        start(watch);
+        return;
     }
+    struct epoll_event wanted = {.events = epoll_events(watch->events), .data.fd = io->fd};
     io->pevents = wanted.events;
-    watch->events = events;
-    return 0;
+    /* Zero `events`: not registered yet, libuv's next poll takes `pevents`. */
+    if (io->events == 0) return;
+    if (epoll_ctl(uv_backend_fd(&watch->loop->loop), EPOLL_CTL_MOD, io->fd, &wanted) == 0)
+        io->events = wanted.events;
+    else
+        start(watch); /* Somebody closed it: looked at before the next poll. */
 }
 
 void torsion_uv_watch_close(torsion_uv_watch *watch) {
-    /* Not one that stopped itself: another watch may have its number by now. */
-    if (uv_is_active((uv_handle_t *)&watch->poll)) uv_poll_stop(&watch->poll);
+    stop(watch);
     watch->loop->open_count -= 1;
     give_back(watch);
 }
@@ -181,7 +228,7 @@ static void closed(uv_handle_t *handle) { free(handle); }
 void torsion_uv_watch_drain(torsion_uv_loop *loop) {
     while (loop->free_watches != NULL) {
         torsion_uv_watch *watch = loop->free_watches;
-        loop->free_watches = watch->next_free;
+        loop->free_watches = watch->next;
         uv_close((uv_handle_t *)&watch->poll, closed);
     }
 }

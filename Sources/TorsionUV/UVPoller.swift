@@ -21,9 +21,6 @@ final class UVPoller: Poller {
     private var removed: [PollTarget] = []
     private var isWaiting = false
 
-    /// Targets whose descriptor turned out to be closed by somebody, to be told by the next wait.
-    private var broken: [PollTarget] = []
-
     private var latestNow = MonotonicInstant(nanoseconds: 0)
     private var isNowStale = true
 
@@ -69,7 +66,6 @@ final class UVPoller: Poller {
         precondition(!isWaiting, "UVPoller: shut down inside a wait")
         let handles = started
         self.handles = nil
-        broken = []
         torsion_uv_wake_close(handles.wake)
         torsion_uv_loop_free(handles.loop)
     }
@@ -92,7 +88,7 @@ final class UVPoller: Poller {
         guard let watch = target.registration else {
             preconditionFailure("UVPoller: a target that is not registered was updated")
         }
-        if torsion_uv_watch_change(watch, events.asked) != 0 { broken.append(target) }
+        torsion_uv_watch_change(watch, events.asked)
     }
 
     func remove(_ target: PollTarget) {
@@ -109,17 +105,9 @@ final class UVPoller: Poller {
         let loop = started.loop
         isWaiting = true
         isNowStale = true
-        let limit = broken.isEmpty ? deadline?.nanoseconds ?? .max : 0
-        torsion_uv_loop_turn(loop, limit)
-        if !broken.isEmpty { deliverBroken() }
+        torsion_uv_loop_turn(loop, deadline?.nanoseconds ?? .max)
         isWaiting = false
         if !removed.isEmpty { removed.removeAll(keepingCapacity: true) }
-    }
-
-    private func deliverBroken() {
-        let targets = broken
-        broken = []
-        for target in targets where target.registration != nil { target.ready(.error) }
     }
 }
 

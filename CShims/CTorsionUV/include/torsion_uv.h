@@ -48,7 +48,8 @@ void torsion_uv_loop_turn(torsion_uv_loop *loop, uint64_t deadline_ns);
 int torsion_uv_loop_descriptor(const torsion_uv_loop *loop);
 
 /* When the loop next wants a turn for other reasons than its descriptor: an instant on the clock of
- * torsion_uv_now_ns(), 0 for at once, TORSION_UV_NO_DEADLINE for never. Wraps uv_backend_timeout(). */
+ * torsion_uv_now_ns(), 0 for at once, TORSION_UV_NO_DEADLINE for never. Wraps
+ * uv_backend_timeout(). */
 uint64_t torsion_uv_loop_deadline_ns(torsion_uv_loop *loop);
 
 /* CLOCK_MONOTONIC. Any thread. Wraps uv_hrtime(). */
@@ -78,16 +79,15 @@ typedef void (*torsion_uv_watch_event)(void *context, int events);
 /* Begins to watch a descriptor, which stays the caller's: neither closed nor made non-blocking.
  *
  * Level-triggered. `events` is any of READABLE, WRITABLE and DISCONNECTED; errors and hang-ups are
- * reported whatever is asked. The descriptor stays open until the watch is closed; in the turn in
- * which the watch begins libuv aborts otherwise. Codes: UV_EBADF, UV_EPERM for a regular file,
- * UV_EEXIST if the loop watches the descriptor already, UV_ENOMEM. Wraps uv_poll_start(). */
+ * reported whatever is asked. ERROR tells as well that somebody closed the descriptor, if that can
+ * be seen; the watch has stopped then. Codes: UV_EBADF, UV_EPERM for a regular file, UV_EEXIST if
+ * the loop watches the descriptor already, UV_ENOMEM. Wraps uv_poll_start(). */
 int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, void *context,
                           torsion_uv_watch_event event,
                           torsion_uv_watch *_Nullable *_Nonnull result);
 
-/* Changes what is waited for; nothing that is no longer asked for is delivered. UV_EBADF or
- * UV_ENOENT say that somebody closed the descriptor. */
-int torsion_uv_watch_change(torsion_uv_watch *watch, int events);
+/* Changes what is waited for; nothing that is no longer asked for is delivered. */
+void torsion_uv_watch_change(torsion_uv_watch *watch, int events);
 
 /* Ends the watch and releases it. Nothing is delivered afterwards, not even from the batch that
  * is being delivered. Wraps uv_poll_stop(). */
