@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+
+/* What Swift sees of libuv: opaque types and functions, no uv.h.
+ *
+ * Unless a function says otherwise it is called on the loop's own thread, and callbacks run on that
+ * thread, from inside torsion_uv_loop_turn() only. An int result is 0 or a negative libuv code. The
+ * `context` of a callback is handed back and never dereferenced. A caller's mistake ends the
+ * process with a sentence. */
+#ifndef TORSION_UV_H
+#define TORSION_UV_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __clang__
+#pragma clang assume_nonnull begin
+#else
+#define _Nullable
+#define _Nonnull
+#endif
+
+/* loop.c: turning */
+
+typedef struct torsion_uv_loop torsion_uv_loop;
+
+#define TORSION_UV_NO_DEADLINE UINT64_MAX
+
+/* Makes a loop. Wraps uv_loop_init(). On failure `*result` is NULL. */
+int torsion_uv_loop_new(torsion_uv_loop *_Nullable *_Nonnull result);
+
+/* Closes and frees the loop, running libuv's closing callbacks but none of ours. Every watch, wake
+ * and signal was closed before, every look-up cancelled. One that could not be interrupted keeps
+ * the loop until it ends, on a thread of its own: the caller does not wait. */
+void torsion_uv_loop_free(torsion_uv_loop *loop);
+
+/* Waits for events once and delivers them. Wraps uv_run().
+ *
+ * `deadline_ns`, on the clock of torsion_uv_now_ns(), is rounded up to libuv's milliseconds.
+ * TORSION_UV_NO_DEADLINE waits without limit, a past one (0, say) does not wait. */
+void torsion_uv_loop_turn(torsion_uv_loop *loop, uint64_t deadline_ns);
+
+/* The descriptor that becomes readable when the loop has events. Timers do not make it readable,
+ * and a watch counts from the turn after its start. Wraps uv_backend_fd(). */
+int torsion_uv_loop_descriptor(const torsion_uv_loop *loop);
+
+/* When the loop next wants a turn for other reasons than its descriptor: an instant on the clock of
+ * torsion_uv_now_ns(), 0 for at once, TORSION_UV_NO_DEADLINE for never. Wraps
+ * uv_backend_timeout(). */
+uint64_t torsion_uv_loop_deadline_ns(torsion_uv_loop *loop);
+
+/* CLOCK_MONOTONIC. Any thread. Wraps uv_hrtime(). */
+uint64_t torsion_uv_now_ns(void);
+
+/* The name of a code, "ENOENT" for example. Any thread; valid for ever. Wraps uv_err_name(). */
+const char *torsion_uv_error_name(int code);
+
+/* What a code means, in lower case. Any thread; valid for ever. Wraps uv_strerror(). */
+const char *torsion_uv_error_text(int code);
+
+/* watch.c: readiness of descriptors */
+
+typedef struct torsion_uv_watch torsion_uv_watch;
+
+enum {
+    TORSION_UV_READABLE = 1,
+    TORSION_UV_WRITABLE = 2,
+    TORSION_UV_DISCONNECTED = 4, /* EPOLLRDHUP */
+    TORSION_UV_ERROR = 8,        /* EPOLLERR; found only */
+    TORSION_UV_HANG_UP = 16,     /* EPOLLHUP; found only */
+};
+
+/* What a watch reports: at least one of the bits above. The watch may be closed meanwhile. */
+typedef void (*torsion_uv_watch_event)(void *context, int events);
+
+/* Begins to watch a descriptor, which stays the caller's: neither closed nor made non-blocking.
+ *
+ * Level-triggered. `events` is any of READABLE, WRITABLE and DISCONNECTED; errors and hang-ups are
+ * reported whatever is asked. ERROR tells as well that somebody closed the descriptor, if that can
+ * be seen; the watch has stopped then. Codes: UV_EBADF, UV_EPERM for a regular file, UV_EEXIST if
+ * the loop watches the descriptor already, UV_ENOMEM. Wraps uv_poll_start(). */
+int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, void *context,
+                          torsion_uv_watch_event event,
+                          torsion_uv_watch *_Nullable *_Nonnull result);
+
+/* Changes what is waited for; nothing that is no longer asked for is delivered. */
+void torsion_uv_watch_change(torsion_uv_watch *watch, int events);
+
+/* Ends the watch and releases it. Nothing is delivered afterwards, not even from the batch that
+ * is being delivered. Wraps uv_poll_stop(). */
+void torsion_uv_watch_close(torsion_uv_watch *watch);
+
+/* wake.c: ending a wait from elsewhere */
+
+typedef struct torsion_uv_wake torsion_uv_wake;
+
+/* Makes what wakes this loop. Wraps uv_async_init(). */
+int torsion_uv_wake_new(torsion_uv_loop *loop, torsion_uv_wake *_Nullable *_Nonnull result);
+
+/* Ends a concurrent or the next turn; calls before that turn are one. Any thread, and signal
+ * handlers. Wraps uv_async_send(). */
+void torsion_uv_wake_send(torsion_uv_wake *wake);
+
+/* Releases it. The caller made sure that no thread is inside torsion_uv_wake_send() or will be. */
+void torsion_uv_wake_close(torsion_uv_wake *wake);
+
+/* resolve.c: names to addresses */
+
+typedef struct torsion_uv_resolve torsion_uv_resolve;
+
+typedef struct {
+    uint8_t bytes[16]; /* in network order; the first 4 for IPv4 */
+    uint32_t scope;    /* IPv6: the interface of a link-local address */
+    int is_ipv6;
+} torsion_uv_address;
+
+/* The end of a look-up: `code` 0 with at least one address, which live as long as the call, or a
+ * negative code (UV_EAI_*) with none. Once. */
+typedef void (*torsion_uv_resolved)(void *context, int code,
+                                    const torsion_uv_address *_Nullable addresses, size_t count);
+
+/* Looks a name up on libuv's thread pool (two of its four threads at most do so at a time). The
+ * name is copied. Wraps uv_getaddrinfo(). */
+int torsion_uv_resolve_start(torsion_uv_loop *loop, const char *host, void *context,
+                             torsion_uv_resolved resolved,
+                             torsion_uv_resolve *_Nullable *_Nonnull result);
+
+/* Gives up: `resolved` is not called. One that runs already goes on unheard; its thread is free
+ * again when the system's resolver gives up. Not after `resolved` was called. */
+void torsion_uv_resolve_cancel(torsion_uv_resolve *resolve);
+
+/* signal.c */
+
+typedef struct torsion_uv_signal torsion_uv_signal;
+
+/* A signal arrived, once or more. */
+typedef void (*torsion_uv_signalled)(void *context, int number);
+
+/* Catches a signal for the process; each loop that asks is told. The handler that was there before
+ * the first start of this signal comes back with the last close. Numbers that
+ * cannot be caught, or whose cause would only come again (SIGSEGV, say), are UV_EINVAL. Wraps
+ * uv_signal_start(). */
+int torsion_uv_signal_open(torsion_uv_loop *loop, int number, void *context,
+                           torsion_uv_signalled signalled,
+                           torsion_uv_signal *_Nullable *_Nonnull result);
+
+/* Stops catching; nothing is delivered afterwards. */
+void torsion_uv_signal_close(torsion_uv_signal *signal);
+
+/* Makes writing to a closed pipe or socket an error, unless the process has a
+ * handler. Any thread. */
+void torsion_uv_ignore_sigpipe(void);
+
+/* Ends the process by the default action of this signal. Any thread. */
+_Noreturn void torsion_uv_die_by_signal(int number);
+
+/* thread.c */
+
+typedef struct torsion_uv_thread torsion_uv_thread;
+
+/* Runs `body` on a new thread. Any thread. Wraps uv_thread_create(). */
+int torsion_uv_thread_start(void (*body)(void *context), void *context,
+                            torsion_uv_thread *_Nullable *_Nonnull result);
+
+/* Waits for the thread's end and releases it. Once, on any other thread. Wraps uv_thread_join(). */
+void torsion_uv_thread_join(torsion_uv_thread *thread);
+
+#ifdef __clang__
+#pragma clang assume_nonnull end
+#endif
+#endif

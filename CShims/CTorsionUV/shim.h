@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+
+/* What the files of the shim share. Not seen by Swift. */
+#ifndef TORSION_UV_SHIM_H
+#define TORSION_UV_SHIM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "torsion_uv.h"
+
+struct torsion_uv_loop {
+    uv_loop_t loop;
+    uv_timer_t timer;
+    uint64_t timer_ms;              /* what the timer is set to, or TORSION_UV_NO_DEADLINE */
+    torsion_uv_watch *free_watches; /* initialised, stopped */
+    torsion_uv_watch *new_watches;  /* that libuv registers in the next turn */
+    int probe;                      /* never watched; see watch.c */
+    size_t open_count;              /* what the caller has to close or cancel */
+    size_t lookup_count;            /* look-ups that libuv has not finished */
+};
+
+/* Tells the watches whose descriptor was closed before libuv could register it, and returns how
+ * many those were. In watch.c. */
+size_t torsion_uv_watch_check_new(torsion_uv_loop *loop);
+
+/* Hands the pooled watches to libuv for closing. In watch.c. */
+void torsion_uv_watch_drain(torsion_uv_loop *loop);
+
+/* Ends the process for a mistake of the caller. Stays on in release. */
+static inline void torsion_uv_require(int condition, const char *sentence) {
+    if (__builtin_expect(condition, 1)) return;
+    fprintf(stderr, "torsion: %s\n", sentence);
+    abort();
+}
+
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+internal import CTorsionUV
+
+/// Names and signals for a reactor with any backend, from a libuv loop that is the reactor's guest.
+///
+///     Reactor(backend: .epoll) { reactor throws(IOError) in try UVServices(on: reactor) }
+///
+/// - SeeAlso: libuv `uv_getaddrinfo`, `uv_signal_t`, `uv_backend_fd`.
+public final class UVServices: ReactorServices {
+    /// Looks names up as the system does: `/etc/hosts`, DNS and what else `nsswitch.conf(5)` names.
+    public let resolver: any NameResolver
+
+    /// Catches signals of the process.
+    public let signals: any SignalSource
+
+    private let guest: GuestLoop
+    private let lookups: UVResolver
+    private let registrations: UVSignals
+
+    /// Makes the guest loop, and has the reactor watch it.
+    ///
+    /// Writing to a closed connection must not end the process, so `SIGPIPE` is ignored from now
+    /// on, unless the program has a handler for it.
+    ///
+    /// - Throws: ``IOError`` of operation `start`, for example without descriptors: a loop needs five.
+    public init(on reactor: Reactor) throws(IOError) {
+        torsion_uv_ignore_sigpipe()
+        guest = try GuestLoop(on: reactor)
+        lookups = UVResolver(guest: guest)
+        registrations = UVSignals(guest: guest)
+        resolver = lookups
+        signals = registrations
+    }
+
+    /// Cancels look-ups and registrations and releases the loop. Called by the reactor.
+    public func shutDown() {
+        registrations.shutDown()
+        lookups.shutDown()
+        guest.shutDown()
+    }
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+
+/* The libuv shim by itself, for the sanitizers. Prints the checks that fail; status 0 if none did.
+ *
+ *   clang -fsanitize=address,undefined -g -ICShims/CTorsionUV/include \
+ *       CShims/CTorsionUV/[a-z]*.c Tests/CTorsionUVTests/shim.c -luv -lpthread -o shim && ./shim */
+#include "torsion_uv.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int failures;
+#define CHECK(condition)                                                       \
+    do {                                                                       \
+        if (!(condition)) {                                                    \
+            failures += 1;                                                     \
+            printf("line %d in %s: %s\n", __LINE__, __func__, #condition);     \
+        }                                                                      \
+    } while (0)
+
+static torsion_uv_loop *loop;
+
+static void turn(uint64_t milliseconds) {
+    torsion_uv_loop_turn(loop, torsion_uv_now_ns() + milliseconds * 1000000);
+}
+
+typedef struct {
+    int count, events;
+    torsion_uv_watch *watch, *victim;
+} seen;
+
+static void note(void *context, int events) {
+    seen *it = context;
+    it->count += 1;
+    it->events = events;
+    if (it->victim != NULL) {
+        torsion_uv_watch_close(it->victim);
+        it->victim = NULL;
+    }
+}
+
+static void tcp_pair(int fds[2]) {
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    CHECK(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 1) == 0);
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(connect(fds[0], (struct sockaddr *)&address, length) == 0);
+    fds[1] = accept(listener, NULL, NULL);
+    close(listener);
+}
+
+static void send_reset(int fd) {
+    struct linger zero = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &zero, sizeof zero);
+    close(fd);
+}
+
+static void watch_is_level_triggered_and_changes(void) {
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    seen it = {0};
+    CHECK(torsion_uv_watch_open(loop, fds[0], TORSION_UV_READABLE, &it, note, &it.watch) == 0);
+    turn(0);
+    CHECK(it.count == 0);
+    CHECK(write(fds[1], "x", 1) == 1);
+    turn(1000);
+    turn(1000);
+    CHECK(it.count == 2 && it.events == TORSION_UV_READABLE);
+    CHECK((fcntl(fds[0], F_GETFL) & O_NONBLOCK) == 0);
+    torsion_uv_watch_change(it.watch, TORSION_UV_WRITABLE);
+    turn(1000);
+    CHECK(it.count == 3 && it.events == TORSION_UV_WRITABLE);
+    torsion_uv_watch_change(it.watch, 0);
+    turn(5);
+    CHECK(it.count == 3);
+    torsion_uv_watch_change(it.watch, TORSION_UV_READABLE | TORSION_UV_WRITABLE);
+    turn(1000);
+    CHECK(it.count == 4 && it.events == (TORSION_UV_READABLE | TORSION_UV_WRITABLE));
+    seen other = {0};
+    int code =
+        torsion_uv_watch_open(loop, fds[0], TORSION_UV_READABLE, &other, note, &other.watch);
+    CHECK(code == -EEXIST);
+    torsion_uv_watch_close(it.watch);
+    turn(5);
+    CHECK(it.count == 4);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void closing_in_a_batch_silences_the_others(void) {
+    int a[2], b[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, a) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, b) == 0);
+    seen first = {0}, second = {0}, third = {0};
+    torsion_uv_watch_open(loop, a[0], TORSION_UV_READABLE, &first, note, &first.watch);
+    torsion_uv_watch_open(loop, b[0], TORSION_UV_READABLE, &second, note, &second.watch);
+    first.victim = second.watch;
+    second.victim = first.watch;
+    CHECK(write(a[1], "x", 1) == 1 && write(b[1], "x", 1) == 1);
+    turn(1000);
+    CHECK(first.count + second.count == 1);
+    seen *left = first.count ? &first : &second, *gone = first.count ? &second : &first;
+    /* The pooled handle is used again, for a number that the batch still holds. */
+    int number = first.count ? b[0] : a[0];
+    torsion_uv_watch_open(loop, number, TORSION_UV_WRITABLE, &third, note, &third.watch);
+    CHECK(third.watch == gone->watch);
+    turn(1000);
+    CHECK(gone->count == 0 && third.count == 1 && third.events == TORSION_UV_WRITABLE);
+    torsion_uv_watch_close(left->watch);
+    torsion_uv_watch_close(third.watch);
+    close(a[0]), close(a[1]), close(b[0]), close(b[1]);
+}
+
+static void resets_are_told(int asked, int expected) {
+    int fds[2];
+    tcp_pair(fds);
+    seen it = {0};
+    CHECK(torsion_uv_watch_open(loop, fds[0], asked, &it, note, &it.watch) == 0);
+    turn(0);
+    it.count = 0;
+    send_reset(fds[1]);
+    turn(1000);
+    CHECK(it.count == 1 && it.events == expected);
+    turn(1000); /* level-triggered, although libuv stops its handle */
+    CHECK(it.count == 2);
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(fds[0], SOL_SOCKET, SO_ERROR, &error, &length);
+    CHECK(error == ECONNRESET);
+    torsion_uv_watch_close(it.watch);
+    close(fds[0]);
+}
+
+static void an_urgent_byte_does_not_spin(void) {
+    int fds[2];
+    tcp_pair(fds);
+    seen it = {0};
+    CHECK(torsion_uv_watch_open(loop, fds[0], 0, &it, note, &it.watch) == 0);
+    CHECK(send(fds[1], "!", 1, MSG_OOB) == 1);
+    turn(20);
+    uint64_t start = torsion_uv_now_ns();
+    turn(20);
+    CHECK(torsion_uv_now_ns() - start >= 20000000);
+    CHECK(it.count == 0);
+    torsion_uv_watch_change(it.watch, TORSION_UV_WRITABLE);
+    turn(1000);
+    CHECK(it.count == 1);
+    torsion_uv_watch_close(it.watch);
+    close(fds[0]), close(fds[1]);
+}
+
+static void descriptors_that_cannot_be_watched(void) {
+    seen it = {0};
+    int file = open("/proc/self/exe", O_RDONLY);
+    CHECK(torsion_uv_watch_open(loop, file, TORSION_UV_READABLE, &it, note, &it.watch) == -EPERM);
+    close(file);
+    CHECK(torsion_uv_watch_open(loop, file, TORSION_UV_READABLE, &it, note, &it.watch) == -EBADF);
+    int fds[2];
+    CHECK(pipe(fds) == 0);
+    CHECK(torsion_uv_watch_open(loop, fds[0], TORSION_UV_READABLE, &it, note, &it.watch) == 0);
+    turn(0);
+    close(fds[0]);
+    torsion_uv_watch_change(it.watch, TORSION_UV_READABLE | TORSION_UV_WRITABLE);
+    turn(1000);
+    CHECK(it.count == 1 && it.events == TORSION_UV_ERROR);
+    turn(5);
+    CHECK(it.count == 1);
+    torsion_uv_watch_close(it.watch);
+    close(fds[1]);
+    /* Closed before libuv registers it. */
+    CHECK(pipe(fds) == 0);
+    CHECK(torsion_uv_watch_open(loop, fds[0], TORSION_UV_READABLE, &it, note, &it.watch) == 0);
+    close(fds[0]);
+    turn(1000);
+    CHECK(it.count == 2 && it.events == TORSION_UV_ERROR);
+    torsion_uv_watch_change(it.watch, TORSION_UV_READABLE);
+    turn(1000);
+    CHECK(it.count == 3 && it.events == TORSION_UV_ERROR);
+    torsion_uv_watch_close(it.watch);
+    close(fds[1]);
+}
+
+static void a_pipe_without_writer_or_reader_ends(void) {
+    int fds[2];
+    seen it = {0};
+    CHECK(pipe(fds) == 0);
+    CHECK(torsion_uv_watch_open(loop, fds[0], TORSION_UV_READABLE, &it, note, &it.watch) == 0);
+    close(fds[1]);
+    turn(1000);
+    CHECK(it.count == 1 && (it.events & TORSION_UV_READABLE));
+    torsion_uv_watch_close(it.watch);
+    close(fds[0]);
+    CHECK(pipe(fds) == 0);
+    CHECK(torsion_uv_watch_open(loop, fds[1], TORSION_UV_WRITABLE, &it, note, &it.watch) == 0);
+    close(fds[0]);
+    turn(1000);
+    CHECK(it.count == 2 && it.events == (TORSION_UV_WRITABLE | TORSION_UV_ERROR));
+    torsion_uv_watch_close(it.watch);
+    close(fds[1]);
+}
+
+static void deadlines_are_kept(void) {
+    torsion_uv_wake *wake;
+    CHECK(torsion_uv_wake_new(loop, &wake) == 0);
+    for (int round = 0; round < 40; round++) {
+        uint64_t start = torsion_uv_now_ns(), deadline = start + (uint64_t)round * 100000;
+        while (torsion_uv_now_ns() < deadline) torsion_uv_loop_turn(loop, deadline);
+        CHECK(torsion_uv_now_ns() - deadline < 20000000);
+    }
+    uint64_t far = torsion_uv_now_ns() + 3600000000000;
+    for (int round = 0; round < 3; round++) {
+        torsion_uv_wake_send(wake);
+        torsion_uv_wake_send(wake);
+        torsion_uv_loop_turn(loop, round == 1 ? TORSION_UV_NO_DEADLINE : far);
+    }
+    uint64_t start = torsion_uv_now_ns();
+    turn(10); /* one wake-up for two sends */
+    CHECK(torsion_uv_now_ns() - start >= 10000000);
+    torsion_uv_loop_turn(loop, 0);
+    CHECK(torsion_uv_loop_deadline_ns(loop) == TORSION_UV_NO_DEADLINE);
+    torsion_uv_wake_close(wake);
+}
+
+static int resolved_code, resolved_count;
+static torsion_uv_address resolved_first;
+
+static void resolved(void *context, int code, const torsion_uv_address *addresses, size_t count) {
+    CHECK(context == &resolved_count);
+    resolved_code = code;
+    resolved_count = (int)count;
+    if (count > 0) resolved_first = addresses[0];
+}
+
+static void names_are_resolved_or_given_up(void) {
+    torsion_uv_resolve *lookup;
+    resolved_count = -1;
+    CHECK(torsion_uv_resolve_start(loop, "127.0.0.1", &resolved_count, resolved, &lookup) == 0);
+    while (resolved_count < 0) turn(1000);
+    CHECK(resolved_code == 0 && resolved_count == 1 && !resolved_first.is_ipv6);
+    CHECK(resolved_first.bytes[0] == 127 && resolved_first.bytes[3] == 1);
+    resolved_count = -1;
+    CHECK(torsion_uv_resolve_start(loop, "::1", &resolved_count, resolved, &lookup) == 0);
+    torsion_uv_resolve_cancel(lookup);
+    turn(20);
+    CHECK(resolved_count == -1);
+    /* Under way when the loop is freed. */
+    CHECK(torsion_uv_resolve_start(loop, "localhost", &resolved_count, resolved, &lookup) == 0);
+    torsion_uv_resolve_cancel(lookup);
+}
+
+static int signalled;
+static void note_signal(void *context, int number) {
+    CHECK(context == &loop);
+    signalled = number;
+}
+static void earlier(int number) { signalled = -number; }
+
+static void signals_come_and_the_handler_comes_back(void) {
+    torsion_uv_signal *one, *two;
+    signal(SIGUSR1, earlier);
+    CHECK(torsion_uv_signal_open(loop, SIGUSR1, &loop, note_signal, &one) == 0);
+    CHECK(torsion_uv_signal_open(loop, SIGUSR1, &loop, note_signal, &two) == 0);
+    torsion_uv_signal_close(one);
+    raise(SIGUSR1);
+    CHECK(signalled == 0);
+    turn(1000);
+    CHECK(signalled == SIGUSR1);
+    torsion_uv_signal_close(two);
+    raise(SIGUSR1);
+    CHECK(signalled == -SIGUSR1);
+    CHECK(torsion_uv_signal_open(loop, SIGKILL, &loop, note_signal, &one) == -EINVAL);
+    CHECK(torsion_uv_signal_open(loop, SIGSEGV, &loop, note_signal, &one) == -EINVAL);
+    CHECK(torsion_uv_signal_open(loop, 1000, &loop, note_signal, &one) == -EINVAL);
+}
+
+static void the_process_dies_by_the_signal(void) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGTERM, SIG_IGN);
+        torsion_uv_die_by_signal(SIGTERM);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+static void set_flag(void *context) { *(int *)context = 1; }
+
+static void threads_run_and_join(void) {
+    int flag = 0;
+    torsion_uv_thread *thread;
+    CHECK(torsion_uv_thread_start(set_flag, &flag, &thread) == 0);
+    torsion_uv_thread_join(thread);
+    CHECK(flag == 1);
+}
+
+int main(void) {
+    CHECK(torsion_uv_loop_new(&loop) == 0);
+    torsion_uv_ignore_sigpipe();
+    the_process_dies_by_the_signal();
+    watch_is_level_triggered_and_changes();
+    closing_in_a_batch_silences_the_others();
+    resets_are_told(TORSION_UV_READABLE,
+                    TORSION_UV_READABLE | TORSION_UV_ERROR | TORSION_UV_HANG_UP);
+    resets_are_told(TORSION_UV_DISCONNECTED,
+                    TORSION_UV_DISCONNECTED | TORSION_UV_ERROR | TORSION_UV_HANG_UP);
+    resets_are_told(0, TORSION_UV_ERROR | TORSION_UV_HANG_UP);
+    an_urgent_byte_does_not_spin();
+    descriptors_that_cannot_be_watched();
+    a_pipe_without_writer_or_reader_ends();
+    deadlines_are_kept();
+    signals_come_and_the_handler_comes_back();
+    threads_run_and_join();
+    names_are_resolved_or_given_up();
+    torsion_uv_loop_free(loop);
+    printf("%s\n", failures == 0 ? "shim: all checks passed" : "shim: failed");
+    return failures != 0;
+}
