@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// Each verb comes twice: for a callback that returns a value, and for one that returns a Deferred,
+// which is waited for. A Deferred is a value too, so both fit the latter, and the type checker
+// chooses for a whole chain at once; it must never choose not to wait because of what a later verb
+// returns. Three things see to that, and `AddCallbackOverloadTests` holds it:
+// - No verb that can follow takes any closure whatever: `addErrback` must return the chain's own
+//   value, and reporting alone is `whenFailed`.
+// - `addErrback` for a value is disfavoured: without that, a body that only throws is ambiguous.
+// - The others are not, since the attribute doubles the time that type-checking a chain takes.
+
+extension Deferred {
+    /// Runs `body` with the value; its result is that of the Deferred returned.
+    ///
+    /// A failure goes past it. What it throws fails the Deferred returned.
+    ///
+    /// - Returns: A Deferred for the value that `body` returns.
+    /// - SeeAlso: Twisted `Deferred.addCallback`.
+    @inlinable @discardableResult
+    public func addCallback<NewValue>(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (Value) throws -> NewValue
+    ) -> Deferred<NewValue> {
+        link(body, file: file, line: line) { upstream, link, body in
+            guard let value = upstream.takeValue(orFail: link) else { return link }
+            return link.settle { try body(value) }
+        }
+    }
+
+    /// Runs `body` with the value, and waits for the Deferred that it returns.
+    ///
+    /// Cancelling then reaches the Deferred that is waited for.
+    ///
+    /// - Returns: A Deferred for the value of the one that `body` returns.
+    @inlinable @discardableResult
+    public func addCallback<NewValue>(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (Value) throws -> Deferred<NewValue>
+    ) -> Deferred<NewValue> {
+        link(body, file: file, line: line) { upstream, link, body in
+            guard let value = upstream.takeValue(orFail: link) else { return link }
+            return link.wait { try body(value) }
+        }
+    }
+
+    /// Recovers from a failure: what `body` returns takes the place of the value.
+    ///
+    /// A value goes past it. To report a failure and be done, use ``whenFailed(file:line:_:)``.
+    ///
+    /// - Returns: A Deferred for the value, or for the one that `body` returns.
+    /// - SeeAlso: Twisted `Deferred.addErrback`.
+    @_disfavoredOverload
+    @inlinable @discardableResult
+    public func addErrback(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (any Error) throws -> Value
+    ) -> Deferred<Value> {
+        link(body, file: file, line: line) { upstream, link, body in
+            guard let error = upstream.takeError(orPassTo: link) else { return link }
+            return link.settle { try body(error) }
+        }
+    }
+
+    /// Recovers from a failure: the Deferred that `body` returns is waited for.
+    ///
+    /// - Returns: A Deferred for the value, or for that of the Deferred that `body` returns.
+    @inlinable @discardableResult
+    public func addErrback(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (any Error) throws -> Deferred<Value>
+    ) -> Deferred<Value> {
+        link(body, file: file, line: line) { upstream, link, body in
+            guard let error = upstream.takeError(orPassTo: link) else { return link }
+            return link.wait { try body(error) }
+        }
+    }
+
+    /// Recovers from failures of one type; every other result goes past `body`.
+    ///
+    /// - Parameters:
+    ///   - type: The type of error that is recovered from.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Gives the value that takes the place of the error.
+    /// - Returns: A Deferred for the value, or for the one that `body` returns.
+    /// - SeeAlso: Twisted `Failure.trap`.
+    @_disfavoredOverload
+    @inlinable @discardableResult
+    public func addErrback<Failure: Error>(
+        of type: Failure.Type, file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (Failure) throws -> Value
+    ) -> Deferred<Value> {
+        addErrback(file: file, line: line) { error throws -> Value in
+            guard let error = error as? Failure else { throw error }
+            return try body(error)
+        }
+    }
+
+    /// Recovers from failures of one type: the Deferred that `body` returns is waited for.
+    ///
+    /// - Parameters:
+    ///   - type: The type of error that is recovered from.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Gives a Deferred for the value that takes the place of the error.
+    /// - Returns: A Deferred for the value, or for that of the Deferred that `body` returns.
+    @inlinable @discardableResult
+    public func addErrback<Failure: Error>(
+        of type: Failure.Type, file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (Failure) throws -> Deferred<Value>
+    ) -> Deferred<Value> {
+        addErrback(file: file, line: line) { error throws -> Deferred<Value> in
+            guard let error = error as? Failure else { throw error }
+            return try body(error)
+        }
+    }
+
+    /// Runs `body` with the result, whichever it is.
+    ///
+    /// - Returns: A Deferred for the value that `body` returns.
+    /// - SeeAlso: Twisted `Deferred.addBoth`.
+    @inlinable @discardableResult
+    public func addBoth<NewValue>(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (Result<Value, any Error>) throws -> NewValue
+    ) -> Deferred<NewValue> {
+        link(body, file: file, line: line) { upstream, link, body in
+            let result = upstream.takeResult()
+            return link.settle { try body(result) }
+        }
+    }
+
+    /// Runs `body` with the result, whichever it is, and waits for the Deferred that it returns.
+    ///
+    /// - Returns: A Deferred for the value of the one that `body` returns.
+    @inlinable @discardableResult
+    public func addBoth<NewValue>(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (Result<Value, any Error>) throws -> Deferred<NewValue>
+    ) -> Deferred<NewValue> {
+        link(body, file: file, line: line) { upstream, link, body in
+            let result = upstream.takeResult()
+            return link.wait { try body(result) }
+        }
+    }
+
+    /// Ends the chain: runs `body` if it failed, and drops a value.
+    ///
+    /// Nothing can follow. The failure counts as handled; what `body` throws is reported.
+    ///
+    /// - Note: For a failure that something else can take the place of, see
+    ///   ``addErrback(file:line:_:)``.
+    @inlinable
+    public func whenFailed(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping (any Error) throws -> Void
+    ) {
+        let _: Deferred<Void> = link(body, file: file, line: line) { upstream, link, body in
+            guard case .failure(let error) = upstream.takeResult() else {
+                link.phase = .delivered
+                return link
+            }
+            return link.settle { try body(error) }
+        }
+    }
+}

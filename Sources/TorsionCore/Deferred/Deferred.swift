@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A result that is not there yet, and the chain of callbacks that it will run through.
+///
+/// Whoever promises the result makes a Deferred, keeps it, and calls ``succeed(_:)`` or
+/// ``fail(_:)`` once. Whoever wants it adds callbacks: each call of
+/// ``addCallback(file:line:_:)`` and its kin returns a *new* Deferred for what the callback
+/// returns, so that calls are written one behind the other.
+///
+///     endpoint.connect(on: reactor) { Greeter() }               // Deferred<Greeter>
+///         .addTimeout(.seconds(5))
+///         .addCallback { greeter in greeter.greet("world") }    // a Deferred: it is waited for
+///         .addCallback { reply in print(reply) }
+///         .whenFailed { error in print("\(error)") }
+///
+/// - **Order.** A callback runs as soon as there is a result: inside `succeed`, or inside
+///   `addCallback` if the result is already there. Each runs once, in the order of the chain.
+/// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback.
+///   A failure that nobody took is sent, when its Deferred is released, to
+///   ``Reactor/report(_:context:file:line:)`` with the place where that Deferred was made.
+///   `CancellationError` is not: somebody here asked for it.
+/// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
+///   caller's mistake and traps, as does firing it twice.
+/// - **Ownership.** A chain is kept alive by whoever will fire its source, not by its end.
+///   Released unfired, it takes the chain with it, and no callback runs.
+/// - **Threads.** It belongs to its reactor; from another thread every call traps.
+/// - **Cost.** One allocation a callback. Chains of any length run in a flat stack.
+///
+/// - SeeAlso: Twisted `twisted.internet.defer.Deferred`.
+public class Deferred<Value>: AnyDeferred {
+    @usableFromInline final var value: Value?
+
+    /// Makes a Deferred that is to be fired.
+    ///
+    /// - Parameters:
+    ///   - reactor: The reactor that it belongs to.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - canceller: Stops the work that would give the result; called by ``cancel()``, at most
+    ///     once. It may fire the Deferred, else that fails with `CancellationError`. It is let go
+    ///     as soon as there is a result.
+    @inlinable
+    public init(
+        on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line,
+        canceller: ((Deferred<Value>) -> Void)? = nil
+    ) {
+        reactor.checkThread()
+        super.init(
+            on: reactor, phase: .unfired, canceller: Self.erased(canceller), file: file, line: line)
+    }
+
+    @inlinable
+    init(result: Value?, phase: Phase, on reactor: Reactor, file: StaticString, line: UInt) {
+        reactor.checkThread()
+        self.value = result
+        super.init(on: reactor, phase: phase, canceller: nil, file: file, line: line)
+    }
+
+    /// Makes a link that computes its result from the one of `upstream`.
+    @inlinable
+    init(
+        after upstream: AnyDeferred, file: StaticString, line: UInt, step: @escaping Step
+    ) {
+        super.init(on: upstream.reactor, step: step, file: file, line: line)
+    }
+
+    /// Makes a Deferred that has already succeeded.
+    @inlinable
+    public static func succeeded(
+        _ value: Value, on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line
+    ) -> Deferred<Value> {
+        Deferred(result: value, phase: .succeeded, on: reactor, file: file, line: line)
+    }
+
+    /// Makes a Deferred that has already failed.
+    @inlinable
+    public static func failed(
+        _ error: any Error, on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line
+    ) -> Deferred<Value> {
+        Deferred(result: nil, phase: .failed(error), on: reactor, file: file, line: line)
+    }
+
+    /// Fires with a value; the callbacks run before this returns.
+    ///
+    /// Firing twice, or firing a Deferred that a callback's result belongs to, traps. The first
+    /// result after a cancellation without a canceller is dropped.
+    @inlinable
+    public final func succeed(_ value: Value) {
+        guard acceptsResult() else { return }
+        self.value = value
+        finish(.succeeded)
+    }
+
+    /// Fires with an error; the errbacks run before this returns.
+    ///
+    /// The rules are those of ``succeed(_:)``.
+    public final func fail(_ error: any Error) {
+        guard acceptsResult() else { return }
+        finish(.failed(error))
+    }
+
+    @usableFromInline
+    static func erased(_ canceller: ((Deferred<Value>) -> Void)?) -> ((AnyDeferred) -> Void)? {
+        guard let canceller else { return nil }
+        // Only called with the Deferred that it was given to.
+        return { canceller(unsafe unsafeDowncast($0, to: Deferred<Value>.self)) }
+    }
+}
+
+extension Deferred where Value == Void {
+    /// Fires without a value.
+    @inlinable
+    public func succeed() { succeed(()) }
+}
+
+/// A Deferred that computes its result with a callback, which it stores.
+@usableFromInline
+final class Link<Input, Output, Value>: Deferred<Value> {
+    /// Let go of when it has run: what it captures must not live as long as the result.
+    @usableFromInline var body: ((Input) throws -> Output)?
+
+    @inlinable
+    init(
+        after upstream: AnyDeferred, file: StaticString, line: UInt,
+        body: @escaping (Input) throws -> Output, step: @escaping Step
+    ) {
+        self.body = body
+        super.init(after: upstream, file: file, line: line, step: step)
+    }
+}
