@@ -21,6 +21,11 @@ public final class UVServices: ReactorServices {
     private let lookups: UVResolver
     private let registrations: UVSignals
 
+    /// Makes the services of a reactor; what `import Torsion` gives each of its reactors.
+    public static let make: @Sendable (Reactor) throws(IOError) -> any ReactorServices = {
+        (reactor) throws(IOError) in try UVServices(on: reactor)
+    }
+
     /// Makes the guest loop, and has the reactor watch it.
     ///
     /// Writing to a closed connection must not end the process, so `SIGPIPE` is ignored from now

@@ -33,7 +33,7 @@ final class UVPoller: Poller {
         return latestNow
     }
 
-    var waker: any BackendWaker { UVWaker(wake: started.wake) }
+    var waker: any BackendWaker { UVWaker(handle: started.wake) }
 
     private var started: Handles {
         guard let handles else { preconditionFailure("UVPoller: used before start or after its end") }
@@ -115,9 +115,9 @@ final class UVPoller: Poller {
 /// to under its lock.
 private struct UVWaker: BackendWaker, @unchecked Sendable {
     // Unchecked: the handle is one that `uv_async_send` accepts from any thread.
-    let wake: OpaquePointer
+    let handle: OpaquePointer
 
-    func wake() { torsion_uv_wake_send(wake) }
+    func wake() { torsion_uv_wake_send(handle) }
 }
 
 extension PollEvents {

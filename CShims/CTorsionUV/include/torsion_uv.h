@@ -171,4 +171,7 @@ void torsion_uv_thread_join(torsion_uv_thread *thread);
 #ifdef __clang__
 #pragma clang assume_nonnull end
 #endif
+/* The value of a variable of the environment, or NULL; it stays the environment's. getenv(3). */
+const char *_Nullable torsion_uv_environment(const char *_Nonnull name);
+
 #endif

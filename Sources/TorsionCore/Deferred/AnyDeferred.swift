@@ -271,7 +271,7 @@ extension AnyDeferred {
     private final func reportUnhandled(_ error: any Error) {
         // Cancelling is what somebody here asked for, not something that went wrong.
         if error is CancellationError { return }
-        reactor.report(error, context: "unhandled failure of the Deferred made at \(file):\(line)")
+        reactor.report(error, in: "a Deferred that nobody handled", place: "\(file):\(line)")
     }
 
     /// Stops the program for what only the caller can have done wrong.

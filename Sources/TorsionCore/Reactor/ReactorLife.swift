@@ -129,6 +129,9 @@ extension Reactor {
         return life.phase > .idle && life.phase <= .running && !life.isStopRequested
     }
 
+    /// How long the stop that is under way waits; a group passes it on.
+    package var stopPatience: Duration { life.patience }
+
     private func catchStopSignals(_ policy: SignalPolicy) throws -> [any SignalRegistration] {
         guard case .stop(let patience) = policy else { return [] }
         let source = try signals

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+internal import TorsionEpoll
+public import TorsionServices
+internal import TorsionUV
+
+extension BackendChoice {
+    /// The backends that `import Torsion` links.
+    public static let linked: [BackendChoice] = [.libuv, .epoll]
+
+    /// The backend that the environment variable `TORSION_BACKEND` names, else libuv.
+    ///
+    /// - Throws: ``UnknownBackend``, which lists those that are linked.
+    public static func fromEnvironment() throws(UnknownBackend) -> BackendChoice {
+        guard let name = Environment.value(of: "TORSION_BACKEND"), !name.isEmpty else {
+            return .libuv
+        }
+        return try named(name, among: linked)
+    }
+}
+
+extension Reactor {
+    /// Makes a reactor over the backend that the environment names, else libuv.
+    ///
+    /// - Throws: ``UnknownBackend`` for a name that is not linked.
+    public convenience init() throws(UnknownBackend) {
+        self.init(backend: try .fromEnvironment())
+    }
+
+    /// Makes a reactor over a backend, with libuv's name resolution and signals.
+    public convenience init(backend: BackendChoice) {
+        self.init(backend: backend, services: UVServices.make)
+    }
+
+    /// The linked backends that this machine can run.
+    public static var availableBackends: [BackendChoice] {
+        BackendChoice.linked.filter { $0.unavailableReason() == nil }
+    }
+
+    /// Makes a reactor, runs it on this thread until it stops, and releases it.
+    ///
+    /// The closure runs first, on the reactor. SIGINT and SIGTERM stop the reactor gracefully, a
+    /// second one ends the process.
+    ///
+    /// - Parameters:
+    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
+    ///   - signals: What SIGINT and SIGTERM do.
+    ///   - body: Sets the program up; an error ends the run.
+    /// - Throws: What `body` throws, ``UnknownBackend``, or ``IOError``.
+    @available(*, noasync, message: "use withReactor in async code")
+    public static func run(
+        backend: BackendChoice? = nil, signals: SignalPolicy = .stop,
+        _ body: (Reactor) throws -> Void
+    ) throws {
+        try run(
+            backend: try backend ?? .fromEnvironment(), services: UVServices.make,
+            signals: signals, body)
+    }
+}
+
+extension ReactorGroup {
+    /// Runs `body` once on each of `count` threads, on a reactor each, until all have stopped.
+    ///
+    /// Each reactor listens with a socket of its own on the same port, among which the kernel
+    /// spreads clients; port 0 is resolved once for all. If one closure throws, all stop.
+    ///
+    /// - Parameters:
+    ///   - count: Threads, at least 1.
+    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
+    ///   - signals: What SIGINT and SIGTERM do, handled once for all.
+    ///   - body: Sets one reactor up. It is called on several threads at once.
+    /// - Throws: What a `body` throws, the first of them, ``UnknownBackend``, or ``IOError``.
+    @available(*, noasync, message: "use withReactor in async code")
+    public static func run(
+        count: Int, backend: BackendChoice? = nil, signals: SignalPolicy = .stop,
+        _ body: @escaping @Sendable (Reactor) throws -> Void
+    ) throws {
+        try run(
+            count: count, backend: try backend ?? .fromEnvironment(), services: UVServices.make,
+            signals: signals, body)
+    }
+}

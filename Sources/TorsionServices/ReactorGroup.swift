@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import Synchronization
+public import TorsionCore
+
+/// Reactors on several threads that serve the same ports.
+///
+///     try ReactorGroup.run(count: 4) { reactor in
+///         try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
+///     }
+///
+/// Nothing is shared between the reactors but the ports: the closure runs once on each thread and
+/// makes its own objects.
+public enum ReactorGroup {
+    /// Runs `body` once on each of `count` threads, on a reactor each, until all have stopped.
+    ///
+    /// The calling thread is the first of them. Signals are caught there, and stop all.
+    ///
+    /// - Precondition: `count` is at least 1.
+    /// - Throws: What a `body` throws, the first of them, or ``IOError``.
+    @available(*, noasync, message: "use withReactor in async code")
+    public static func run(
+        count: Int, backend: BackendChoice,
+        services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,
+        signals: SignalPolicy = .stop,
+        _ body: @escaping @Sendable (Reactor) throws -> Void
+    ) throws {
+        precondition(count >= 1, "ReactorGroup: need at least one thread")
+        let group = Members(ports: GroupPorts())
+        let runOne: @Sendable (SignalPolicy) -> Void = { policy in
+            let reactor = Reactor(backend: backend, services: services)
+            reactor.group = group.ports
+            group.run(reactor, signals: policy, body)
+        }
+        var threads: [NativeThread] = []
+        do {
+            for _ in 1..<count { threads.append(try NativeThread.start { runOne(.ignore) }) }
+            runOne(signals)
+        } catch {
+            group.fail(error)
+        }
+        for thread in threads { thread.join() }
+        if let failure = group.failure { throw failure }
+    }
+
+    /// What the threads of a group share.
+    private final class Members: Sendable {
+        let ports: GroupPorts
+
+        private struct State {
+            var doors: [Remote<Reactor>] = []
+            var failure: (any Error)?
+            var isStopping = false
+        }
+
+        private let state = Mutex(State())
+
+        init(ports: GroupPorts) { self.ports = ports }
+
+        var failure: (any Error)? { state.withLock { $0.failure } }
+
+        /// Runs one member. Whichever reason it ends for, a stop of one stops all.
+        func run(
+            _ reactor: Reactor, signals: SignalPolicy, _ body: (Reactor) throws -> Void
+        ) {
+            let door = reactor.remote
+            let isLate = state.withLock { state in
+                state.doors.append(door)
+                return state.isStopping
+            }
+            reactor.addTrigger(.before, .shutdown) { [unowned reactor] in
+                self.stopOthers(within: reactor.stopPatience)
+            }
+            do {
+                try reactor.run(signals: signals) { reactor in
+                    if isLate { reactor.stop(within: .zero) } else { try body(reactor) }
+                }
+            } catch {
+                fail(error)
+            }
+        }
+
+        func fail(_ error: any Error) {
+            state.withLock { state in
+                if state.failure == nil { state.failure = error }
+            }
+            stopOthers(within: .zero)
+        }
+
+        private func stopOthers(within patience: Duration) {
+            let doors = state.withLock { state in
+                guard !state.isStopping else { return [Remote<Reactor>]() }
+                state.isStopping = true
+                return state.doors
+            }
+            for door in doors { door.callFromThread { $0.stop(within: patience) } }
+        }
+    }
+}
