@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+
+// Connections that said one thing and then wait. Each has been answered before the next is opened,
+// so that the server has made everything that it makes for one.
+#include "load.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+// Page-table entries are walked for smaps_rollup; /proc/PID/status takes per-CPU counters that may
+// be off by 100 KiB.
+static long anonymous_bytes(pid_t server) {
+    char path[64], line[256];
+    long kilobytes = -1;
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", server);
+    FILE *file = fopen(path, "r");
+    if (!file) die(path);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "Anonymous: %ld kB", &kilobytes) == 1) break;
+    fclose(file);
+    if (kilobytes < 0) die("smaps_rollup has no line Anonymous");
+    return kilobytes * 1024;
+}
+
+static void open_and_greet(const struct request *request, unsigned index, char *message) {
+    int fd = open_connection(request->port, index);
+    if (send(fd, message, request->size, MSG_NOSIGNAL) != (ssize_t)request->size) die("send");
+    if (recv(fd, message, request->size, MSG_WAITALL) != (ssize_t)request->size) die("recv");
+}
+
+void load_idle(const struct request *request, struct result *result) {
+    enum { BEFORE = 16 };  // what the first connections set up once is not an idle one's price
+    char *message = malloc(request->size);
+    if (!message || !request->server) die("idle needs --server");
+    memset(message, 'x', request->size - 2);
+    memcpy(message + request->size - 2, "\r\n", 2);
+    unsigned index = 0;
+    while (index < BEFORE) open_and_greet(request, index++, message);
+    long before = anonymous_bytes(request->server);
+    mark_begin(request, result);
+    while (index < BEFORE + (unsigned)request->connections)
+        open_and_greet(request, index++, message);
+    mark_end(request, result);
+    result->messages = (uint64_t)request->connections;
+    result->memory_per_connection =
+        (double)(anonymous_bytes(request->server) - before) / request->connections;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+
+// What the three kinds of load share: the request, the result, clocks and the latency histogram.
+#ifndef TORSION_LOAD_H
+#define TORSION_LOAD_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What the command line asked for. */
+struct request {
+    int port;
+    int connections;   /* open at the same time */
+    size_t size;       /* bytes of a message */
+    int depth;         /* messages in flight on each connection */
+    int burst;         /* send again only when nothing is in flight */
+    uint64_t messages; /* end after so many in all; 0: after warm + seconds */
+    double warm, seconds;
+    pid_t server;      /* whose CPU and memory are read; 0: nobody's */
+};
+
+/* What was measured between the two marks. */
+struct result {
+    uint64_t messages;
+    uint64_t elapsed, server_cpu, load_cpu; /* nanoseconds */
+    double memory_per_connection;           /* bytes; `idle` only */
+};
+
+void load_echo(const struct request *request, struct result *result);
+void load_connect(const struct request *request, struct result *result);
+void load_idle(const struct request *request, struct result *result);
+
+__attribute__((noreturn)) void die(const char *what);
+
+uint64_t now(void);
+
+/* Opens a blocking connection with TCP_NODELAY. `source` chooses one of 250 local addresses: a
+ * closed connection keeps its pair of addresses and ports for a minute (TIME_WAIT). */
+int open_connection(int port, unsigned source);
+
+/* Marks the begin of what is measured, and takes the difference at its end. */
+void mark_begin(const struct request *request, struct result *result);
+void mark_end(const struct request *request, struct result *result);
+
+/* Latencies, exact to 1/64. */
+void histogram_reset(void);
+void histogram_add(uint64_t nanoseconds);
+uint64_t histogram_percentile(double fraction);
+
+#endif

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the Torsion authors
+#
+# bench        the table of Benchmarks/README.md in at most three minutes after the build
+# bench-full   the same with the rounds that steady figures need (about half an hour), io_uring, SwiftNIO
+# bench-counts instructions, system calls, allocations and memory against their budgets; fails on a miss
+#
+# PEERS=nio adds SwiftNIO to `bench` (its build takes minutes). BENCH_ARGS go to the harness as they
+# are: `make bench BENCH_ARGS='--scenarios echo.64connections --server mine=./my-echo'`.
+# BENCH_JSON names the file of results, .build/bench.json unless set.
+
+BENCH_BIN := .build/bench
+BENCH_CC ?= gcc
+BENCH_CFLAGS := -O2 -Wall -Wextra -Werror
+BENCH_TWINS := $(BENCH_BIN)/libuv-c $(BENCH_BIN)/epoll-c
+BENCH_PROGRAMS := $(BENCH_TWINS) $(BENCH_BIN)/load $(BENCH_BIN)/malloc_counter.so
+BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
+BENCH_RUN = Benchmarks/.build/release/torsion-bench
+BENCH_JSON ?= .build/bench.json
+PEERS ?=
+
+.PHONY: bench bench-full bench-counts bench-build bench-nio bench-dependencies
+
+bench: bench-build $(BENCH_PEERS)
+	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
+
+bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
+	$(BENCH_RUN) run --full --json $(BENCH_JSON) --peers nio,uring $(BENCH_ARGS)
+
+bench-counts: bench-build
+	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) $(BENCH_ARGS)
+
+# One build at a time: both packages would otherwise compete for the cores.
+bench-build: $(BENCH_PROGRAMS)
+	swift build -c release --product torsion
+	swift build -c release --package-path Benchmarks
+
+bench-nio: bench-dependencies
+	swift build -c release --package-path Benchmarks/PeerNIO
+
+bench-dependencies:
+	@if [ -x scripts/install-dependencies ]; then scripts/install-dependencies bench; fi
+
+$(BENCH_BIN): | bench-dependencies
+	@mkdir -p $@
+
+$(BENCH_BIN)/libuv-c: BENCH_LIBS := -luv
+$(BENCH_BIN)/uring-c: BENCH_LIBS := -luring
+$(BENCH_BIN)/%-c: Benchmarks/Twins/%.c Benchmarks/Twins/twin.h | $(BENCH_BIN)
+	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS) -lpthread
+
+$(BENCH_BIN)/load: $(wildcard Benchmarks/Load/*.c) Benchmarks/Load/load.h | $(BENCH_BIN)
+	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $(filter %.c,$^)
+
+$(BENCH_BIN)/malloc_counter.so: Benchmarks/Counts/malloc_counter.c | $(BENCH_BIN)
+	$(BENCH_CC) $(BENCH_CFLAGS) -fPIC -shared -fno-builtin -o $@ $<
