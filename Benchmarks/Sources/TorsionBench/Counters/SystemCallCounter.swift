@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+
+/// Counts a server's system calls with `strace -f -c`.
+///
+/// A traced server is slow, so that more arrives while it works: what it waits with
+/// (`epoll_wait`) is shared by more events than on a free one. Reads and writes are not affected.
+struct SystemCallCounter {
+    let load: LoadGenerator
+
+    /// Returns the calls for one message, by the name of the call.
+    func perMessage(_ server: Server, _ scenario: Scenario) throws -> SystemCalls {
+        let lengths = scenario.countedLengths
+        let short = try total(server, scenario, messages: lengths.short)
+        let long = try total(server, scenario, messages: lengths.long)
+        let messages = Double(lengths.long - lengths.short)
+        let names = Set(short.keys).union(long.keys)
+        let slopes = names.map { ($0, Double((long[$0] ?? 0) - (short[$0] ?? 0)) / messages) }
+        return SystemCalls(byName: Dictionary(uniqueKeysWithValues: slopes))
+    }
+
+    private func total(
+        _ server: Server, _ scenario: Scenario, messages: Int
+    ) throws -> [String: Int] {
+        let path = ".build/bench/strace.\(getpid())"
+        defer { unlink(path) }
+        let running = try RunningServer(
+            server, framing: scenario.framing, wrapper: ["strace", "-f", "-c", "-o", path],
+            wrapperForks: true)
+        _ = try load.run(scenario, length: .messages(messages), against: running)
+        try running.stop()
+        return try parse(readText(path))
+    }
+
+    /// Reads `% time  seconds  usecs/call  calls  [errors]  syscall` between two rules of dashes.
+    private func parse(_ text: String) throws -> [String: Int] {
+        var counts: [String: Int] = [:]
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count >= 5, Double(words[0]) != nil, let calls = Int(words[3]),
+                let name = words.last, name != "total"
+            else { continue }
+            counts[String(name), default: 0] += calls
+        }
+        guard !counts.isEmpty else { throw BenchError("strace counted nothing") }
+        return counts
+    }
+}
+
+/// System calls for one message.
+struct SystemCalls: Codable, Sendable {
+    var byName: [String: Double]
+
+    var total: Double { byName.values.reduce(0, +) }
+    var reads: Double { sum(["read", "readv", "recvfrom", "recvmsg", "recvmmsg"]) }
+    var writes: Double { sum(["write", "writev", "sendto", "sendmsg", "sendmmsg"]) }
+
+    private func sum(_ names: [String]) -> Double { names.reduce(0) { $0 + (byName[$1] ?? 0) } }
+}

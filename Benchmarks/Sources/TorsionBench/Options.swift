@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+
+/// What the command line asks for.
+struct Options {
+    enum Command { case run, counts, list }
+
+    static let usage = """
+        usage: torsion-bench run [--quick | --full] [OPTION ...]
+               torsion-bench counts [OPTION ...]      counts against budgets; fails on a miss
+               torsion-bench list                     the scenarios
+
+          --scenarios NAME,...    only these
+          --only NAME,...         only these servers
+          --peers nio,uring       SwiftNIO (built in Benchmarks/PeerNIO), io_uring
+          --server NAME=COMMAND   one more; prints 'listening on ADDRESS:PORT ...' and ends on SIGTERM
+          --no-counts             without system calls and allocations
+          --json PATH             results, .build/bench.json unless given
+          --torsion PATH          the command, .build/release/torsion unless given
+          --programs DIR          the C programs, .build/bench unless given
+
+        """
+
+    var command = Command.run
+    var isFull = false
+    var counts = true
+    var json = ".build/bench.json"
+    var torsion = ".build/release/torsion"
+    var programs = ".build/bench"
+    var peers: [String] = []
+    var scenarios: [String] = []
+    var only: [String] = []
+    var extra: [Server] = []
+
+    init(_ arguments: [String]) throws {
+        var rest = arguments[...]
+        switch rest.popFirst() {
+        case "run": command = .run
+        case "counts": command = .counts
+        case "list": command = .list
+        case let other: throw BenchError("unknown command '\(other ?? "")'\n" + Options.usage)
+        }
+        while let name = rest.popFirst() { try parse(name, &rest) }
+    }
+
+    private mutating func parse(_ name: String, _ rest: inout ArraySlice<String>) throws {
+        func value() throws -> String {
+            guard let value = rest.popFirst() else { throw BenchError("\(name) needs a value") }
+            return value
+        }
+        func list() throws -> [String] { try value().split(separator: ",").map(String.init) }
+        switch name {
+        case "--quick": isFull = false
+        case "--full": isFull = true
+        case "--no-counts": counts = false
+        case "--json": json = try value()
+        case "--torsion": torsion = try value()
+        case "--programs": programs = try value()
+        case "--peers": peers += try list()
+        case "--scenarios": scenarios += try list()
+        case "--only": only += try list()
+        case "--server": extra.append(try Options.parseServer(value()))
+        default: throw BenchError("unknown option '\(name)'\n" + Options.usage)
+        }
+    }
+
+    private static func parseServer(_ text: String) throws -> Server {
+        let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+        guard parts.count == 2 else { throw BenchError("--server needs NAME=COMMAND") }
+        return .peer(parts[0], command: parts[1].split(separator: " ").map(String.init))
+    }
+
+    func selectedScenarios() throws -> [Scenario] {
+        for name in scenarios where !Scenario.all.contains(where: { $0.name == name }) {
+            throw BenchError("unknown scenario '\(name)'; see `torsion-bench list`")
+        }
+        return Scenario.all.filter { scenarios.isEmpty || scenarios.contains($0.name) }
+    }
+
+    /// Returns the servers to measure, each C server before the backends that are held to it.
+    func servers() throws -> [Server] {
+        var all: [Server] = [
+            .twin("libuv-c", programs: programs),
+            .torsion(backend: "libuv", twin: "libuv-c", command: torsion),
+            .twin("epoll-c", programs: programs),
+            .torsion(backend: "epoll", twin: "epoll-c", command: torsion),
+        ]
+        for peer in peers {
+            switch peer {
+            case "uring":
+                all.append(.twin("uring-c", programs: programs))
+                all.append(.torsion(backend: "uring", twin: "uring-c", command: torsion))
+            case "nio":
+                let path = "Benchmarks/PeerNIO/.build/release/nio-echo"
+                all.append(.peer("nio", command: [path]))
+                all.append(.peer("nio-async", command: [path, "--async"]))
+            default: throw BenchError("unknown peer '\(peer)': nio, uring")
+            }
+        }
+        all += extra
+        for name in only where !all.contains(where: { $0.name == name }) {
+            throw BenchError("unknown server '\(name)': " + all.map(\.name).joined(separator: ", "))
+        }
+        return all.filter { only.isEmpty || only.contains($0.name) }
+    }
+}

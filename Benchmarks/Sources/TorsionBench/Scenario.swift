@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+
+/// Work that is given to every server alike. One file in `Scenarios/` for each.
+struct Scenario: Sendable {
+    enum Load: String, Sendable { case echo, connect, idle }
+
+    let name: String
+    let summary: String
+    /// What a message is called in the table.
+    var unit = "message"
+    var load = Load.echo
+    let connections: Int
+    var size = 64
+    /// Messages in flight on each connection.
+    var depth = 1
+    /// Whether the next `depth` messages wait until all of the last have come back.
+    var isBurst = false
+    var framing = Server.Framing.raw
+    /// Two lengths, in messages: what the longer run costs more than the shorter is the price of the
+    /// messages alone, without starting, connecting and ending.
+    var countedLengths = (short: 2_000, long: 6_000)
+    /// What a server's CPU for a message may cost, in terms of another's.
+    var bounds: [Bound] = []
+
+    static let all = [
+        echoOneConnection, echo64Connections, echo1000Connections, echoPipelined, echoBulk,
+        connectAndClose, idleConnections,
+    ]
+}
+
+/// `server` needs at most `factor` times the CPU for a message that the reference does.
+struct Bound: Sendable {
+    enum Reference: Sendable {
+        case server(String)
+        /// The C server that needs the least, whichever it is in this run.
+        case bestTwin
+    }
+
+    let server: String
+    let factor: Double
+    let reference: Reference
+
+    /// Each backend against the C server over the same kernel interface.
+    static func backends(within factor: Double) -> [Bound] {
+        [("torsion-libuv", "libuv-c"), ("torsion-epoll", "epoll-c"), ("torsion-uring", "uring-c")]
+            .map { Bound(server: $0.0, factor: factor, reference: .server($0.1)) }
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+
+/// An echo server that can be measured: a command that prints
+/// `listening on 127.0.0.1:PORT backend=NAME threads=1` and ends on SIGTERM.
+struct Server: Sendable {
+    enum Kind: Sendable { case twin, torsion, peer }
+
+    let name: String
+    let kind: Kind
+    /// The C server over the same kernel interface, which a backend of Torsion is held to.
+    var twin: String?
+    /// What is started; `lines` when the scenario sends lines to a server of lines.
+    let command: @Sendable (Framing) -> [String]
+
+    enum Framing: Sendable { case raw, lines }
+}
+
+extension Server {
+    static func twin(_ name: String, programs: String) -> Server {
+        Server(name: name, kind: .twin) { _ in ["\(programs)/\(name)", "0"] }
+    }
+
+    static func torsion(backend: String, twin: String, command: String) -> Server {
+        Server(name: "torsion-\(backend)", kind: .torsion, twin: twin) { framing in
+            let base = [
+                command, "echo", "--listen", "tcp:0:interface=127.0.0.1", "--backend", backend,
+            ]
+            switch framing {
+            case .raw: return base
+            case .lines: return base + ["--framing", "lines"]
+            }
+        }
+    }
+
+    static func peer(_ name: String, command: [String]) -> Server {
+        Server(name: name, kind: .peer) { _ in command }
+    }
+}
+
+/// A server that runs and has said where it listens.
+final class RunningServer {
+    let port: Int
+    /// The server itself, which is a child of what wraps it under strace.
+    let pid: pid_t
+    private let process: ChildProcess
+
+    /// Starts `server` on the first core.
+    ///
+    /// - Parameters:
+    ///   - wrapper: A command that runs the one behind it, as `strace` does.
+    ///   - wrapperForks: Whether the server is then a child of the wrapper.
+    convenience init(
+        _ server: Server, framing: Server.Framing = .raw, wrapper: [String] = [],
+        wrapperForks: Bool = false, environment: [String: String] = [:]
+    ) throws {
+        try self.init(
+            command: wrapper + server.command(framing), wrapperForks: wrapperForks,
+            environment: environment)
+    }
+
+    init(command: [String], wrapperForks: Bool, environment: [String: String]) throws {
+        process = try ChildProcess(Cores.server + command, environment: environment)
+        let line = try process.readLine(within: .seconds(60))
+        guard line.hasPrefix("listening on "), let address = line.split(separator: " ").dropFirst(2).first,
+            let port = address.split(separator: ":").last.flatMap({ Int($0) })
+        else { throw BenchError("\(command[0]): expected 'listening on …', got '\(line)'") }
+        self.port = port
+        pid = wrapperForks ? try RunningServer.onlyChild(of: process.pid) : process.pid
+    }
+
+    /// Ends the server as its user would, so that what is written at exit is written.
+    func stop() throws {
+        guard process.stop(within: .seconds(20), signalling: pid) else {
+            throw BenchError("the server did not end within 20 s of SIGTERM")
+        }
+    }
+
+    private static func onlyChild(of parent: pid_t) throws -> pid_t {
+        let children = try readText("/proc/\(parent)/task/\(parent)/children")
+        guard let child = children.split(separator: " ").first.flatMap({ pid_t($0) }) else {
+            throw BenchError("process \(parent) has no child")
+        }
+        return child
+    }
+}
+
+/// Which cores the two sides are pinned to: on one core they would take turns, and on floating ones
+/// the scheduler's moves would be measured.
+enum Cores {
+    static let server = pinned(to: 0)
+    static let load = pinned(to: 1)
+
+    static let areSeparate = sysconf(CInt(_SC_NPROCESSORS_ONLN)) >= 2
+
+    private static func pinned(to core: Int) -> [String] {
+        areSeparate ? ["taskset", "-c", "\(core)"] : []
+    }
+}
