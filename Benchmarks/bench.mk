@@ -9,6 +9,7 @@
 # are: `make bench BENCH_ARGS='--scenarios echo.64connections --server mine=./my-echo'`.
 # BENCH_JSON names the file of results, .build/bench.json unless set.
 
+PEERS ?=
 BENCH_BIN := .build/bench
 BENCH_CC ?= gcc
 BENCH_CFLAGS := -O2 -Wall -Wextra -Werror
@@ -17,7 +18,6 @@ BENCH_PROGRAMS := $(BENCH_TWINS) $(BENCH_BIN)/load $(BENCH_BIN)/malloc_counter.s
 BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
-PEERS ?=
 
 .PHONY: bench bench-full bench-counts bench-build bench-nio bench-dependencies
 

@@ -2,9 +2,11 @@
 /* SPDX-FileCopyrightText: the Torsion authors */
 
 // Closed loops: each connection keeps `depth` messages in flight, and sends as many as have come
-// back whole, in one call. A message is a line, so that a server of lines can answer it as well.
+// back whole, in one call.
 #include "load.h"
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -31,10 +33,9 @@ static void make_pattern(size_t size) {
     pattern_bytes = READ_BYTES + size;
     pattern = malloc(pattern_bytes);
     if (!pattern) die("malloc");
-    for (size_t i = 0; i < pattern_bytes; i++) {
-        size_t at = i % size;
-        pattern[i] = at == size - 1 ? '\n' : at == size - 2 ? '\r' : (char)('a' + at % 26);
-    }
+    char *message = make_message(size);
+    for (size_t i = 0; i < pattern_bytes; i++) pattern[i] = message[i % size];
+    free(message);
 }
 
 static void send_owed(const struct request *request, struct connection *c) {
@@ -93,6 +94,8 @@ static struct connection *open_all(const struct request *request, int poller) {
         c->began = calloc((size_t)request->depth, sizeof *c->began);
         if (!c->began) die("calloc");
         c->fd = open_connection(request->port, (unsigned)i);
+        int one = 1;
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event)) die("epoll_ctl");
     }

@@ -6,7 +6,6 @@
 #include "load.h"
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -33,10 +32,8 @@ static void open_and_greet(const struct request *request, unsigned index, char *
 
 void load_idle(const struct request *request, struct result *result) {
     enum { BEFORE = 16 };  // what the first connections set up once is not an idle one's price
-    char *message = malloc(request->size);
-    if (!message || !request->server) die("idle needs --server");
-    memset(message, 'x', request->size - 2);
-    memcpy(message + request->size - 2, "\r\n", 2);
+    char *message = make_message(request->size);
+    if (!request->server) die("idle needs --server");
     unsigned index = 0;
     while (index < BEFORE) open_and_greet(request, index++, message);
     long before = anonymous_bytes(request->server);

@@ -38,7 +38,11 @@ __attribute__((noreturn)) void die(const char *what);
 
 uint64_t now(void);
 
-/* Opens a blocking connection with TCP_NODELAY. `source` chooses one of 250 local addresses: a
+/* Returns one message: a line of `size` bytes, its end included, so that a server of lines can
+ * answer it as well. */
+char *make_message(size_t size);
+
+/* Opens a blocking connection. `source` chooses one of 250 local addresses: a
  * closed connection keeps its pair of addresses and ports for a minute (TIME_WAIT). */
 int open_connection(int port, unsigned source);
 

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +32,17 @@ static uint64_t read_clock(clockid_t clock) {
 
 uint64_t now(void) { return read_clock(CLOCK_MONOTONIC); }
 
+char *make_message(size_t size) {
+    char *message = malloc(size);
+    if (!message) die("malloc");
+    for (size_t i = 0; i < size; i++) message[i] = (char)('a' + i % 26);
+    memcpy(message + size - 2, "\r\n", 2);
+    return message;
+}
+
 int open_connection(int port, unsigned source) {
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) die("socket");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     // Without it bind() would take a port that no other connection may share.
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
     struct sockaddr_in from = {.sin_family = AF_INET};
@@ -68,6 +74,13 @@ void mark_end(const struct request *request, struct result *result) {
     result->elapsed = now() - result->elapsed;
     result->load_cpu = read_clock(CLOCK_PROCESS_CPUTIME_ID) - result->load_cpu;
     result->server_cpu = server_cpu(request->server) - result->server_cpu;
+}
+
+static void give_up(int signal) {
+    static const char text[] = "load: the server did not keep up with the time allowed\n";
+    (void)signal;
+    if (write(2, text, sizeof text - 1) < 0) _exit(2);
+    _exit(1);
 }
 
 static const char usage[] =
@@ -114,6 +127,9 @@ int main(int argc, char **argv) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     signal(SIGPIPE, SIG_IGN);
+    // A server that stops answering must not hang whoever measures it.
+    signal(SIGALRM, give_up);
+    alarm(request.messages ? 300 : (unsigned)(request.warm + request.seconds) + 30);
     load(&request, &result);
     printf("{\"messages\":%" PRIu64 ",\"seconds\":%.6f,\"serverSeconds\":%.6f,"
            "\"loadSeconds\":%.6f,\"p50Microseconds\":%.2f,\"p99Microseconds\":%.2f,"

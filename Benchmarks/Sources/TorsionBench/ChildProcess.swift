@@ -118,7 +118,8 @@ final class ChildProcess {
     private var errorText: String {
         lseek(errors, 0, SEEK_SET)
         let text = readRest(of: errors)
-        return text.isEmpty ? "" : ": " + text.split(separator: "\n").suffix(3).joined(separator: " / ")
+        return text.isEmpty
+            ? "" : ": " + text.split(separator: "\n").suffix(3).joined(separator: " / ")
     }
 }
 

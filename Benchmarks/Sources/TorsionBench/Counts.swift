@@ -70,7 +70,10 @@ struct Counts {
 
     private func render(_ budgets: [Report.BudgetResult], baseline: Double) -> String {
         let rows = budgets.map {
-            [$0.name, $0.server, figure($0.measured), figure($0.limit), $0.isMet ? "met" : "MISSED"]
+            [
+                $0.name, $0.server, figure($0.measured), figure($0.limit),
+                $0.isMet ? "met" : "MISSED",
+            ]
         }
         return "libuv in C: \(figure(baseline)) user-space instructions an echoed message\n\n"
             + table(["count", "server", "measured", "at most", ""], rows)

@@ -5,17 +5,19 @@ import Glibc
 
 /// What the command line asks for.
 struct Options {
-    enum Command { case run, counts, list }
+    enum Command { case run, counts, list, help }
 
     static let usage = """
         usage: torsion-bench run [--quick | --full] [OPTION ...]
                torsion-bench counts [OPTION ...]      counts against budgets; fails on a miss
                torsion-bench list                     the scenarios
+               torsion-bench help                     this text
 
           --scenarios NAME,...    only these
           --only NAME,...         only these servers
           --peers nio,uring       SwiftNIO (built in Benchmarks/PeerNIO), io_uring
           --server NAME=COMMAND   one more; prints 'listening on ADDRESS:PORT ...' and ends on SIGTERM
+          --rounds N              instead of 5 (quick) or 15 (full)
           --no-counts             without system calls and allocations
           --json PATH             results, .build/bench.json unless given
           --torsion PATH          the command, .build/release/torsion unless given
@@ -33,6 +35,7 @@ struct Options {
     var scenarios: [String] = []
     var only: [String] = []
     var extra: [Server] = []
+    var rounds: Int?
 
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
@@ -40,6 +43,7 @@ struct Options {
         case "run": command = .run
         case "counts": command = .counts
         case "list": command = .list
+        case "help", "--help", "-h": command = .help
         case let other: throw BenchError("unknown command '\(other ?? "")'\n" + Options.usage)
         }
         while let name = rest.popFirst() { try parse(name, &rest) }
@@ -55,6 +59,11 @@ struct Options {
         case "--quick": isFull = false
         case "--full": isFull = true
         case "--no-counts": counts = false
+        case "--rounds":
+            guard let count = Int(try value()), count > 0 else {
+                throw BenchError("--rounds needs a number above 0")
+            }
+            rounds = count
         case "--json": json = try value()
         case "--torsion": torsion = try value()
         case "--programs": programs = try value()
@@ -83,15 +92,15 @@ struct Options {
     func servers() throws -> [Server] {
         var all: [Server] = [
             .twin("libuv-c", programs: programs),
-            .torsion(backend: "libuv", twin: "libuv-c", command: torsion),
+            .torsion(backend: "libuv", command: torsion),
             .twin("epoll-c", programs: programs),
-            .torsion(backend: "epoll", twin: "epoll-c", command: torsion),
+            .torsion(backend: "epoll", command: torsion),
         ]
         for peer in peers {
             switch peer {
             case "uring":
                 all.append(.twin("uring-c", programs: programs))
-                all.append(.torsion(backend: "uring", twin: "uring-c", command: torsion))
+                all.append(.torsion(backend: "uring", command: torsion))
             case "nio":
                 let path = "Benchmarks/PeerNIO/.build/release/nio-echo"
                 all.append(.peer("nio", command: [path]))

@@ -36,12 +36,18 @@ struct Report: Codable {
         var verdict: Verdict
     }
 
+    struct Failure: Codable {
+        var server: String
+        var reason: String
+    }
+
     struct ScenarioResult: Codable {
         var name: String
         var unit: String
         var rounds: Int
         var results: [Result]
-        var bounds: [BoundResult]
+        var bounds: [BoundResult] = []
+        var failures: [Failure] = []
     }
 
     struct BudgetResult: Codable {

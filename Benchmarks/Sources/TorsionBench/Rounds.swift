@@ -10,7 +10,7 @@ struct Plan {
     var limit: Duration
 
     static let quick = Plan(
-        rounds: 5, warmSeconds: 0.08, measuredSeconds: 0.25, limit: .seconds(21))
+        rounds: 5, warmSeconds: 0.08, measuredSeconds: 0.25, limit: .seconds(17))
     static let full = Plan(
         rounds: 15, warmSeconds: 0.2, measuredSeconds: 1, limit: .seconds(3_600))
 }
@@ -27,21 +27,28 @@ struct Rounds {
     let load: LoadGenerator
     let progress: Progress
 
-    /// Returns the samples of each server, two for each round.
-    func run(_ servers: [Server]) throws -> [String: [Sample]] {
+    /// Returns the samples of each server, two for each round, and why a server has none: one that
+    /// failed once is left out, and the others go on.
+    func run(_ servers: [Server]) -> (samples: [String: [Sample]], failures: [String: any Error]) {
         let end = ContinuousClock.now + plan.limit
         var samples: [String: [Sample]] = [:]
+        var failures: [String: any Error] = [:]
         for round in 0..<plan.rounds {
             // At least two, whatever they take: one has no spread.
             if round >= 2 && ContinuousClock.now > end { break }
             let shift = round % servers.count
             let order = servers[shift...] + servers[..<shift]
-            for server in order + order.reversed() {
+            for server in order + order.reversed() where failures[server.name] == nil {
                 progress.show("\(scenario.name)  round \(round + 1)/\(plan.rounds)  \(server.name)")
-                samples[server.name, default: []].append(try sample(server))
+                do {
+                    samples[server.name, default: []].append(try sample(server))
+                } catch {
+                    samples[server.name] = nil
+                    failures[server.name] = error
+                }
             }
         }
-        return samples
+        return (samples, failures)
     }
 
     private func sample(_ server: Server) throws -> Sample {

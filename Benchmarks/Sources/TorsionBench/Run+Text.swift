@@ -12,7 +12,9 @@ extension Run {
             CPU is the server's, for a message; ratios are to libuv-c in the same round, median and \
             95 % interval.
 
-            """ + (plan.rounds < 15 ? "At most \(plan.rounds) rounds: `make bench-full` for steady figures.\n" : "")
+            """
+                + (plan.rounds < 15
+                    ? "At most \(plan.rounds) rounds: `make bench-full` for steady figures.\n" : "")
     }
 
     func render(_ result: Report.ScenarioResult, _ scenario: Scenario) -> String {
@@ -28,6 +30,9 @@ extension Run {
                     "server", "\(result.unit)s/s", "CPU µs", "ratio", "[95 %]", "p50 µs", "p99 µs",
                     "load CPU", "syscalls", "allocs",
                 ], result.results.map(row))
+        }
+        for failure in result.failures {
+            text += "  \(failure.server) FAILED: \(failure.reason)\n"
         }
         for bound in result.bounds {
             text +=

@@ -8,9 +8,11 @@ struct Run {
 
     private var load: LoadGenerator { LoadGenerator(path: options.programs + "/load") }
 
-    func start() throws {
+    /// Returns whether Torsion's servers did all that they were asked.
+    func start() throws -> Bool {
         let servers = try usableServers()
-        let plan = options.isFull ? Plan.full : Plan.quick
+        var plan = options.isFull ? Plan.full : Plan.quick
+        plan.rounds = options.rounds ?? plan.rounds
         var report = try Report(mode: options.isFull ? "full" : "quick")
         writeText(heading(report, plan))
         let scenarios = try options.selectedScenarios()
@@ -23,7 +25,10 @@ struct Run {
             // After each, so that an interrupted run leaves what it found.
             try report.write(to: options.json)
         }
-        writeText("Results: \(options.json)\n")
+        writeText("\nResults: \(options.json)\n")
+        return report.scenarios.allSatisfy { scenario in
+            !scenario.failures.contains { $0.server.hasPrefix("torsion-") }
+        }
     }
 
     /// Starts each server once. A peer that this machine cannot run is left out, with its reason; one of
@@ -49,15 +54,16 @@ struct Run {
             return try measureMemory(scenario, servers)
         case .echo, .connect:
             let rounds = Rounds(scenario: scenario, plan: plan, load: load, progress: progress)
-            let samples = try rounds.run(servers)
+            let (samples, failures) = rounds.run(servers)
             let baseline = samples["libuv-c"]
             var result = Report.ScenarioResult(
                 name: scenario.name, unit: scenario.unit,
-                rounds: (samples.values.first?.count ?? 0) / 2, results: [], bounds: [])
+                rounds: (samples.values.first?.count ?? 0) / 2, results: [])
             for server in servers {
                 guard let own = samples[server.name] else { continue }
-                result.results.append(try summarise(server, own, baseline, scenario))
+                result.results.append(summarise(server, own, baseline, scenario))
             }
+            result.failures = failures.map { .init(server: $0.key, reason: "\($0.value)") }
             result.bounds = judge(scenario.bounds, samples, servers)
             return result
         }
@@ -65,7 +71,7 @@ struct Run {
 
     private func summarise(
         _ server: Server, _ samples: [Sample], _ baseline: [Sample]?, _ scenario: Scenario
-    ) throws -> Report.Result {
+    ) -> Report.Result {
         var result = Report.Result(server: server.name, samples: samples)
         result.messagesPerSecond = median(samples.map { Double($0.messages) / $0.seconds })
         result.cpuMicrosecondsPerMessage = median(cpuPerMessage(samples))
@@ -88,7 +94,7 @@ struct Run {
         _ scenario: Scenario, _ servers: [Server]
     ) throws -> Report.ScenarioResult {
         var result = Report.ScenarioResult(
-            name: scenario.name, unit: scenario.unit, rounds: 1, results: [], bounds: [])
+            name: scenario.name, unit: scenario.unit, rounds: 1, results: [])
         for server in servers {
             progress.show("\(scenario.name)  \(server.name)")
             let running = try RunningServer(server)
@@ -110,9 +116,7 @@ struct Run {
             switch bound.reference {
             case .server(let name): reference = name
             case .bestTwin:
-                reference = servers.filter { $0.kind == .twin }.map(\.name).min {
-                    median(cpuPerMessage(samples[$0] ?? [])) < median(cpuPerMessage(samples[$1] ?? []))
-                }
+                reference = bestTwin(servers, samples)
             }
             guard let own = samples[bound.server], let reference, let its = samples[reference]
             else { return nil }
@@ -121,5 +125,12 @@ struct Run {
                 server: bound.server, reference: reference, factor: bound.factor, ratio: measured,
                 verdict: Verdict(ratio: measured, factor: bound.factor))
         }
+    }
+
+    private func bestTwin(_ servers: [Server], _ samples: [String: [Sample]]) -> String? {
+        let costs = servers.filter { $0.kind == .twin }.compactMap { server in
+            samples[server.name].map { (name: server.name, cost: median(cpuPerMessage($0))) }
+        }
+        return costs.min { $0.cost < $1.cost }?.name
     }
 }

@@ -10,8 +10,6 @@ struct Server: Sendable {
 
     let name: String
     let kind: Kind
-    /// The C server over the same kernel interface, which a backend of Torsion is held to.
-    var twin: String?
     /// What is started; `lines` when the scenario sends lines to a server of lines.
     let command: @Sendable (Framing) -> [String]
 
@@ -23,8 +21,8 @@ extension Server {
         Server(name: name, kind: .twin) { _ in ["\(programs)/\(name)", "0"] }
     }
 
-    static func torsion(backend: String, twin: String, command: String) -> Server {
-        Server(name: "torsion-\(backend)", kind: .torsion, twin: twin) { framing in
+    static func torsion(backend: String, command: String) -> Server {
+        Server(name: "torsion-\(backend)", kind: .torsion) { framing in
             let base = [
                 command, "echo", "--listen", "tcp:0:interface=127.0.0.1", "--backend", backend,
             ]
@@ -64,7 +62,8 @@ final class RunningServer {
     init(command: [String], wrapperForks: Bool, environment: [String: String]) throws {
         process = try ChildProcess(Cores.server + command, environment: environment)
         let line = try process.readLine(within: .seconds(60))
-        guard line.hasPrefix("listening on "), let address = line.split(separator: " ").dropFirst(2).first,
+        guard line.hasPrefix("listening on "),
+            let address = line.split(separator: " ").dropFirst(2).first,
             let port = address.split(separator: ":").last.flatMap({ Int($0) })
         else { throw BenchError("\(command[0]): expected 'listening on …', got '\(line)'") }
         self.port = port

@@ -12,7 +12,8 @@ func median(_ values: [Double]) -> Double {
     precondition(!values.isEmpty, "median: needs a value")
     let sorted = values.sorted()
     let middle = sorted.count / 2
-    return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
+    return sorted.count.isMultiple(of: 2)
+        ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
 }
 
 /// Returns the bootstrap's interval: the middle 95 % of the medians of `values` drawn again and

@@ -10,7 +10,8 @@ func table(_ header: [String], _ rows: [[String]]) -> String {
             let padding = String(repeating: " ", count: widths[column] - text.count)
             return column == 0 ? text + padding : padding + text
         }
-        return "  " + cells.joined(separator: "  ") + "\n"
+        let line = "  " + cells.joined(separator: "  ")
+        return String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
     }.joined()
 }
 
@@ -33,7 +34,8 @@ func figure(_ value: Double) -> String {
     case 1_000...: decimal(value, 0)
     case 100...: decimal(value, 1)
     case 0.1...: decimal(value, 2)
-    case 0: "0"
+    // Less than a thousandth of a call for a message is a timer that fell into one of two runs.
+    case ..<0.001: "0"
     default: decimal(value, 4)
     }
 }

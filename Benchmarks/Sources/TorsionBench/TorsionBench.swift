@@ -21,10 +21,12 @@ struct TorsionBench {
         mkdir(".build/bench", 0o755)
         switch options.command {
         case .run:
-            try Run(options: options).start()
-            return true
+            return try Run(options: options).start()
         case .counts:
             return try Counts(options: options).start()
+        case .help:
+            writeText(Options.usage)
+            return true
         case .list:
             for scenario in Scenario.all { writeText("\(scenario.name): \(scenario.summary)\n") }
             return true

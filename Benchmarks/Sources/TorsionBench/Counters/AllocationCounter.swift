@@ -38,7 +38,9 @@ struct AllocationCounter {
         guard file >= 0 else { throw BenchError("no allocation counts in \(path)") }
         defer { close(file) }
         var count: UInt64 = 0
-        guard read(file, &count, 8) == 8 else { throw BenchError("no allocation counts in \(path)") }
+        guard read(file, &count, 8) == 8 else {
+            throw BenchError("no allocation counts in \(path)")
+        }
         return Int(count)
     }
 }

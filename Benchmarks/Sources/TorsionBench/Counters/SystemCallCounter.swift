@@ -31,11 +31,11 @@ struct SystemCallCounter {
             wrapperForks: true)
         _ = try load.run(scenario, length: .messages(messages), against: running)
         try running.stop()
-        return try parse(readText(path))
+        return try SystemCallCounter.parse(readText(path))
     }
 
     /// Reads `% time  seconds  usecs/call  calls  [errors]  syscall` between two rules of dashes.
-    private func parse(_ text: String) throws -> [String: Int] {
+    static func parse(_ text: String) throws -> [String: Int] {
         var counts: [String: Int] = [:]
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")

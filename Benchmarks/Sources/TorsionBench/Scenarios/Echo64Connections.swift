@@ -11,6 +11,7 @@
 // does not allocate lands within 5 % of the C server over the same interface.
 extension Scenario {
     static let echo64Connections = Scenario(
-        name: "echo.64connections", summary: "one 64-byte message in flight on each of 64 connections",
+        name: "echo.64connections",
+        summary: "one 64-byte message in flight on each of 64 connections",
         connections: 64, bounds: Bound.backends(within: 1.05))
 }

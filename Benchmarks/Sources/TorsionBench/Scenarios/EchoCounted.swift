@@ -9,6 +9,7 @@
 // Expected: 54 instructions in the C server over epoll, 329 in the one over libuv's streams.
 extension Scenario {
     static let echoCounted = Scenario(
-        name: "echo.16connections", summary: "one 64-byte message in flight on each of 16 connections",
+        name: "echo.16connections",
+        summary: "one 64-byte message in flight on each of 16 connections",
         connections: 16, countedLengths: (4_000, 20_000))
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import NIOCore
+import NIOPosix
+
+// SwiftNIO's echo, as its own NIOEchoServer writes it, with one event loop: bytes are written in
+// `channelRead` and flushed in `channelReadComplete`. The backlog and TCP_NODELAY are those of the
+// other servers, so that the engines are compared and not their defaults. With `--async` the
+// connections are NIOAsyncChannels, each served by a task on the global executor, as its
+// documentation shows it.
+
+private final class Echo: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        context.write(data, promise: nil)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.flush()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}
+
+@main
+struct NIOEcho {
+    static func main() async throws {
+        signal(SIGTERM) { _ in _exit(0) }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+        if CommandLine.arguments.contains("--async") {
+            try await serveAsync(bootstrap)
+        } else {
+            try await serve(bootstrap)
+        }
+    }
+
+    private static func serve(_ bootstrap: ServerBootstrap) async throws {
+        let listener = try await bootstrap.childChannelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(Echo())
+            }
+        }.bind(host: "127.0.0.1", port: 0).get()
+        announce(listener, backend: "nio")
+        try await listener.closeFuture.get()
+    }
+
+    private static func serveAsync(_ bootstrap: ServerBootstrap) async throws {
+        let listener = try await bootstrap.bind(host: "127.0.0.1", port: 0) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+            }
+        }
+        announce(listener.channel, backend: "nio-async")
+        try await withThrowingDiscardingTaskGroup { tasks in
+            try await listener.executeThenClose { connections in
+                for try await connection in connections {
+                    tasks.addTask {
+                        // A connection that the client reset is the client's affair.
+                        try? await connection.executeThenClose { inbound, outbound in
+                            for try await bytes in inbound { try await outbound.write(bytes) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private static func announce(_ listener: any Channel, backend: String) {
+        let port = listener.localAddress?.port ?? 0
+        print("listening on 127.0.0.1:\(port) backend=\(backend) threads=1")
+        fflush(nil)
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+
+@testable import torsion_bench
+
+@Test func `numbers are rounded, grouped and padded`() {
+    #expect(decimal(1_234_567.4, 0) == "1,234,567")
+    #expect(decimal(0.045, 2) == "0.05")
+    #expect(decimal(-1.5, 1) == "-1.5")
+    #expect(decimal(999.999, 1) == "1,000.0")
+    #expect(figure(0.0002) == "0")
+    #expect(figure(.nan) == "-")
+}
+
+@Test func `the first column of a table is flush left, the others flush right`() {
+    let text = table(["server", "CPU"], [["a", "1.00"], ["longer-name", "10.00"]])
+    #expect(text == "  server         CPU\n  a             1.00\n  longer-name  10.00\n")
+}
+
+@Test func `a summary of strace is read with and without errors`() throws {
+    let summary = """
+        % time     seconds  usecs/call     calls    errors syscall
+        ------ ----------- ----------- --------- --------- ------------------
+         60.00    0.020000          10      2000           sendto
+         40.00    0.010000           5      2016        16 recvfrom
+        ------ ----------- ----------- --------- --------- ------------------
+        100.00    0.030000          15      4016        16 total
+        """
+    #expect(try SystemCallCounter.parse(summary) == ["sendto": 2000, "recvfrom": 2016])
+    #expect(throws: BenchError.self) { try SystemCallCounter.parse("") }
+}
+
+@Test func `calls that read and calls that write are summed apart`() {
+    let calls = SystemCalls(byName: ["recvfrom": 1, "read": 0.5, "writev": 2, "epoll_wait": 1])
+    #expect(calls.reads == 1.5)
+    #expect(calls.writes == 2)
+    #expect(calls.total == 4.5)
+}
+
+@Test func `options name servers, scenarios and peers`() throws {
+    let options = try Options(["run", "--full", "--peers", "uring", "--server", "mine=./mine -v"])
+    #expect(options.isFull)
+    let names = try options.servers().map(\.name)
+    #expect(names.contains("uring-c") && names.contains("torsion-uring"))
+    #expect(try options.servers().last?.command(.raw) == ["./mine", "-v"])
+    #expect(throws: BenchError.self) { try Options(["run", "--rounds", "0"]) }
+    #expect(throws: BenchError.self) { try Options(["race"]) }
+    #expect(throws: BenchError.self) { try Options(["run", "--only", "nobody"]).servers() }
+}
