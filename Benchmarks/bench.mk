@@ -19,7 +19,7 @@ BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
 
-.PHONY: bench bench-full bench-counts bench-build bench-nio bench-dependencies
+.PHONY: bench bench-full bench-counts bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
@@ -29,6 +29,9 @@ bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
 
 bench-counts: bench-build
 	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) $(BENCH_ARGS)
+
+bench-test: ## run the tests of the harness
+	swift test --package-path Benchmarks
 
 # One build at a time: both packages would otherwise compete for the cores.
 bench-build: $(BENCH_PROGRAMS)

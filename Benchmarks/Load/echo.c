@@ -89,7 +89,8 @@ static struct connection *open_all(const struct request *request, int poller) {
     if (!all) die("calloc");
     for (int i = 0; i < request->connections; i++) {
         struct connection *c = &all[i];
-        uint64_t count = (uint64_t)request->connections, extra = (uint64_t)i < request->messages % count;
+        uint64_t count = (uint64_t)request->connections;
+        uint64_t extra = (uint64_t)i < request->messages % count;
         c->quota = request->messages ? request->messages / count + extra : UINT64_MAX;
         c->began = calloc((size_t)request->depth, sizeof *c->began);
         if (!c->began) die("calloc");

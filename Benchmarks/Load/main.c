@@ -84,8 +84,8 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle --port N [--connections N] [--size BYTES] [--depth N] [--burst]\n"
-    "            [--messages N | --warm SECONDS --seconds SECONDS] [--server PID]\n"
+    "usage: load echo|connect|idle --port N [--connections N] [--size BYTES] [--depth N]\n"
+    "            [--burst] [--messages N | --warm SECONDS --seconds SECONDS] [--server PID]\n"
     "Prints one line of JSON.\n";
 
 static int parse(int argc, char **argv, struct request *r) {

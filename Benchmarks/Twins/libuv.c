@@ -91,7 +91,8 @@ static void on_connection(uv_stream_t *l, int status) {
     else if (!(c = malloc(sizeof *c))) twin_die("malloc");
     uv_tcp_init(&w->loop, &c->tcp);
     // TCP_NODELAY came with the listener (see twin_listen).
-    if (uv_accept(l, (uv_stream_t *)&c->tcp) || uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read)) conn_close(c);
+    uv_stream_t *s = (uv_stream_t *)&c->tcp;
+    if (uv_accept(l, s) || uv_read_start(s, on_alloc, on_read)) conn_close(c);
 }
 
 static void *worker_main(void *arg) {
@@ -100,7 +101,9 @@ static void *worker_main(void *arg) {
     uv_loop_init(&w->loop);
     w->loop.data = w;
     uv_tcp_init(&w->loop, &w->listener);
-    if (uv_tcp_open(&w->listener, twin_listen()) || uv_listen((uv_stream_t *)&w->listener, 4096, on_connection)) twin_die("uv_listen");
+    uv_stream_t *listener = (uv_stream_t *)&w->listener;
+    if (uv_tcp_open(&w->listener, twin_listen()) || uv_listen(listener, 4096, on_connection))
+        twin_die("uv_listen");
     uv_run(&w->loop, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -44,7 +44,8 @@ static struct io_uring_sqe *next_sqe(struct worker *w) {
 static uint64_t tag(struct conn *c, unsigned op) { return (uint64_t)(uintptr_t)c | op; }
 
 static void give_buf(struct worker *w, int bid) {
-    io_uring_buf_ring_add(w->br, w->pool + (size_t)bid * BUFSZ, BUFSZ, (unsigned short)bid, io_uring_buf_ring_mask(NBUF), 0);
+    io_uring_buf_ring_add(w->br, w->pool + (size_t)bid * BUFSZ, BUFSZ, (unsigned short)bid,
+                          io_uring_buf_ring_mask(NBUF), 0);
     io_uring_buf_ring_advance(w->br, 1);
     w->free_bufs++;
 }
@@ -67,7 +68,8 @@ static void start_recv(struct worker *w, struct conn *c) {
 static void start_send(struct worker *w, struct conn *c) {
     int b = c->head;
     struct io_uring_sqe *s = next_sqe(w);
-    io_uring_prep_send(s, c->fd, w->pool + (size_t)b * BUFSZ + c->off, w->len[b] - c->off, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_send(s, c->fd, w->pool + (size_t)b * BUFSZ + c->off, w->len[b] - c->off,
+                       MSG_NOSIGNAL | MSG_WAITALL);
     io_uring_sqe_set_data64(s, tag(c, OP_SEND));
     c->sending = 1;
 }
@@ -172,7 +174,8 @@ static void on_send(struct worker *w, struct conn *c, struct io_uring_cqe *cqe) 
     if (!c->ended) {
         if (c->head >= 0) start_send(w, c);
         else if (c->eof) c->ended = 1;
-        if (!c->receiving && !c->ended && !c->eof && !c->starving && c->queued <= LOW) start_recv(w, c);
+        if (!c->receiving && !c->ended && !c->eof && !c->starving && c->queued <= LOW)
+            start_recv(w, c);
     }
     maybe_free(w, c);
 }
@@ -189,7 +192,8 @@ static void *worker_main(void *arg) {
     if (posix_memalign((void **)&w->br, 4096, NBUF * sizeof(struct io_uring_buf)) ||
         posix_memalign((void **)&w->pool, 4096, (size_t)NBUF * BUFSZ))
         twin_die("memalign");
-    struct io_uring_buf_reg reg = {.ring_addr = (uint64_t)(uintptr_t)w->br, .ring_entries = NBUF, .bgid = BGID};
+    struct io_uring_buf_reg reg = {
+        .ring_addr = (uint64_t)(uintptr_t)w->br, .ring_entries = NBUF, .bgid = BGID};
     if (io_uring_register_buf_ring(&w->ring, &reg, 0)) twin_die("register_buf_ring");
     io_uring_buf_ring_init(w->br);
     for (int i = 0; i < NBUF; i++) give_buf(w, i);

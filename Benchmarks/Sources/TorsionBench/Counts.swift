@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// The command `counts`: what repeats exactly, against its budget. Fails when one is missed.
+/// The command `counts`: what repeats exactly, against its budget.
 struct Counts {
     let options: Options
     let progress = Progress()

@@ -8,7 +8,9 @@ struct Progress {
     private let isTerminal = isatty(2) == 1
     private let start = ContinuousClock.now
 
-    /// Shows `text`. Where standard error is a file or a pipe only ``note(_:)`` writes.
+    /// Shows `text` until the next.
+    ///
+    /// Where standard error is a file or a pipe only ``note(_:)`` writes.
     func show(_ text: String) {
         guard isTerminal else { return }
         writeText("\r\u{1B}[K[\(elapsed)] \(text)", to: 2)

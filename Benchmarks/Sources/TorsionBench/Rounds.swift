@@ -6,7 +6,9 @@ struct Plan {
     var rounds: Int
     var warmSeconds: Double
     var measuredSeconds: Double
-    /// After so long a scenario begins no further round. Keeps the quick run's promise on a slow machine.
+    /// After so long a scenario begins no further round.
+    ///
+    /// Keeps the quick run's promise on a slow machine.
     var limit: Duration
 
     static let quick = Plan(

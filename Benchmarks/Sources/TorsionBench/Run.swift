@@ -31,8 +31,10 @@ struct Run {
         }
     }
 
-    /// Starts each server once. A peer that this machine cannot run is left out, with its reason; one of
-    /// Torsion's own that does not start is a failure.
+    /// Starts each server once, and returns those that do.
+    ///
+    /// A peer that this machine cannot run is left out, with its reason; one of Torsion's own that
+    /// does not start is a failure.
     private func usableServers() throws -> [Server] {
         try options.servers().filter { server in
             do {

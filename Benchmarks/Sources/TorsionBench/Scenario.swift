@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Work that is given to every server alike. One file in `Scenarios/` for each.
+/// Work that is given to every server alike; one file in `Scenarios/` for each.
 struct Scenario: Sendable {
     enum Load: String, Sendable { case echo, connect, idle }
 

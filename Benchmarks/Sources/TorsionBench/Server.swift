@@ -45,11 +45,9 @@ final class RunningServer {
     let pid: pid_t
     private let process: ChildProcess
 
-    /// Starts `server` on the first core.
+    /// Starts `server` on the first core, behind `wrapper`, a command that runs the one after it.
     ///
-    /// - Parameters:
-    ///   - wrapper: A command that runs the one behind it, as `strace` does.
-    ///   - wrapperForks: Whether the server is then a child of the wrapper.
+    /// `wrapperForks` says that the server is then the wrapper's child, as under strace.
     convenience init(
         _ server: Server, framing: Server.Framing = .raw, wrapper: [String] = [],
         wrapperForks: Bool = false, environment: [String: String] = [:]

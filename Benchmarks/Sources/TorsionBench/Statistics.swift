@@ -16,9 +16,10 @@ func median(_ values: [Double]) -> Double {
         ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
 }
 
-/// Returns the bootstrap's interval: the middle 95 % of the medians of `values` drawn again and
-/// again with replacement. It assumes no distribution, which times do not follow. The draws are
-/// seeded, so that the same rounds always give the same interval.
+/// Returns the middle 95 % of the medians of `values` drawn again and again with replacement.
+///
+/// This bootstrap assumes no distribution, and times follow none. The draws are seeded, so that
+/// the same rounds always give the same interval.
 func bootstrapMedian(_ values: [Double], resamples: Int = 4_000) -> Interval {
     var random = SplitMix64(state: 0x7065_6163_6865_7321)
     var medians: [Double] = []

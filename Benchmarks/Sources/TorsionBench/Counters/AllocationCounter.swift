@@ -8,7 +8,9 @@ struct AllocationCounter {
     let library: String
     let load: LoadGenerator
 
-    /// Returns the allocations for one message. The connections of both runs are new, and so cost the
+    /// Returns the allocations for one message.
+    ///
+    /// The connections of both runs are new, and so cost the
     /// same; the server is one process, warmed up by a run that is not counted.
     func perMessage(_ server: Server, _ scenario: Scenario) throws -> Double {
         let path = ".build/bench/malloc.\(getpid())"

@@ -11,5 +11,5 @@ extension Scenario {
     static let echoCounted = Scenario(
         name: "echo.16connections",
         summary: "one 64-byte message in flight on each of 16 connections",
-        connections: 16, countedLengths: (4_000, 20_000))
+        connections: 16, countedLengths: (4_000, 36_000))
 }
