@@ -21,12 +21,12 @@ public final class SocketBackend: ReactorBackend {
     let slab: UnsafeMutableRawPointer
 
     /// Sockets, listeners and watches that are open.
-    public internal(set) var openHandleCount = 0
+    @exclusivity(unchecked) public internal(set) var openHandleCount = 0
 
     /// A descriptor kept to be given up, so that a client can be refused when none is left.
     private var reserve: Int32 = -1
     /// Targets that cannot be polled because they are always ready: regular files.
-    private var alwaysReady: [PollTarget] = []
+    @exclusivity(unchecked) private var alwaysReady: [PollTarget] = []
 
     /// Sockets over a poller that has not started.
     public init(poller: any Poller) {

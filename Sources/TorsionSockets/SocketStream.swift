@@ -27,7 +27,7 @@ final class SocketStream: PollTarget {
     @exclusivity(unchecked) private var isReading = false
     @exclusivity(unchecked) private var queue: WriteQueue?
     /// What the poller was asked for; nil while the descriptor is not registered.
-    private var interest: PollEvents?
+    @exclusivity(unchecked) private var interest: PollEvents?
 
     private enum Phase { case connecting, open, closed }
 

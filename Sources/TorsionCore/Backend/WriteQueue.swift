@@ -27,11 +27,11 @@ public final class WriteQueue {
     }
 
     /// Bytes in the queue.
-    public private(set) var byteCount = 0
+    @exclusivity(unchecked) public private(set) var byteCount = 0
 
-    private var chunks: [Chunk] = []
+    @exclusivity(unchecked) private var chunks: [Chunk] = []
     /// Chunks before this one were sent. Removed in bulk, so that each costs O(1).
-    private var headIndex = 0
+    @exclusivity(unchecked) private var headIndex = 0
 
     init() {}
 

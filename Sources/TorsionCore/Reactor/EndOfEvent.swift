@@ -19,11 +19,20 @@ extension Reactor {
     /// Asks for one `flush()` when the present event ends; at once when there is none.
     public func flushAtEndOfEvent(_ buffer: any EndOfEventFlushing) {
         checkThread()
-        guard eventDepth > 0 else {
-            performEvent { flushList.append(buffer) }
-            return
-        }
+        guard eventDepth > 0 else { return performEvent { flushList.append(buffer) } }
         flushList.append(buffer)
+    }
+
+    /// The same for a connection. The first of an event, nearly always the one whose event it is,
+    /// has a place of its own: no retain, no array.
+    @inline(__always)
+    func flushAtEndOfEvent(connection: StreamConnection) {
+        if eventDepth > 0, unsafe firstToFlush == nil {
+            // Unretained: the table of connections keeps it until the last phase of the turn.
+            unsafe firstToFlush = Unmanaged.passUnretained(connection)
+        } else {
+            flushAtEndOfEvent(connection)
+        }
     }
 
     /// Runs `body` as one event: what is written inside leaves when it returns.
@@ -44,8 +53,21 @@ extension Reactor {
     func endEvent() {
         // An event inside another (a transport in memory that is fed by a callback) leaves the
         // flushing to the outer one, so that no flush runs inside a protocol's callback.
-        if eventDepth == 1, !flushList.isEmpty { emptyFlushList() }
+        if eventDepth == 1 {
+            if !flushList.isEmpty { emptyFlushList() }
+            if unsafe firstToFlush != nil { flushFirst() }
+        }
         eventDepth &-= 1
+    }
+
+    /// The first to ask is the oldest, and flushed last; what flushing it adds goes before it.
+    @inline(__always)
+    private func flushFirst() {
+        while let connection = unsafe firstToFlush {
+            unsafe firstToFlush = nil
+            unsafe connection._withUnsafeGuaranteedRef { $0.flush() }
+            if !flushList.isEmpty { emptyFlushList() }
+        }
     }
 
     @inline(never)
@@ -55,6 +77,8 @@ extension Reactor {
 }
 
 /// Buffers for the small writes of an event, reused so that the steady state allocates nothing.
+///
+/// The free ones are a list through their own first words.
 @safe
 final class GatherPool {
     /// Large enough for a turn's worth of short answers, small enough that a broadcast to
@@ -62,24 +86,28 @@ final class GatherPool {
     static let bufferCapacity = 16 * 1024
     private static let keptCount = 64
 
-    private var free: [UnsafeMutableRawPointer] = unsafe []
-
-    init() { unsafe free.reserveCapacity(Self.keptCount) }
+    @exclusivity(unchecked) private var first: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var count = 0
 
     deinit {
-        for unsafe buffer in unsafe free { unsafe buffer.deallocate() }
+        while count > 0 { unsafe take().deallocate() }
     }
 
+    @inline(__always)
     func take() -> UnsafeMutableRawPointer {
-        if let buffer = unsafe free.popLast() { return unsafe buffer }
-        return UnsafeMutableRawPointer.allocate(byteCount: Self.bufferCapacity, alignment: 64)
+        guard let buffer = unsafe first else {
+            return UnsafeMutableRawPointer.allocate(byteCount: Self.bufferCapacity, alignment: 64)
+        }
+        unsafe first = buffer.load(as: UnsafeMutableRawPointer?.self)
+        count &-= 1
+        return unsafe buffer
     }
 
+    @inline(__always)
     func give(_ buffer: UnsafeMutableRawPointer) {
-        guard unsafe free.count < Self.keptCount else {
-            unsafe buffer.deallocate()
-            return
-        }
-        unsafe free.append(buffer)
+        guard count < Self.keptCount else { return unsafe buffer.deallocate() }
+        unsafe buffer.storeBytes(of: first, as: UnsafeMutableRawPointer?.self)
+        unsafe first = buffer
+        count &+= 1
     }
 }

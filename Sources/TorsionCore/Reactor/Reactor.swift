@@ -28,42 +28,43 @@ public final class Reactor {
 
     /// Called with what nobody else can receive: an error in a delayed call, a thread call or a
     /// watch, a failed Deferred that nobody handled. By default prints one line on standard error.
-    public var unhandledError: (UnhandledError) -> Void = { $0.printToStandardError() }
+    @exclusivity(unchecked) public var unhandledError: (UnhandledError) -> Void = { $0.printToStandardError() }
 
     package let backend: any ReactorBackend
 
     // Thread and life. See ReactorLife.swift.
-    var life = ReactorLife()
-    var triggers = TriggerTable()
+    @exclusivity(unchecked) var life = ReactorLife()
+    @exclusivity(unchecked) var triggers = TriggerTable()
     /// The thread that runs this reactor, 0 while none does.
-    private var owner: UInt = 0
+    @exclusivity(unchecked) private var owner: UInt = 0
     let inbox: Inbox
 
     // Time. See DelayedCall.swift.
-    var timers = TimerWheel<() throws -> Void>()
+    @exclusivity(unchecked) var timers = TimerWheel<() throws -> Void>()
 
     // Events. See EndOfEvent.swift.
-    var eventDepth = 0
-    var flushList: [any EndOfEventFlushing] = []
+    @exclusivity(unchecked) var eventDepth = 0
+    @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
+    @exclusivity(unchecked) var firstToFlush: Unmanaged<StreamConnection>?
     let gatherPool = GatherPool()
 
     // What is open.
-    var connections = SlotTable<StreamConnection>()
-    var attempts = SlotTable<ConnectAttempt>()
-    var ports = SlotTable<ListeningPort>()
-    var watches = SlotTable<DescriptorWatch>()
-    var lostConnections: [StreamConnection] = []
-    var hungryConnections: [StreamConnection] = []
-    var guests: [any LoopGuest] = []
-    var remoteObjects: [UInt64: AnyObject] = [:]
-    var nextRemoteObject: UInt64 = 0
-    var nextConnection: UInt64 = 0
-    var counters = ReactorStatistics()
+    @exclusivity(unchecked) var connections = SlotTable<StreamConnection>()
+    @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
+    @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
+    @exclusivity(unchecked) var watches = SlotTable<DescriptorWatch>()
+    @exclusivity(unchecked) var lostConnections: [StreamConnection] = []
+    @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
+    @exclusivity(unchecked) var guests: [any LoopGuest] = []
+    @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
+    @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
+    @exclusivity(unchecked) var nextConnection: UInt64 = 0
+    @exclusivity(unchecked) var counters = ReactorStatistics()
 
     private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
-    var services: (any ReactorServices)?
+    @exclusivity(unchecked) var services: (any ReactorServices)?
     /// The ports that a group of reactors shares, if this one belongs to a group.
-    package var group: GroupPorts?
+    @exclusivity(unchecked) package var group: GroupPorts?
 
     private static let count = Atomic<UInt32>(0)
 
@@ -112,7 +113,7 @@ public final class Reactor {
     public func checkInvariants() {
         checkThread()
         precondition(eventDepth == 0, "Reactor: checkInvariants inside an event")
-        precondition(flushList.isEmpty, "Reactor: something was left unflushed")
+        precondition(flushList.isEmpty && firstToFlush == nil, "Reactor: something was left unflushed")
         precondition(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
     }
 

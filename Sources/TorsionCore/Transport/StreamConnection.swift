@@ -16,27 +16,27 @@ final class StreamConnection {
     let stream: any BackendStream
     private let options: SharedOptions
 
-    private var machine = ConnectionStateMachine()
-    private var proto: (any StreamProtocol)?
-    private var gate: BackpressureGate
+    @exclusivity(unchecked) private var machine = ConnectionStateMachine()
+    @exclusivity(unchecked) private var proto: (any StreamProtocol)?
+    @exclusivity(unchecked) private var gate: BackpressureGate
 
     /// The event's small writes. Borrowed from the reactor's pool from the first such write of an
     /// event until its end.
-    private var gathered: UnsafeMutableRawPointer?
-    private var gatheredCount = 0
-    private var isOnFlushList = false
+    @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var gatheredCount = 0
+    @exclusivity(unchecked) private var isOnFlushList = false
     /// What the kernel refused. Made at the first refusal.
-    private var queue: WriteQueue?
+    @exclusivity(unchecked) private var queue: WriteQueue?
 
-    private var producer = RegisteredProducer.none
-    private var pendingSwitch: PendingSwitch?
+    @exclusivity(unchecked) private var producer = RegisteredProducer.none
+    @exclusivity(unchecked) private var pendingSwitch: PendingSwitch?
     /// What the program asked for; what the kernel is asked for depends on more.
-    private var isPaused = false
-    private var isReading = false
-    private var hasProgressed = false
-    private var closeDeadline: DelayedCall?
-    private var loss: ConnectionLoss?
-    private var slot: Int32 = -1
+    @exclusivity(unchecked) private var isPaused = false
+    @exclusivity(unchecked) private var isReading = false
+    @exclusivity(unchecked) private var hasProgressed = false
+    @exclusivity(unchecked) private var closeDeadline: DelayedCall?
+    @exclusivity(unchecked) private var loss: ConnectionLoss?
+    @exclusivity(unchecked) private var slot: Int32 = -1
 
     private enum RegisteredProducer {
         case none
@@ -290,7 +290,7 @@ final class StreamConnection {
     private func flushLater() {
         guard !isOnFlushList else { return }
         isOnFlushList = true
-        reactor.flushAtEndOfEvent(self)
+        reactor.flushAtEndOfEvent(connection: self)
     }
 
     private func abortIfOverLimit() -> Bool {
