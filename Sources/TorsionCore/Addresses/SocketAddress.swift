@@ -35,7 +35,9 @@ public enum SocketAddress: Hashable, Sendable {
         }
     }
 
-    /// The port; `nil` for a UNIX address. Setting it does nothing there, nor does `nil`.
+    /// The port; `nil` for a UNIX address.
+    ///
+    /// Setting it does nothing there, nor does setting `nil`.
     public var port: UInt16? {
         get {
             switch self {

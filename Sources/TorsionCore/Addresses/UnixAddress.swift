@@ -23,7 +23,7 @@ public enum UnixAddress: Hashable, Sendable {
 }
 
 extension UnixAddress: CustomStringConvertible {
-    /// The path; `@` and the name, what is not printable as `\x00`; or `(unnamed)`.
+    /// The path; `@` and the name, what is not printable ASCII as in ``Bytes/description``; or `(unnamed)`.
     public var description: String {
         switch self {
         case .path(let path): path
@@ -31,9 +31,4 @@ extension UnixAddress: CustomStringConvertible {
         case .unnamed: "(unnamed)"
         }
     }
-}
-
-private func printable(_ byte: UInt8) -> String {
-    guard byte < 0x21 || byte > 0x7e else { return String(UnicodeScalar(byte)) }
-    return (byte < 16 ? "\\x0" : "\\x") + String(byte, radix: 16)
 }

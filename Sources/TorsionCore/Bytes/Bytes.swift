@@ -35,8 +35,9 @@ public struct Bytes: @unchecked Sendable {
     /// How many bytes there are.
     public let count: Int
 
-    /// A header and, in the same allocation, the bytes. Their address is stable, as a queue that
-    /// hands it to the kernel needs.
+    /// A header and, in the same allocation, the bytes.
+    ///
+    /// Their address is stable, as a queue that hands it to the kernel needs.
     @usableFromInline
     final class Storage: ManagedBuffer<Void, UInt8> {}
 
@@ -49,13 +50,14 @@ public struct Bytes: @unchecked Sendable {
 
     /// Makes bytes in place: `body` appends what it likes to a span of room for `capacity` bytes.
     ///
-    /// One allocation. What `body` leaves unused stays allocated as long as the bytes live.
+    /// Allocates once. What `body` leaves unused stays allocated as long as the bytes live.
     ///
     ///     let header = Bytes(capacity: 4) { $0.append(length.bigEndian, as: UInt32.self) }
     ///
     /// - Parameters:
     ///   - capacity: The most that `body` may append; more traps.
-    ///   - body: Runs once, before this returns. What it throws is thrown on.
+    ///   - body: Runs once, before this returns.
+    /// - Throws: What `body` throws.
     @inlinable
     public init<Failure: Error>(
         capacity: Int, initializingWith body: (inout OutputRawSpan) throws(Failure) -> Void
@@ -80,25 +82,25 @@ public struct Bytes: @unchecked Sendable {
         unsafe self.init(storage: storage, start: UnsafeRawPointer(start), count: count)
     }
 
-    /// Makes no bytes. No allocation.
+    /// Makes no bytes, without an allocation.
     @inlinable
     public init() {
         unsafe self.init(storage: nil, start: nil, count: 0)
     }
 
-    /// Copies what a span holds. One allocation, none if it is empty.
+    /// Copies what a span holds, with one allocation, or none if it is empty.
     @inlinable
     public init(_ bytes: RawSpan) {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
     }
 
-    /// Copies an array. One allocation, none if it is empty.
+    /// Copies an array, with one allocation, or none if it is empty.
     @inlinable
     public init(_ bytes: [UInt8]) {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
     }
 
-    /// Copies the UTF-8 of a text. One allocation, none if it is empty.
+    /// Copies the UTF-8 of a text, with one allocation, or none if it is empty.
     @inlinable
     public init(_ text: String) {
         // Unsafe for types with padding, which a byte has not.
@@ -130,7 +132,7 @@ public struct Bytes: @unchecked Sendable {
         @_lifetime(borrow self)
         get {
             // The storage keeps the bytes while `self` is borrowed.
-            let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(start: start, count: count))
+            let span = unsafe RawSpan(_unsafeBytes: unsafeBytes)
             return unsafe _overrideLifetime(span, borrowing: self)
         }
     }
@@ -159,7 +161,9 @@ public struct Bytes: @unchecked Sendable {
         return unsafe start!.load(fromByteOffset: position, as: UInt8.self)
     }
 
-    /// The bytes at some positions, shared: no copy, no allocation. Positions in it count from 0.
+    /// The bytes at some positions, shared without a copy; theirs count from 0.
+    ///
+    /// Positions beyond the end trap.
     @inlinable
     public subscript(positions: some RangeExpression<Int>) -> Bytes {
         let range = positions.relative(to: 0..<count)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Why a connection ended. Delivered once, to ``StreamProtocol/connectionLost(_:from:)``.
+/// Why a connection ended.
 ///
-/// The cases say whose doing it was. A plain value, usable on any thread.
+/// Delivered once, to ``StreamProtocol/connectionLost(_:from:)``. The cases say whose doing it was. A plain value, usable on any thread.
 ///
 ///     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
 ///         if !why.isClean { log("\(transport.peerAddress): \(why)") }

@@ -43,7 +43,7 @@ public struct MonotonicInstant: InstantProtocol {
         return MonotonicInstant(nanoseconds: overflow ? 0 : difference)
     }
 
-    /// How long it is from this instant to `other`; negative if that is earlier. Exact.
+    /// How long it is from this instant to `other`, exactly; negative if that is earlier.
     @inlinable
     public func duration(to other: MonotonicInstant) -> Duration {
         let difference = Int128(other.nanoseconds) - Int128(nanoseconds)

@@ -37,6 +37,11 @@ let noTimer = UInt32.max
 /// Memory comes in chunks and goes in chunks: one is given back when all its timers are gone and
 /// another empty one is at hand, which keeps a steady coming and going free of allocations. So a
 /// million timers leave next to nothing behind, even if a few others go on.
+///
+/// `@safe`: a slot leads to a chunk below `chunkCount`, and the remainder is less than the chunk's
+/// size. Pointers, not arrays, since an array's checks of bounds and of sole ownership are half of
+/// what a timer would cost.
+@safe
 struct TimerSlab<Payload>: ~Copyable {
     // 512 timers of 56 bytes: well below the size that malloc gets from the kernel each time.
     private static var chunkBits: UInt32 { 9 }
@@ -44,7 +49,7 @@ struct TimerSlab<Payload>: ~Copyable {
 
     @safe
     private struct Chunk {
-        // Nil while the chunk's numbers are unused.
+        // Nil while the chunk's numbers are unused; if not, every node is initialised.
         var nodes: UnsafeMutablePointer<TimerNode<Payload>>?
         var usedCount = 0
         var firstFree = noTimer
@@ -53,31 +58,38 @@ struct TimerSlab<Payload>: ~Copyable {
         var nextOpen = -1
     }
 
-    private var chunks: [Chunk] = []
+    // Room for `chunkRoom`, of which the first `chunkCount` are initialised. They are trivial.
+    private var chunks: UnsafeMutablePointer<Chunk>
+    private var chunkRoom = 4
+    private var chunkCount = 0
+
     private var firstOpen = -1
     private var firstUnused = -1
     private var emptyCount = 0
 
+    init() {
+        unsafe chunks = .allocate(capacity: chunkRoom)
+    }
+
     deinit {
-        for chunk in chunks {
-            guard let nodes = unsafe chunk.nodes else { continue }
-            // Every node of a chunk is initialised while the chunk has memory.
+        for chunk in 0..<chunkCount {
+            guard let nodes = unsafe chunks[chunk].nodes else { continue }
             unsafe nodes.deinitialize(count: Self.chunkSize)
             unsafe nodes.deallocate()
         }
+        unsafe chunks.deallocate()
     }
 
     /// How many timers there is memory for.
     var capacity: Int {
-        chunks.reduce(0) { unsafe $1.nodes == nil ? $0 : $0 + Self.chunkSize }
+        (0..<chunkCount).count { unsafe chunks[$0].nodes != nil } * Self.chunkSize
     }
 
     /// Whether `key` names a timer that is there.
     @inline(__always)
     func contains(_ key: TimerKey) -> Bool {
         let chunk = Int(key.slot >> Self.chunkBits)
-        guard chunk < chunks.count, let nodes = unsafe chunks[chunk].nodes else { return false }
-        // The remainder is less than the chunk's size.
+        guard chunk < chunkCount, let nodes = unsafe chunks[chunk].nodes else { return false }
         return unsafe nodes[Int(key.slot) & (Self.chunkSize - 1)].identity == key.identity
     }
 
@@ -85,84 +97,100 @@ struct TimerSlab<Payload>: ~Copyable {
     subscript(slot: UInt32) -> TimerNode<Payload> {
         @inline(__always)
         _read {
-            // A slot in use has a chunk with memory, and the remainder is less than its size.
             yield unsafe chunks[Int(slot >> Self.chunkBits)]
                 .nodes.unsafelyUnwrapped[Int(slot) & (Self.chunkSize - 1)]
         }
         @inline(__always)
         _modify {
-            // As above.
             yield unsafe &chunks[Int(slot >> Self.chunkBits)]
                 .nodes.unsafelyUnwrapped[Int(slot) & (Self.chunkSize - 1)]
         }
     }
 
     /// Gives a free slot; its payload is nil.
+    @inline(__always)
     mutating func allocate() -> UInt32 {
         if firstOpen < 0 { openChunk() }
-        let chunk = firstOpen
-        let slot = chunks[chunk].firstFree
-        chunks[chunk].firstFree = self[slot].next
-        if chunks[chunk].usedCount == 0 { emptyCount -= 1 }
-        chunks[chunk].usedCount += 1
-        if chunks[chunk].usedCount == Self.chunkSize { takeOffOpenList(chunk) }
+        let chunk = unsafe chunks + firstOpen
+        let slot = unsafe chunk.pointee.firstFree
+        unsafe chunk.pointee.firstFree = self[slot].next
+        if unsafe chunk.pointee.usedCount == 0 { emptyCount -= 1 }
+        unsafe chunk.pointee.usedCount += 1
+        if unsafe chunk.pointee.usedCount == Self.chunkSize { takeOffOpenList(firstOpen) }
         return slot
     }
 
     /// Takes a slot back; the caller has moved the payload out.
+    @inline(__always)
     mutating func free(_ slot: UInt32) {
-        let chunk = Int(slot >> Self.chunkBits)
+        let number = Int(slot >> Self.chunkBits)
+        let chunk = unsafe chunks + number
         self[slot].identity = 0
-        self[slot].next = chunks[chunk].firstFree
-        chunks[chunk].firstFree = slot
-        chunks[chunk].usedCount -= 1
-        if chunks[chunk].usedCount == Self.chunkSize - 1 { putOnOpenList(chunk) }
-        guard chunks[chunk].usedCount == 0 else { return }
+        unsafe self[slot].next = chunk.pointee.firstFree
+        unsafe chunk.pointee.firstFree = slot
+        unsafe chunk.pointee.usedCount -= 1
+        if unsafe chunk.pointee.usedCount == Self.chunkSize - 1 { putOnOpenList(number) }
+        guard unsafe chunk.pointee.usedCount == 0 else { return }
         emptyCount += 1
-        if emptyCount > 1 { closeChunk(chunk) }
+        if emptyCount > 1 { closeChunk(number) }
     }
 
+    @inline(never)
     private mutating func openChunk() {
-        let chunk = firstUnused < 0 ? chunks.count : firstUnused
-        if chunk == chunks.count {
-            precondition(chunk < 1 << (32 - Int(Self.chunkBits)), "TimerWheel: too many timers")
-            chunks.append(Chunk())
-        } else {
-            firstUnused = chunks[chunk].nextOpen
-        }
+        let chunk = takeUnusedNumber()
         let nodes = UnsafeMutablePointer<TimerNode<Payload>>.allocate(capacity: Self.chunkSize)
-        unsafe nodes.initialize(repeating: TimerNode(), count: Self.chunkSize)
         let firstSlot = UInt32(chunk) << Self.chunkBits
-        for index in 0..<Self.chunkSize - 1 {
-            // Within the chunk just made.
-            unsafe nodes[index].next = firstSlot + UInt32(index) + 1
+        for index in 0..<Self.chunkSize {
+            let isLast = index == Self.chunkSize - 1
+            let next = isLast ? noTimer : firstSlot + UInt32(index) + 1
+            unsafe (nodes + index).initialize(to: TimerNode(next: next))
         }
         unsafe chunks[chunk] = Chunk(nodes: nodes, firstFree: firstSlot)
         emptyCount += 1
         putOnOpenList(chunk)
     }
 
+    private mutating func takeUnusedNumber() -> Int {
+        guard firstUnused < 0 else {
+            defer { unsafe firstUnused = chunks[firstUnused].nextOpen }
+            return firstUnused
+        }
+        precondition(chunkCount < 1 << (32 - Int(Self.chunkBits)), "TimerWheel: too many timers")
+        if chunkCount == chunkRoom {
+            let larger = UnsafeMutablePointer<Chunk>.allocate(capacity: 2 * chunkRoom)
+            unsafe larger.moveInitialize(from: chunks, count: chunkCount)
+            unsafe chunks.deallocate()
+            unsafe chunks = larger
+            chunkRoom *= 2
+        }
+        unsafe (chunks + chunkCount).initialize(to: Chunk())
+        chunkCount += 1
+        return chunkCount - 1
+    }
+
+    @inline(never)
     private mutating func closeChunk(_ chunk: Int) {
         takeOffOpenList(chunk)
         emptyCount -= 1
-        // A chunk in the list of open ones has memory, all of it initialised.
-        let nodes = unsafe chunks[chunk].nodes.unsafelyUnwrapped
-        unsafe nodes.deinitialize(count: Self.chunkSize)
-        unsafe nodes.deallocate()
+        // A chunk in the list of open ones has memory. Its nodes are all free, and a node without a
+        // payload has nothing to deinitialise.
+        unsafe chunks[chunk].nodes.unsafelyUnwrapped.deallocate()
         unsafe chunks[chunk] = Chunk(nextOpen: firstUnused)
         firstUnused = chunk
     }
 
+    @inline(never)
     private mutating func putOnOpenList(_ chunk: Int) {
-        chunks[chunk].previousOpen = -1
-        chunks[chunk].nextOpen = firstOpen
-        if firstOpen >= 0 { chunks[firstOpen].previousOpen = chunk }
+        unsafe chunks[chunk].previousOpen = -1
+        unsafe chunks[chunk].nextOpen = firstOpen
+        if firstOpen >= 0 { unsafe chunks[firstOpen].previousOpen = chunk }
         firstOpen = chunk
     }
 
+    @inline(never)
     private mutating func takeOffOpenList(_ chunk: Int) {
-        let (previous, next) = (chunks[chunk].previousOpen, chunks[chunk].nextOpen)
-        if previous < 0 { firstOpen = next } else { chunks[previous].nextOpen = next }
-        if next >= 0 { chunks[next].previousOpen = previous }
+        let (previous, next) = unsafe (chunks[chunk].previousOpen, chunks[chunk].nextOpen)
+        if previous < 0 { firstOpen = next } else { unsafe chunks[previous].nextOpen = next }
+        if next >= 0 { unsafe chunks[next].previousOpen = previous }
     }
 }

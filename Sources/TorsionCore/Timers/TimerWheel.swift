@@ -49,7 +49,7 @@ struct TimerWheel<Payload>: ~Copyable {
     var heap = TimerHeap()
 
     // The lists, of 64 for each of eight levels, and `early`.
-    private var lists = [TimerList](repeating: TimerList(), count: early + 1)
+    private var lists = TimerLists(count: early + 1)
 
     // Which lists of each level have timers, and which levels.
     private var occupiedLists = [8 of UInt64](repeating: 0)
@@ -62,7 +62,9 @@ struct TimerWheel<Payload>: ~Copyable {
     static var inHeap: UInt16 { 513 }
 
     /// Adds a timer.
-    mutating func schedule(_ payload: consuming Payload, at deadline: MonotonicInstant) -> TimerKey {
+    mutating func schedule(
+        _ payload: consuming Payload, at deadline: MonotonicInstant
+    ) -> TimerKey {
         let slot = slab.allocate()
         newestSequence += 1
         count += 1
@@ -107,6 +109,7 @@ struct TimerWheel<Payload>: ~Copyable {
     /// - Parameters:
     ///   - now: The present. An earlier one than before is taken as it is.
     ///   - sequence: The highest sequence to give out; never less than in an earlier call.
+    /// - Returns: The payload, or nil.
     mutating func popDue(
         at now: MonotonicInstant, scheduledUpTo sequence: UInt64
     ) -> Payload? {
@@ -161,16 +164,6 @@ struct TimerWheel<Payload>: ~Copyable {
         }
         return keys
     }
-}
-
-/// A chain of timers through the slab.
-private struct TimerList {
-    var first = noTimer
-    var last = noTimer
-
-    // No timer here is due before. Set anew when the list was empty: to look for the next one when
-    // a timer is cancelled would cost a walk.
-    var earliest = MonotonicInstant.distantFuture
 }
 
 extension MonotonicInstant {

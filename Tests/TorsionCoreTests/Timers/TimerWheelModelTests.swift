@@ -118,7 +118,7 @@ private struct TwoWheels: ~Copyable {
 }
 
 @Suite struct TimerWheelModelTests {
-    @Test(arguments: 1...40 as ClosedRange<UInt64>)
+    @Test(.tags(.slow), arguments: 1...40 as ClosedRange<UInt64>)
     func `a wheel does what a searched array does`(seed: UInt64) {
         var wheels = TwoWheels(seed: seed)
         for step in 0..<400 {

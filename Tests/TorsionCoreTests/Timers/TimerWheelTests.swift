@@ -171,7 +171,7 @@ private let tick: UInt64 = 1 << 20
         #expect(wheel.activeKeys.count == 4)
     }
 
-    @Test func `a million scheduled and cancelled leave no memory behind`() {
+    @Test(.tags(.slow)) func `a million scheduled and cancelled leave no memory behind`() {
         var wheel = TimerWheel<Int>()
         let lasting = wheel.schedule(-1, at: at(1 << 55))
         let keys = (0..<1_000_000).map { wheel.schedule($0, at: at(UInt64($0) &* 977 &* tick)) }

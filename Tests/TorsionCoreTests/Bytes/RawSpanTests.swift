@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+import TorsionCore
+
+/// As `#expect`, which cannot look into an expression with a span: it would have to keep it.
+private func check(_ condition: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(condition, sourceLocation: sourceLocation)
+}
+
+@Suite struct RawSpanTests {
+    @Test func `a byte is found at every position of every length`() {
+        for count in 0..<40 {
+            for position in 0..<count {
+                var array = [UInt8](repeating: 0x0b, count: count)
+                array[position] = 0x0a
+                // A wrong borrow between bytes would show right above the one sought.
+                if position + 1 < count { array[position + 1] = 0x0b }
+                let bytes = Bytes(array)
+                #expect(bytes.firstIndex(of: 0x0a) == position)
+                #expect(bytes.firstIndex(of: 0x0a, from: position) == position)
+                #expect(bytes.firstIndex(of: 0x0a, from: position + 1) == nil)
+                #expect(bytes.firstIndex(of: 0xff) == nil)
+            }
+        }
+    }
+
+    @Test func `a byte is found as a plain search finds it`() {
+        var random = SplitMix64(state: 3)
+        for _ in 0..<2000 {
+            let count = Int.random(in: 0...50, using: &random)
+            let values: [UInt8] = [0, 1, 0x7f, 0x80, 0x81, 0xfe, 0xff]
+            let array = (0..<count).map { _ in values.randomElement(using: &random)! }
+            let start = Int.random(in: 0...count, using: &random)
+            let wanted = values.randomElement(using: &random)!
+            let found = Bytes(array).firstIndex(of: wanted, from: start)
+            #expect(found == array[start...].firstIndex(of: wanted))
+        }
+    }
+
+    @Test func `spans compare with spans, texts and arrays`() {
+        for count in 0..<20 {
+            let array = (0..<count).map { UInt8($0) }
+            let span = array.span.bytes
+            check(span == array)
+            check(!(span != array))
+            for position in 0..<count {
+                var other = array
+                other[position] ^= 0x80
+                check(span != other)
+            }
+            check(span != array + [0])
+        }
+        let ping = Bytes("PING")
+        check(ping.span == "PING")
+        check(ping.span != "PONG")
+        check(ping.span != "PIN")
+    }
+
+    @Test func `a span begins with a prefix of itself and no other`() {
+        let bytes = Bytes("GET / HTTP/1.1")
+        check(bytes.span.starts(with: "GET "))
+        check(bytes.span.starts(with: ""))
+        check(bytes.span.starts(with: bytes.span))
+        check(bytes.span.starts(with: [0x47]))
+        check(!bytes.span.starts(with: "GET / HTTP/1.1\r"))
+        check(!bytes.span.starts(with: "PUT"))
+        check(bytes.span.contains(UInt8(ascii: "/")))
+        check(!bytes.span.contains(0))
+    }
+
+    @Test func `a switch over spans takes texts`() {
+        func answer(_ bytes: RawSpan) -> Int {
+            switch bytes {
+            case "PING": 1
+            case "QUIT": 2
+            default: 0
+            }
+        }
+        check(answer(Bytes("QUIT").span) == 2)
+        check(answer(Bytes("PINGS").span) == 0)
+    }
+
+    @Test func `a span is copied into text and arrays`() {
+        let bytes = Bytes("aü")
+        check(String(decoding: bytes.span) == "aü")
+        check(String(validating: bytes.span) == "aü")
+        check(String(validating: bytes.span.extracting(0..<2)) == nil)
+        var array: [UInt8] = [1]
+        array += bytes.span
+        array += Bytes().span
+        #expect(array == [1, 0x61, 0xc3, 0xbc])
+        check(bytes.span[1] == 0xc3)
+    }
+
+    @Test func `positions beyond the end trap`() async {
+        await #expect(processExitsWith: .failure) { _ = Bytes([1]).span[1] }
+        await #expect(processExitsWith: .failure) { _ = Bytes([1]).span[-1] }
+        await #expect(processExitsWith: .failure) { _ = Bytes([1]).firstIndex(of: 1, from: 2) }
+    }
+}
