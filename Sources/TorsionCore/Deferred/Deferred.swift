@@ -29,7 +29,7 @@
 ///
 /// - SeeAlso: Twisted `twisted.internet.defer.Deferred`.
 public class Deferred<Value>: AnyDeferred {
-    @usableFromInline final var value: Value?
+    @safe @exclusivity(unchecked) @usableFromInline final var value: Value?
 
     /// Makes a Deferred that is to be fired.
     ///
@@ -118,7 +118,7 @@ extension Deferred where Value == Void {
 @usableFromInline
 final class Link<Input, Output, Value>: Deferred<Value> {
     /// Let go of when it has run: what it captures must not live as long as the result.
-    @usableFromInline var body: ((Input) throws -> Output)?
+    @safe @exclusivity(unchecked) @usableFromInline var body: ((Input) throws -> Output)?
 
     @inlinable
     init(
