@@ -92,6 +92,10 @@ public class AnyDeferred {
         self.line = UInt32(truncatingIfNeeded: line)
     }
 
+    /// Lets go of the callback, which will not run.
+    @usableFromInline
+    func releaseBody() {}
+
     deinit {
         if case .failed(let error) = phase { reportUnhandled(error) }
         if next != nil { abandonRest() }
@@ -266,12 +270,13 @@ extension AnyDeferred {
         upstream = nil
         step = nil
         phase = .abandoned
+        releaseBody()
     }
 
     private final func reportUnhandled(_ error: any Error) {
         // Cancelling is what somebody here asked for, not something that went wrong.
         if error is CancellationError { return }
-        reactor.report(error, context: "unhandled failure of the Deferred made at \(file):\(line)")
+        reactor.report(error, in: "a Deferred", place: "\(file):\(line)")
     }
 
     /// Stops the program for what only the caller can have done wrong.

@@ -18,7 +18,7 @@
 ///   `addCallback` if the result is already there. Each runs once, in the order of the chain.
 /// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback.
 ///   A failure that nobody took is sent, when its Deferred is released, to
-///   ``Reactor/report(_:context:file:line:)`` with the place where that Deferred was made.
+///   ``Reactor/report(_:in:place:)`` with the place where that Deferred was made.
 ///   `CancellationError` is not: somebody here asked for it.
 /// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
 ///   caller's mistake and traps, as does firing it twice.
@@ -128,4 +128,7 @@ final class Link<Input, Output, Value>: Deferred<Value> {
         self.body = body
         super.init(after: upstream, file: file, line: line, step: step)
     }
+
+    @usableFromInline
+    override func releaseBody() { body = nil }
 }

@@ -19,7 +19,10 @@ public func gatherResults<Value>(
     line: UInt = #line
 ) -> Deferred<[Value]> {
     let gathering = Gathering<Value>(count: deferreds.count)
-    let all = Deferred<[Value]>(on: reactor, file: file, line: line) { _ in gathering.cancel() }
+    // Weak: the gathering owns `all`, as the members own the gathering.
+    let all = Deferred<[Value]>(on: reactor, file: file, line: line) { [weak gathering] _ in
+        gathering?.cancel()
+    }
     gathering.all = all
     gathering.finishIfComplete()
     for (index, deferred) in deferreds.enumerated() {
@@ -70,7 +73,7 @@ private final class Gathering<Value> {
         for link in links { link.cancel() }
     }
 
-    /// Breaks the cycle of the whole, its canceller and this, and says what to fire.
+    /// Breaks the cycle of this and the members' links, and says what to fire.
     private func release() -> Deferred<[Value]>? {
         defer {
             all = nil
