@@ -54,18 +54,18 @@ public class AnyDeferred {
 
     // The stored properties are touched by one thread, and no access to one spans a call, so the
     // run-time exclusivity checks, a quarter of the cost of a callback, could never find anything.
-    @usableFromInline final var phase: Phase
+    @safe @exclusivity(unchecked) @usableFromInline final var phase: Phase
     /// How often `pause()` was called more than `resume()`.
-    @usableFromInline final var pauseCount: Int32 = 0
+    @safe @exclusivity(unchecked) @usableFromInline final var pauseCount: Int32 = 0
     /// After a cancellation without a canceller: whoever works on the result does not know, and
     /// their first result is expected and dropped.
-    final var dropsNextResult = false
+    @safe @exclusivity(unchecked) final var dropsNextResult = false
     /// The one consumer of the result.
-    @usableFromInline final var next: AnyDeferred?
+    @safe @exclusivity(unchecked) @usableFromInline final var next: AnyDeferred?
     /// What this link waits for; alive as long as it is set, since its `deinit` clears it.
-    @usableFromInline final var upstream: Unmanaged<AnyDeferred>?
-    @usableFromInline final var step: Step?
-    @usableFromInline final var canceller: ((AnyDeferred) -> Void)?
+    @safe @exclusivity(unchecked) @usableFromInline final var upstream: Unmanaged<AnyDeferred>?
+    @safe @exclusivity(unchecked) @usableFromInline final var step: Step?
+    @safe @exclusivity(unchecked) @usableFromInline final var canceller: ((AnyDeferred) -> Void)?
     private final let file: StaticString
     private final let line: UInt32
 
@@ -91,6 +91,10 @@ public class AnyDeferred {
         self.file = file
         self.line = UInt32(truncatingIfNeeded: line)
     }
+
+    /// Lets go of the callback, which will not run.
+    @usableFromInline
+    func releaseBody() {}
 
     deinit {
         if case .failed(let error) = phase { reportUnhandled(error) }
@@ -126,7 +130,7 @@ extension AnyDeferred {
     public final func cancel() {
         reactor.checkThread()
         var top = self
-        while let upstream = unsafe top.upstream { top = unsafe upstream.takeUnretainedValue() }
+        while let upstream = top.upstream { top = unsafe upstream.takeUnretainedValue() }
         top.cancelHere()
     }
 
@@ -213,7 +217,7 @@ extension AnyDeferred {
         var current = self
         while current.hasResult, current.pauseCount == 0, let link = current.next {
             current.next = nil
-            unsafe link.upstream = nil
+            link.upstream = nil
             // Whatever hangs behind something has a step, until it is taken here.
             let step = link.step!
             link.step = nil
@@ -223,7 +227,7 @@ extension AnyDeferred {
 
     /// Hangs `link`, whose callback returned this Deferred, behind it.
     @usableFromInline
-    final func attach(_ link: AnyDeferred, forwarding step: @escaping Step) {
+    final func attach(_ link: AnyDeferred, forward step: @escaping Step) {
         guard link !== self else { mistake("a callback returned the Deferred of its own result") }
         guard link.reactor === reactor else { mistake("it was returned on another reactor") }
         link.step = step
@@ -263,15 +267,16 @@ extension AnyDeferred {
     }
 
     private final func abandon() {
-        unsafe upstream = nil
+        upstream = nil
         step = nil
         phase = .abandoned
+        releaseBody()
     }
 
     private final func reportUnhandled(_ error: any Error) {
         // Cancelling is what somebody here asked for, not something that went wrong.
         if error is CancellationError { return }
-        reactor.report(error, in: "a Deferred that nobody handled", place: "\(file):\(line)")
+        reactor.report(error, in: "a Deferred", place: "\(file):\(line)")
     }
 
     /// Stops the program for what only the caller can have done wrong.

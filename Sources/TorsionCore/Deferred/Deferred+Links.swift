@@ -76,23 +76,19 @@ extension Deferred {
     func wait(_ body: () throws -> Deferred<Value>) -> AnyDeferred {
         do {
             let inner = try body()
-            inner.attach(self, forwarding: Self.forward)
+            inner.attach(self, forward: { inner, link in
+                // Two Deferreds of one type, as the lines above say.
+                let inner = unsafe unsafeDowncast(inner, to: Deferred<Value>.self)
+                let link = unsafe unsafeDowncast(link, to: Deferred<Value>.self)
+                link.value = inner.value.take()
+                link.phase = inner.phase
+                inner.phase = .delivered
+                return link
+            })
             return inner
         } catch {
             phase = .failed(error)
             return self
         }
-    }
-
-    /// Hands a result on as it is.
-    @inlinable
-    static func forward(_ inner: AnyDeferred, _ link: AnyDeferred) -> AnyDeferred {
-        // `attach(_:forwarding:)` is only called with two Deferreds of one type.
-        let inner = unsafe unsafeDowncast(inner, to: Deferred<Value>.self)
-        let link = unsafe unsafeDowncast(link, to: Deferred<Value>.self)
-        link.value = inner.value.take()
-        link.phase = inner.phase
-        inner.phase = .delivered
-        return link
     }
 }

@@ -18,7 +18,7 @@
 ///   `addCallback` if the result is already there. Each runs once, in the order of the chain.
 /// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback.
 ///   A failure that nobody took is sent, when its Deferred is released, to
-///   ``Reactor/report(_:context:file:line:)`` with the place where that Deferred was made.
+///   ``Reactor/report(_:in:place:)`` with the place where that Deferred was made.
 ///   `CancellationError` is not: somebody here asked for it.
 /// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
 ///   caller's mistake and traps, as does firing it twice.
@@ -29,7 +29,7 @@
 ///
 /// - SeeAlso: Twisted `twisted.internet.defer.Deferred`.
 public class Deferred<Value>: AnyDeferred {
-    @usableFromInline final var value: Value?
+    @safe @exclusivity(unchecked) @usableFromInline final var value: Value?
 
     /// Makes a Deferred that is to be fired.
     ///
@@ -118,7 +118,7 @@ extension Deferred where Value == Void {
 @usableFromInline
 final class Link<Input, Output, Value>: Deferred<Value> {
     /// Let go of when it has run: what it captures must not live as long as the result.
-    @usableFromInline var body: ((Input) throws -> Output)?
+    @safe @exclusivity(unchecked) @usableFromInline var body: ((Input) throws -> Output)?
 
     @inlinable
     init(
@@ -128,4 +128,7 @@ final class Link<Input, Output, Value>: Deferred<Value> {
         self.body = body
         super.init(after: upstream, file: file, line: line, step: step)
     }
+
+    @usableFromInline
+    override func releaseBody() { body = nil }
 }

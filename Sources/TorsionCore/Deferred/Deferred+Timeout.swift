@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A result did not come within the time that ``Deferred/addTimeout(_:file:line:)`` gave it.
+public struct TimeoutError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The time that was given.
+    public var limit: Duration
+
+    /// Makes the error of a timeout.
+    public init(limit: Duration) { self.limit = limit }
+
+    public var description: String { "no result within \(limit)" }
+}
+
+extension Deferred {
+    /// Cancels what comes before in the chain if it has no result within `limit`.
+    ///
+    /// The `CancellationError` of that cancellation becomes a ``TimeoutError``. Any other result
+    /// goes through as it is: also the one that a canceller gives, and a `CancellationError` that
+    /// somebody else's ``AnyDeferred/cancel()`` or another timeout brought about. What is added
+    /// behind has no limit.
+    ///
+    /// - Parameters:
+    ///   - limit: How long to wait from now on; the reactor's clock counts.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    /// - Returns: A Deferred for the result in time, whatever it is, or a ``TimeoutError``.
+    /// - SeeAlso: Twisted `Deferred.addTimeout`.
+    @discardableResult
+    public func addTimeout(
+        _ limit: Duration, file: StaticString = #fileID, line: UInt = #line
+    ) -> Deferred<Value> {
+        let watch = TimeoutWatch()
+        let limited = addBoth(file: file, line: line) { result throws -> Value in
+            watch.call?.cancel()
+            watch.call = nil
+            if watch.expired, case .failure(let error) = result, error is CancellationError {
+                throw TimeoutError(limit: limit)
+            }
+            return try result.get()
+        }
+        // With the result there already, a timer would only be cancelled by nobody.
+        guard limited.isPending else { return limited }
+        watch.call = reactor.callLater(limit) {
+            watch.expired = true
+            limited.cancel()
+        }
+        return limited
+    }
+}
+
+/// What a timeout's timer and its link share.
+private final class TimeoutWatch {
+    var expired = false
+    var call: DelayedCall?
+}

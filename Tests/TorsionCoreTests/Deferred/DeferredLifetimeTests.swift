@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+import TorsionCore
+
+struct DeferredLifetimeTests {
+    let still = StillReactor()
+    var reactor: Reactor { still.reactor }
+
+    /// Makes a chain whose callbacks, canceller and results all own a resident, ends it by `end`,
+    /// and says how many residents are left while the ends of the chain are still held.
+    private func left(after end: (Deferred<Resident>) -> Void) -> (held: Int, released: Int) {
+        let census = Census()
+        weak var source: Deferred<Resident>?
+        var held = 0
+        do {
+            let resident = Resident(census)
+            var itself: Deferred<Resident>?
+            let made = Deferred<Resident>(on: reactor) { _ in
+                resident.touch()
+                _ = itself
+            }
+            itself = made
+            source = made
+            let tail =
+                made
+                .addCallback { value in
+                    Deferred.succeeded(value, on: made.reactor)
+                }
+                .addCallback { _ in Resident(census).touch() }
+                .addErrback { _ in resident.touch() }
+            end(made)
+            itself = nil
+            tail.whenFailed { _ in resident.touch() }
+        }
+        held = census.living
+        #expect(source == nil)
+        return (held, census.living)
+    }
+
+    @Test func `nothing is left after success`() {
+        let census = Census()
+        let left = left { $0.succeed(Resident(census)) }
+        #expect(left.released == 0)
+        #expect(census.living == 0)
+    }
+
+    @Test func `nothing is left after failure`() {
+        #expect(left { $0.fail(Failed()) }.released == 0)
+    }
+
+    @Test func `nothing is left after cancelling`() {
+        #expect(left { $0.cancel() }.released == 0)
+    }
+
+    @Test func `nothing is left of a chain that nobody fires`() {
+        #expect(left { _ in }.released == 0)
+    }
+
+    @Test func `what a callback captured is released when it has run`() {
+        let census = Census()
+        let source = Deferred<Void>(on: reactor)
+        let resident = Resident(census)
+        let end = source.addCallback { [resident] in resident.touch() }
+        source.succeed()
+        #expect(census.living == 1)
+        withExtendedLifetime((source, end)) {}
+    }
+
+    @Test func `a canceller is released with the first result`() {
+        let census = Census()
+        let source: Deferred<Void>
+        do {
+            let resident = Resident(census)
+            source = Deferred<Void>(on: reactor) { _ in resident.touch() }
+        }
+        #expect(census.living == 1)
+        source.succeed()
+        #expect(census.living == 0)
+    }
+
+    @Test func `a failure that nobody handled is reported once, with the place`() throws {
+        do {
+            let source = Deferred<Int>(on: reactor, file: "Here.swift", line: 41)
+            source.fail(Failed(number: 1))
+            #expect(still.unhandled.isEmpty)
+        }
+        #expect(still.unhandled.count == 1)
+        let report = try #require(still.unhandled.first)
+        #expect(report.error as? Failed == Failed(number: 1))
+        #expect(report.place == "Here.swift:41")
+    }
+
+    @Test func `a chain reports its failure once, at its end`() {
+        do {
+            let source = Deferred<Int>(on: reactor)
+            source.addCallback { $0 }.addCallback(file: "End.swift", line: 3) { $0 }
+            source.fail(Failed())
+        }
+        #expect(still.unhandled.map(\.place) == ["End.swift:3"])
+    }
+
+    @Test func `a failure that was handled or handed on is not reported`() {
+        do {
+            Deferred<Int>.failed(Failed(), on: reactor).addErrback { _ in 0 }
+            Deferred<Int>.failed(Failed(), on: reactor).whenFailed { _ in }
+            Deferred<Int>.failed(Failed(), on: reactor).addBoth { _ in }
+            let inner = Deferred<Int>.failed(Failed(), on: reactor)
+            Deferred.succeeded((), on: reactor).addCallback { inner }.whenFailed { _ in }
+        }
+        #expect(still.unhandled.isEmpty)
+    }
+
+    @Test func `what whenFailed throws is reported`() {
+        Deferred<Int>.failed(Failed(number: 1), on: reactor)
+            .whenFailed { _ in throw Failed(number: 2) }
+        #expect(still.unhandled.map { $0.error as? Failed } == [Failed(number: 2)])
+    }
+
+    @Test func `a failure that is held back by a pause for ever is reported`() {
+        do {
+            let source = Deferred<Int>(on: reactor)
+            source.pause()
+            source.whenFailed { _ in }
+            source.fail(Failed())
+        }
+        #expect(still.unhandled.count == 1)
+    }
+}
