@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
-
 internal import CTorsionUV
+public import TorsionCore
 
 /// Names and signals for a reactor with any backend, from a libuv loop that is the reactor's guest.
 ///

@@ -36,7 +36,9 @@ final class UVPoller: Poller {
     var waker: any BackendWaker { UVWaker(handle: started.wake) }
 
     private var started: Handles {
-        guard let handles else { preconditionFailure("UVPoller: used before start or after its end") }
+        guard let handles else {
+            preconditionFailure("UVPoller: used before start or after its end")
+        }
         return handles
     }
 

@@ -11,7 +11,7 @@ import TorsionServices
         let threads = try (0..<4).map { _ in
             try NativeThread.start { count.withLock { $0 += 1 } }
         }
-        threads.forEach { $0.join() }
+        for thread in threads { thread.join() }
         #expect(count.withLock { $0 } == 4)
     }
 

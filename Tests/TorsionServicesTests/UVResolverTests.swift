@@ -34,7 +34,8 @@ import TorsionCore
         try run(host) { reactor in
             var count = 0
             for port in 1...100 {
-                try reactor.resolver.resolve("localhost", port: UInt16(port)).addCallback { answer in
+                let lookup = try reactor.resolver.resolve("localhost", port: UInt16(port))
+                lookup.addCallback { answer in
                     #expect(answer.first?.port == UInt16(port))
                     count += 1
                     if count == 100 { reactor.stop() }
@@ -77,8 +78,8 @@ import TorsionCore
 
     @Test(arguments: [
         ("", ErrorCode.hostNotFound), (".", .hostNotFound), ("127.1", .hostNotFound),
-        ("2130706433", .hostNotFound), ("0x7f000001", .hostNotFound), ("017700000001", .hostNotFound),
-        ("127.0.0.1.", .hostNotFound), ("evil\0.example", .invalidArgument),
+        ("2130706433", .hostNotFound), ("0x7f000001", .hostNotFound),
+        ("017700000001", .hostNotFound), ("127.0.0.1.", .hostNotFound), ("evil\0.example", .invalidArgument),
         ("a b", .invalidArgument), ("a\r\nb", .invalidArgument),
         (String(repeating: "a.", count: 127), .nameTooLong),
     ])
@@ -86,7 +87,7 @@ import TorsionCore
         #expect(HostName.refusal(of: text) == code)
     }
 
-    @Test(arguments: ["localhost", "a", "example.com", "example.com.", "4chan.example", "bücher.de"])
+    @Test(arguments: ["localhost", "a", "example.com", "example.com.", "4u.example", "bücher.de"])
     func `a name is looked up`(text: String) {
         #expect(HostName.refusal(of: text) == nil)
     }

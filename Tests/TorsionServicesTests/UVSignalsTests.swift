@@ -89,7 +89,7 @@ import TorsionServices
                     } catch { preconditionFailure("\(error)") }
                 }
             }
-            threads.forEach { $0.join() }
+            for thread in threads { thread.join() }
         }
     }
 
