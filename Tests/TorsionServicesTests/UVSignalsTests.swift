@@ -13,7 +13,7 @@ import TorsionServices
         await #expect(processExitsWith: .success) {
             for host in hosts {
                 var seen: [Signal] = []
-                try makeReactor(host).run(signals: .ignore) { reactor in
+                try run(host) { reactor in
                     _ = try reactor.signals.catchSignal(.terminate) { signal in
                         seen.append(signal)
                         reactor.stop()
@@ -30,7 +30,7 @@ import TorsionServices
             for host in hosts {
                 var first = 0
                 var second = 0
-                try makeReactor(host).run(signals: .ignore) { reactor in
+                try run(host) { reactor in
                     let one = try reactor.signals.catchSignal(.hangUp) { _ in first += 1 }
                     _ = try reactor.signals.catchSignal(.hangUp) { _ in
                         second += 1
@@ -49,7 +49,7 @@ import TorsionServices
         await #expect(processExitsWith: .success) {
             for host in hosts {
                 signal(SIGINT, SIG_IGN)
-                try makeReactor(host).run(signals: .stop) { _ in raise(SIGINT) }
+                try run(host, signals: .stop) { _ in raise(SIGINT) }
                 var action = sigaction()
                 sigaction(SIGINT, nil, &action)
                 precondition(isIgnore(action), "SIGINT is not what it was")
@@ -61,14 +61,14 @@ import TorsionServices
     @Test func `SIGTERM stops a reactor that asked for it`() async {
         await #expect(processExitsWith: .success) {
             for host in hosts {
-                try makeReactor(host).run(signals: .stop) { _ in raise(SIGTERM) }
+                try run(host, signals: .stop) { _ in raise(SIGTERM) }
             }
         }
     }
 
     @Test func `a second SIGTERM while it stops ends the process`() async {
         await #expect(processExitsWith: .signal(SIGTERM)) {
-            try makeReactor("libuv").run(signals: .stop(within: .seconds(60))) { reactor in
+            try run("libuv", signals: .stop(within: .seconds(60))) { reactor in
                 // Never fires, so that the stop lasts.
                 reactor.addTrigger(.before, .shutdown) { Deferred<Void>(on: reactor) }
                 raise(SIGTERM)
@@ -82,7 +82,7 @@ import TorsionServices
             let threads = try hosts.map { host in
                 try NativeThread.start {
                     do {
-                        try makeReactor(host).run(signals: .ignore) { reactor in
+                        try run(host) { reactor in
                             _ = try reactor.signals.catchSignal(.hangUp) { _ in reactor.stop() }
                             try keepSignalling(on: reactor)
                         }
