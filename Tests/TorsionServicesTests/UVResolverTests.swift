@@ -81,7 +81,7 @@ import TorsionCore
         ("2130706433", .hostNotFound), ("0x7f000001", .hostNotFound),
         ("017700000001", .hostNotFound), ("127.0.0.1.", .hostNotFound), ("evil\0.example", .invalidArgument),
         ("a b", .invalidArgument), ("a\r\nb", .invalidArgument),
-        (String(repeating: "a.", count: 127), .nameTooLong),
+        (String(repeating: "a.", count: 128), .nameTooLong),
     ])
     func `a text that is no name is not looked up`(text: String, code: ErrorCode) {
         #expect(HostName.refusal(of: text) == code)

@@ -49,7 +49,8 @@ import TorsionSockets
             let targets = pipes.map { Recorder(descriptor: $0.output) }
             for (index, target) in targets.enumerated() {
                 #expect(poller.add(target, for: .readable) == nil)
-                target.onReady = { poller.remove(targets[1 - index]) }
+                let other = targets[1 - index]
+                target.onReady = { if other.registration != nil { poller.remove(other) } }
                 pipes[index].write()
             }
             poller.wait(until: poller.soon)
@@ -156,7 +157,8 @@ import TorsionSockets
         await #expect(processExitsWith: .failure) {
             let poller = UVPoller()
             try poller.start()
-            _ = poller.add(Recorder(descriptor: try Pipe().output), for: .readable)
+            let target = Recorder(descriptor: socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0))
+            precondition(poller.add(target, for: .readable) == nil)
             poller.shutDown()
         }
     }
