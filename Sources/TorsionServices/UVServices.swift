@@ -40,7 +40,9 @@ public final class UVServices: ReactorServices {
         signals = registrations
     }
 
-    /// Cancels look-ups and registrations and releases the loop. Called by the reactor.
+    /// Cancels look-ups and registrations and releases the loop.
+    ///
+    /// Called by the reactor.
     public func shutDown() {
         registrations.shutDown()
         lookups.shutDown()

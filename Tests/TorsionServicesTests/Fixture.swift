@@ -7,7 +7,9 @@ import TorsionEpoll
 import TorsionServices
 import TorsionUV
 
-/// The backends that host the services. Names, since a test's argument has to be printable.
+/// The backends that host the services.
+///
+/// Names, since a test's argument has to be printable.
 let hosts = ["libuv", "epoll"]
 
 /// Makes a reactor with the backend of this name and libuv's services.

@@ -79,8 +79,9 @@ import TorsionCore
     @Test(arguments: [
         ("", ErrorCode.hostNotFound), (".", .hostNotFound), ("127.1", .hostNotFound),
         ("2130706433", .hostNotFound), ("0x7f000001", .hostNotFound),
-        ("017700000001", .hostNotFound), ("127.0.0.1.", .hostNotFound), ("evil\0.example", .invalidArgument),
-        ("a b", .invalidArgument), ("a\r\nb", .invalidArgument),
+        ("017700000001", .hostNotFound), ("127.0.0.1.", .hostNotFound),
+        ("evil\0.example", .invalidArgument), ("a b", .invalidArgument),
+        ("a\r\nb", .invalidArgument),
         (String(repeating: "a.", count: 128), .nameTooLong),
     ])
     func `a text that is no name is not looked up`(text: String, code: ErrorCode) {

@@ -105,7 +105,9 @@ import TorsionServices
     }
 }
 
-/// Sends this process a signal. Not `raise`: the threads of the pool block signals.
+/// Sends this process a signal.
+///
+/// Not `raise`: the threads of the pool block signals.
 private func send(_ number: Int32) { kill(getpid(), number) }
 
 /// Sends SIGHUP until the reactor stops, so that no reactor misses it by starting late.

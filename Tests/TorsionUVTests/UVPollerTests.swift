@@ -191,7 +191,9 @@ private final class Recorder: PollTarget {
     }
 }
 
-/// A pipe of the system. What is not closed before is closed at the end.
+/// A pipe of the system.
+///
+/// What is not closed before is closed at the end.
 private final class Pipe {
     let output: Int32
     let input: Int32
