@@ -89,5 +89,9 @@ let package = Package(
         // Tests
         tests("HouseTests", []),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
+        tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
+        tests(
+            "TorsionServicesTests", ["TorsionCore", "TorsionEpoll", "TorsionServices", "TorsionUV"]
+        ),
     ]
 )

@@ -5,8 +5,9 @@ internal import CTorsionUV
 internal import TorsionCore
 
 extension ErrorCode {
-    /// What a negative code of libuv means. libuv's numbers differ between systems, its names do
-    /// not.
+    /// What a negative code of libuv means.
+    ///
+    /// libuv's numbers differ between systems, its names do not.
     init(libuv code: Int32) {
         switch String(cString: torsion_uv_error_name(code)) {
         case "EAI_NONAME": self = .hostNotFound

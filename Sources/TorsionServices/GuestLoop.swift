@@ -65,7 +65,9 @@ final class GuestLoop {
     /// Called by each callback of the loop before it does its work.
     func willDeliver() { deliveryCount &+= 1 }
 
-    /// Releases the loop. Everything that was started on it has ended or was cancelled.
+    /// Releases the loop.
+    ///
+    /// Everything that was started on it has ended or was cancelled.
     func shutDown() {
         guard state != .closed else { return }
         state = .closed

@@ -4,8 +4,9 @@
 internal import CTorsionUV
 package import TorsionCore
 
-/// A thread of the system, for a reactor that runs on its own. Not a task: a reactor's wait would
-/// hold one of the few threads of the pool.
+/// A thread of the system, for a reactor that runs on its own.
+///
+/// Not a task: a reactor's wait would hold one of the few threads of the pool.
 package final class NativeThread: Sendable {
     // Unchecked: `uv_thread_join` accepts it on any thread, and is called once.
     private nonisolated(unsafe) let thread: OpaquePointer
@@ -32,7 +33,9 @@ package final class NativeThread: Sendable {
         return (handle.map(NativeThread.init(thread:)), code)
     }
 
-    /// Waits until the thread has ended, and releases it. Called once, on another thread.
+    /// Waits until the thread has ended, and releases it.
+    ///
+    /// Called once, on another thread.
     package func join() { torsion_uv_thread_join(thread) }
 }
 

@@ -54,7 +54,9 @@ final class UVResolver: NameResolver {
         lookups[ObjectIdentifier(lookup)] = lookup
     }
 
-    /// One name that is being looked up. The resolver holds it until it has ended.
+    /// One name that is being looked up.
+    ///
+    /// The resolver holds it until it has ended.
     fileprivate final class Lookup {
         let host: String
         let port: UInt16
@@ -100,7 +102,9 @@ final class UVResolver: NameResolver {
     }
 }
 
-/// Called by the shim. A function and not a closure, so that no actor's isolation is inherited.
+/// Called by the shim.
+///
+/// A function and not a closure, so that no actor's isolation is inherited.
 private func lookupEnded(
     _ context: UnsafeMutableRawPointer, _ code: Int32,
     _ addresses: UnsafePointer<torsion_uv_address>?, _ count: Int

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
-
 internal import CTorsionUV
+public import TorsionCore
 
 /// Names and signals for a reactor with any backend, from a libuv loop that is the reactor's guest.
 ///
@@ -41,7 +40,9 @@ public final class UVServices: ReactorServices {
         signals = registrations
     }
 
-    /// Cancels look-ups and registrations and releases the loop. Called by the reactor.
+    /// Cancels look-ups and registrations and releases the loop.
+    ///
+    /// Called by the reactor.
     public func shutDown() {
         registrations.shutDown()
         lookups.shutDown()

@@ -67,7 +67,9 @@ final class UVSignals: SignalSource {
     }
 }
 
-/// Called by the shim. A function and not a closure, so that no actor's isolation is inherited.
+/// Called by the shim.
+///
+/// A function and not a closure, so that no actor's isolation is inherited.
 private func signalArrived(_ context: UnsafeMutableRawPointer, _ number: Int32) {
     // The handle is open, or it would not be called: so the source still holds the registration.
     let registration = Unmanaged<UVSignals.Registration>.fromOpaque(context).takeUnretainedValue()

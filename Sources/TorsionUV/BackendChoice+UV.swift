@@ -5,6 +5,8 @@ public import TorsionCore
 internal import TorsionSockets
 
 extension BackendChoice {
-    /// Sockets over libuv's loop. The default.
+    /// Sockets over libuv's loop.
+    ///
+    /// The default.
     public static let libuv = BackendChoice(name: "libuv") { SocketBackend(poller: UVPoller()) }
 }

@@ -36,7 +36,9 @@ final class UVPoller: Poller {
     var waker: any BackendWaker { UVWaker(handle: started.wake) }
 
     private var started: Handles {
-        guard let handles else { preconditionFailure("UVPoller: used before start or after its end") }
+        guard let handles else {
+            preconditionFailure("UVPoller: used before start or after its end")
+        }
         return handles
     }
 
@@ -111,8 +113,9 @@ final class UVPoller: Poller {
     }
 }
 
-/// Ends a wait of the poller. Used only between start and shut-down, which the reactor's inbox sees
-/// to under its lock.
+/// Ends a wait of the poller.
+///
+/// Used only between start and shut-down, which the reactor's inbox sees to under its lock.
 private struct UVWaker: BackendWaker, @unchecked Sendable {
     // Unchecked: the handle is one that `uv_async_send` accepts from any thread.
     let handle: OpaquePointer
@@ -121,15 +124,18 @@ private struct UVWaker: BackendWaker, @unchecked Sendable {
 }
 
 extension PollEvents {
-    /// The bits that the shim takes; none asks for errors and hang-ups alone. Those it reports
-    /// are the same as ours.
+    /// The bits that the shim takes; none asks for errors and hang-ups alone.
+    ///
+    /// Those it reports are the same as ours.
     fileprivate var asked: Int32 {
         Int32(intersection([.readable, .writable, .disconnected]).rawValue)
     }
 }
 
-/// Called by the shim for a descriptor that is ready. A function and not a closure, so that no
-/// actor's isolation is inherited; without a retain, since `removed` keeps the target.
+/// Called by the shim for a descriptor that is ready.
+///
+/// A function and not a closure, so that no actor's isolation is inherited; without a retain, since
+/// `removed` keeps the target.
 private func deliver(_ context: UnsafeMutableRawPointer, _ events: Int32) {
     Unmanaged<PollTarget>.fromOpaque(context)._withUnsafeGuaranteedRef { target in
         target.ready(PollEvents(rawValue: UInt8(truncatingIfNeeded: events)))
