@@ -101,7 +101,7 @@ final class EpollPoller: Poller {
     private func deliver(_ event: epoll_event) {
         guard let pointer = event.data.ptr else { return drainWake() }
         Unmanaged<PollTarget>.fromOpaque(pointer)._withUnsafeGuaranteedRef { target in
-            if target.registration != nil { target.ready(PollEvents(epollBits: event.events)) }
+            target.deliver(PollEvents(epollBits: event.events))
         }
     }
 

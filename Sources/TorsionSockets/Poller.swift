@@ -52,29 +52,38 @@ open class PollTarget {
     /// A target for a descriptor.
     public init(descriptor: Int32) { self.descriptor = descriptor }
 
+    /// Delivers what a poller found, unless the target was removed while its batch was delivered.
+    ///
+    /// A method of this module, since the importing one would check each access to `registration`.
+    public final func deliver(_ events: PollEvents) {
+        if registration != nil { ready(events) }
+    }
+
     /// The descriptor is ready. Called from inside ``Poller/wait(until:)`` only, with at least one
     /// event; the subclass may remove this or any other target during the call.
     open func ready(_ events: PollEvents) { preconditionFailure("PollTarget: ready(_:) is abstract") }
 }
 
 /// What a descriptor is watched for, and what was found.
+@frozen
 public struct PollEvents: OptionSet, Sendable {
     /// The bits.
     public let rawValue: UInt8
 
     /// Makes a set of its bits.
+    @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// `EPOLLIN`: reading would not block.
-    public static let readable = PollEvents(rawValue: 1)
+    @inlinable public static var readable: PollEvents { PollEvents(rawValue: 1) }
     /// `EPOLLOUT`: writing would not block.
-    public static let writable = PollEvents(rawValue: 2)
+    @inlinable public static var writable: PollEvents { PollEvents(rawValue: 2) }
     /// `EPOLLRDHUP`, `UV_DISCONNECT`: the peer shut down writing, or more.
-    public static let disconnected = PollEvents(rawValue: 4)
+    @inlinable public static var disconnected: PollEvents { PollEvents(rawValue: 4) }
     /// `EPOLLERR` (libuv: `UV_EBADF`): an error is pending, `SO_ERROR` tells which. Found only.
-    public static let error = PollEvents(rawValue: 8)
+    @inlinable public static var error: PollEvents { PollEvents(rawValue: 8) }
     /// `EPOLLHUP`: both directions have ended. Found only.
-    public static let hangUp = PollEvents(rawValue: 16)
+    @inlinable public static var hangUp: PollEvents { PollEvents(rawValue: 16) }
     /// Waits for nothing but errors and hang-ups (libuv: `UV_PRIORITIZED`). Asked only.
-    public static let errorsOnly = PollEvents(rawValue: 32)
+    @inlinable public static var errorsOnly: PollEvents { PollEvents(rawValue: 32) }
 }

@@ -69,6 +69,13 @@ final class SocketStream: PollTarget {
     }
 
     override func ready(_ events: PollEvents) {
+        // Nearly every event. A stream reads only while it is open.
+        if events == .readable, isReading { return read() }
+        readyOtherwise(events)
+    }
+
+    @inline(never)
+    private func readyOtherwise(_ events: PollEvents) {
         switch phase {
         case .open: break
         case .connecting: return finishConnecting()
@@ -82,6 +89,7 @@ final class SocketStream: PollTarget {
         if phase == .open, queue != nil, events.contains(.writable) { writeQueue() }
     }
 
+    @inline(never)
     private func finishConnecting() {
         if let code = pendingError() { return fail(code, "connect", .connect) }
         phase = .open
@@ -90,6 +98,7 @@ final class SocketStream: PollTarget {
     }
 
     /// The kernel reports an end that was not asked for: a reset, or both directions closed.
+    @inline(never)
     private func checkError() {
         if let code = pendingError() { return fail(code, "recv", .read) }
         guard queue == nil, interest != nil else { return }
@@ -102,6 +111,7 @@ final class SocketStream: PollTarget {
         return number == 0 ? nil : ErrorCode(errno: number)
     }
 
+    @inline(never)
     private func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
         let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
         receiver?.streamDidFail(error)
@@ -110,14 +120,19 @@ final class SocketStream: PollTarget {
     // MARK: Reading
 
     private func read() {
+        // Taken out and put back, which moves it: calling a stored reference would retain it first,
+        // for all that a compiler can know of what the call does.
+        guard let receiver = receiver.take() else { return }
+        let slab = backend.slab
+        var count = 0
         for _ in 0..<Self.readsPerTurn {
-            let slab = backend.slab
-            let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
-            guard count > 0 else { return readFailed(count) }
-            let bytes = UnsafeRawBufferPointer(start: slab, count: count).bytes
-            receiver?.streamDidRead(bytes)
-            if count < SocketBackend.slabByteCount || !isReading { return }
+            count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
+            guard count > 0 else { break }
+            receiver.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
+            if count < SocketBackend.slabByteCount || !isReading { break }
         }
+        if phase != .closed { self.receiver = consume receiver }
+        if count <= 0 { readFailed(count) }
     }
 
     @inline(never)
@@ -134,6 +149,7 @@ final class SocketStream: PollTarget {
 
     // MARK: Writing
 
+    @inline(never)
     private func writeQueue() {
         for _ in 0..<Self.writesPerTurn {
             guard phase == .open, let queue, !queue.isEmpty else { break }
@@ -198,20 +214,22 @@ extension SocketStream: BackendStream {
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
     ) -> WriteResult {
-        while true {
-            let count =
-                if second.isEmpty {
-                    send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
-                } else if first.isEmpty {
-                    send(descriptor, second.baseAddress, second.count, Int32(MSG_NOSIGNAL))
-                } else {
-                    sendTwo(descriptor, first, second)
-                }
-            if count >= 0 { return .wrote(count) }
-            let code = errno
-            if code == EAGAIN { return .wrote(0) }
-            if code != EINTR { return .failed(ErrorCode(errno: code)) }
-        }
+        let count =
+            if second.isEmpty {
+                send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
+            } else if first.isEmpty {
+                send(descriptor, second.baseAddress, second.count, Int32(MSG_NOSIGNAL))
+            } else {
+                sendTwo(descriptor, first, second)
+            }
+        return count >= 0 ? .wrote(count) : writeRefused()
+    }
+
+    @inline(never)
+    private func writeRefused() -> WriteResult {
+        // EINTR: nothing was taken; the queue takes it, and is sent when the poller says so.
+        let code = errno
+        return code == EAGAIN || code == EINTR ? .wrote(0) : .failed(ErrorCode(errno: code))
     }
 
     func startWriting(from queue: WriteQueue) {

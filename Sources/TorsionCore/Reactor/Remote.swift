@@ -103,6 +103,7 @@ extension Reactor {
 
     /// Runs what other threads had queued when the turn began.
     func runThreadCalls() {
+        guard !inbox.isEmpty else { return }
         var batch: [Inbox.Call] = []
         inbox.take(into: &batch)
         for call in batch {

@@ -55,6 +55,14 @@ struct ConnectionStateMachine {
 
     var acceptsWrites: Bool { state == .open || state == .readClosed }
 
+    /// Whether ``flushed()`` would do something.
+    var awaitsFlush: Bool {
+        switch state {
+        case .writeClosing, .finishing: true
+        case .opening, .open, .readClosed, .writeClosed, .draining, .closed: false
+        }
+    }
+
     /// Whether arriving bytes go to the protocol.
     var deliversReads: Bool {
         switch state {

@@ -17,6 +17,9 @@ final class StreamConnection {
     private let options: SharedOptions
 
     @exclusivity(unchecked) private var machine = ConnectionStateMachine()
+    /// Whether the connection is open, under its limit and without a pull producer: then a write
+    /// and a flush, which every message pays for, need not ask for anything else.
+    @exclusivity(unchecked) private var isPlain = false
     @exclusivity(unchecked) private var proto: (any StreamProtocol)?
     @exclusivity(unchecked) private var gate: BackpressureGate
 
@@ -75,10 +78,9 @@ final class StreamConnection {
         reactor.counters.connectionsMade += 1
         stream.deliver(to: self)
         machine.opened()
-        do { try proto?.connectionMade(self) } catch {
-            fail(error)
-            throw error
-        }
+        updatePlainness()
+        attempt { try $0.connectionMade(self) }
+        if case .protocolFailed(let error) = loss { throw error }
         if let loss { throw loss }
         updateReading()
     }
@@ -91,7 +93,9 @@ final class StreamConnection {
 
     // MARK: Actions of the state machine
 
+    @inline(never)
     private func perform(_ action: ConnectionStateMachine.Action) {
+        updatePlainness()
         switch action {
         case .none:
             break
@@ -157,6 +161,7 @@ final class StreamConnection {
     }
 
     /// Ends the connection. Its protocol is told in the turn's last phase.
+    @inline(never)
     private func terminate(_ reason: ConnectionLoss, isReset: Bool) {
         if loss == nil { loss = reason }
         closeDeadline?.cancel()
@@ -180,10 +185,19 @@ final class StreamConnection {
     // MARK: Errors
 
     /// Calls the protocol; what it throws ends the connection.
+    ///
+    /// The protocol is taken out for the call, which moves it: calling a stored reference would
+    /// retain it first. So a second call inside the first finds none.
     @inline(__always)
     private func attempt(_ body: (any StreamProtocol) throws -> Void) {
-        guard let proto else { return }
-        do { try body(proto) } catch { fail(error) }
+        guard let current = proto.take() else { return protocolIsBusy() }
+        do { try body(current) } catch { fail(error) }
+        proto = consume current
+    }
+
+    @inline(never)
+    private func protocolIsBusy() {
+        if !machine.isClosed { fatalError("StreamTransport: an event was delivered inside another") }
     }
 
     @inline(never)
@@ -193,6 +207,7 @@ final class StreamConnection {
         perform(machine.abort())
     }
 
+    @inline(never)
     private func failed(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
         guard !machine.isClosed else { return }
         let subject = "\(peerAddress)"
@@ -227,16 +242,25 @@ final class StreamConnection {
         }
     }
 
+    /// Called whenever what it is made of has changed.
+    private func updatePlainness() {
+        let isPulled = if case .pull = producer { true } else { false }
+        isPlain =
+            machine.state == .open && !isPulled && pendingSwitch == nil && queue?.isEmpty ?? true
+    }
+
+    @inline(__always)
     private func gather(_ bytes: UnsafeRawBufferPointer) {
-        if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
         guard let start = bytes.baseAddress else { return }
+        if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
         if unsafe gathered == nil {
+            // Sending may have ended the connection.
             if machine.isClosed { return }
             unsafe gathered = reactor.gatherPool.take()
             flushLater()
         }
-        guard let base = unsafe gathered else { return }
-        unsafe (base + gatheredCount).copyMemory(from: start, byteCount: bytes.count)
+        unsafe (gathered.unsafelyUnwrapped + gatheredCount)
+            .copyMemory(from: start, byteCount: bytes.count)
         gatheredCount &+= bytes.count
     }
 
@@ -255,6 +279,7 @@ final class StreamConnection {
         unsafe enqueue(first, bytes, owner: owner, taken: taken)
     }
 
+    @inline(never)
     private func enqueue(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, owner: Bytes?, taken: Int
     ) {
@@ -271,15 +296,18 @@ final class StreamConnection {
         } else {
             unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: second[skip...]))
         }
+        isPlain = false
         if wasEmpty { stream.startWriting(from: queue) }
         perform(gate.didQueue(byteCount: queue.byteCount - before))
     }
 
+    @inline(never)
     private func sendGathered() {
         guard gatheredCount > 0 else { return }
         unsafe send(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
     }
 
+    @inline(__always)
     private func giveBackGathered() {
         guard let buffer = unsafe gathered else { return }
         unsafe gathered = nil
@@ -287,12 +315,14 @@ final class StreamConnection {
         unsafe reactor.gatherPool.give(buffer)
     }
 
+    @inline(__always)
     private func flushLater() {
         guard !isOnFlushList else { return }
         isOnFlushList = true
         reactor.flushAtEndOfEvent(connection: self)
     }
 
+    @inline(never)
     private func abortIfOverLimit() -> Bool {
         guard gate.isOverLimit else { return false }
         loss = .writeLimitExceeded
@@ -357,6 +387,7 @@ extension StreamConnection: StreamReceiver {
     func streamDidWrite(byteCount: Int) {
         guard let queue else { return }
         queue.remove(byteCount: byteCount)
+        updatePlainness()
         hasProgressed = true
         reactor.performEvent {
             perform(gate.didSend(byteCount: byteCount))
@@ -375,21 +406,41 @@ extension StreamConnection: EndOfEventFlushing {
     /// The event has ended: sends what was gathered, and takes the next step of a close.
     func flush() {
         isOnFlushList = false
+        if isPlain, gatheredCount > 0 {
+            let bytes = unsafe UnsafeRawBufferPointer(start: gathered, count: gatheredCount)
+            let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+            switch unsafe stream.tryWrite(bytes, none) {
+            case .wrote(let count) where count == bytes.count:
+                return giveBackGathered()
+            case .wrote(let count):
+                gatheredCount = 0
+                unsafe enqueue(bytes, none, owner: nil, taken: count)
+            case .failed(let code):
+                failed(code, "send", .write)
+            }
+        }
+        flushOtherwise()
+    }
+
+    @inline(never)
+    private func flushOtherwise() {
         sendGathered()
         giveBackGathered()
         if pendingSwitch != nil { performSwitch() }
         guard queue == nil || queue!.isEmpty else { return }
         switch producer {
-        case .none: perform(machine.flushed())
+        case .none: if machine.awaitsFlush { perform(machine.flushed()) }
         case .pull(_, hasAsked: false): reactor.hungryConnections.append(self)
         case .push, .pull: break
         }
     }
 
+    @inline(never)
     private func performSwitch() {
         guard let next = pendingSwitch, !machine.isClosed else { return }
         pendingSwitch = nil
         proto = next.proto
+        updatePlainness()
         attempt { try $0.connectionMade(self) }
         guard machine.deliversReads, !next.remaining.isEmpty else { return }
         attempt { try $0.dataReceived(next.remaining.span, from: self) }
@@ -415,9 +466,7 @@ extension StreamConnection: StreamTransport {
 
     func write(_ bytes: RawSpan) {
         reactor.checkThread()
-        guard acceptsWrites else { return }
-        if gate.isOverLimit, abortIfOverLimit() { return }
-        noteWriteForPuller()
+        guard isPlain || prepareToWrite() else { return }
         unsafe bytes.withUnsafeBytes { bytes in
             if bytes.count < Self.directWriteByteCount {
                 unsafe gather(bytes)
@@ -427,12 +476,19 @@ extension StreamConnection: StreamTransport {
         }
     }
 
+    /// - Returns: Whether the write is to go on.
+    @inline(never)
+    private func prepareToWrite() -> Bool {
+        guard acceptsWrites else { return false }
+        if gate.isOverLimit, abortIfOverLimit() { return false }
+        noteWriteForPuller()
+        return true
+    }
+
     func write(_ bytes: Bytes) {
         guard bytes.count >= Self.directWriteByteCount else { return write(bytes.span) }
         reactor.checkThread()
-        guard acceptsWrites else { return }
-        if gate.isOverLimit, abortIfOverLimit() { return }
-        noteWriteForPuller()
+        guard isPlain || prepareToWrite() else { return }
         unsafe bytes.withUnsafeBytes { unsafe send($0, owner: bytes) }
     }
 
@@ -456,6 +512,7 @@ extension StreamConnection: StreamTransport {
         guard !machine.isClosed else { return }
         precondition(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
         pendingSwitch = PendingSwitch(proto: newProtocol, remaining: Bytes(remaining))
+        updatePlainness()
         flushLater()
     }
 
@@ -473,6 +530,7 @@ extension StreamConnection: StreamTransport {
         precondition(self.producer.isNone, "Consumer: a producer is registered already")
         guard acceptsWrites else { return producer.stopProducing() }
         self.producer = .pull(producer, hasAsked: true)
+        updatePlainness()
         updateReading()
         producer.produceMore()
     }
@@ -482,6 +540,7 @@ extension StreamConnection: StreamTransport {
         guard !producer.isNone else { return }
         producer = .none
         guard !machine.isClosed else { return }
+        updatePlainness()
         updateReading()
         flushLater()
     }
