@@ -22,6 +22,8 @@ final class SocketStream: PollTarget {
 
     // The backend outlives its streams: it is released after its last handle.
     private unowned(unsafe) let backend: SocketBackend
+    /// The backend's, here so that a read need not touch the backend.
+    private let slab: UnsafeMutableRawPointer
     @exclusivity(unchecked) private var receiver: (any StreamReceiver)?
     @exclusivity(unchecked) private var phase: Phase
     @exclusivity(unchecked) private var isReading = false
@@ -34,6 +36,7 @@ final class SocketStream: PollTarget {
     /// An accepted socket.
     init(backend: SocketBackend, accepted descriptor: Int32, from peer: SocketAddress) {
         self.backend = backend
+        slab = backend.slab
         peerAddress = peer
         phase = .open
         super.init(descriptor: descriptor)
@@ -46,6 +49,7 @@ final class SocketStream: PollTarget {
         receiver: any StreamReceiver
     ) throws(IOError) {
         self.backend = backend
+        slab = backend.slab
         peerAddress = address
         phase = .connecting
         let subject = "\(address)"
@@ -123,7 +127,6 @@ final class SocketStream: PollTarget {
         // Taken out and put back, which moves it: calling a stored reference would retain it first,
         // for all that a compiler can know of what the call does.
         guard let receiver = receiver.take() else { return }
-        let slab = backend.slab
         var count = 0
         for _ in 0..<Self.readsPerTurn {
             count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
@@ -131,7 +134,9 @@ final class SocketStream: PollTarget {
             receiver.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
             if count < SocketBackend.slabByteCount || !isReading { break }
         }
-        if phase != .closed { self.receiver = consume receiver }
+        if phase != .closed {
+            withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        }
         if count <= 0 { readFailed(count) }
     }
 

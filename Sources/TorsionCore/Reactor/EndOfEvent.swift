@@ -23,18 +23,6 @@ extension Reactor {
         flushList.append(buffer)
     }
 
-    /// The same for a connection. The first of an event, nearly always the one whose event it is,
-    /// has a place of its own: no retain, no array.
-    @inline(__always)
-    func flushAtEndOfEvent(connection: StreamConnection) {
-        if eventDepth > 0, unsafe firstToFlush == nil {
-            // Unretained: the table of connections keeps it until the last phase of the turn.
-            unsafe firstToFlush = Unmanaged.passUnretained(connection)
-        } else {
-            flushAtEndOfEvent(connection)
-        }
-    }
-
     /// Runs `body` as one event: what is written inside leaves when it returns.
     ///
     /// The engine does this around every callback. A driver of its own, for example a transport in
@@ -53,30 +41,27 @@ extension Reactor {
     func endEvent() {
         // An event inside another (a transport in memory that is fed by a callback) leaves the
         // flushing to the outer one, so that no flush runs inside a protocol's callback.
-        if eventDepth == 1 {
-            if !flushList.isEmpty { emptyFlushList() }
-            if unsafe firstToFlush != nil { flushFirst() }
-        }
+        if eventDepth == 1, !flushList.isEmpty { emptyFlushList() }
         eventDepth &-= 1
     }
 
-    /// The first to ask is the oldest, and flushed last; what flushing it adds goes before it.
-    @inline(__always)
-    private func flushFirst() {
-        while let connection = unsafe firstToFlush {
-            unsafe firstToFlush = nil
-            unsafe connection._withUnsafeGuaranteedRef { $0.flush() }
-            if !flushList.isEmpty { emptyFlushList() }
-        }
-    }
-
     @inline(never)
-    private func emptyFlushList() {
+    func emptyFlushList() {
         while let newest = flushList.popLast() { newest.flush() }
     }
 }
 
-/// Buffers for the small writes of an event, reused so that the steady state allocates nothing.
+/// What a connection writes while its own event is handled, nearly all that a server writes. There
+/// is one, the reactor's, so that nothing is taken and given back for a message.
+struct Cork {
+    let base: UnsafeMutableRawPointer
+    var count = 0
+    /// Whose event it is: an address, compared and never followed.
+    var owner: UnsafeRawPointer?
+}
+
+/// Buffers for what an event writes to other connections (a broadcast, a proxy), reused so that the
+/// steady state allocates nothing.
 ///
 /// The free ones are a list through their own first words.
 @safe
@@ -89,8 +74,20 @@ final class GatherPool {
     @exclusivity(unchecked) private var first: UnsafeMutableRawPointer?
     @exclusivity(unchecked) private var count = 0
 
+    /// The reactor's own buffer: see ``Cork``.
+    let cork: UnsafeMutablePointer<Cork>
+
+    init() {
+        unsafe cork = .allocate(capacity: 1)
+        let base = UnsafeMutableRawPointer.allocate(
+            byteCount: Self.bufferCapacity, alignment: 64)
+        unsafe cork.initialize(to: Cork(base: base))
+    }
+
     deinit {
         while count > 0 { unsafe take().deallocate() }
+        unsafe cork.pointee.base.deallocate()
+        unsafe cork.deallocate()
     }
 
     @inline(__always)

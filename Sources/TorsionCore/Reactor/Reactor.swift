@@ -45,7 +45,6 @@ public final class Reactor {
     // Events. See EndOfEvent.swift.
     @exclusivity(unchecked) var eventDepth = 0
     @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
-    @exclusivity(unchecked) var firstToFlush: Unmanaged<StreamConnection>?
     let gatherPool = GatherPool()
 
     // What is open.
@@ -113,7 +112,7 @@ public final class Reactor {
     public func checkInvariants() {
         checkThread()
         precondition(eventDepth == 0, "Reactor: checkInvariants inside an event")
-        precondition(flushList.isEmpty && firstToFlush == nil, "Reactor: something was left unflushed")
+        precondition(flushList.isEmpty, "Reactor: something was left unflushed")
         precondition(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
     }
 

@@ -23,8 +23,9 @@ final class StreamConnection {
     @exclusivity(unchecked) private var proto: (any StreamProtocol)?
     @exclusivity(unchecked) private var gate: BackpressureGate
 
-    /// The event's small writes. Borrowed from the reactor's pool from the first such write of an
-    /// event until its end.
+    /// Small writes made in this connection's own event are gathered here, see ``Cork``.
+    private let cork: UnsafeMutablePointer<Cork>
+    /// Those made in another event: borrowed from the reactor's pool from the first until its end.
     @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
     @exclusivity(unchecked) private var gatheredCount = 0
     @exclusivity(unchecked) private var isOnFlushList = false
@@ -61,6 +62,7 @@ final class StreamConnection {
         self.stream = stream
         self.proto = proto
         self.options = options
+        unsafe cork = reactor.gatherPool.cork
         gate = BackpressureGate(watermarks: options.value.watermarks)
         reactor.nextConnection += 1
         id = ConnectionID(reactorNumber: reactor.number, sequence: reactor.nextConnection)
@@ -166,6 +168,7 @@ final class StreamConnection {
         if loss == nil { loss = reason }
         closeDeadline?.cancel()
         closeDeadline = nil
+        _ = unsafe takeGathered()
         giveBackGathered()
         queue = nil
         pendingSwitch = nil
@@ -192,7 +195,8 @@ final class StreamConnection {
     private func attempt(_ body: (any StreamProtocol) throws -> Void) {
         guard let current = proto.take() else { return protocolIsBusy() }
         do { try body(current) } catch { fail(error) }
-        proto = consume current
+        // Put back into what is nil, so that there is nothing to release.
+        unsafe withUnsafeMutablePointer(to: &proto) { unsafe $0.initialize(to: consume current) }
     }
 
     @inline(never)
@@ -249,30 +253,66 @@ final class StreamConnection {
             machine.state == .open && !isPulled && pendingSwitch == nil && queue?.isEmpty ?? true
     }
 
+    private var address: UnsafeRawPointer {
+        unsafe UnsafeRawPointer(Unmanaged.passUnretained(self).toOpaque())
+    }
+
     @inline(__always)
     private func gather(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }
+        let count = unsafe cork.pointee.count
+        guard unsafe cork.pointee.owner == address,
+            count &+ bytes.count <= GatherPool.bufferCapacity
+        else { return unsafe gatherOtherwise(bytes) }
+        unsafe (cork.pointee.base + count).copyMemory(from: start, byteCount: bytes.count)
+        unsafe cork.pointee.count = count &+ bytes.count
+    }
+
+    /// Outside of the connection's own event, or when its buffer is full.
+    @inline(never)
+    private func gatherOtherwise(_ bytes: UnsafeRawBufferPointer) {
+        guard unsafe cork.pointee.owner != address else {
+            sendGathered()
+            // Sending may have ended the connection.
+            if !machine.isClosed { unsafe gather(bytes) }
+            return
+        }
         if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
         if unsafe gathered == nil {
-            // Sending may have ended the connection.
             if machine.isClosed { return }
             unsafe gathered = reactor.gatherPool.take()
             flushLater()
         }
-        unsafe (gathered.unsafelyUnwrapped + gatheredCount)
-            .copyMemory(from: start, byteCount: bytes.count)
+        guard let base = unsafe gathered, let start = bytes.baseAddress else { return }
+        unsafe (base + gatheredCount).copyMemory(from: start, byteCount: bytes.count)
         gatheredCount &+= bytes.count
     }
 
+    /// What was gathered, in whichever buffer; it counts as sent.
+    private func takeGathered() -> UnsafeRawBufferPointer {
+        if unsafe cork.pointee.owner == address {
+            defer { unsafe cork.pointee.count = 0 }
+            return unsafe UnsafeRawBufferPointer(
+                start: cork.pointee.base, count: cork.pointee.count)
+        }
+        defer { gatheredCount = 0 }
+        return unsafe UnsafeRawBufferPointer(start: gathered, count: gatheredCount)
+    }
+
+    private func sendGathered() {
+        unsafe send(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
+    }
+
     /// Sends a large piece at once, behind what was gathered; queues what the kernel refuses.
+    @inline(never)
     private func send(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
-        let first = unsafe UnsafeRawBufferPointer(start: gathered, count: gatheredCount)
-        gatheredCount = 0
+        let first = unsafe takeGathered()
+        guard first.count + bytes.count > 0 else { return }
         var taken = 0
-        if queue == nil || queue!.isEmpty {
+        if queue?.isEmpty ?? true {
             switch unsafe stream.tryWrite(first, bytes) {
             case .wrote(let count): taken = count
-            case .failed(let code): return failed(code, "writev", .write)
+            case .failed(let code): return failed(code, "send", .write)
             }
             if taken == first.count + bytes.count { return }
         }
@@ -301,12 +341,6 @@ final class StreamConnection {
         perform(gate.didQueue(byteCount: queue.byteCount - before))
     }
 
-    @inline(never)
-    private func sendGathered() {
-        guard gatheredCount > 0 else { return }
-        unsafe send(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
-    }
-
     @inline(__always)
     private func giveBackGathered() {
         guard let buffer = unsafe gathered else { return }
@@ -319,7 +353,7 @@ final class StreamConnection {
     private func flushLater() {
         guard !isOnFlushList else { return }
         isOnFlushList = true
-        reactor.flushAtEndOfEvent(connection: self)
+        reactor.flushAtEndOfEvent(self)
     }
 
     @inline(never)
@@ -375,8 +409,31 @@ extension StreamConnection: StreamReceiver {
         // While closing, what still arrives is read only so that the close is no reset.
         guard machine.deliversReads else { return }
         reactor.beginEvent()
+        // Inside another connection's event, as transports in memory do it, the cork is taken.
+        let isOwner = unsafe cork.pointee.owner == nil
+        if isOwner { unsafe cork.pointee.owner = address }
         attempt { try $0.dataReceived(bytes, from: self) }
+        if isOwner { uncork() }
         reactor.endEvent()
+    }
+
+    /// The event has ended: sends what it wrote, behind what its layers still held.
+    @inline(__always)
+    private func uncork() {
+        if !reactor.flushList.isEmpty, reactor.eventDepth == 1 { reactor.emptyFlushList() }
+        let count = unsafe cork.pointee.count
+        if count > 0 {
+            unsafe cork.pointee.count = 0
+            let bytes = unsafe UnsafeRawBufferPointer(start: cork.pointee.base, count: count)
+            let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+            var taken = 0
+            if isPlain, case .wrote(let count) = unsafe stream.tryWrite(bytes, none) {
+                taken = count
+            }
+            // What is left, and an error, is met again where there is time for it.
+            if taken < count { unsafe send(UnsafeRawBufferPointer(rebasing: bytes[taken...]), owner: nil) }
+        }
+        unsafe cork.pointee.owner = nil
     }
 
     func streamDidReadEnd() {
@@ -406,28 +463,10 @@ extension StreamConnection: EndOfEventFlushing {
     /// The event has ended: sends what was gathered, and takes the next step of a close.
     func flush() {
         isOnFlushList = false
-        if isPlain, gatheredCount > 0 {
-            let bytes = unsafe UnsafeRawBufferPointer(start: gathered, count: gatheredCount)
-            let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-            switch unsafe stream.tryWrite(bytes, none) {
-            case .wrote(let count) where count == bytes.count:
-                return giveBackGathered()
-            case .wrote(let count):
-                gatheredCount = 0
-                unsafe enqueue(bytes, none, owner: nil, taken: count)
-            case .failed(let code):
-                failed(code, "send", .write)
-            }
-        }
-        flushOtherwise()
-    }
-
-    @inline(never)
-    private func flushOtherwise() {
         sendGathered()
         giveBackGathered()
         if pendingSwitch != nil { performSwitch() }
-        guard queue == nil || queue!.isEmpty else { return }
+        guard queue?.isEmpty ?? true else { return }
         switch producer {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
         case .pull(_, hasAsked: false): reactor.hungryConnections.append(self)
@@ -482,6 +521,7 @@ extension StreamConnection: StreamTransport {
         guard acceptsWrites else { return false }
         if gate.isOverLimit, abortIfOverLimit() { return false }
         noteWriteForPuller()
+        flushLater()
         return true
     }
 
