@@ -122,6 +122,13 @@ struct TimerWheel<Payload>: ~Copyable {
         return release(first.slot)
     }
 
+    /// Removes all timers and gives their payloads, in no order.
+    ///
+    /// Not the same as a new wheel, where the keys of this one could name new timers.
+    mutating func removeAll() -> [Payload] {
+        activeKeys.compactMap { cancel($0) }
+    }
+
     /// A time before which no timer is due, nil without timers: what to wait for.
     ///
     /// It is the next deadline, unless the timer that had it was cancelled. Then it may be too
