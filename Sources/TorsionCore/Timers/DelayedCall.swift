@@ -71,7 +71,8 @@ extension Reactor {
     public func callLater(_ delay: Duration, _ body: @escaping () throws -> Void) -> DelayedCall {
         let start = now
         let deadline = max(start, start.advanced(by: delay))
-        return DelayedCall(reactor: self, key: timers.schedule(DelayedBody(call: body), at: deadline))
+        let key = timers.schedule(DelayedBody(call: body), at: deadline)
+        return DelayedCall(reactor: self, key: key)
     }
 
     /// Calls `body` once at `deadline`, in a later turn, never inline.
@@ -80,7 +81,8 @@ extension Reactor {
         _ deadline: MonotonicInstant, _ body: @escaping () throws -> Void
     ) -> DelayedCall {
         checkThread()
-        return DelayedCall(reactor: self, key: timers.schedule(DelayedBody(call: body), at: deadline))
+        let key = timers.schedule(DelayedBody(call: body), at: deadline)
+        return DelayedCall(reactor: self, key: key)
     }
 
     /// The calls that are pending, in no order. For tests and inspection.
