@@ -40,7 +40,7 @@ public final class Reactor {
     let inbox: Inbox
 
     // Time. See DelayedCall.swift.
-    @exclusivity(unchecked) var timers = TimerWheel<() throws -> Void>()
+    @exclusivity(unchecked) var timers = TimerWheel<DelayedBody>()
 
     // Events. See EndOfEvent.swift.
     @exclusivity(unchecked) var eventDepth = 0

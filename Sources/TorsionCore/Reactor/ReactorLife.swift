@@ -238,7 +238,8 @@ extension Reactor {
         for watch in watches.elements { watch.cancel() }
         guests = []
         hungryConnections = []
-        timers = TimerWheel()
+        // What the bodies hold is let go here, outside the wheel: its end may come back to us.
+        _ = timers.removeAll()
         remoteObjects = [:]
         precondition(backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
         backend.shutDown()

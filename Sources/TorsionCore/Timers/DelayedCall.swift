@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+/// What a delayed call does.
+///
+/// A closure that is a generic type's value is wrapped to fit one, which is an allocation; in a
+/// struct it stays as it is.
+struct DelayedBody {
+    let call: () throws -> Void
+}
+
 /// A call that a reactor will make later. A value: it names the call, and is cheap to copy.
 ///
 /// - SeeAlso: Twisted `IDelayedCall`.
@@ -63,7 +71,8 @@ extension Reactor {
     public func callLater(_ delay: Duration, _ body: @escaping () throws -> Void) -> DelayedCall {
         let start = now
         let deadline = max(start, start.advanced(by: delay))
-        return DelayedCall(reactor: self, key: timers.schedule(body, at: deadline))
+        let key = timers.schedule(DelayedBody(call: body), at: deadline)
+        return DelayedCall(reactor: self, key: key)
     }
 
     /// Calls `body` once at `deadline`, in a later turn, never inline.
@@ -72,7 +81,8 @@ extension Reactor {
         _ deadline: MonotonicInstant, _ body: @escaping () throws -> Void
     ) -> DelayedCall {
         checkThread()
-        return DelayedCall(reactor: self, key: timers.schedule(body, at: deadline))
+        let key = timers.schedule(DelayedBody(call: body), at: deadline)
+        return DelayedCall(reactor: self, key: key)
     }
 
     /// The calls that are pending, in no order. For tests and inspection.
@@ -91,7 +101,7 @@ extension Reactor {
         while let body = timers.popDue(at: time, scheduledUpTo: last) {
             counters.timersFired += 1
             performEvent {
-                do { try body() } catch { report(error, in: "a delayed call") }
+                do { try body.call() } catch { report(error, in: "a delayed call") }
             }
         }
     }

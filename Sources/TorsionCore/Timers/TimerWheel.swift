@@ -7,31 +7,31 @@
 // the peer does answer. So starting and cancelling must cost the same few steps however many are
 // pending, and only those that do come due may cost more.
 //
-// Time is cut into ticks of 2^20 nanoseconds, about a millisecond. A timer of a later tick than the
-// current one lies in a list, chosen by the highest of the eight digits, of six bits each, in which
-// its tick differs from the current one: the level is that digit's place, the list within the level
-// its value. All timers of a level are due before those of the next, and those of a lower list
-// before those of a higher, so that the first list is found from two bit masks. When time reaches
-// the first tick of a list, its timers are spread over the levels below; so each timer moves at most
-// seven times, and most are cancelled before they move at all. (Varghese and Lauck, "Hashed and
-// Hierarchical Timing Wheels", 1987.)
+// Time is cut into ticks of 2^20 nanoseconds, about a millisecond. A timer of a later tick than
+// the current one lies in a list, chosen by the highest of the eight digits, of six bits each, in
+// which its tick differs from the current one: the level is that digit's place, the list within
+// the level its value. All timers of a level are due before those of the next, and those of a
+// lower list before those of a higher, so that the first list is found from two bit masks. When
+// time reaches the first tick of a list, its timers are spread over the levels below; so each
+// timer moves at most seven times, and most are cancelled before they move at all. (Varghese and
+// Lauck, "Hashed and Hierarchical Timing Wheels", 1987.)
 //
-// A list is in no order. What is left of exactness is made good when a tick has come: its timers go
-// into a heap ordered by deadline, to the nanosecond, then by sequence. The heap is small, since it
-// holds a millisecond's timers, and those that were late.
+// A list is in no order. What is left of exactness is made good when a tick has come: its timers
+// go into a heap ordered by deadline, to the nanosecond, then by sequence. The heap is small,
+// since it holds a millisecond's timers, and those that were late.
 //
-// A timer that is started for the current tick or an earlier one may be due at once, but belongs to
-// a later turn than the one that started it. It waits in a list of its own, in the order of
-// sequences, and enters the heap when a turn allows its sequence. This way what one turn may not see
-// never stands before what it must.
+// A timer that is started for the current tick or an earlier one may be due at once, but belongs
+// to a later turn than the one that started it. It waits in a list of its own, in the order of
+// sequences, and enters the heap when a turn allows its sequence. This way what one turn may not
+// see never stands before what it must.
 
 /// The pending timers of a reactor, each with a payload that is handed out when it is due.
 ///
 /// Pure: it reads no clock and calls nobody. Payloads leave by `popDue` and `cancel` and are let go
 /// by the caller, so that a payload's own end may safely come back here.
 ///
-/// - Complexity: O(1) to schedule and cancel, except O(log *n*) to cancel among *n* timers of a tick
-///   that has come.
+/// - Complexity: O(1) to schedule and cancel, except O(log *n*) to cancel among *n* timers of a
+///   tick that has come.
 struct TimerWheel<Payload>: ~Copyable {
     /// How many timers are pending.
     private(set) var count = 0
@@ -120,6 +120,13 @@ struct TimerWheel<Payload>: ~Copyable {
         guard let first = heap.first, first.deadline <= now else { return nil }
         takeOut(first.slot)
         return release(first.slot)
+    }
+
+    /// Removes all timers and gives their payloads, in no order.
+    ///
+    /// Not the same as a new wheel, where the keys of this one could name new timers.
+    mutating func removeAll() -> [Payload] {
+        activeKeys.compactMap { cancel($0) }
     }
 
     /// A time before which no timer is due, nil without timers: what to wait for.

@@ -160,6 +160,19 @@ private let tick: UInt64 = 1 << 20
         #expect(wheel.isActive(new) == true)
     }
 
+    @Test func `after all are removed their keys name nothing, old or new`() {
+        var wheel = TimerWheel<Int>()
+        let keys = [0, tick, 1 << 50].map { wheel.schedule(1, at: at($0)) }
+        _ = wheel.turn(at: at(0))
+        let payloads = wheel.removeAll()
+        #expect(payloads == [1, 1])
+        #expect(wheel.count == 0)
+        #expect(wheel.nextWakeup == nil)
+        let new = wheel.schedule(2, at: at(tick))
+        for key in keys { #expect(wheel.cancel(key) == nil) }
+        #expect(wheel.deadline(of: new) == at(tick))
+    }
+
     @Test func `all keys are listed, wherever their timers are`() {
         var wheel = TimerWheel<Int>()
         var keys: Set<TimerKey> = []
