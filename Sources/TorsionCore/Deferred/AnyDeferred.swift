@@ -241,6 +241,10 @@ extension AnyDeferred {
         }
     }
 
+    final var isAbandoned: Bool {
+        if case .abandoned = phase { true } else { false }
+    }
+
     private final var isDelivered: Bool {
         if case .delivered = phase { true } else { false }
     }

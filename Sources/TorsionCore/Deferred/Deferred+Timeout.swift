@@ -43,6 +43,8 @@ extension Deferred {
         guard limited.isPending else { return limited }
         watch.call = reactor.callLater(limit) {
             watch.expired = true
+            // The callback above is gone if there is nothing left that it could have come from.
+            if limited.isAbandoned { return limited.finish(.failed(TimeoutError(limit: limit))) }
             limited.cancel()
         }
         return limited
