@@ -203,7 +203,7 @@ extension AnyDeferred {
         deliver()
     }
 
-    /// Hangs `link` behind this Deferred. The result, if there is one, is not handed on yet.
+    /// Hangs a link behind this Deferred, without handing a result on yet.
     @usableFromInline
     final func attach(_ link: AnyDeferred) {
         guard next == nil, !isDelivered else { mistake("it has a callback already, and takes one") }

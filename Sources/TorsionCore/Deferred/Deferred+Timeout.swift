@@ -9,6 +9,7 @@ public struct TimeoutError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Makes the error of a timeout.
     public init(limit: Duration) { self.limit = limit }
 
+    /// One line.
     public var description: String { "no result within \(limit)" }
 }
 

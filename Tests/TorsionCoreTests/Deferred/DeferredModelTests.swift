@@ -23,7 +23,7 @@ struct DeferredModelTests {
         }
     }
 
-    /// What `verb` makes of `outcome`. Every Deferred that is waited for gives 100 or error 200.
+    /// What a link makes of a result; whatever is waited for gives 100, or error 200.
     static func model(_ verb: Verb, _ outcome: Outcome) -> Outcome {
         switch (verb, outcome) {
         case (.add, .value(let value)): .value(value + 1)
