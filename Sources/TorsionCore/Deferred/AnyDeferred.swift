@@ -203,7 +203,7 @@ extension AnyDeferred {
         deliver()
     }
 
-    /// Hangs `link` behind this Deferred. The result, if there is one, is not handed on yet.
+    /// Hangs a link behind this Deferred, without handing a result on yet.
     @usableFromInline
     final func attach(_ link: AnyDeferred) {
         guard next == nil, !isDelivered else { mistake("it has a callback already, and takes one") }
@@ -239,6 +239,10 @@ extension AnyDeferred {
         case .succeeded, .failed: true
         case .unfired, .cancelling, .linked, .abandoned, .delivered: false
         }
+    }
+
+    final var isAbandoned: Bool {
+        if case .abandoned = phase { true } else { false }
     }
 
     private final var isDelivered: Bool {

@@ -4,11 +4,27 @@
 // Each verb comes twice: for a callback that returns a value, and for one that returns a Deferred,
 // which is waited for. A Deferred is a value too, so both fit the latter, and the type checker
 // chooses for a whole chain at once; it must never choose not to wait because of what a later verb
-// returns. Three things see to that, and `AddCallbackOverloadTests` holds it:
-// - No verb that can follow takes any closure whatever: `addErrback` must return the chain's own
-//   value, and reporting alone is `whenFailed`.
-// - `addErrback` for a value is disfavoured: without that, a body that only throws is ambiguous.
-// - The others are not, since the attribute doubles the time that type-checking a chain takes.
+// returns. Two things see to that, and `AddCallbackOverloadTests` holds it:
+// - No verb takes any closure whatever: `addErrback` must return the chain's own value, and
+//   reporting alone is `whenFailed`.
+// - The second overload takes `some DeferredResult`, not `Deferred<NewValue>`. With the latter, a
+//   closure of several statements and no `return` is matched with `Deferred<Void>` wherever the
+//   context asks for one, and refused for its missing return; and an errback that only throws is
+//   ambiguous.
+
+/// What a callback may return to be waited for: a Deferred.
+public protocol DeferredResult<Value> {
+    /// The type of the value that is waited for.
+    associatedtype Value
+
+    /// The Deferred that is waited for.
+    var deferred: Deferred<Value> { get }
+}
+
+extension Deferred: DeferredResult {
+    /// This Deferred itself.
+    @inlinable public final var deferred: Deferred<Value> { self }
+}
 
 extension Deferred {
     /// Runs `body` with the value; its result is that of the Deferred returned.
@@ -34,13 +50,13 @@ extension Deferred {
     ///
     /// - Returns: A Deferred for the value of the one that `body` returns.
     @inlinable @discardableResult
-    public func addCallback<NewValue>(
+    public func addCallback<Waited: DeferredResult>(
         file: StaticString = #fileID, line: UInt = #line,
-        _ body: @escaping (Value) throws -> Deferred<NewValue>
-    ) -> Deferred<NewValue> {
+        _ body: @escaping (Value) throws -> Waited
+    ) -> Deferred<Waited.Value> {
         link(body, file: file, line: line) { upstream, link, body in
             guard let value = upstream.takeValue(orFail: link) else { return link }
-            return link.wait { try body(value) }
+            return link.wait { try body(value).deferred }
         }
     }
 
@@ -50,7 +66,6 @@ extension Deferred {
     ///
     /// - Returns: A Deferred for the value, or for the one that `body` returns.
     /// - SeeAlso: Twisted `Deferred.addErrback`.
-    @_disfavoredOverload
     @inlinable @discardableResult
     public func addErrback(
         file: StaticString = #fileID, line: UInt = #line,
@@ -66,13 +81,13 @@ extension Deferred {
     ///
     /// - Returns: A Deferred for the value, or for that of the Deferred that `body` returns.
     @inlinable @discardableResult
-    public func addErrback(
+    public func addErrback<Waited: DeferredResult<Value>>(
         file: StaticString = #fileID, line: UInt = #line,
-        _ body: @escaping (any Error) throws -> Deferred<Value>
+        _ body: @escaping (any Error) throws -> Waited
     ) -> Deferred<Value> {
         link(body, file: file, line: line) { upstream, link, body in
             guard let error = upstream.takeError(orPassTo: link) else { return link }
-            return link.wait { try body(error) }
+            return link.wait { try body(error).deferred }
         }
     }
 
@@ -85,7 +100,6 @@ extension Deferred {
     ///   - body: Gives the value that takes the place of the error.
     /// - Returns: A Deferred for the value, or for the one that `body` returns.
     /// - SeeAlso: Twisted `Failure.trap`.
-    @_disfavoredOverload
     @inlinable @discardableResult
     public func addErrback<Failure: Error>(
         of type: Failure.Type, file: StaticString = #fileID, line: UInt = #line,
@@ -106,11 +120,11 @@ extension Deferred {
     ///   - body: Gives a Deferred for the value that takes the place of the error.
     /// - Returns: A Deferred for the value, or for that of the Deferred that `body` returns.
     @inlinable @discardableResult
-    public func addErrback<Failure: Error>(
+    public func addErrback<Failure: Error, Waited: DeferredResult<Value>>(
         of type: Failure.Type, file: StaticString = #fileID, line: UInt = #line,
-        _ body: @escaping (Failure) throws -> Deferred<Value>
+        _ body: @escaping (Failure) throws -> Waited
     ) -> Deferred<Value> {
-        addErrback(file: file, line: line) { error throws -> Deferred<Value> in
+        addErrback(file: file, line: line) { error throws -> Waited in
             guard let error = error as? Failure else { throw error }
             return try body(error)
         }
@@ -135,13 +149,13 @@ extension Deferred {
     ///
     /// - Returns: A Deferred for the value of the one that `body` returns.
     @inlinable @discardableResult
-    public func addBoth<NewValue>(
+    public func addBoth<Waited: DeferredResult>(
         file: StaticString = #fileID, line: UInt = #line,
-        _ body: @escaping (Result<Value, any Error>) throws -> Deferred<NewValue>
-    ) -> Deferred<NewValue> {
+        _ body: @escaping (Result<Value, any Error>) throws -> Waited
+    ) -> Deferred<Waited.Value> {
         link(body, file: file, line: line) { upstream, link, body in
             let result = upstream.takeResult()
-            return link.wait { try body(result) }
+            return link.wait { try body(result).deferred }
         }
     }
 

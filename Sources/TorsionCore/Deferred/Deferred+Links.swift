@@ -6,13 +6,16 @@
 extension Deferred {
     /// Makes the link of one verb, and runs it at once if there is a result.
     ///
-    /// - Parameter step: Takes the result of the Deferred, settles the link, and says where the
-    ///   result is now. Without captures, so that it costs no allocation where it is specialised;
-    ///   the callback is handed to it by the link, which stores it.
+    /// `step` takes the result of this Deferred, settles the link, and says where the result is
+    /// now. It captures nothing, so that it costs no allocation where it is specialised; the
+    /// callback is handed to it by the link, which stores it.
     @inlinable @inline(__always) @discardableResult
     func link<Input, Output, NewValue>(
         _ body: @escaping (Input) throws -> Output, file: StaticString, line: UInt,
-        step: @escaping (Deferred<Value>, Deferred<NewValue>, (Input) throws -> Output) -> AnyDeferred
+        step:
+            @escaping (
+                Deferred<Value>, Deferred<NewValue>, (Input) throws -> Output
+            ) -> AnyDeferred
     ) -> Deferred<NewValue> {
         reactor.checkThread()
         let link = Link<Input, Output, NewValue>(
@@ -76,7 +79,7 @@ extension Deferred {
     func wait(_ body: () throws -> Deferred<Value>) -> AnyDeferred {
         do {
             let inner = try body()
-            inner.attach(self, forward: { inner, link in
+            inner.attach(self) { inner, link in
                 // Two Deferreds of one type, as the lines above say.
                 let inner = unsafe unsafeDowncast(inner, to: Deferred<Value>.self)
                 let link = unsafe unsafeDowncast(link, to: Deferred<Value>.self)
@@ -84,7 +87,7 @@ extension Deferred {
                 link.phase = inner.phase
                 inner.phase = .delivered
                 return link
-            })
+            }
             return inner
         } catch {
             phase = .failed(error)

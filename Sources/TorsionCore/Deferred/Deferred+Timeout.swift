@@ -9,6 +9,7 @@ public struct TimeoutError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Makes the error of a timeout.
     public init(limit: Duration) { self.limit = limit }
 
+    /// One line.
     public var description: String { "no result within \(limit)" }
 }
 
@@ -43,6 +44,8 @@ extension Deferred {
         guard limited.isPending else { return limited }
         watch.call = reactor.callLater(limit) {
             watch.expired = true
+            // The callback above is gone if there is nothing left that it could have come from.
+            if limited.isAbandoned { return limited.finish(.failed(TimeoutError(limit: limit))) }
             limited.cancel()
         }
         return limited

@@ -4,9 +4,10 @@
 import Testing
 import TorsionCore
 
-/// Whichever verb follows, and however its closure is written, a callback that returns a Deferred
-/// is waited for. Each chain here would also compile, or nearly, if it were not: the type checker
-/// chooses the overloads of a whole chain at once.
+/// A callback that returns a Deferred is waited for, whichever verb follows.
+///
+/// Each chain here would also compile, or nearly, if it were not: the type checker chooses the
+/// overloads of a whole chain at once. And each closure is one that it must accept as it is.
 struct AddCallbackOverloadTests {
     let still = StillReactor()
     let inner: Deferred<String>
@@ -96,5 +97,28 @@ struct AddCallbackOverloadTests {
         var reports = 0
         Deferred<Void>.failed(Failed(), on: still.reactor).addErrback { _ in reports += 1 }
         #expect(reports == 1)
+    }
+
+    @Test func `closures of several statements without a return give no value`() {
+        var count = 0
+        let end: Deferred<Void>? = Deferred.succeeded((), on: still.reactor)
+            .addCallback {
+                count += 1
+                count += 1
+            }
+            .addErrback { error in
+                log(error)
+                log(error)
+            }
+            .addBoth { _ in
+                count += 1
+                count += 1
+            }
+            .addCallback {
+                count += 1
+                count += 1
+            }
+        #expect(end?.isPending == false)
+        #expect(count == 6)
     }
 }

@@ -16,6 +16,7 @@ struct DeferredLifetimeTests {
         var held = 0
         do {
             let resident = Resident(census)
+            let reactor = reactor
             var itself: Deferred<Resident>?
             let made = Deferred<Resident>(on: reactor) { _ in
                 resident.touch()
@@ -26,7 +27,7 @@ struct DeferredLifetimeTests {
             let tail =
                 made
                 .addCallback { value in
-                    Deferred.succeeded(value, on: made.reactor)
+                    Deferred.succeeded(value, on: reactor)
                 }
                 .addCallback { _ in Resident(census).touch() }
                 .addErrback { _ in resident.touch() }

@@ -47,7 +47,8 @@ struct GatherResultsTests {
         let all = gatherResults(members, on: reactor)
         all.whenFailed { seen.append($0) }
         members[1].succeed(1)
-        all.cancel()
+        // Whoever will fire a Deferred holds it; optimised code would release them here.
+        withExtendedLifetime(members) { all.cancel() }
         #expect(cancelled == [0, 2])
         #expect(seen.count == 1)
         #expect(seen.first is CancellationError)
