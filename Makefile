@@ -54,7 +54,9 @@ fix: ## format every Swift file in place
 
 # LeakSanitizer finds 368 bytes of XCTest's own, so XCTest is left out; gold, the default linker,
 # warns of each of the address sanitizer's symbols, lld does not.
-san: dependencies ## run the tests under the thread sanitizer, then the address sanitizer
+san: dependencies ## run the tests of the shim, then all, under the sanitizers
+	@echo "==> the libuv shim by itself"
+	scripts/test-shim
 	@echo "==> thread sanitizer"
 	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-tsan $(filter)
 	@echo "==> address sanitizer, with leaks"

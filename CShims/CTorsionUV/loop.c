@@ -22,6 +22,9 @@ int torsion_uv_loop_new(torsion_uv_loop **result) {
     loop->probe = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int code = loop->probe < 0 ? uv_translate_sys_error(errno) : uv_loop_init(&loop->loop);
     if (code != 0) {
+        /* libuv 1.44 leaves its epoll descriptor open when a later part fails; newer ones close it
+         * and say so by -1. It is 0 when libuv did not come so far. */
+        if (loop->loop.backend_fd > 0) close(loop->loop.backend_fd);
         if (loop->probe >= 0) close(loop->probe);
         free(loop);
         return code;

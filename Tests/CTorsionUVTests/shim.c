@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
 
-/* The libuv shim by itself, for the sanitizers. Prints the checks that fail; status 0 if none did.
- *
- *   clang -fsanitize=address,undefined -g -ICShims/CTorsionUV/include \
- *       CShims/CTorsionUV/[a-z]*.c Tests/CTorsionUVTests/shim.c -luv -lpthread -o shim && ./shim */
+/* The libuv shim by itself, for the sanitizers: see scripts/test-shim. Prints the checks that fail;
+ * status 0 if none did. */
 #include "torsion_uv.h"
 
 #include <arpa/inet.h>
@@ -14,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -296,6 +295,32 @@ static void the_process_dies_by_the_signal(void) {
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
+static int lowest_free_descriptor(void) {
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+static void a_loop_without_descriptors_is_an_error(void) {
+    struct rlimit before, tight;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    tight = before;
+    int used = lowest_free_descriptor(), spare = 0, code = -EMFILE;
+    for (; code != 0 && spare <= 8; spare++) {
+        tight.rlim_cur = (rlim_t)(used + spare);
+        CHECK(setrlimit(RLIMIT_NOFILE, &tight) == 0);
+        torsion_uv_loop *other;
+        code = torsion_uv_loop_new(&other);
+        if (code == 0)
+            torsion_uv_loop_free(other);
+        else
+            CHECK(code == -EMFILE && other == NULL);
+        CHECK(lowest_free_descriptor() == used || spare == 0);
+    }
+    CHECK(code == 0 && spare - 1 == 5); /* as UVServices.init says */
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+}
+
 static void set_flag(void *context) { *(int *)context = 1; }
 
 static void threads_run_and_join(void) {
@@ -322,6 +347,7 @@ int main(void) {
     a_pipe_without_writer_or_reader_ends();
     deadlines_are_kept();
     signals_come_and_the_handler_comes_back();
+    a_loop_without_descriptors_is_an_error();
     threads_run_and_join();
     names_are_resolved_or_given_up();
     torsion_uv_loop_free(loop);

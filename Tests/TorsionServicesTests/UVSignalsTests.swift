@@ -70,8 +70,7 @@ import TorsionServices
             try run("libuv", signals: .stop(within: .seconds(60))) { reactor in
                 // Never fires, so that the stop lasts.
                 reactor.addTrigger(.before, .shutdown) { Deferred<Void>(on: reactor) }
-                send(SIGTERM)
-                reactor.callLater(.milliseconds(1)) { send(SIGTERM) }
+                try keepSending(SIGTERM, on: reactor)
             }
         }
     }
@@ -83,7 +82,7 @@ import TorsionServices
                     do {
                         try run(host) { reactor in
                             _ = try reactor.signals.catchSignal(.hangUp) { _ in reactor.stop() }
-                            try keepSignalling(on: reactor)
+                            try keepSending(SIGHUP, on: reactor)
                         }
                     } catch { preconditionFailure("\(error)") }
                 }
@@ -110,12 +109,13 @@ import TorsionServices
 /// Not `raise`: the threads of the pool block signals.
 private func send(_ number: Int32) { kill(getpid(), number) }
 
-/// Sends SIGHUP until the reactor stops, so that no reactor misses it by starting late.
-private func keepSignalling(on reactor: Reactor) throws {
-    reactor.callLater(.milliseconds(5)) {
-        send(SIGHUP)
-        try keepSignalling(on: reactor)
-    }
+/// Sends a signal until the process or the reactor ends.
+///
+/// More than once, since the kernel makes one of those that wait together, and a reactor that
+/// starts late has heard of none.
+private func keepSending(_ number: Int32, on reactor: Reactor) throws {
+    send(number)
+    reactor.callLater(.milliseconds(5)) { try keepSending(number, on: reactor) }
 }
 
 /// `SIG_IGN` is a number dressed as a function; functions cannot be compared.
