@@ -18,6 +18,8 @@ final class GuestLoop {
     private let loop: OpaquePointer
     private var state = State.open
     private var watch: DescriptorWatch?
+    /// The loop's next timer, as of its latest run: it changes in a run only.
+    private var deadline: MonotonicInstant?
 
     private enum State {
         /// Nothing was handed in since the loop ran.
@@ -80,6 +82,8 @@ final class GuestLoop {
     private func run() {
         state = .open
         reactor.performEvent { torsion_uv_loop_turn(loop, 0) }
+        let nanoseconds = torsion_uv_loop_deadline_ns(loop)
+        deadline = nanoseconds == .max ? nil : MonotonicInstant(nanoseconds: nanoseconds)
     }
 }
 
@@ -90,7 +94,6 @@ extension GuestLoop: LoopGuest {
             run()
             if state == .dirty || deliveryCount != before { return now }
         }
-        let deadline = torsion_uv_loop_deadline_ns(loop)
-        return deadline == .max ? nil : MonotonicInstant(nanoseconds: deadline)
+        return deadline
     }
 }

@@ -124,20 +124,29 @@ final class SocketStream: PollTarget {
     // MARK: Reading
 
     private func read() {
+        let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
+        guard count > 0 else { return readFailed(count) }
         // Taken out and put back, which moves it: calling a stored reference would retain it first,
         // for all that a compiler can know of what the call does.
         guard let receiver = receiver.take() else { return }
-        var count = 0
-        for _ in 0..<Self.readsPerTurn {
-            count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
-            guard count > 0 else { break }
-            receiver.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
-            if count < SocketBackend.slabByteCount || !isReading { break }
+        receiver.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
+        withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        if count == SocketBackend.slabByteCount || phase == .closed { readOn() }
+    }
+
+    /// A full buffer means that there is likely more.
+    @inline(never)
+    private func readOn() {
+        guard phase != .closed else {
+            receiver = nil
+            return
         }
-        if phase != .closed {
-            withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        for _ in 1..<Self.readsPerTurn where isReading {
+            let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
+            guard count > 0 else { return readFailed(count) }
+            receiver?.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
+            if count < SocketBackend.slabByteCount { return }
         }
-        if count <= 0 { readFailed(count) }
     }
 
     @inline(never)

@@ -155,7 +155,13 @@ extension Reactor {
     /// Goes from phase to phase as far as it can without waiting.
     ///
     /// - Returns: False at the end of the run.
+    @inline(__always)
     func advanceLife() -> Bool {
+        life.phase == .running && !life.isStopRequested || leavePhases()
+    }
+
+    @inline(never)
+    private func leavePhases() -> Bool {
         while canLeavePhase {
             switch life.phase {
             case .idle, .ended:

@@ -33,11 +33,12 @@ extension Reactor {
     /// Until when the backend may wait; the past if there is something to do.
     private func waitDeadline(_ limit: MonotonicInstant?) -> MonotonicInstant? {
         var deadline = limit
-        if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
+        // Guests first: what they deliver may schedule.
         for guest in guests {
             guard let timer = guest.prepareToWait(at: backend.now) else { continue }
             deadline = min(deadline ?? timer, timer)
         }
+        if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
         let hasWork =
             !lostConnections.isEmpty || !hungryConnections.isEmpty || life.isStopRequested
             && life.phase <= .running
