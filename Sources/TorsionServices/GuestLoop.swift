@@ -79,6 +79,11 @@ final class GuestLoop {
         torsion_uv_loop_free(loop)
     }
 
+    private var isTimerDue: Bool {
+        guard let deadline else { return false }
+        return deadline.nanoseconds <= torsion_uv_now_ns()
+    }
+
     private func run() {
         state = .open
         reactor.performEvent { torsion_uv_loop_turn(loop, 0) }
@@ -88,11 +93,12 @@ final class GuestLoop {
 }
 
 extension GuestLoop: LoopGuest {
-    func prepareToWait(at now: MonotonicInstant) -> MonotonicInstant? {
-        if state == .dirty {
+    func prepareToWait() -> MonotonicInstant? {
+        if state == .dirty || isTimerDue {
             let before = deliveryCount
             run()
-            if state == .dirty || deliveryCount != before { return now }
+            // What was delivered may have scheduled something: the reactor looks again at once.
+            if state == .dirty || deliveryCount != before { return reactor.now }
         }
         return deadline
     }

@@ -45,8 +45,14 @@ extension Reactor {
         eventDepth &-= 1
     }
 
+    /// Flushes before the end of an event, unless that is inside another.
     @inline(never)
-    func emptyFlushList() {
+    func flushInside() {
+        if eventDepth == 1 { emptyFlushList() }
+    }
+
+    @inline(never)
+    private func emptyFlushList() {
         while let newest = flushList.popLast() { newest.flush() }
     }
 }

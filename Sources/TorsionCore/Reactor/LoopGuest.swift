@@ -10,5 +10,5 @@ public protocol LoopGuest: AnyObject {
     /// and tells until when the reactor may wait.
     ///
     /// - Returns: The guest's next timer, nil if there is none.
-    func prepareToWait(at now: MonotonicInstant) -> MonotonicInstant?
+    func prepareToWait() -> MonotonicInstant?
 }

@@ -53,6 +53,7 @@ public final class Reactor {
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
     @exclusivity(unchecked) var watches = SlotTable<DescriptorWatch>()
     @exclusivity(unchecked) var lostConnections: [StreamConnection] = []
+    @exclusivity(unchecked) var spareLost: [StreamConnection] = []
     @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
     @exclusivity(unchecked) var guests: [any LoopGuest] = []
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]

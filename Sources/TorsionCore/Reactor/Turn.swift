@@ -35,7 +35,7 @@ extension Reactor {
         var deadline = limit
         // Guests first: what they deliver may schedule.
         for guest in guests {
-            guard let timer = guest.prepareToWait(at: backend.now) else { continue }
+            guard let timer = guest.prepareToWait() else { continue }
             deadline = min(deadline ?? timer, timer)
         }
         if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
@@ -47,10 +47,14 @@ extension Reactor {
 
     /// Tells protocols that their connections have ended.
     func deliverLosses() {
+        // Two arrays in turn, so that the steady state allocates none.
         while !lostConnections.isEmpty {
-            let lost = lostConnections
-            lostConnections = []
+            var lost = spareLost
+            spareLost = []
+            swap(&lost, &lostConnections)
             for connection in lost { performEvent { connection.deliverLoss() } }
+            lost.removeAll(keepingCapacity: true)
+            spareLost = lost
         }
     }
 }

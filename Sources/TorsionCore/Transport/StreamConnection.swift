@@ -406,34 +406,43 @@ extension StreamConnection: StreamReceiver {
     func streamDidConnect() { preconditionFailure("StreamConnection: connected twice") }
 
     func streamDidRead(_ bytes: RawSpan) {
-        // While closing, what still arrives is read only so that the close is no reset.
-        guard machine.deliversReads else { return }
+        guard isPlain, unsafe cork.pointee.owner == nil else { return readOtherwise(bytes) }
+        unsafe cork.pointee.owner = address
         reactor.beginEvent()
-        // Inside another connection's event, as transports in memory do it, the cork is taken.
-        let isOwner = unsafe cork.pointee.owner == nil
-        if isOwner { unsafe cork.pointee.owner = address }
         attempt { try $0.dataReceived(bytes, from: self) }
-        if isOwner { uncork() }
-        reactor.endEvent()
+        if !reactor.flushList.isEmpty { reactor.flushInside() }
+        let count = unsafe cork.pointee.count
+        if count > 0 { uncork(count) }
+        unsafe cork.pointee.owner = nil
+        reactor.eventDepth &-= 1
     }
 
-    /// The event has ended: sends what it wrote, behind what its layers still held.
+    /// While the connection closes, is full, or is fed inside another's event, as transports in
+    /// memory do it: then the cork is taken.
+    @inline(never)
+    private func readOtherwise(_ bytes: RawSpan) {
+        // While closing, what still arrives is read only so that the close is no reset.
+        guard machine.deliversReads else { return }
+        reactor.performEvent { attempt { try $0.dataReceived(bytes, from: self) } }
+    }
+
+    /// Sends what the event wrote, behind what its layers still held.
     @inline(__always)
-    private func uncork() {
-        if !reactor.flushList.isEmpty, reactor.eventDepth == 1 { reactor.emptyFlushList() }
-        let count = unsafe cork.pointee.count
-        if count > 0 {
-            unsafe cork.pointee.count = 0
-            let bytes = unsafe UnsafeRawBufferPointer(start: cork.pointee.base, count: count)
-            let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-            var taken = 0
-            if isPlain, case .wrote(let count) = unsafe stream.tryWrite(bytes, none) {
-                taken = count
-            }
-            // What is left, and an error, is met again where there is time for it.
-            if taken < count { unsafe send(UnsafeRawBufferPointer(rebasing: bytes[taken...]), owner: nil) }
-        }
-        unsafe cork.pointee.owner = nil
+    private func uncork(_ count: Int) {
+        unsafe cork.pointee.count = 0
+        let bytes = unsafe UnsafeRawBufferPointer(start: cork.pointee.base, count: count)
+        let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        var taken = 0
+        if isPlain, case .wrote(let count) = unsafe stream.tryWrite(bytes, none) { taken = count }
+        if taken < count { unsafe sendLate(UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
+    }
+
+    /// What the kernel did not take at once; an error is met again here.
+    @inline(never)
+    private func sendLate(_ bytes: UnsafeRawBufferPointer) {
+        guard !machine.isClosed else { return }
+        unsafe send(bytes, owner: nil)
+        reactor.flushInside()
     }
 
     func streamDidReadEnd() {
