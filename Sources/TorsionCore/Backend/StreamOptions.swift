@@ -3,7 +3,7 @@
 
 /// How a stream socket is set up, and how its transport behaves. The defaults suit a server that
 /// nobody configured.
-public struct StreamOptions: Sendable {
+public struct StreamOptions: Hashable, Sendable {
     /// Sends small segments at once: `TCP_NODELAY`. On, since writes are gathered anyway.
     public var noDelay = true
 

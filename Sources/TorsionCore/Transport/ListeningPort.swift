@@ -43,6 +43,20 @@ public final class ListeningPort {
         factory.started(on: self)
     }
 
+    /// A port that never listened: it serves one stream that is there already.
+    fileprivate init(
+        reactor: Reactor, serving stream: any BackendStream, options: StreamOptions,
+        factory: any StreamProtocolFactory
+    ) {
+        self.reactor = reactor
+        self.factory = factory
+        self.options = SharedOptions(options)
+        localAddress = stream.localAddress
+        factory.started(on: self)
+        // Not inline: `listen` may be called inside a callback.
+        reactor.callLater(.zero) { [self] in accept(stream) }
+    }
+
     /// Whether it still listens.
     public var isListening: Bool { listener != nil }
 
@@ -133,6 +147,19 @@ extension Reactor {
         return try group.listen(on: address, from: number) { address throws(IOError) in
             try ListeningPort(reactor: self, address: address, options: options, factory: factory)
         }
+    }
+
+    /// Serves one connection over two descriptors that are open already, for example 0 and 1.
+    ///
+    /// - Throws: ``IOError`` of operation `open`.
+    @discardableResult
+    func serve(
+        input: Int32, output: Int32, options: StreamOptions, factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        checkThread()
+        try startIfNeeded()
+        let stream = try backend.open(input: input, output: output)
+        return ListeningPort(reactor: self, serving: stream, options: options, factory: factory)
     }
 
     /// Listens for streams on an address, with a closure for a factory; nil refuses a peer.

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Where a client connects to: a value, which can be used on any reactor, and often.
+///
+///     try ClientEndpoint(parsing: "tcp:example.org:80")
+///         .connect(on: reactor) { Greeter() }
+///         .addTimeout(.seconds(5))
+///         .addCallback { greeter in greeter.greet("world") }
+///
+/// - SeeAlso: Twisted `IStreamClientEndpoint`.
+public struct ClientEndpoint: Hashable, Sendable {
+    enum Place: Hashable, Sendable {
+        case address(SocketAddress)
+        case host(String, port: UInt16)
+    }
+
+    let place: Place
+
+    /// How the socket is set up, and how its transport behaves.
+    public var options: StreamOptions
+
+    private init(_ place: Place, _ options: StreamOptions) {
+        self.place = place
+        self.options = options
+    }
+
+    /// An address of any family.
+    public static func address(
+        _ address: SocketAddress, options: StreamOptions = StreamOptions()
+    ) -> ClientEndpoint {
+        ClientEndpoint(.address(address), options)
+    }
+
+    /// A host, by name or by number, and a TCP port.
+    ///
+    /// A name is resolved at each connect, and its addresses are tried as RFC 8305 says.
+    public static func tcp(
+        host: String, port: UInt16, options: StreamOptions = StreamOptions()
+    ) -> ClientEndpoint {
+        if let address = SocketAddress(host: host, port: port) {
+            return ClientEndpoint(.address(address), options)
+        }
+        return ClientEndpoint(.host(host, port: port), options)
+    }
+
+    /// A UNIX socket with a path.
+    public static func unix(
+        path: String, options: StreamOptions = StreamOptions()
+    ) -> ClientEndpoint {
+        ClientEndpoint(.address(.unix(.path(path))), options)
+    }
+
+    private static let types = ["tcp", "unix"]
+
+    /// Reads an endpoint from text.
+    ///
+    /// `tcp:HOST:PORT`, where an IPv6 address is written `[::1]`; `unix:PATH`, or `unix:@NAME` for
+    /// an abstract name. Options: `timeout=SECONDS` for each attempt to connect,
+    /// `bindAddress=ADDRESS`, `nodelay=no`, `keepalive=SECONDS`. A backslash takes the next
+    /// character as it is.
+    ///
+    /// - Throws: ``EndpointError``, which says what is allowed.
+    public init(parsing text: String) throws(EndpointError) {
+        let description = try EndpointDescription(parsing: text)
+        options = StreamOptions()
+        switch description.type {
+        case "tcp":
+            let host = try description.part(0, "host").withoutBrackets
+            self = .tcp(host: host, port: try description.port(1))
+            try description.refuseParts(after: 2)
+            try description.refuseOptions(
+                besides: ["timeout", "bindAddress"] + StreamOptions.describedOptions)
+        case "unix":
+            let path = try description.part(0, "path")
+            place = .address(.unix(try UnixAddress(described: path)))
+            try description.refuseParts(after: 1)
+            try description.refuseOptions(besides: ["timeout"])
+        default:
+            throw .unknownType(description.type, allowed: Self.types)
+        }
+        try options.apply(description)
+        if let timeout = try description.seconds("timeout") { options.connectTimeout = timeout }
+        if let own = description.options["bindAddress"] {
+            guard let address = SocketAddress(host: own.withoutBrackets, port: 0) else {
+                throw .invalid("bindAddress", value: own, allowed: "a numeric address")
+            }
+            options.bindAddress = address
+        }
+    }
+
+    /// Connects, and puts the protocol that `makeProtocol` makes above the connection.
+    ///
+    /// Cancelling the Deferred gives up at every stage.
+    ///
+    /// - Returns: The protocol, once the connection can be used: after `connectionMade`. It fails
+    ///   with an ``IOError`` that names the address and the cause, or with what the closure or
+    ///   `connectionMade` threw.
+    public func connect<Made: StreamProtocol>(
+        on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made
+    ) -> Deferred<Made> {
+        connect(on: reactor) { _ in try makeProtocol() }
+    }
+
+    /// Connects, with a closure that is given the address which was reached.
+    public func connect<Made: StreamProtocol>(
+        on reactor: Reactor, _ makeProtocol: @escaping (_ peer: SocketAddress) throws -> Made
+    ) -> Deferred<Made> {
+        Connector(endpoint: self, reactor: reactor, makeProtocol: makeProtocol).start()
+    }
+}
+
+extension ClientEndpoint: CustomStringConvertible {
+    /// The address or the host, as in "example.org:80".
+    public var description: String {
+        switch place {
+        case .address(let address): address.description
+        case .host(let host, let port): "\(host):\(port)"
+        }
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Carries out one `ClientEndpoint.connect`: resolves, tries addresses, and puts the protocol on
+/// top. Kept alive by what it waits for.
+final class Connector<Made: StreamProtocol> {
+    private let endpoint: ClientEndpoint
+    private let reactor: Reactor
+    private let makeProtocol: (SocketAddress) throws -> Made
+
+    private var result: Deferred<Made>?
+    private var lookup: Deferred<[SocketAddress]>?
+    private var eyeballs = HappyEyeballs([])
+    private var attempts: [ConnectAttempt] = []
+    private var delay: DelayedCall?
+    private var errors: [IOError] = []
+
+    init(
+        endpoint: ClientEndpoint, reactor: Reactor,
+        makeProtocol: @escaping (SocketAddress) throws -> Made
+    ) {
+        self.endpoint = endpoint
+        self.reactor = reactor
+        self.makeProtocol = makeProtocol
+    }
+
+    func start() -> Deferred<Made> {
+        let result = Deferred<Made>(on: reactor) { [self] _ in giveUp() }
+        self.result = result
+        do throws(IOError) {
+            try reactor.startIfNeeded()
+            switch endpoint.place {
+            case .address(let address): race([address])
+            case .host(let host, let port): try resolve(host, port)
+            }
+        } catch {
+            finish(.failure(error))
+        }
+        return result
+    }
+
+    private func resolve(_ host: String, _ port: UInt16) throws(IOError) {
+        let lookup = try reactor.resolver.resolve(host, port: port)
+        self.lookup = lookup
+        lookup.addCallback { [self] addresses in
+            self.lookup = nil
+            race(addresses)
+        }.whenFailed { [self] error in
+            self.lookup = nil
+            finish(.failure(error))
+        }
+    }
+
+    // MARK: The race
+
+    private func race(_ addresses: [SocketAddress]) {
+        eyeballs = HappyEyeballs(addresses)
+        perform(eyeballs.start())
+    }
+
+    private func perform(_ first: HappyEyeballs.Action) {
+        var action = first
+        while case .attempt(let address, let next) = action, result != nil {
+            action = begin(address, next) ? .none : eyeballs.attemptFailed()
+        }
+        if action == .fail { finish(.failure(failure)) }
+    }
+
+    /// - Returns: Whether it is under way; some fail at once.
+    private func begin(_ address: SocketAddress, _ next: Duration?) -> Bool {
+        delay?.cancel()
+        delay = nil
+        do throws(IOError) {
+            var attempt: ConnectAttempt?
+            attempt = try ConnectAttempt(
+                reactor: reactor, address: address, options: endpoint.options
+            ) { [self] outcome in
+                attempts.removeAll { $0 === attempt }
+                ended(outcome)
+            }
+            attempts.append(attempt!)
+        } catch {
+            errors.append(error)
+            return false
+        }
+        if let next {
+            delay = reactor.callLater(next) { [self] in perform(eyeballs.delayPassed()) }
+        }
+        return true
+    }
+
+    private func ended(_ outcome: Result<any BackendStream, IOError>) {
+        switch outcome {
+        case .success(let stream):
+            open(stream)
+        case .failure(let error) where error.code == .canceled:
+            // The reactor is stopping: no further attempt.
+            finish(.failure(error))
+        case .failure(let error):
+            errors.append(error)
+            perform(eyeballs.attemptFailed())
+        }
+    }
+
+    /// The most telling error, named after the host; of an address alone, that of the address.
+    private var failure: IOError {
+        let isTelling = { (error: IOError) in
+            error.code != .hostUnreachable && error.code != .networkUnreachable
+        }
+        guard let error = errors.last(where: isTelling) ?? errors.last else {
+            return IOError(.resolve, function: "", code: .noAddress, subject: "\(endpoint)")
+        }
+        guard case .host = endpoint.place, let address = error.subject else { return error }
+        var named = error
+        named.subject = "\(endpoint) (\(address))"
+        return named
+    }
+
+    // MARK: The end
+
+    private func open(_ stream: any BackendStream) {
+        stopTrying()
+        do {
+            let made = try makeProtocol(stream.peerAddress)
+            // Cancelled inside the factory.
+            guard result != nil else { return stream.close() }
+            let connection = StreamConnection(
+                reactor: reactor, stream: stream, proto: made,
+                options: SharedOptions(endpoint.options))
+            do {
+                try connection.open()
+            } catch {
+                return finish(.failure(error))
+            }
+            // Cancelled inside `connectionMade`.
+            guard result != nil else { return connection.abortConnection() }
+            finish(.success(made))
+        } catch {
+            stream.close()
+            finish(.failure(error))
+        }
+    }
+
+    private func finish(_ outcome: Result<Made, any Error>) {
+        stopTrying()
+        guard let result else { return }
+        self.result = nil
+        switch outcome {
+        case .success(let made): result.succeed(made)
+        case .failure(let error): result.fail(error)
+        }
+    }
+
+    /// The Deferred was cancelled; it fails by itself.
+    private func giveUp() {
+        result = nil
+        stopTrying()
+    }
+
+    private func stopTrying() {
+        let lookup = lookup
+        self.lookup = nil
+        lookup?.cancel()
+        delay?.cancel()
+        delay = nil
+        let attempts = attempts
+        self.attempts = []
+        for attempt in attempts { attempt.cancel() }
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Where a server listens: a value, which can be used on any reactor, and on many.
+///
+///     let endpoint = try ServerEndpoint(parsing: "tcp:8007:interface=127.0.0.1")
+///     try endpoint.listen(on: reactor) { Echo() }
+///
+/// - SeeAlso: Twisted `IStreamServerEndpoint`.
+public struct ServerEndpoint: Hashable, Sendable {
+    /// What kinds there are.
+    private enum Place: Hashable, Sendable {
+        case address(SocketAddress)
+        case standardStreams
+    }
+
+    private let place: Place
+
+    /// How the sockets are set up, and how their transports behave.
+    public var options: StreamOptions
+
+    private init(_ place: Place, _ options: StreamOptions) {
+        self.place = place
+        self.options = options
+    }
+
+    /// An address of any family.
+    public static func address(
+        _ address: SocketAddress, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        ServerEndpoint(.address(address), options)
+    }
+
+    /// A TCP port, on all IPv4 interfaces unless another address is named.
+    ///
+    /// - Parameter port: 0 lets the kernel choose; `ListeningPort.localAddress` tells.
+    public static func tcp(
+        port: UInt16, interface: IPv4Address = .any, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        ServerEndpoint(.address(.ipv4(interface, port: port)), options)
+    }
+
+    /// A UNIX socket with a path. The file of a dead server is replaced, that of a live one is not.
+    public static func unix(
+        path: String, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        ServerEndpoint(.address(.unix(.path(path))), options)
+    }
+
+    /// Standard input and output, which serve one connection: pipes, a terminal, regular files.
+    public static let standardStreams = ServerEndpoint(.standardStreams, StreamOptions())
+
+    private static let types = ["tcp", "tcp6", "unix", "stdio"]
+
+    /// Reads an endpoint from text.
+    ///
+    /// `tcp:PORT`, all IPv4 interfaces, with `interface=ADDRESS` one of them; an IPv6 address is
+    /// written `[::1]`. `tcp6:PORT`, all IPv6 interfaces. `unix:PATH`, or `unix:@NAME` for an
+    /// abstract name; with `mode=600`. `stdio:`. Further options: `backlog=N`, `reuseport=yes`,
+    /// `nodelay=no`, `keepalive=SECONDS`. A backslash takes the next character as it is.
+    ///
+    /// - Throws: ``EndpointError``, which says what is allowed.
+    public init(parsing text: String) throws(EndpointError) {
+        let description = try EndpointDescription(parsing: text)
+        options = StreamOptions()
+        switch description.type {
+        case "tcp", "tcp6":
+            place = .address(try Self.tcpAddress(description))
+            try description.refuseParts(after: 1)
+            try description.refuseOptions(
+                besides: ["interface", "backlog", "reuseport"] + StreamOptions.describedOptions)
+        case "unix":
+            let path = try description.part(0, "path")
+            place = .address(.unix(try UnixAddress(described: path)))
+            try description.refuseParts(after: 1)
+            try description.refuseOptions(besides: ["mode", "backlog"])
+        case "stdio":
+            place = .standardStreams
+            if description.parts != [""] { try description.refuseParts(after: 0) }
+            try description.refuseOptions(besides: [])
+        default:
+            throw .unknownType(description.type, allowed: Self.types)
+        }
+        try readOptions(description)
+    }
+
+    private static func tcpAddress(
+        _ description: EndpointDescription
+    ) throws(EndpointError) -> SocketAddress {
+        let port = try description.port(0)
+        guard let text = description.options["interface"] else {
+            return description.type == "tcp6" ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
+        }
+        guard let address = SocketAddress(host: text.withoutBrackets, port: port) else {
+            throw .invalid("interface", value: text, allowed: "an IPv4 address, or [IPv6 address]")
+        }
+        return address
+    }
+
+    private mutating func readOptions(
+        _ description: EndpointDescription
+    ) throws(EndpointError) {
+        try options.apply(description)
+        if let text = description.options["backlog"] {
+            options.backlog = Int(try description.number(text, "backlog", in: 1...65_535))
+        }
+        if let flag = try description.flag("reuseport") { options.reusePort = flag }
+        if let text = description.options["mode"] {
+            guard let mode = UInt16(text, radix: 8), mode <= 0o777 else {
+                throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
+            }
+            options.unixMode = mode
+        }
+    }
+
+    /// Listens, and makes a protocol for each client by a factory.
+    ///
+    /// - Throws: ``IOError`` that names the address and the cause.
+    @discardableResult
+    public func listen(
+        on reactor: Reactor, factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        switch place {
+        case .address(let address):
+            try reactor.listen(on: address, options: options, factory: factory)
+        case .standardStreams:
+            try reactor.serve(input: 0, output: 1, options: options, factory: factory)
+        }
+    }
+
+    /// Listens, and makes a protocol for each client by a closure.
+    ///
+    /// - Parameter makeProtocol: Called for each client; nil refuses it.
+    /// - Throws: ``IOError`` that names the address and the cause.
+    @discardableResult
+    public func listen(
+        on reactor: Reactor, _ makeProtocol: @escaping () throws -> (any StreamProtocol)?
+    ) throws(IOError) -> ListeningPort {
+        try listen(on: reactor, factory: ClosureFactory { _ in try makeProtocol() })
+    }
+
+    /// Listens, and makes a protocol for each client by a closure that is given its address.
+    @discardableResult
+    public func listen(
+        on reactor: Reactor,
+        _ makeProtocol: @escaping (_ peer: SocketAddress) throws -> (any StreamProtocol)?
+    ) throws(IOError) -> ListeningPort {
+        try listen(on: reactor, factory: ClosureFactory(makeProtocol))
+    }
+}
+
+extension ServerEndpoint: CustomStringConvertible {
+    /// The address, as in "127.0.0.1:8007".
+    public var description: String {
+        switch place {
+        case .address(let address): address.description
+        case .standardStreams: "standard input and output"
+        }
+    }
+}
+
+extension String {
+    /// The text of an IPv6 address without the brackets around it.
+    var withoutBrackets: String {
+        first == "[" && last == "]" ? String(dropFirst().dropLast()) : self
+    }
+}
