@@ -116,6 +116,15 @@ struct DeferredCancellingTests {
         #expect(failures.first is CancellationError)
     }
 
+    @Test func `cancelling a result whose source is gone does nothing`() {
+        var seen: [Int] = []
+        let end = Deferred.succeeded(1, on: reactor).addCallback { $0 + 1 }
+        for _ in 0..<100 { Deferred<Int>(on: reactor).cancel() }
+        end.cancel()
+        end.addCallback { seen.append($0) }
+        #expect(seen == [2])
+    }
+
     @Test func `a cancellation that nobody handled is not reported`() {
         let source = Deferred<Int>(on: reactor)
         source.addCallback { $0 + 1 }
