@@ -30,7 +30,8 @@ public enum ReactorGroup {
         let group = Members(ports: GroupPorts())
         let runOne: @Sendable (SignalPolicy) -> Void = { policy in
             let reactor = Reactor(backend: backend, services: services)
-            reactor.group = group.ports
+            // Alone, a reactor keeps the kernel's word that the port is nobody else's.
+            if count > 1 { reactor.group = group.ports }
             group.run(reactor, signals: policy, body)
         }
         var threads: [NativeThread] = []

@@ -172,6 +172,8 @@ extension DescriptorStream: BackendStream {
         update(output, for: .writable)
     }
 
+    var needsDraining: Bool { false }
+
     func shutdownWriting() -> ErrorCode? {
         output.close(in: backend)
         return nil

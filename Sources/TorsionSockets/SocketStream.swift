@@ -251,6 +251,8 @@ extension SocketStream: BackendStream {
         updateInterest()
     }
 
+    var needsDraining: Bool { true }
+
     func shutdownWriting() -> ErrorCode? {
         shutdown(descriptor, Int32(SHUT_WR)) == 0 ? nil : ErrorCode(errno: errno)
     }

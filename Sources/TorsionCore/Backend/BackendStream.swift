@@ -37,7 +37,7 @@ public protocol BackendStream: AnyObject {
     /// Offers the kernel two runs of bytes, in this order, without waiting. `writev(2)`.
     ///
     /// Both are borrowed for the length of the call, the second may be empty. Called only while
-    /// no ``startWriting(from:)`` is under way. What was not taken is the caller's to keep.
+    /// the queue of ``startWriting(from:)`` is empty. What was not taken is the caller's to keep.
     func tryWrite(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> WriteResult
 
     /// Sends the queue from its head, each time the kernel has room, until it is empty.
@@ -51,6 +51,10 @@ public protocol BackendStream: AnyObject {
     ///
     /// - Returns: What went wrong, or nil.
     func shutdownWriting() -> ErrorCode?
+
+    /// Whether closing with input unread destroys what was sent, as TCP's reset does; then the
+    /// core reads to the peer's end first.
+    var needsDraining: Bool { get }
 
     /// Closes the stream and releases the receiver. What the kernel took still leaves.
     func close()

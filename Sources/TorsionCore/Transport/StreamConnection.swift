@@ -33,7 +33,10 @@ final class StreamConnection {
     @exclusivity(unchecked) private var queue: WriteQueue?
 
     @exclusivity(unchecked) private var producer = RegisteredProducer.none
-    @exclusivity(unchecked) private var pendingSwitch: PendingSwitch?
+    /// Takes over when the present callback has returned.
+    @exclusivity(unchecked) private var pendingSwitch: (any StreamProtocol)?
+    /// What a protocol gave back, or left to its successor.
+    @exclusivity(unchecked) private var unreadBytes = Bytes()
     /// What the program asked for; what the kernel is asked for depends on more.
     @exclusivity(unchecked) private var isPaused = false
     @exclusivity(unchecked) private var isReading = false
@@ -51,10 +54,6 @@ final class StreamConnection {
         var isNone: Bool { if case .none = self { true } else { false } }
     }
 
-    private struct PendingSwitch {
-        let proto: any StreamProtocol
-        let remaining: Bytes
-    }
 
     init(reactor: Reactor, stream: any BackendStream, proto: any StreamProtocol, options: SharedOptions)
     {
@@ -114,7 +113,11 @@ final class StreamConnection {
             }
         case .shutdownAndDrain:
             hasProgressed = true
-            if let code = stream.shutdownWriting() { failed(code, "shutdown", .shutdown) }
+            if let code = stream.shutdownWriting() {
+                failed(code, "shutdown", .shutdown)
+            } else if !stream.needsDraining {
+                perform(machine.readEnded(isHalfCloseable: false))
+            }
         case .close(let ending):
             terminate(loss(of: ending), isReset: false)
         case .reset(let ending):
@@ -172,6 +175,7 @@ final class StreamConnection {
         giveBackGathered()
         queue = nil
         pendingSwitch = nil
+        unreadBytes = Bytes()
         isReading = false
         if isReset { stream.reset() } else { stream.close() }
         if slot >= 0 { reactor.lostConnections.append(self) }
@@ -475,6 +479,7 @@ extension StreamConnection: EndOfEventFlushing {
         sendGathered()
         giveBackGathered()
         if pendingSwitch != nil { performSwitch() }
+        if !unreadBytes.isEmpty { deliverUnread() }
         guard queue?.isEmpty ?? true else { return }
         switch producer {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
@@ -485,13 +490,18 @@ extension StreamConnection: EndOfEventFlushing {
 
     @inline(never)
     private func performSwitch() {
-        guard let next = pendingSwitch, !machine.isClosed else { return }
-        pendingSwitch = nil
-        proto = next.proto
+        guard let next = pendingSwitch.take(), !machine.isClosed else { return }
+        proto = next
         updatePlainness()
         attempt { try $0.connectionMade(self) }
-        guard machine.deliversReads, !next.remaining.isEmpty else { return }
-        attempt { try $0.dataReceived(next.remaining.span, from: self) }
+    }
+
+    @inline(never)
+    private func deliverUnread() {
+        guard isDelivering else { return }
+        var bytes = Bytes()
+        swap(&bytes, &unreadBytes)
+        attempt { try $0.dataReceived(bytes.span, from: self) }
     }
 }
 
@@ -560,8 +570,21 @@ extension StreamConnection: StreamTransport {
         reactor.checkThread()
         guard !machine.isClosed else { return }
         precondition(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
-        pendingSwitch = PendingSwitch(proto: newProtocol, remaining: Bytes(remaining))
+        pendingSwitch = newProtocol
         updatePlainness()
+        unread(remaining)
+        flushLater()
+    }
+
+    var isDelivering: Bool { machine.deliversReads && !isPaused && pendingSwitch == nil }
+
+    func unread(_ bytes: RawSpan) {
+        reactor.checkThread()
+        guard machine.deliversReads, bytes.byteCount > 0 else { return }
+        if isDelivering { fatalError("StreamTransport: unread needs a pause or a switch before it") }
+        var whole = [UInt8](bytes)
+        whole += unreadBytes.span
+        unreadBytes = Bytes(whole)
         flushLater()
     }
 
@@ -603,6 +626,7 @@ extension StreamConnection: StreamTransport {
     func resumeProducing() {
         reactor.checkThread()
         isPaused = false
+        if !unreadBytes.isEmpty { flushLater() }
         updateReading()
     }
 

@@ -56,6 +56,20 @@ public protocol StreamTransport: Consumer, PushProducer {
     /// Sends what is queued, then ends the outgoing direction: `shutdown(2)`. Reading goes on.
     func loseWriteConnection()
 
+    /// Whether the next bytes would be delivered to this protocol: false after `pauseProducing`,
+    /// `switchProtocol` and every kind of close.
+    ///
+    /// What cuts a read into messages asks it after each of them.
+    var isDelivering: Bool { get }
+
+    /// Gives back bytes of the present delivery that were not used. They are delivered again,
+    /// ahead of what arrives later, when the transport is resumed; after `switchProtocol` to the
+    /// new protocol. While closing they are dropped.
+    ///
+    /// - Precondition: Not ``isDelivering``; the bytes would come back at once, for ever.
+    /// - Parameter bytes: Copied.
+    func unread(_ bytes: RawSpan)
+
     /// Puts another protocol above this connection, for an upgrade.
     ///
     /// The new protocol gets `connectionMade`, then the bytes that the old one had not consumed,

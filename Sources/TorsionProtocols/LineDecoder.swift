@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// Cuts a stream of bytes into lines. A line that arrives whole is shown where it lies; only one
+/// that spans two reads is copied.
+///
+/// A class, since the callback that it makes may touch it: a protocol that stores it may set
+/// ``isRaw`` from inside `lineReceived`.
+///
+/// - Complexity: Linear in the bytes, whatever the cuts.
+public final class LineDecoder {
+    /// What ends a line.
+    public enum Terminator: Hashable, Sendable {
+        /// A line feed; a carriage return right before it is left out too. What most tools send.
+        case lineFeed
+        /// A carriage return and a line feed, and nothing else: for protocols that say so.
+        case carriageReturnLineFeed
+    }
+
+    /// The longest line, its end not counted.
+    public let limitBytes: Int
+
+    /// What ends a line.
+    public let terminator: Terminator
+
+    /// Whether what follows is not lines: it goes to `rawDataReceived` as it comes.
+    ///
+    /// May be set from inside `lineReceived`; the bytes behind that line are raw then.
+    public var isRaw = false
+
+    /// The beginning of a line whose end has not arrived.
+    private var partial: [UInt8] = []
+
+    /// A decoder for one connection.
+    ///
+    /// - Precondition: `limitBytes` is positive.
+    public init(limitBytes: Int = 16 * 1024, terminator: Terminator = .lineFeed) {
+        precondition(limitBytes > 0, "LineDecoder: need a positive limit")
+        self.limitBytes = limitBytes
+        self.terminator = terminator
+    }
+
+    /// Bytes of a line that is not complete.
+    public var partialByteCount: Int { partial.count }
+
+    /// Takes what arrived, and shows the lines in it one after the other.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed for the call.
+    ///   - line: Called with each line, without its end, borrowed for that call.
+    /// - Returns: How many bytes were used: all of them, unless `line` returned false, which stops
+    ///   behind its line, or ``isRaw`` was set.
+    /// - Throws: ``LineTooLong``, or what `line` throws.
+    public func decode(
+        _ bytes: RawSpan, _ line: (_ line: RawSpan) throws -> Bool
+    ) throws -> Int {
+        var start = 0
+        while start < bytes.byteCount, !isRaw {
+            guard let end = endOfLine(in: bytes, from: start) else {
+                try keep(bytes, from: start)
+                return bytes.byteCount
+            }
+            let rest = start
+            start = end + 1
+            if try !show(bytes, rest..<end, to: line) { break }
+        }
+        return start
+    }
+
+    /// The position of the line feed that ends a line.
+    private func endOfLine(in bytes: RawSpan, from start: Int) -> Int? {
+        var from = start
+        while let position = bytes.firstIndex(of: Self.lineFeed, from: from) {
+            if terminator == .lineFeed { return position }
+            let previous = position > start ? bytes[position - 1] : partial.last
+            if previous == Self.carriageReturn { return position }
+            from = position + 1
+        }
+        return nil
+    }
+
+    private func show(
+        _ bytes: RawSpan, _ range: Range<Int>, to line: (RawSpan) throws -> Bool
+    ) throws -> Bool {
+        guard !partial.isEmpty else {
+            return try show(whole: bytes.extracting(range), to: line)
+        }
+        // Taken out, since the callback may come back here.
+        var whole: [UInt8] = []
+        swap(&whole, &partial)
+        whole += bytes.extracting(range)
+        let goesOn = unsafe try show(whole: whole.span.bytes, to: line)
+        if partial.isEmpty {
+            whole.removeAll(keepingCapacity: true)
+            swap(&whole, &partial)
+        }
+        return goesOn
+    }
+
+    private func show(whole: RawSpan, to line: (RawSpan) throws -> Bool) throws -> Bool {
+        let count = whole.byteCount
+        let endsInReturn = count > 0 && whole[count - 1] == Self.carriageReturn
+        let length = endsInReturn ? count - 1 : count
+        guard length <= limitBytes else { throw LineTooLong(limitBytes: limitBytes) }
+        return try line(whole.extracting(0..<length))
+    }
+
+    private func keep(_ bytes: RawSpan, from start: Int) throws {
+        // One more than the limit: the last byte may be the carriage return of the end.
+        guard partial.count + bytes.byteCount - start <= limitBytes + 1 else {
+            throw LineTooLong(limitBytes: limitBytes)
+        }
+        partial += bytes.extracting(start..<bytes.byteCount)
+    }
+
+    private static let lineFeed = UInt8(ascii: "\n")
+    private static let carriageReturn = UInt8(ascii: "\r")
+}
+
+/// A peer sent a line longer than is allowed.
+public struct LineTooLong: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What is allowed.
+    public let limitBytes: Int
+
+    /// A sentence.
+    public var description: String { "the peer sent a line of more than \(limitBytes) bytes" }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Torsion
+
+/// `torsion backends`: what this machine can run.
+struct BackendsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backends",
+        abstract: "List the reactor backends, and why one cannot run here.")
+
+    func run() throws {
+        let standard = try? BackendChoice.fromEnvironment()
+        for choice in BackendChoice.linked {
+            let state = choice.unavailableReason().map { "not available: \($0)" } ?? "available"
+            let mark = choice.name == standard?.name ? " (default)" : ""
+            print("\(choice.name): \(state)\(mark)")
+        }
+    }
+}

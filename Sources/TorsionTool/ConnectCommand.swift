@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Torsion
+
+/// `torsion connect`: joins standard input and output to a server.
+struct ConnectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "connect",
+        abstract: "Send standard input to a server, and print what it sends.",
+        discussion: "The end of standard input is passed on; the command ends with the server.")
+
+    @Argument(help: "Where to connect to, for example tcp:example.org:80 or unix:/run/echo.")
+    var endpoint: String
+
+    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    var backend: String?
+
+    func validate() throws {
+        _ = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        _ = try BackendChoice.chosen(backend)
+    }
+
+    func run() throws {
+        let endpoint = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        let backend = try BackendChoice.chosen(backend)
+        let session = Session()
+        try reportingErrors {
+            try Reactor.run(backend: backend) { reactor in
+                endpoint.connect(on: reactor) { Side(session) }
+                    .addCallback { remote in try session.joinTerminal(to: remote, on: reactor) }
+                    .whenFailed { error in session.end(with: error, on: reactor) }
+            }
+            if let failure = session.failure { throw failure }
+        }
+    }
+}
+
+/// The two ends of the command's one conversation.
+private final class Session {
+    private(set) var failure: (any Error)?
+    /// A reader that takes its time (`| less`) does not lose what has arrived.
+    private let patience = Duration.seconds(86_400)
+
+    /// Puts standard input and output beside the connection, and a pipe in each direction.
+    func joinTerminal(to remote: Side, on reactor: Reactor) throws {
+        let local = Side(self)
+        local.whenMade = { [unowned self] terminal in
+            guard let peer = remote.transport else { return terminal.loseConnection() }
+            join(peer, terminal, on: reactor)
+        }
+        var endpoint = ServerEndpoint.standardStreams
+        endpoint.options.closeTimeout = patience
+        try endpoint.listen(on: reactor) { local }
+    }
+
+    private func join(
+        _ peer: any StreamTransport, _ terminal: any StreamTransport, on reactor: Reactor
+    ) {
+        // What the peer sends is the command's result: with its end the command ends, once all of
+        // it has left by standard output.
+        pipe(from: peer, to: terminal)
+            .addCallback { [patience] _ in _ = reactor.stop(within: patience) }
+            .whenFailed { [self] error in end(with: error, on: reactor) }
+        // Its failure says no more than the other's.
+        pipe(from: terminal, to: peer).whenFailed { _ in }
+    }
+
+    func end(with error: any Error, on reactor: Reactor) {
+        if failure == nil { failure = error }
+        reactor.stop(within: .zero)
+    }
+}
+
+/// One end, until a pipe takes it over.
+private final class Side: StreamProtocol {
+    private let session: Session
+    private(set) var transport: (any StreamTransport)?
+    var whenMade: ((any StreamTransport) -> Void)?
+
+    init(_ session: Session) { self.session = session }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        self.transport = transport
+        // Nothing is read before there is somewhere to put it.
+        transport.pauseProducing()
+        whenMade?(transport)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        self.transport = nil
+        if !why.isClean { session.end(with: why, on: transport.reactor) }
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Glibc
+internal import Torsion
+
+@main
+struct TorsionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "torsion",
+        abstract: "Serve, connect and measure with the Torsion networking engine.",
+        version: "0.1.0",
+        subcommands: [EchoCommand.self, ConnectCommand.self, BackendsCommand.self])
+}
+
+extension BackendChoice {
+    /// The backend of an option, else the one that the environment names.
+    ///
+    /// - Throws: `ValidationError`, which ends the command with status 64.
+    static func chosen(_ name: String?) throws -> BackendChoice {
+        do throws(UnknownBackend) {
+            guard let name else { return try fromEnvironment() }
+            return try named(name, among: linked)
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+}
+
+/// Reads an endpoint of the command line.
+///
+/// - Throws: `ValidationError`, which ends the command with status 64.
+func readEndpoint<Endpoint>(
+    _ text: String, _ make: (String) throws(EndpointError) -> Endpoint
+) throws -> Endpoint {
+    do throws(EndpointError) { return try make(text) } catch { throw ValidationError("\(error)") }
+}
+
+/// Runs a command's work; an error of the world is one sentence on standard error and status 1.
+func reportingErrors(_ body: () throws -> Void) throws {
+    do { try body() } catch {
+        fail(with: error)
+        throw ExitCode.failure
+    }
+}
+
+/// Prints the sentence of an error.
+func fail(with error: any Error) {
+    var line = "\(error)\n"
+    line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}
+
+/// Lets the process open as many descriptors as the system allows it: `setrlimit(2)`.
+func raiseDescriptorLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}
