@@ -69,7 +69,8 @@ let package = Package(
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
-        .target(name: "TorsionTesting", dependencies: ["TorsionCore"], swiftSettings: portable),
+        .target(
+            name: "TorsionTesting", dependencies: ["TorsionCore", "CTorsionCore"], swiftSettings: portable),
         .target(
             name: "Torsion",
             dependencies: [
@@ -88,6 +89,7 @@ let package = Package(
 
         // Tests
         tests("HouseTests", []),
+        tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(

@@ -106,3 +106,8 @@ extension Reactor {
         }
     }
 }
+
+extension Reactor {
+    /// When the next delayed call is due, exactly. For clocks that are moved by hand.
+    package var nextDeadline: MonotonicInstant? { timers.nextDeadline }
+}

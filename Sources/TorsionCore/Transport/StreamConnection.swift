@@ -639,3 +639,24 @@ final class SharedOptions {
 
     init(_ value: StreamOptions) { self.value = value }
 }
+
+extension Reactor {
+    /// Puts a protocol above a stream that was made elsewhere, and calls `connectionMade`.
+    ///
+    /// For streams that no endpoint makes, for example those in memory. What `connectionMade` throws
+    /// is the reason of the loss.
+    @discardableResult
+    public func adopt(
+        _ stream: any BackendStream, _ proto: any StreamProtocol,
+        options: StreamOptions = StreamOptions()
+    ) -> any StreamTransport {
+        checkThread()
+        let connection = StreamConnection(
+            reactor: self, stream: stream, proto: proto, options: SharedOptions(options))
+        performEvent { try? connection.open() }
+        return connection
+    }
+
+    /// Whether a callback is running.
+    package var isInsideEvent: Bool { eventDepth > 0 }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// One thing that every backend owes the portable code, as a function that throws if it does not
+/// hold.
+public struct Check: Sendable, CustomStringConvertible {
+    /// A sentence of behaviour.
+    public let name: String
+
+    /// Whether it moves much data or makes many connections.
+    public let isSlow: Bool
+
+    private let body: @Sendable (BackendChoice) throws -> Void
+
+    init(
+        _ name: String, isSlow: Bool = false,
+        _ body: @escaping @Sendable (BackendChoice) throws -> Void
+    ) {
+        self.name = name
+        self.isSlow = isSlow
+        self.body = body
+    }
+
+    /// The name.
+    public var description: String { name }
+
+    /// Runs the check on a backend of its own.
+    ///
+    /// - Throws: ``CheckFailure``, or what went wrong instead.
+    public func run(on backend: BackendChoice) throws { try body(backend) }
+}
+
+/// The contract of ``ReactorBackend`` in code: whoever writes a backend proves it with these.
+///
+///     @Test(arguments: ConformanceSuite.checks)
+///     func `my backend keeps the contract`(check: Check) throws {
+///         try check.run(on: .mine)
+///     }
+public enum ConformanceSuite {
+    /// All checks.
+    public static let checks: [Check] =
+        timers + wakeUps + connecting + closing + halfClosing + flow + producing + reentrancy
+        + accepting + watching
+}
+
+/// What a check found.
+public struct CheckFailure: Error, CustomStringConvertible {
+    /// What was expected and what was found.
+    public let description: String
+}
+
+/// Fails the check unless the condition holds.
+func expect(
+    _ condition: Bool, _ message: @autoclosure () -> String = "", line: UInt = #line,
+    file: StaticString = #fileID
+) throws {
+    guard !condition else { return }
+    throw CheckFailure(description: "\(file):\(line): \(message())")
+}
+
+/// Fails the check unless the two are equal.
+func expectEqual<Value: Equatable>(
+    _ found: Value, _ expected: Value, line: UInt = #line, file: StaticString = #fileID
+) throws {
+    try expect(found == expected, "found \(found), expected \(expected)", line: line, file: file)
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+extension ConformanceSuite {
+    static let timers = [timersInOrder, zeroDelay, timersBesideInput, distantDeadlines, timerErrors]
+
+    // R6
+    static let timersInOrder = Check("delayed calls run in the order of deadline, then of making") {
+        backend in
+        let world = World(backend)
+        var order: [Int] = []
+        let start = world.reactor.now
+        world.reactor.callLater(.milliseconds(20)) { order.append(3) }
+        world.reactor.callLater(.milliseconds(5)) { order.append(1) }
+        world.reactor.callLater(.milliseconds(5)) { order.append(2) }
+        let cancelled = world.reactor.callLater(.milliseconds(1)) { order.append(0) }
+        try expect(cancelled.cancel())
+        try expect(!cancelled.cancel())
+        try world.run { order.count == 3 }
+        try expectEqual(order, [1, 2, 3])
+        try expect(world.reactor.now >= start.advanced(by: .milliseconds(20)), "too early")
+        try world.finish()
+    }
+
+    // R5
+    static let zeroDelay = Check("a call without delay runs in a later turn, never inline") {
+        backend in
+        let world = World(backend)
+        var turns: [UInt64] = []
+        world.reactor.callLater(.zero) { [reactor = world.reactor] in
+            turns.append(reactor.statistics.turns)
+            reactor.callLater(.zero) { turns.append(reactor.statistics.turns) }
+            turns.append(0)
+        }
+        try expectEqual(turns, [])
+        try world.run { turns.count == 3 }
+        try expect(turns[1] == 0 && turns[2] > turns[0], "\(turns)")
+        try world.finish()
+    }
+
+    // R5
+    static let timersBesideInput = Check("input is served between endless calls without delay") {
+        backend in
+        let world = World(backend)
+        let (client, server) = try world.connectedPair()
+        var isOver = false
+        func again() { world.reactor.callLater(.zero) { if !isOver { again() } } }
+        again()
+        client.transport.write("hello")
+        try world.run { server.text == "hello" }
+        isOver = true
+        client.transport.abortConnection()
+        try world.run { server.loss != nil && world.reactor.statistics.delayedCalls == 0 }
+        try world.finish()
+    }
+
+    // R7
+    static let distantDeadlines = Check("a very distant deadline neither overflows nor runs") {
+        backend in
+        let world = World(backend)
+        var hasRun = false
+        let calls = [Duration.seconds(1_000_000_000_000), .seconds(Int64.max), .seconds(86_400)].map
+        {
+            world.reactor.callLater($0) { hasRun = true }
+        }
+        world.run(for: .milliseconds(5))
+        try expect(!hasRun)
+        calls.forEach { $0.cancel() }
+        try world.finish()
+    }
+
+    // R8
+    static let timerErrors = Check("an error in a delayed call is reported, and the rest go on") {
+        backend in
+        let world = World(backend)
+        var seen: [UnhandledError] = []
+        world.reactor.unhandledError = { seen.append($0) }
+        var hasRun = false
+        world.reactor.callLater(.zero) { throw Mishap() }
+        world.reactor.callLater(.zero) { hasRun = true }
+        try world.run { hasRun }
+        try expect(seen.count == 1 && seen[0].error is Mishap, "\(seen)")
+        try world.finish()
+    }
+}

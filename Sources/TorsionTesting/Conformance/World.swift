@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// A reactor that a check turns by hand, and the sockets on it. Whatever a check leaves open is an
+/// error: see ``finish()``.
+final class World {
+    let reactor: Reactor
+    private(set) var reported: [String] = []
+
+    init(_ backend: BackendChoice) {
+        reactor = Reactor(backend: backend, services: nil)
+        reactor.unhandledError = { [unowned self] in reported.append("\($0.error)") }
+    }
+
+    /// Turns the reactor until the condition holds.
+    ///
+    /// - Throws: ``CheckFailure`` when it does not within the limit.
+    func run(
+        limit: Duration = .seconds(20), line: UInt = #line, file: StaticString = #fileID,
+        until condition: () -> Bool
+    ) throws {
+        let end = reactor.now.advanced(by: limit)
+        while !condition() {
+            try expect(reactor.now < end, "not within \(limit)", line: line, file: file)
+            reactor.turn(until: end)
+        }
+    }
+
+    /// Turns the reactor for a while, for what must not happen.
+    func run(for duration: Duration) {
+        var isOver = false
+        reactor.callLater(duration) { isOver = true }
+        while !isOver { reactor.turn() }
+    }
+
+    /// Checks that nothing is left: no handle, no transport, no pending call.
+    func finish(line: UInt = #line) throws {
+        // The loss of an abort is told in the turn's last phase.
+        for _ in 0..<3 { reactor.turn(until: reactor.now) }
+        let figures = reactor.statistics
+        try expectEqual(figures.openHandles, 0, line: line)
+        try expectEqual(figures.openConnections, 0, line: line)
+        try expectEqual(figures.liveTransports, 0, line: line)
+        try expectEqual(figures.delayedCalls, 0, line: line)
+        try expectEqual(reported, [], line: line)
+        reactor.checkInvariants()
+    }
+
+    // MARK: Connections
+
+    static let loopback = SocketAddress.ipv4(.loopback, port: 0)
+
+    /// Two recorders with a connection between them.
+    func connectedPair(
+        client: Recorder = Recorder(), server: Recorder = Recorder(),
+        at address: SocketAddress = World.loopback, options: StreamOptions = StreamOptions()
+    ) throws -> (client: Recorder, server: Recorder) {
+        let port = try reactor.listen(on: address, options: options) { _ in server }
+        let endpoint = ClientEndpoint.address(port.localAddress, options: options)
+        var failure: (any Error)?
+        endpoint.connect(on: reactor) { client }.whenFailed { failure = $0 }
+        try run { failure != nil || client.transport != nil && server.transport != nil }
+        port.stopListening()
+        if let failure { throw failure }
+        return (client, server)
+    }
+}
+
+/// A protocol that writes down what happens to it.
+class Recorder: StreamProtocol {
+    enum Event: Equatable {
+        case made
+        case data(String)
+        case readLost, writeLost
+        case lost(ConnectionLoss)
+    }
+
+    private(set) var events: [Event] = []
+    private(set) var byteCount = 0
+    /// FNV-1a of all that arrived.
+    private(set) var hash = Recorder.emptyHash
+    private(set) var transport: (any StreamTransport)!
+
+    var recordsData = true
+    var onMade: (any StreamTransport) throws -> Void = { _ in }
+    var onData: (String, any StreamTransport) throws -> Void = { _, _ in }
+    var onLost: (ConnectionLoss, any StreamTransport) -> Void = { _, _ in }
+
+    static let emptyHash: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    static func hash(_ bytes: RawSpan, into hash: inout UInt64) {
+        for index in 0..<bytes.byteCount {
+            hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3
+        }
+    }
+
+    var text: String {
+        events.reduce(into: "") { if case .data(let text) = $1 { $0 += text } }
+    }
+
+    var loss: ConnectionLoss? { if case .lost(let why) = events.last { why } else { nil } }
+
+    func connectionMade(_ transport: any StreamTransport) throws {
+        self.transport = transport
+        events.append(.made)
+        try onMade(transport)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        byteCount += bytes.byteCount
+        guard recordsData else {
+            Self.hash(bytes, into: &hash)
+            return try onData("", transport)
+        }
+        let piece = String(decoding: bytes)
+        if case .data(let before) = events.last {
+            events[events.count - 1] = .data(before + piece)
+        } else {
+            events.append(.data(piece))
+        }
+        try onData(piece, transport)
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        events.append(.lost(why))
+        onLost(why, transport)
+        self.transport = nil
+    }
+
+    func note(_ event: Event) { events.append(event) }
+}
+
+/// A recorder for which each direction ends by itself.
+final class HalfRecorder: Recorder, HalfCloseableProtocol {
+    var onReadLost: (any StreamTransport) throws -> Void = { _ in }
+    var onWriteLost: (any StreamTransport) throws -> Void = { _ in }
+
+    func readConnectionLost(from transport: any StreamTransport) throws {
+        note(.readLost)
+        try onReadLost(transport)
+    }
+
+    func writeConnectionLost(from transport: any StreamTransport) throws {
+        note(.writeLost)
+        try onWriteLost(transport)
+    }
+}
+
+/// An error of a check's own.
+struct Mishap: Error, Equatable {}
+
+/// Bytes that repeat only after a long while, so that a hash tells a lost, doubled or moved piece.
+func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
+    var state = seed
+    return (0..<count).map { _ in
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return UInt8(truncatingIfNeeded: state >> 33)
+    }
+}

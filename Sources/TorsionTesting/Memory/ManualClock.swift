@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// Time that passes only when a test says so, and the reactor that lives by it.
+///
+///     let clock = ManualClock()
+///     clock.reactor.callLater(.seconds(60)) { print("a minute") }
+///     clock.advance(by: .seconds(60))
+///
+/// - SeeAlso: Twisted `task.Clock`.
+public final class ManualClock {
+    /// A reactor without sockets, whose timers go by this clock. It is turned by ``advance(by:)``,
+    /// never run.
+    public let reactor: Reactor
+
+    let backend: ManualBackend
+
+    /// A clock that stands at one second, so that a time before its start can be told.
+    public init() {
+        let backend = ManualBackend()
+        self.backend = backend
+        // The choice must be Sendable; the backend never leaves this thread.
+        nonisolated(unsafe) let made = backend
+        let choice = BackendChoice(name: "manual") { unsafe made }
+        reactor = Reactor(backend: choice, services: nil)
+    }
+
+    /// The time.
+    public var now: MonotonicInstant { backend.now }
+
+    /// Lets time pass, and runs what is due, stopping at each deadline in order.
+    ///
+    /// So a call that is due after two seconds, made by one that is due after one, runs at its own
+    /// time, not at the end.
+    ///
+    /// - Precondition: `duration` is not negative; not inside a callback of the reactor.
+    public func advance(by duration: Duration) {
+        precondition(duration >= .zero, "ManualClock: time does not go back")
+        let end = backend.now.advanced(by: duration)
+        turn()
+        while let deadline = reactor.nextDeadline, deadline <= end {
+            backend.now = max(backend.now, deadline)
+            turn()
+        }
+        backend.now = end
+        turn()
+    }
+
+    /// Runs one turn at the present time: calls from threads, what is due now, ends of connections.
+    public func turn() { reactor.turn(until: backend.now) }
+}
+
+/// A backend that waits for nothing, and has connections in memory only.
+final class ManualBackend: ReactorBackend {
+    var now = MonotonicInstant(nanoseconds: 1_000_000_000)
+
+    var openHandleCount: Int { 0 }
+
+    var waker: any BackendWaker { NoWaker() }
+
+    func start() throws(IOError) {}
+
+    /// The connections in memory, which have no descriptors to wait for.
+    var streams: [MemoryStream] = []
+
+    func turn(until deadline: MonotonicInstant?) {
+        for stream in streams { stream.poll() }
+        streams.removeAll { !$0.isOpen }
+    }
+
+    func shutDown() {}
+
+    func listen(
+        on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> any BackendListener {
+        throw IOError(.listen, function: "", code: .notSupported, subject: address)
+    }
+
+    func connect(
+        to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
+    ) throws(IOError) -> any BackendStream {
+        throw IOError(.connect, function: "", code: .notSupported, subject: address)
+    }
+
+    func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
+        throw IOError(.open, function: "", code: .notSupported)
+    }
+
+    func watch(
+        descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
+    ) throws(IOError) -> any BackendWatch {
+        throw IOError(.watch, function: "", code: .notSupported)
+    }
+
+    private struct NoWaker: BackendWaker {
+        func wake() {}
+    }
+}
