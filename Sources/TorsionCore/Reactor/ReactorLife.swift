@@ -142,6 +142,17 @@ extension Reactor {
         }
     }
 
+    /// Ends a reactor that is turned by hand and never run, at once: connections are aborted and
+    /// told so, and everything is released. It may be turned again.
+    ///
+    /// - Precondition: Not running, and not inside a callback.
+    public func shutDown() {
+        checkThread()
+        precondition(life.phase == .idle, "Reactor: shutDown was called while it runs; use stop")
+        precondition(eventDepth == 0, "Reactor: shutDown was called inside a callback")
+        if life.isStarted { end() }
+    }
+
     // MARK: Phases
 
     /// Starts the backend, on the thread that will turn it.

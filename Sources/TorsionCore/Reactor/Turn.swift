@@ -15,6 +15,9 @@ extension Reactor {
     public func turn(until limit: MonotonicInstant? = nil) {
         checkThread()
         precondition(eventDepth == 0, "Reactor: turn was called inside a callback")
+        if !life.isStarted {
+            do { try startIfNeeded() } catch { return report(error, in: "starting the backend") }
+        }
         counters.turns &+= 1
         runThreadCalls()
         runDueTimers()

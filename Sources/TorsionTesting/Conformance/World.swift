@@ -14,6 +14,11 @@ final class World {
         reactor.unhandledError = { [unowned self] in reported.append("\($0.error)") }
     }
 
+    deinit {
+        reactor.unhandledError = { _ in }
+        reactor.shutDown()
+    }
+
     /// Turns the reactor until the condition holds.
     ///
     /// - Throws: ``CheckFailure`` when it does not within the limit.
