@@ -89,7 +89,7 @@ extension Reactor {
             life.isStopRequested = true
         }
         fireTriggers(.before, .startup)
-        while advanceLife() { turn() }
+        while advanceLife() { turn(until: nil) { true } }
         caught.forEach { $0.cancel() }
         end()
         if let failure = life.failure {

@@ -9,11 +9,21 @@ extension Reactor {
     /// consumers have room; input and output, for which the turn waits; the ends of connections, in
     /// the order in which they ended.
     ///
+    /// A turn that ran calls looks for input and output without waiting, so that whoever drives the
+    /// reactor sees what they did.
+    ///
     /// - Parameter limit: Until when it may wait for input and output; nil waits until something
     ///   happens or a delayed call is due.
     /// - Precondition: Not inside a callback.
     public func turn(until limit: MonotonicInstant? = nil) {
         checkThread()
+        let before = (counters.threadCalls, counters.timersFired)
+        turn(until: limit) { [self] in before == (counters.threadCalls, counters.timersFired) }
+    }
+
+    /// Runs one turn; `mayWait` decides, after the calls and timers, whether it waits.
+    @inline(__always)
+    func turn(until limit: MonotonicInstant?, mayWait: () -> Bool) {
         precondition(eventDepth == 0, "Reactor: turn was called inside a callback")
         if !life.isStarted {
             do { try startIfNeeded() } catch { return report(error, in: "starting the backend") }
@@ -22,7 +32,8 @@ extension Reactor {
         runThreadCalls()
         runDueTimers()
         feedPullProducers()
-        backend.turn(until: waitDeadline(limit))
+        let deadline = waitDeadline(limit)
+        backend.turn(until: mayWait() ? deadline : MonotonicInstant(nanoseconds: 0))
         if !lostConnections.isEmpty { deliverLosses() }
     }
 

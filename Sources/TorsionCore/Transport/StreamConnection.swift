@@ -282,14 +282,13 @@ final class StreamConnection {
             return
         }
         if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
-        if unsafe gathered == nil {
-            if machine.isClosed { return }
-            unsafe gathered = reactor.gatherPool.take()
-            flushLater()
-        }
-        guard let base = unsafe gathered, let start = bytes.baseAddress else { return }
+        guard !machine.isClosed, let start = bytes.baseAddress else { return }
+        let base = unsafe gathered ?? reactor.gatherPool.take()
+        unsafe gathered = base
         unsafe (base + gatheredCount).copyMemory(from: start, byteCount: bytes.count)
         gatheredCount &+= bytes.count
+        // Last: outside of an event this flushes at once.
+        flushLater()
     }
 
     /// What was gathered, in whichever buffer; it counts as sent.

@@ -18,7 +18,7 @@ extension ConformanceSuite {
         let world = World(backend)
         let (client, server) = try world.connectedPair()
         client.transport.write("last words")
-        client.transport.loseConnection()
+        client.transport?.loseConnection()
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(server.events, [.made, .data("last words"), .lost(.closedByPeer)])
         try expectEqual(client.events, [.made, .lost(.closedLocally)])
@@ -37,7 +37,7 @@ extension ConformanceSuite {
             transport.resumeProducing()
         }
         client.transport.write("a")
-        client.transport.loseConnection()
+        client.transport?.loseConnection()
         client.transport.write("b")
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(server.text, "a")
@@ -69,10 +69,10 @@ extension ConformanceSuite {
         let (client, server) = try world.connectedPair()
         server.transport.pauseProducing()
         client.transport.write(pattern(8_000_000))
-        client.transport.loseConnection()
-        client.transport.abortConnection()
-        client.transport.abortConnection()
-        server.transport.resumeProducing()
+        client.transport?.loseConnection()
+        client.transport?.abortConnection()
+        client.transport?.abortConnection()
+        server.transport?.resumeProducing()
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(client.loss, .aborted)
         try expect(!server.loss!.isClean, "\(server.loss!)")
@@ -124,10 +124,10 @@ extension ConformanceSuite {
         let (client, server) = try world.connectedPair(options: options)
         server.transport.pauseProducing()
         client.transport.write(pattern(8_000_000))
-        client.transport.loseConnection()
+        client.transport?.loseConnection()
         try world.run { client.loss != nil }
         try expectEqual(client.loss, .deadlinePassed(.closing))
-        server.transport.resumeProducing()
+        server.transport?.resumeProducing()
         try world.run { server.loss != nil }
         try world.finish()
     }
@@ -149,7 +149,7 @@ extension ConformanceSuite {
         let (client, server) = try world.connectedPair()
         server.transport.pauseProducing()
         world.reactor.turn(until: world.reactor.now)
-        client.transport.abortConnection()
+        client.transport?.abortConnection()
         try world.run { server.loss != nil }
         guard case .failed(let error) = server.loss else {
             throw CheckFailure(description: "\(server.events)")
@@ -186,9 +186,9 @@ extension ConformanceSuite {
         server.transport.pauseProducing()
         client.transport.watermarks = Watermarks(low: 1, high: 2, limit: 200_000_000)
         for _ in 0..<100 { client.transport.write(piece) }
-        client.transport.loseConnection()
+        client.transport?.loseConnection()
         world.run(for: .milliseconds(5))
-        server.transport.resumeProducing()
+        server.transport?.resumeProducing()
         try world.run(limit: .seconds(120)) { server.loss != nil && client.loss != nil }
         try expectEqual(server.byteCount, 100_000_000)
         var hash = Recorder.emptyHash

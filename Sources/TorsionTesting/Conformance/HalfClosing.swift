@@ -48,7 +48,7 @@ extension ConformanceSuite {
         let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
         client.transport.loseWriteConnection()
         try world.run { server.events.last == .readLost && client.events.last == .writeLost }
-        client.transport.loseConnection()
+        client.transport?.loseConnection()
         server.transport.write("discarded")
         server.transport.loseConnection()
         try world.run { server.loss != nil && client.loss != nil }

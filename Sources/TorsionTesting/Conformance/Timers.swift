@@ -51,7 +51,7 @@ extension ConformanceSuite {
         client.transport.write("hello")
         try world.run { server.text == "hello" }
         isOver = true
-        client.transport.abortConnection()
+        client.transport?.abortConnection()
         try world.run { server.loss != nil && world.reactor.statistics.delayedCalls == 0 }
         try world.finish()
     }
