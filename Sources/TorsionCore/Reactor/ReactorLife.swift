@@ -155,6 +155,17 @@ extension Reactor {
 
     // MARK: Phases
 
+    /// Starts the backend, on the thread that will turn it. Harmless when it has started.
+    ///
+    /// `run`, and whatever opens something, do it by themselves; who drives the reactor by
+    /// ``turn(until:)`` does it before the first turn.
+    ///
+    /// - Throws: ``IOError`` if the kernel refuses the reactor its descriptors.
+    public func start() throws(IOError) {
+        checkThread()
+        try startIfNeeded()
+    }
+
     /// Starts the backend, on the thread that will turn it.
     func startIfNeeded() throws(IOError) {
         guard !life.isStarted else { return }

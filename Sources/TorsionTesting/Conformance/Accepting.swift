@@ -9,7 +9,7 @@ extension ConformanceSuite {
     // S14
     static let refusedPeer = Check("a factory that returns nil, or throws, closes the connection") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var seen: [UnhandledError] = []
         world.reactor.unhandledError = { seen.append($0) }
         var count = 0
@@ -32,7 +32,7 @@ extension ConformanceSuite {
     // S16
     static let closingInFactory = Check("closing the port inside the factory keeps that client") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let server = Recorder()
         var port: ListeningPort?
         port = try world.reactor.listen(on: World.loopback) { _ in
@@ -53,7 +53,7 @@ extension ConformanceSuite {
     // S16
     static let bindAgain = Check("after stopListening has fired the address can be bound again") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let first = try world.reactor.listen(on: World.loopback) { _ in nil }
         var hasFired = false
         first.stopListening().addCallback { hasFired = true }.whenFailed { _ in }
@@ -65,7 +65,7 @@ extension ConformanceSuite {
     }
 
     static let inUse = Check("a port in use is an error that names the address") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let port = try world.reactor.listen(on: World.loopback) { _ in nil }
         do throws(IOError) {
             _ = try world.reactor.listen(on: port.localAddress) { _ in nil }
@@ -79,7 +79,7 @@ extension ConformanceSuite {
     }
 
     static let manyAtOnce = Check("three hundred clients at once are all accepted") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         var made = 0, lost = 0
         let port = try world.reactor.listen(on: World.loopback) { _ in
             let recorder = Recorder()

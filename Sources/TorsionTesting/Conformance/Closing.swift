@@ -15,7 +15,7 @@ extension ConformanceSuite {
     static let bytesBeforeClosingArrive = Check(
         "bytes written before loseConnection reach the peer, then both sides end once"
     ) { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         client.transport.write("last words")
         client.transport?.loseConnection()
@@ -28,7 +28,7 @@ extension ConformanceSuite {
     // S2
     static let nothingAfterLoss = Check("writing after loseConnection and after the loss does nothing")
     { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         client.onLost = { _, transport in
             transport.write("too late")
@@ -47,7 +47,7 @@ extension ConformanceSuite {
     // S19
     static let unreadInput = Check("loseConnection with unread input delivers all that was written") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let bytes = pattern(300_000)
         client.recordsData = false
@@ -65,7 +65,7 @@ extension ConformanceSuite {
 
     // S6
     static let abortAndLose = Check("aborting twice, and losing then aborting, ends once") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.transport.pauseProducing()
         client.transport.write(pattern(8_000_000))
@@ -82,7 +82,7 @@ extension ConformanceSuite {
     // S1
     static let abortInCallback = Check("an abort inside dataReceived is the last but connectionLost") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.onData = { _, transport in
             transport.abortConnection()
@@ -99,7 +99,7 @@ extension ConformanceSuite {
     // S17
     static let outputAfterPeersEnd = Check("after the peer's end queued output still arrives in full") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder())
         let bytes = pattern(4_000_000)
         client.recordsData = false
@@ -118,7 +118,7 @@ extension ConformanceSuite {
     // S18
     static let closeDeadline = Check("a peer that never reads cannot hold a closing connection") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var options = StreamOptions()
         options.closeTimeout = .milliseconds(40)
         let (client, server) = try world.connectedPair(options: options)
@@ -134,7 +134,7 @@ extension ConformanceSuite {
 
     // S5
     static let throwingEnds = Check("what a callback throws is the reason of the loss") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.onData = { _, _ in throw Mishap() }
         client.transport.write("x")
@@ -145,7 +145,7 @@ extension ConformanceSuite {
 
     // S8
     static let resetWhilePaused = Check("a reset is noticed while reading is paused") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.transport.pauseProducing()
         world.reactor.turn(until: world.reactor.now)
@@ -162,7 +162,7 @@ extension ConformanceSuite {
     // FAULTS: RST while writing
     static let resetWhileWriting = Check("a reset while output is queued stops the producer, once") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let producer = CountingProducer()
         server.transport.pauseProducing()
@@ -179,7 +179,7 @@ extension ConformanceSuite {
     // S3
     static let largeOutput = Check("loseConnection sends 100 MB, also to a peer that reads late", isSlow: true)
     { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let piece = Bytes(pattern(1_000_000))
         server.recordsData = false
@@ -200,7 +200,7 @@ extension ConformanceSuite {
     // S11
     static let manyConnections = Check("10,000 connections leave nothing behind", isSlow: true) {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var lost = 0
         let port = try world.reactor.listen(on: World.loopback) { _ in
             let recorder = Recorder()

@@ -11,7 +11,7 @@ extension ConformanceSuite {
     // S14
     static let addresses = Check("both sides know each other's address, over IPv4 and IPv6") { backend in
         for address in [World.loopback, .ipv6(.loopback, port: 0)] {
-            let world = World(backend)
+            let world = try World(backend)
             let (client, server) = try world.connectedPair(at: address)
             try expectEqual(client.transport.peerAddress, server.transport.localAddress)
             try expectEqual(client.transport.localAddress, server.transport.peerAddress)
@@ -24,7 +24,7 @@ extension ConformanceSuite {
 
     // S14
     static let unixSockets = Check("UNIX sockets connect, by abstract name") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let name = Array("torsion-check-\(world.reactor.number)-\(world.reactor.now.nanoseconds)".utf8)
         let (client, server) = try world.connectedPair(at: .unix(.abstract(name)))
         try expectEqual(client.transport.peerAddress, .unix(.abstract(name)))
@@ -37,7 +37,7 @@ extension ConformanceSuite {
 
     // S12
     static let refused = Check("a refused connect names the address and the code") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let port = try world.reactor.listen(on: World.loopback) { _ in nil }
         let address = port.localAddress
         port.stopListening()
@@ -47,7 +47,7 @@ extension ConformanceSuite {
 
     // S12
     static let cannotBind = Check("a connect that cannot bind fails with that address") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         var endpoint = ClientEndpoint.tcp(host: "127.0.0.1", port: 9)
         // TEST-NET-1, RFC 5737: nobody's address.
         endpoint.options.bindAddress = .ipv4(IPv4Address(192, 0, 2, 1), port: 0)
@@ -70,7 +70,7 @@ extension ConformanceSuite {
     static let cancelled = Check("a connect can be cancelled at once, in the factory, and when made") {
         backend in
         for stage in 0..<3 {
-            let world = World(backend)
+            let world = try World(backend)
             let server = Recorder()
             let port = try world.reactor.listen(on: World.loopback) { _ in server }
             let client = Recorder()
@@ -95,7 +95,7 @@ extension ConformanceSuite {
     }
 
     static let throwingOnMade = Check("if connectionMade throws, the connect fails with that") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let client = Recorder()
         client.onMade = { _ in throw Mishap() }
         let server = Recorder()
@@ -111,7 +111,7 @@ extension ConformanceSuite {
 
     // S12
     static let timesOut = Check("a connect that nobody answers times out") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         // A listener whose queue is full answers nobody, on Linux.
         var options = StreamOptions()
         options.backlog = 1

@@ -12,7 +12,7 @@ extension ConformanceSuite {
 
     // S10
     static let manyWrites = Check("many writes equal one write of all of them") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.recordsData = false
         let bytes = pattern(200_000)
@@ -36,7 +36,7 @@ extension ConformanceSuite {
     static let corkBoundaries = Check("writes at each boundary of the gathering buffer keep their order") {
         backend in
         for size in [4_095, 4_096, 4_097, 16_383, 16_384, 16_385] {
-            let world = World(backend)
+            let world = try World(backend)
             let (client, server) = try world.connectedPair()
             client.recordsData = false
             server.recordsData = false
@@ -66,7 +66,7 @@ extension ConformanceSuite {
     // S8
     static let pausedFromTheStart = Check("pausing in connectionMade delivers nothing until resumed") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let server = Recorder()
         server.onMade = { $0.pauseProducing() }
         let (client, _) = try world.connectedPair(server: server)
@@ -83,7 +83,7 @@ extension ConformanceSuite {
     // S9
     static let pausesLoseNothing = Check("stopping and starting reads loses no byte of 64 MB", isSlow: true)
     { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let piece = Bytes(pattern(1_000_000))
         server.recordsData = false
@@ -110,7 +110,7 @@ extension ConformanceSuite {
 
     // S20
     static let switching = Check("switchProtocol in mid-buffer loses and doubles no byte") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let old = Recorder(), new = Recorder()
         old.onData = { text, transport in
             guard let mark = text.utf8.firstIndex(of: UInt8(ascii: "|")) else { return }
@@ -129,7 +129,7 @@ extension ConformanceSuite {
     }
 
     static let pipelined = Check("sixteen answers to one read arrive in order") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.onData = { text, transport in for character in text { transport.write("\(character)\n") } }
         client.transport.write("0123456789abcdef")
@@ -141,7 +141,7 @@ extension ConformanceSuite {
     }
 
     static let echoOfBulk = Check("an echo of 8 MB comes back byte for byte") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let server = Echoing()
         let (client, _) = try world.connectedPair(server: server)
         client.recordsData = false
@@ -164,7 +164,7 @@ extension ConformanceSuite {
     // DESIGN 8: a server that nobody configured survives a slow reader.
     static let throttlesItself = Check("an echo whose client never reads holds little and stops reading") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let server = Echoing()
         server.recordsData = false
         let (client, _) = try world.connectedPair(server: server)
@@ -183,7 +183,7 @@ extension ConformanceSuite {
 
     // DESIGN 6
     static let limit = Check("a protocol that ignores both marks is stopped by the limit") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         var options = StreamOptions()
         options.watermarks = Watermarks(low: 10, high: 20, limit: 1_000_000)
         let (client, server) = try world.connectedPair(options: options)

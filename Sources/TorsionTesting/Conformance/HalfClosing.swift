@@ -12,7 +12,7 @@ extension ConformanceSuite {
 
     static let eachDirection = Check("after loseWriteConnection reading goes on until the peer's end")
     { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
         client.transport.write("question")
         client.transport.loseWriteConnection()
@@ -30,7 +30,7 @@ extension ConformanceSuite {
 
     static let readEndFirst = Check("a half-closeable protocol writes on after the peer's end") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let server = HalfRecorder()
         server.onReadLost = { $0.write("more") }
         let (client, _) = try world.connectedPair(client: HalfRecorder(), server: server)
@@ -44,7 +44,7 @@ extension ConformanceSuite {
 
     static let writeEndFirst = Check("loseConnection after loseWriteConnection waits for the peer") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
         client.transport.loseWriteConnection()
         try world.run { server.events.last == .readLost && client.events.last == .writeLost }
@@ -58,7 +58,7 @@ extension ConformanceSuite {
 
     static let plainProtocolCloses = Check("a peer's end closes a protocol that is not half-closeable") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder())
         client.transport.loseWriteConnection()
         try world.run { server.loss != nil && client.loss != nil }
@@ -69,7 +69,7 @@ extension ConformanceSuite {
 
     static let errorInHook = Check("an error in readConnectionLost is the reason of the loss") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let server = HalfRecorder()
         server.onReadLost = { _ in throw Mishap() }
         let (client, _) = try world.connectedPair(server: server)
@@ -80,7 +80,7 @@ extension ConformanceSuite {
     }
 
     static let loseInHook = Check("losing the connection inside either hook ends it once") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let client = HalfRecorder(), server = HalfRecorder()
         server.onReadLost = { $0.loseConnection() }
         client.onWriteLost = { $0.loseConnection() }
@@ -92,7 +92,7 @@ extension ConformanceSuite {
     }
 
     static let simultaneous = Check("both sides losing at once end cleanly") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
         client.transport.loseWriteConnection()
         server.transport.loseWriteConnection()

@@ -13,7 +13,7 @@ extension ConformanceSuite {
     // P3
     static let pausedAndResumedOnce = Check("a push producer is paused once, and resumed once") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.recordsData = false
         let producer = CountingProducer()
@@ -36,7 +36,7 @@ extension ConformanceSuite {
     // P4
     static let pulledOncePerDrain = Check("a pull producer is asked once for each piece that left") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.recordsData = false
         let puller = Puller(client.transport, pieces: 50)
@@ -53,7 +53,7 @@ extension ConformanceSuite {
     // P2, P6
     static let lostTransport = Check("a producer is stopped once, before the loss, or when it comes late") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let early = CountingProducer(), late = CountingProducer()
         client.transport.registerProducer(early)
@@ -71,7 +71,7 @@ extension ConformanceSuite {
     // P5
     static let writingInside = Check("writing inside pause and resume is safe and does not recurse") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.recordsData = false
         let producer = CountingProducer()
@@ -93,7 +93,7 @@ extension ConformanceSuite {
 
     // S4
     static let waitsForProducer = Check("loseConnection waits for a registered producer") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let producer = CountingProducer()
         let transport: any StreamTransport = client.transport
@@ -111,7 +111,7 @@ extension ConformanceSuite {
 
     // S4
     static let unregisterAfterLoss = Check("unregistering after the loss is harmless") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let transport: any StreamTransport = client.transport
         transport.registerProducer(CountingProducer())
@@ -124,7 +124,7 @@ extension ConformanceSuite {
 
     static let pipes = Check("two pipes are a proxy: bytes, backpressure and ends go through") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let echo = Echoing(), outside = HalfRecorder(), inner = Recorder(), outer = Recorder()
         outside.recordsData = false
         _ = try world.connectedPair(client: inner, server: echo)

@@ -9,7 +9,7 @@ extension ConformanceSuite {
 
     static let closeOtherInCallback = Check("what is closed in a callback of the same turn hears nothing") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let first = try world.connectedPair(), second = try world.connectedPair()
         // Both servers are readable in the same turn; whichever is called first aborts the other.
         first.server.onData = { _, _ in second.server.transport?.abortConnection() }
@@ -27,7 +27,7 @@ extension ConformanceSuite {
 
     static let closeInMade = Check("losing or aborting in connectionMade ends the connection") { backend in
         for isAbort in [false, true] {
-            let world = World(backend)
+            let world = try World(backend)
             let server = Recorder(), client = Recorder()
             server.onMade = { isAbort ? $0.abortConnection() : $0.loseConnection() }
             let port = try world.reactor.listen(on: World.loopback) { _ in server }
@@ -43,7 +43,7 @@ extension ConformanceSuite {
     }
 
     static let connectInLoss = Check("a new connection can be begun inside connectionLost") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         var servers: [Recorder] = []
         let port = try world.reactor.listen(on: World.loopback) { _ in
             servers.append(Recorder())
@@ -69,7 +69,7 @@ extension ConformanceSuite {
     // FAULTS: fd reuse race
     static let descriptorReuse = Check("an event of a closed descriptor never reaches its successor") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let first = try world.connectedPair(), second = try world.connectedPair()
         let port = try world.reactor.listen(on: World.loopback) { _ in Recorder() }
         var fresh: [Recorder] = []

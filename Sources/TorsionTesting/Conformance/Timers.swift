@@ -9,7 +9,7 @@ extension ConformanceSuite {
     // R6
     static let timersInOrder = Check("delayed calls run in the order of deadline, then of making") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var order: [Int] = []
         let start = world.reactor.now
         world.reactor.callLater(.milliseconds(20)) { order.append(3) }
@@ -27,7 +27,7 @@ extension ConformanceSuite {
     // R5
     static let zeroDelay = Check("a call without delay runs in a later turn, never inline") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var turns: [UInt64] = []
         world.reactor.callLater(.zero) { [reactor = world.reactor] in
             turns.append(reactor.statistics.turns)
@@ -43,7 +43,7 @@ extension ConformanceSuite {
     // R5
     static let timersBesideInput = Check("input is served between endless calls without delay") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let (client, server) = try world.connectedPair()
         var isOver = false
         func again() { world.reactor.callLater(.zero) { if !isOver { again() } } }
@@ -59,7 +59,7 @@ extension ConformanceSuite {
     // R7
     static let distantDeadlines = Check("a very distant deadline neither overflows nor runs") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var hasRun = false
         let calls = [Duration.seconds(1_000_000_000_000), .seconds(Int64.max), .seconds(86_400)].map
         {
@@ -74,7 +74,7 @@ extension ConformanceSuite {
     // R8
     static let timerErrors = Check("an error in a delayed call is reported, and the rest go on") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         var seen: [UnhandledError] = []
         world.reactor.unhandledError = { seen.append($0) }
         var hasRun = false

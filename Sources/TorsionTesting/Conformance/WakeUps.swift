@@ -10,7 +10,7 @@ extension ConformanceSuite {
     // R4
     static let inOrder = Check("calls from eight threads run in the order of each, never inline") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let door = world.reactor.remote
         let seen = Mutex([[Int]](repeating: [], count: 8))
         let threads = (0..<8).map { thread in
@@ -28,7 +28,7 @@ extension ConformanceSuite {
 
     // R4
     static let burst = Check("ten thousand calls in a burst are all run") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let door = world.reactor.remote
         let count = Atomic(0)
         for _ in 0..<10_000 {
@@ -41,7 +41,7 @@ extension ConformanceSuite {
 
     // R4
     static let beforeTurning = Check("a call made before the first turn runs in it") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let hasRun = Atomic(false)
         let door = world.reactor.remote
         Thread { door.callFromThread { _ in hasRun.store(true, ordering: .releasing) } }.join()
@@ -51,7 +51,7 @@ extension ConformanceSuite {
 
     static let remoteObjects = Check("a remote object is kept by its door, and released on the reactor") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let released = Mutex<UInt>(0)
         final class Held {
             let onEnd: () -> Void
@@ -76,7 +76,7 @@ extension ConformanceSuite {
     }
 
     static let wakesAWait = Check("a call from a thread ends a wait without limit") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let hasRun = Atomic(false)
         let door = world.reactor.remote
         let thread = Thread { door.callFromThread { _ in hasRun.store(true, ordering: .releasing) } }

@@ -8,7 +8,7 @@ extension ConformanceSuite {
     static let watching = [watchesPipe, watchRemovedInTurn, watchErrors, closedBehindOurBack]
 
     static let watchesPipe = Check("a watch tells readability until it is cancelled") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         let pipe = Pipe()
         var count = 0
         let watch = try world.reactor.watch(descriptor: pipe.output, for: .readable) { readiness in
@@ -35,7 +35,7 @@ extension ConformanceSuite {
 
     static let watchRemovedInTurn = Check("a watch removed in a callback of the same turn does not fire") {
         backend in
-        let world = World(backend)
+        let world = try World(backend)
         let pipes = [Pipe(), Pipe()]
         var watches: [DescriptorWatch] = []
         var fired: [Int] = []
@@ -56,7 +56,7 @@ extension ConformanceSuite {
 
     // R8
     static let watchErrors = Check("an error in a watch is reported, and the watch goes on") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         var seen: [UnhandledError] = []
         world.reactor.unhandledError = { seen.append($0) }
         let pipe = Pipe()
@@ -70,7 +70,7 @@ extension ConformanceSuite {
     }
 
     static let closedBehindOurBack = Check("a descriptor closed behind our back never spins") { backend in
-        let world = World(backend)
+        let world = try World(backend)
         world.reactor.unhandledError = { _ in }
         let pipe = Pipe()
         let watch = try world.reactor.watch(descriptor: pipe.output, for: .readable) { _ in }

@@ -9,8 +9,9 @@ final class World {
     let reactor: Reactor
     private(set) var reported: [String] = []
 
-    init(_ backend: BackendChoice) {
+    init(_ backend: BackendChoice) throws(IOError) {
         reactor = Reactor(backend: backend, services: nil)
+        try reactor.start()
         reactor.unhandledError = { [unowned self] in reported.append("\($0.error)") }
     }
 

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+extension BackendChoice {
+    /// A backend whose calls go wrong by a plan.
+    ///
+    /// Any other may be inside, so that a test meets over real sockets what the kernel seldom does.
+    public static func faulty(_ inner: BackendChoice, _ plan: FaultPlan) -> BackendChoice {
+        BackendChoice(
+            name: "faulty \(inner.name)", unavailableReason: inner.unavailableReason
+        ) { FaultBackend(inner.makeBackend(), plan) }
+    }
+}
+
+/// Runs a scenario with its first call failing, then its second, and so on, until it is done before
+/// the call that would have failed.
+///
+/// The scenario throws if it does not keep its word, for example when something is left open. That
+/// calls fail is no reason to throw.
+///
+/// - Returns: How many calls the scenario makes.
+@discardableResult
+public func failingEachCall(
+    of backend: BackendChoice, with code: ErrorCode, limit: Int = 1_000,
+    _ scenario: (BackendChoice) throws -> Void
+) throws -> Int {
+    for number in 1...limit {
+        let plan = FaultPlan.failCall(number, with: code)
+        do { try scenario(.faulty(backend, plan)) } catch {
+            let calls = plan.calls.prefix(number).map { "\($0)" }.joined(separator: " ")
+            throw CheckFailure(
+                description: "call \(number) failed with \(code.name), of \(calls): \(error)")
+        }
+        if plan.failureCount == 0 { return number - 1 }
+    }
+    throw CheckFailure(description: "more than \(limit) calls")
+}
+
+/// Stands between the core and any backend, and makes calls go wrong.
+final class FaultBackend: ReactorBackend {
+    let inner: any ReactorBackend
+    let plan: FaultPlan
+    /// Streams that have something to tell in the next turn.
+    private var late: [FaultStream] = []
+
+    init(_ inner: any ReactorBackend, _ plan: FaultPlan) {
+        self.inner = inner
+        self.plan = plan
+    }
+
+    func start() throws(IOError) {
+        if let code = plan.failure(of: .start) { throw IOError(.start, function: "", code: code) }
+        try inner.start()
+    }
+
+    var now: MonotonicInstant { inner.now }
+
+    var waker: any BackendWaker { inner.waker }
+
+    var openHandleCount: Int { inner.openHandleCount }
+
+    func turn(until deadline: MonotonicInstant?) {
+        let streams = late
+        late = []
+        for stream in streams { stream.tellWhatIsLate() }
+        // What was told may have work for the core, and what is still late must not be waited on.
+        let isWaiting = streams.isEmpty && late.isEmpty
+        inner.turn(until: isWaiting ? deadline : MonotonicInstant(nanoseconds: 0))
+    }
+
+    func tellLater(_ stream: FaultStream) { late.append(stream) }
+
+    func listen(
+        on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> any BackendListener {
+        if let code = plan.failure(of: .listen) {
+            throw IOError(.listen, function: "listen", code: code, subject: "\(address)")
+        }
+        let listener = FaultListener(self, receiver)
+        listener.inner = try inner.listen(on: address, options: options, receiver: listener)
+        return listener
+    }
+
+    func connect(
+        to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
+    ) throws(IOError) -> any BackendStream {
+        if let code = plan.failure(of: .connect) {
+            throw IOError(.connect, function: "connect", code: code, subject: "\(address)")
+        }
+        let stream = FaultStream(self)
+        stream.receiver = receiver
+        stream.inner = try inner.connect(to: address, options: options, receiver: stream)
+        return stream
+    }
+
+    func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
+        if let code = plan.failure(of: .open) { throw IOError(.open, function: "", code: code) }
+        let stream = FaultStream(self)
+        stream.inner = try inner.open(input: input, output: output)
+        return stream
+    }
+
+    func watch(
+        descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
+    ) throws(IOError) -> any BackendWatch {
+        if let code = plan.failure(of: .watch) {
+            throw IOError(
+                .watch, function: "", code: code, subject: "descriptor \(descriptor)")
+        }
+        return try inner.watch(descriptor: descriptor, for: interest, receiver: receiver)
+    }
+
+    func shutDown() { inner.shutDown() }
+}
+
+/// A listener that loses clients.
+final class FaultListener: BackendListener, ListenerReceiver {
+    var inner: (any BackendListener)!
+    private unowned let backend: FaultBackend
+    private let receiver: any ListenerReceiver
+
+    init(_ backend: FaultBackend, _ receiver: any ListenerReceiver) {
+        self.backend = backend
+        self.receiver = receiver
+    }
+
+    var localAddress: SocketAddress { inner.localAddress }
+
+    func startAccepting() { inner.startAccepting() }
+
+    func stopAccepting() { inner.stopAccepting() }
+
+    func shed(limit: Int) -> Int { inner.shed(limit: limit) }
+
+    func close() { inner.close() }
+
+    func listenerDidAccept(_ stream: any BackendStream) {
+        guard let code = backend.plan.failure(of: .accept) else {
+            let faulty = FaultStream(backend)
+            faulty.inner = stream
+            return receiver.listenerDidAccept(faulty)
+        }
+        // As if the kernel had not had the descriptor for it; the client is refused by hand, for
+        // it cannot be put back into the queue.
+        stream.close()
+        receiver.listenerDidFail(code)
+    }
+
+    func listenerDidFail(_ code: ErrorCode) { receiver.listenerDidFail(code) }
+}
