@@ -6,6 +6,7 @@
 final class Connector<Made: StreamProtocol> {
     private let endpoint: ClientEndpoint
     private let reactor: Reactor
+    private let wrap: LayerMaker
     private let makeProtocol: (SocketAddress) throws -> Made
 
     private var result: Deferred<Made>?
@@ -16,11 +17,12 @@ final class Connector<Made: StreamProtocol> {
     private var errors: [IOError] = []
 
     init(
-        endpoint: ClientEndpoint, reactor: Reactor,
+        endpoint: ClientEndpoint, reactor: Reactor, wrap: @escaping LayerMaker = { $0 },
         makeProtocol: @escaping (SocketAddress) throws -> Made
     ) {
         self.endpoint = endpoint
         self.reactor = reactor
+        self.wrap = wrap
         self.makeProtocol = makeProtocol
     }
 
@@ -125,7 +127,7 @@ final class Connector<Made: StreamProtocol> {
             // Cancelled inside the factory.
             guard result != nil else { return stream.close() }
             let connection = StreamConnection(
-                reactor: reactor, stream: stream, proto: made,
+                reactor: reactor, stream: stream, proto: wrap(made),
                 options: SharedOptions(endpoint.options))
             do {
                 try connection.open()

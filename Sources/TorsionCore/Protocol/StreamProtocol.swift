@@ -54,10 +54,19 @@ extension StreamProtocol {
 ///
 /// - SeeAlso: Twisted `IHalfCloseableProtocol`; `shutdown(2)`.
 public protocol HalfCloseableProtocol: StreamProtocol {
+    /// Whether a peer's end leaves the connection open for writing. By default true; a layer asks
+    /// the protocol above it.
+    var keepsHalfOpen: Bool { get }
+
     /// The peer will send no more; writing still works. Called at most once.
     func readConnectionLost(from transport: any StreamTransport) throws
 
     /// What was written before `loseWriteConnection` has left, and the peer sees the end. Called at
     /// most once. Reading still works.
     func writeConnectionLost(from transport: any StreamTransport) throws
+}
+
+extension HalfCloseableProtocol {
+    /// True.
+    public var keepsHalfOpen: Bool { true }
 }

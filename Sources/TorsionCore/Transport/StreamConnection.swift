@@ -450,7 +450,11 @@ extension StreamConnection: StreamReceiver {
 
     func streamDidReadEnd() {
         isReading = false
-        perform(machine.readEnded(isHalfCloseable: proto is any HalfCloseableProtocol))
+        perform(machine.readEnded(isHalfCloseable: isHalfCloseable))
+    }
+
+    private var isHalfCloseable: Bool {
+        (proto as? any HalfCloseableProtocol)?.keepsHalfOpen ?? false
     }
 
     func streamDidWrite(byteCount: Int) {
@@ -558,6 +562,11 @@ extension StreamConnection: StreamTransport {
     func abortConnection() {
         reactor.checkThread()
         perform(machine.abort())
+    }
+
+    func abortConnection(because error: any Error) {
+        reactor.checkThread()
+        fail(error)
     }
 
     func loseWriteConnection() {

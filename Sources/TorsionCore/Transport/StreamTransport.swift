@@ -53,6 +53,9 @@ public protocol StreamTransport: Consumer, PushProducer {
     /// Drops what is queued and resets the connection. The loss is delivered in this turn.
     func abortConnection()
 
+    /// The same, and `error` is the reason of the loss, as if a callback had thrown it.
+    func abortConnection(because error: any Error)
+
     /// Sends what is queued, then ends the outgoing direction: `shutdown(2)`. Reading goes on.
     func loseWriteConnection()
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import CTorsionCore
 internal import Glibc
 
 /// A thread of the system. Tests that call from elsewhere use these, never tasks, whose pool starves
@@ -23,7 +22,7 @@ final class Thread: Sendable {
     func join() { pthread_join(handle, nil) }
 
     /// A number that names the calling thread.
-    static var current: UInt { torsion_thread_id() }
+    static var current: UInt { pthread_self() }
 
     private final class Body: Sendable {
         let run: @Sendable () -> Void
