@@ -90,6 +90,9 @@ let package = Package(
         // Tests
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
+        tests("ReactorTests", ["Torsion", "TorsionTesting"]),
+        tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),
+        tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(

@@ -124,6 +124,9 @@ public struct LineTooLong: Error, Hashable, Sendable, CustomStringConvertible {
     /// What is allowed.
     public let limitBytes: Int
 
+    /// An error that names the limit.
+    public init(limitBytes: Int) { self.limitBytes = limitBytes }
+
     /// A sentence.
     public var description: String { "the peer sent a line of more than \(limitBytes) bytes" }
 }

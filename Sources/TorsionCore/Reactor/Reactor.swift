@@ -165,7 +165,8 @@ public final class Reactor {
 
     @inline(never)
     private static func wrongThread(_ function: StaticString) -> Never {
-        preconditionFailure(
+        // Not `preconditionFailure`, which prints nothing in an optimised build.
+        fatalError(
             "Reactor: \(function) was called from a thread that does not run this reactor;"
                 + " use reactor.remote.callFromThread")
     }

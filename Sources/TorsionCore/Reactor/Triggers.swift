@@ -67,7 +67,7 @@ extension Reactor {
     @discardableResult
     public func addTrigger(
         _ phase: TriggerPhase, _ event: ReactorEvent,
-        _ body: @escaping () throws -> Deferred<Void>
+        waitingFor body: @escaping () throws -> Deferred<Void>
     ) -> Trigger {
         checkThread()
         return triggers.add(phase, event, body)

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+import Torsion
+import TorsionTesting
+
+@Suite struct ManualClockTests {
+    // K2
+    @Test func `advancing stops at each deadline in order`() {
+        let clock = ManualClock()
+        let start = clock.now
+        var times: [Duration] = []
+        func note() { times.append(start.duration(to: clock.now)) }
+        clock.reactor.callLater(.seconds(1)) {
+            note()
+            clock.reactor.callLater(.seconds(1)) { note() }
+        }
+        clock.reactor.callLater(.seconds(3)) { note() }
+        clock.advance(by: .seconds(10))
+        #expect(times == [.seconds(1), .seconds(2), .seconds(3)])
+        #expect(start.duration(to: clock.now) == .seconds(10))
+    }
+
+    // R6
+    @Test func `a call can be moved, and is not active inside itself`() {
+        let clock = ManualClock()
+        var order: [Int] = []
+        var inside: DelayedCall?
+        inside = clock.reactor.callLater(.seconds(1)) {
+            order.append(1)
+            #expect(inside?.isActive == false && inside?.cancel() == false)
+            #expect(inside?.reset(after: .seconds(1)) == false)
+        }
+        let moved = clock.reactor.callLater(.seconds(1)) { order.append(2) }
+        #expect(moved.reset(after: .seconds(2)) && moved.delay(by: .seconds(1)))
+        clock.reactor.callLater(.seconds(2)) { order.append(3) }
+        clock.advance(by: .seconds(2))
+        #expect(order == [1, 3])
+        clock.advance(by: .seconds(1))
+        #expect(order == [1, 3, 2])
+        #expect(clock.reactor.delayedCalls.isEmpty)
+        inside = nil
+    }
+}
+
+@Suite struct MemoryTransportTests {
+    private final class Room { var members: [ConnectionID: any StreamTransport] = [:] }
+
+    /// The chat of the README.
+    private final class Chat: LineProtocol {
+        let lines = LineDecoder()
+        let room: Room
+
+        init(_ room: Room) { self.room = room }
+
+        func connectionMade(_ transport: any StreamTransport) {
+            room.members[transport.id] = transport
+        }
+
+        func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+            let text = "\(transport.peerAddress): \(String(decoding: line))\r\n"
+            for (id, member) in room.members where id != transport.id { member.write(text) }
+        }
+
+        func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+            room.members[transport.id] = nil
+        }
+    }
+
+    @Test func `a line reaches the other member`() {
+        let room = Room(), clock = ManualClock()
+        let ann = MemoryTransport(Chat(room), clock: clock)
+        let bob = MemoryTransport(Chat(room), clock: clock)
+        ann.receive("hi\r\n")
+        #expect(bob.takeText().hasSuffix(": hi\r\n"))
+        #expect(ann.takeText().isEmpty)
+        bob.peerCloses()
+        #expect(room.members.count == 1)
+        ann.peerResets()
+        #expect(room.members.isEmpty)
+        #expect(clock.reactor.statistics.liveTransports == 2, "held by the two of this test")
+    }
+
+    @Test func `an idle connection can be timed out on the clock`() {
+        final class Idle: StreamProtocol {
+            var loss: ConnectionLoss?
+            func connectionMade(_ transport: any StreamTransport) {
+                transport.reactor.callLater(.seconds(60)) { transport.loseConnection() }
+            }
+            func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+            func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+                loss = why
+            }
+        }
+        let idle = Idle()
+        let peer = MemoryTransport(idle)
+        peer.clock.advance(by: .seconds(59))
+        #expect(!peer.hasEnded)
+        peer.clock.advance(by: .seconds(1))
+        #expect(peer.hasEnded && idle.loss == nil)
+        // The peer never ends its side: the close deadline does.
+        peer.clock.advance(by: .seconds(61))
+        #expect(idle.loss == .deadlinePassed(.closing))
+    }
+}
