@@ -212,7 +212,8 @@ extension Reactor {
         return true
     }
 
-    private var canLeavePhase: Bool {
+    /// Whether a start or a stop can take its next step; then the turn must not wait.
+    var canLeavePhase: Bool {
         switch life.phase {
         case .idle: false
         case .startingBefore, .startingDuring: life.awaitedTriggers == 0 || life.isStopRequested

@@ -54,8 +54,7 @@ extension Reactor {
         }
         if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
         let hasWork =
-            !lostConnections.isEmpty || !hungryConnections.isEmpty || life.isStopRequested
-            && life.phase <= .running
+            !lostConnections.isEmpty || !hungryConnections.isEmpty || canLeavePhase
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
     }
 
