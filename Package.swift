@@ -16,7 +16,9 @@ let settings: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
-/// Portable targets mark each unsafe expression as well. TorsionCore does not: there the mark would
+/// Portable targets mark each unsafe expression as well.
+///
+/// TorsionCore does not: there the mark would
 /// stand at every use of an `@exclusivity(unchecked)` property, and drown those of pointers.
 let portable = settings + [.strictMemorySafety()]
 
@@ -70,7 +72,8 @@ let package = Package(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
         .target(
-            name: "TorsionTesting", dependencies: ["TorsionCore", "CTorsionCore"], swiftSettings: portable),
+            name: "TorsionTesting", dependencies: ["TorsionCore", "CTorsionCore"],
+            swiftSettings: portable),
         .target(
             name: "Torsion",
             dependencies: [

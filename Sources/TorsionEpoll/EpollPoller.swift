@@ -39,7 +39,9 @@ final class EpollPoller: Poller {
     func start() throws(IOError) {
         epoll = torsion_epoll_create()
         guard epoll >= 0 else {
-            throw IOError(.start, function: "epoll_create1", code: ErrorCode(errno: torsion_errno()), subject: "epoll")
+            throw IOError(
+                .start, function: "epoll_create1", code: ErrorCode(errno: torsion_errno()),
+                subject: "epoll")
         }
         wakeDescriptor = torsion_eventfd_create()
         guard wakeDescriptor >= 0,
@@ -92,7 +94,9 @@ final class EpollPoller: Poller {
             epoll, batch, Int32(Self.batchCapacity), timeout(until: deadline))
         latestNow = nil
         // EINTR: a signal; the next wait goes on. The others blame our own arguments.
-        precondition(count >= 0 || ErrorCode(errno: torsion_errno()) == .interrupted, "epoll_wait: \(ErrorCode(errno: torsion_errno()))")
+        precondition(
+            count >= 0 || ErrorCode(errno: torsion_errno()) == .interrupted,
+            "epoll_wait: \(ErrorCode(errno: torsion_errno()))")
         for index in 0..<max(0, Int(count)) { deliver(batch[index]) }
         if !removed.isEmpty { removed.removeAll(keepingCapacity: true) }
     }

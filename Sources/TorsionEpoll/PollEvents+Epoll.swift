@@ -7,7 +7,9 @@ internal import TorsionSockets
 // The low bits of PollEvents and of epoll's are the same in another order; a switch by bit keeps
 // both readable, and the compiler makes it a few shifts.
 extension PollEvents {
-    /// What `epoll_ctl(2)` is asked for. Errors and hang-ups need not be.
+    /// What `epoll_ctl(2)` is asked for.
+    ///
+    /// Errors and hang-ups need not be.
     var epollBits: UInt32 {
         var bits: UInt32 = 0
         if contains(.readable) { bits |= EPOLLIN.rawValue }

@@ -3,8 +3,9 @@
 
 internal import TorsionCore
 
-/// Cuts a stream of bytes into lines. A line that arrives whole is shown where it lies; only one
-/// that spans two reads is copied.
+/// Cuts a stream of bytes into lines.
+///
+/// A line that arrives whole is shown where it lies; only one that spans two reads is copied.
 ///
 /// A class, since the callback that it makes may touch it: a protocol that stores it may set
 /// ``isRaw`` from inside `lineReceived`.

@@ -22,7 +22,7 @@ public protocol LineProtocol: StreamProtocol {
 
     /// A line arrived.
     ///
-    /// - Parameter line: Without its end, borrowed until the call returns.
+    /// `line`: Without its end, borrowed until the call returns.
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws
 
     /// Bytes arrived while `lines.isRaw`. By default they are dropped.

@@ -17,7 +17,7 @@ public final class Logged: StreamLayer {
 
     /// A log under a protocol.
     ///
-    /// - Parameter log: Given each piece of traffic, and each event, as text; on the reactor.
+    /// `log`: Given each piece of traffic, and each event, as text; on the reactor.
     public init(above: any StreamProtocol, _ log: @escaping (String) -> Void) {
         self.log = log
         super.init(above: above)

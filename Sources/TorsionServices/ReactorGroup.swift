@@ -61,7 +61,9 @@ public enum ReactorGroup {
 
         var failure: (any Error)? { state.withLock { $0.failure } }
 
-        /// Runs one member. Whichever reason it ends for, a stop of one stops all.
+        /// Runs one member.
+        ///
+        /// Whichever reason it ends for, a stop of one stops all.
         func run(
             _ reactor: Reactor, signals: SignalPolicy, _ body: (Reactor) throws -> Void
         ) {

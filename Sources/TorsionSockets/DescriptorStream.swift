@@ -192,7 +192,9 @@ extension DescriptorStream: BackendStream {
     func reset() { close() }
 }
 
-/// `writev(2)`. SIGPIPE is ignored by the backend's start.
+/// `writev(2)`.
+///
+/// SIGPIPE is ignored by the backend's start.
 private func writeVectors(
     _ descriptor: Int32, _ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>
 ) -> Int {

@@ -3,8 +3,9 @@
 
 public import TorsionCore
 
-/// What differs between readiness backends: how descriptors are waited for. Everything about
-/// sockets is built once above it, in this module.
+/// What differs between readiness backends: how descriptors are waited for.
+///
+/// Everything about sockets is built once above it, in this module.
 ///
 /// Level-triggered: what is still ready is reported again by the next wait. All members are called
 /// on the reactor's thread, save the waker's.
@@ -38,8 +39,9 @@ public protocol Poller: AnyObject {
     func wait(until deadline: MonotonicInstant?)
 }
 
-/// Something with a descriptor that a ``Poller`` watches. A class, not a protocol, so that a C
-/// callback reaches it through one pointer, without a retain.
+/// Something with a descriptor that a ``Poller`` watches.
+///
+/// A class, not a protocol, so that a C callback reaches it through one pointer, without a retain.
 open class PollTarget {
     /// What is watched; owned by the subclass.
     public let descriptor: Int32
@@ -59,9 +61,13 @@ open class PollTarget {
         if registration != nil { ready(events) }
     }
 
-    /// The descriptor is ready. Called from inside ``Poller/wait(until:)`` only, with at least one
-    /// event; the subclass may remove this or any other target during the call.
-    open func ready(_ events: PollEvents) { preconditionFailure("PollTarget: ready(_:) is abstract") }
+    /// The descriptor is ready.
+    ///
+    /// Called from inside ``Poller/wait(until:)`` only, with at least one event; the subclass may
+    /// remove this or any other target during the call.
+    open func ready(_ events: PollEvents) {
+        preconditionFailure("PollTarget: ready(_:) is abstract")
+    }
 }
 
 /// What a descriptor is watched for, and what was found.
@@ -80,10 +86,16 @@ public struct PollEvents: OptionSet, Sendable {
     @inlinable public static var writable: PollEvents { PollEvents(rawValue: 2) }
     /// `EPOLLRDHUP`, `UV_DISCONNECT`: the peer shut down writing, or more.
     @inlinable public static var disconnected: PollEvents { PollEvents(rawValue: 4) }
-    /// `EPOLLERR` (libuv: `UV_EBADF`): an error is pending, `SO_ERROR` tells which. Found only.
+    /// `EPOLLERR` (libuv: `UV_EBADF`): an error is pending, `SO_ERROR` tells which.
+    ///
+    /// Found only.
     @inlinable public static var error: PollEvents { PollEvents(rawValue: 8) }
-    /// `EPOLLHUP`: both directions have ended. Found only.
+    /// `EPOLLHUP`: both directions have ended.
+    ///
+    /// Found only.
     @inlinable public static var hangUp: PollEvents { PollEvents(rawValue: 16) }
-    /// Waits for nothing but errors and hang-ups (libuv: `UV_PRIORITIZED`). Asked only.
+    /// Waits for nothing but errors and hang-ups (libuv: `UV_PRIORITIZED`).
+    ///
+    /// Asked only.
     @inlinable public static var errorsOnly: PollEvents { PollEvents(rawValue: 32) }
 }

@@ -12,8 +12,9 @@ public import TorsionCore
 /// instructions a message, over `uv_tcp_t` 329; and libuv's own streams cannot survive descriptors
 /// running out, notice a reset while paused, or avoid SIGPIPE.
 public final class SocketBackend: ReactorBackend {
-    /// A read takes at most this much. Large enough that bulk input is few calls, small enough to
-    /// stay in the second-level cache.
+    /// A read takes at most this much.
+    ///
+    /// Large enough that bulk input is few calls, small enough to stay in the second-level cache.
     static let slabByteCount = 64 * 1024
 
     let poller: any Poller
@@ -36,8 +37,10 @@ public final class SocketBackend: ReactorBackend {
 
     deinit { slab.deallocate() }
 
-    /// Starts the poller. SIGPIPE is ignored for the whole process, if nobody handles it: a peer
-    /// that goes away must not end the process, and not every write can say `MSG_NOSIGNAL`.
+    /// Starts the poller.
+    ///
+    /// SIGPIPE is ignored for the whole process, if nobody handles it: a peer that goes away must
+    /// not end the process, and not every write can say `MSG_NOSIGNAL`.
     public func start() throws(IOError) {
         torsion_ignore_sigpipe()
         try poller.start()

@@ -29,12 +29,13 @@ struct SocketFile {
     }
 }
 
-/// Binds a socket that will listen. The file of a dead UNIX socket is replaced, that of a live one
-/// is not.
+/// Binds a socket that will listen.
 ///
-/// - Parameter mode: The file's access mode. Set before `listen(2)`, so that nobody can connect with
-///   the mode that the process's mask left.
-/// - Returns: The file of a UNIX socket with a path.
+/// The file of a dead UNIX socket is replaced, that of a live one is not.
+///
+/// `mode`: The file's access mode. Set before `listen(2)`, so that nobody can connect with
+/// the mode that the process's mask left.
+/// Returns the file of a UNIX socket with a path.
 func bindForListening(
     _ descriptor: Int32, to address: SocketAddress, mode: UInt16?
 ) throws(IOError) -> SocketFile? {

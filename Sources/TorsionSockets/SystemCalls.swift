@@ -69,7 +69,9 @@ func bind(_ descriptor: Int32, to address: SocketAddress) throws(IOError) {
     guard result == 0 else { throw lastError(.bind, "bind", address) }
 }
 
-/// `connect(2)`. Success at once and later are told alike: the socket becomes writable.
+/// `connect(2)`.
+///
+/// Success at once and later are told alike: the socket becomes writable.
 func beginConnecting(_ descriptor: Int32, to address: SocketAddress) throws(IOError) {
     let result = address.withSockaddr { connect(descriptor, $0, $1) }
     // EINTR: the attempt goes on all the same, connect(2).

@@ -30,14 +30,16 @@ private struct Mishap: Error {}
             reactor.addTrigger(.after, event) { order.append("after \(event)") }
             reactor.addTrigger(.during, event) { order.append("during \(event)") }
             reactor.addTrigger(.before, event) { () -> Void in throw Mishap() }
-            reactor.addTrigger(.before, event, waitingFor: {
-                let later = Deferred<Void>(on: reactor)
-                reactor.callLater(.milliseconds(2)) {
-                    order.append("before \(event)")
-                    later.succeed()
-                }
-                return later
-            })
+            reactor.addTrigger(
+                .before, event,
+                waitingFor: {
+                    let later = Deferred<Void>(on: reactor)
+                    reactor.callLater(.milliseconds(2)) {
+                        order.append("before \(event)")
+                        later.succeed()
+                    }
+                    return later
+                })
         }
         reactor.addTrigger(.after, .startup) { reactor.stop() }
         try reactor.run()
@@ -89,7 +91,9 @@ private struct Mishap: Error {}
     func `an error in the closure ends the run and is thrown`(name: String) throws {
         #expect(throws: Mishap.self) {
             try Reactor.run(backend: try Self.backend(name), signals: .ignore) { reactor in
-                try ServerEndpoint.tcp(port: 0, interface: .loopback).listen(on: reactor) { Quiet() }
+                try ServerEndpoint.tcp(port: 0, interface: .loopback).listen(on: reactor) {
+                    Quiet()
+                }
                 throw Mishap()
             }
         }
@@ -105,7 +109,8 @@ private struct Mishap: Error {}
         #expect(door?.callFromThread { _ in } == false)
     }
 
-    @Test func `a remote run returns its result, and fails when the reactor has gone`() async throws {
+    @Test func `a remote run returns its result, and fails when the reactor has gone`() async throws
+    {
         let reactor = Reactor(backend: .epoll)
         let door = reactor.remote
         let thread = try NativeThreadOfTest { try! reactor.run() }

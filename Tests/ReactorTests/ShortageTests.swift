@@ -5,7 +5,9 @@ import Glibc
 import Testing
 import Torsion
 
-/// Descriptors running out: FAULTS section 3, SEMANTICS S15. In a process of its own, since the
+/// Descriptors running out: FAULTS section 3, SEMANTICS S15.
+///
+/// In a process of its own, since the
 /// limit is one of the process.
 @Suite struct ShortageTests {
     @Test(arguments: [0, 1])

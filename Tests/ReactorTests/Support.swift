@@ -12,11 +12,15 @@ final class NativeThreadOfTest {
     init(_ body: @escaping () -> Void) throws {
         var handle = pthread_t()
         let context = Unmanaged.passRetained(Body(body)).toOpaque()
-        let code = pthread_create(&handle, nil, { context in
-            Unmanaged<Body>.fromOpaque(context!).takeRetainedValue().run()
-            return nil
-        }, context)
-        guard code == 0 else { throw IOError(.start, function: "pthread_create", code: .other(code)) }
+        let code = pthread_create(
+            &handle, nil,
+            { context in
+                Unmanaged<Body>.fromOpaque(context!).takeRetainedValue().run()
+                return nil
+            }, context)
+        guard code == 0 else {
+            throw IOError(.start, function: "pthread_create", code: .other(code))
+        }
         self.handle = handle
     }
 

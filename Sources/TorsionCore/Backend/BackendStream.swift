@@ -63,7 +63,9 @@ public protocol BackendStream: AnyObject {
     func reset()
 }
 
-/// What a stream tells the core. The core's transport is the only conformer outside of tests.
+/// What a stream tells the core.
+///
+/// The core's transport is the only conformer outside of tests.
 public protocol StreamReceiver: AnyObject {
     /// A stream from ``ReactorBackend/connect(to:options:receiver:)`` is connected. Once, first.
     func streamDidConnect()

@@ -13,7 +13,9 @@ public final class WriteQueue {
 
     private static let blockCapacity = 16 * 1024
 
-    /// A run of bytes. `storage` keeps it alive; only the newest block still grows.
+    /// A run of bytes.
+    ///
+    /// `storage` keeps it alive; only the newest block still grows.
     private struct Chunk {
         let storage: Storage
         var start: Int
@@ -30,7 +32,9 @@ public final class WriteQueue {
     @exclusivity(unchecked) public private(set) var byteCount = 0
 
     @exclusivity(unchecked) private var chunks: [Chunk] = []
-    /// Chunks before this one were sent. Removed in bulk, so that each costs O(1).
+    /// Chunks before this one were sent.
+    ///
+    /// Removed in bulk, so that each costs O(1).
     @exclusivity(unchecked) private var headIndex = 0
 
     init() {}
@@ -42,7 +46,7 @@ public final class WriteQueue {
 
     /// Shows the first runs of bytes, in order, for one `writev`.
     ///
-    /// - Parameter body: Given pointers that stay valid until the bytes are removed.
+    /// `body`: Given pointers that stay valid until the bytes are removed.
     public func withHead<Result>(
         _ body: (UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Result
     ) -> Result {

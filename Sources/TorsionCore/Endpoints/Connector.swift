@@ -2,7 +2,9 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 /// Carries out one `ClientEndpoint.connect`: resolves, tries addresses, and puts the protocol on
-/// top. Kept alive by what it waits for.
+/// top.
+///
+/// Kept alive by what it waits for.
 final class Connector<Made: StreamProtocol> {
     private let endpoint: ClientEndpoint
     private let reactor: Reactor

@@ -33,14 +33,16 @@ public struct ServerEndpoint: Hashable, Sendable {
 
     /// A TCP port, on all IPv4 interfaces unless another address is named.
     ///
-    /// - Parameter port: 0 lets the kernel choose; `ListeningPort.localAddress` tells.
+    /// `port`: 0 lets the kernel choose; `ListeningPort.localAddress` tells.
     public static func tcp(
         port: UInt16, interface: IPv4Address = .any, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
         ServerEndpoint(.address(.ipv4(interface, port: port)), options)
     }
 
-    /// A UNIX socket with a path. The file of a dead server is replaced, that of a live one is not.
+    /// A UNIX socket with a path.
+    ///
+    /// The file of a dead server is replaced, that of a live one is not.
     public static func unix(
         path: String, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -130,8 +132,8 @@ public struct ServerEndpoint: Hashable, Sendable {
 
     /// Listens, and makes a protocol for each client by a closure.
     ///
-    /// - Parameter makeProtocol: Called for each client; nil refuses it.
-    /// - Throws: ``IOError`` that names the address and the cause.
+    /// `makeProtocol`: Called for each client; nil refuses it.
+    /// Throws ``IOError`` that names the address and the cause.
     @discardableResult
     public func listen(
         on reactor: Reactor, _ makeProtocol: @escaping () throws -> (any StreamProtocol)?

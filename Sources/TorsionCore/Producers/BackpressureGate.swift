@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Decides when a producer is paused and resumed. Pure: no I/O, no clock, no callbacks.
+/// Decides when a producer is paused and resumed.
+///
+/// Pure: no I/O, no clock, no callbacks.
 struct BackpressureGate {
     enum Action: Equatable { case none, pauseProducer, resumeProducer }
 

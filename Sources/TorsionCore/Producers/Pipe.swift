@@ -43,8 +43,9 @@ private final class PipeProtocol: HalfCloseableProtocol {
     private var byteCount = 0
     private var isProducing = false
 
-    init(to destination: any StreamTransport, from source: any StreamTransport, result: Deferred<Int>)
-    {
+    init(
+        to destination: any StreamTransport, from source: any StreamTransport, result: Deferred<Int>
+    ) {
         self.destination = destination
         self.source = source
         self.result = result

@@ -25,7 +25,7 @@ public protocol StreamProtocol: AnyObject {
 
     /// Bytes arrived, at least one, cut anywhere.
     ///
-    /// - Parameter bytes: Borrowed until the call returns; copy into `Bytes` or an array to keep.
+    /// `bytes`: Borrowed until the call returns; copy into `Bytes` or an array to keep.
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 
     /// The connection has ended. Called once, last, if ``connectionMade(_:)`` was called; by default

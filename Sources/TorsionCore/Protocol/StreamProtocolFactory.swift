@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Makes the protocol of each connection. A closure is enough for most programs; a factory is for
-/// state that is shared, and for knowing when a port opens and closes.
+/// Makes the protocol of each connection.
+///
+/// A closure is enough for most programs; a factory is for state that is shared, and for knowing
+/// when a port opens and closes.
 ///
 /// - SeeAlso: Twisted `IProtocolFactory`.
 public protocol StreamProtocolFactory: AnyObject {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// A descriptor of the program that a reactor waits for. The descriptor stays the program's, which
-/// cancels the watch before it closes it.
+/// A descriptor of the program that a reactor waits for.
+///
+/// The descriptor stays the program's, which cancels the watch before it closes it.
 ///
 /// - SeeAlso: Twisted `IReactorFDSet`; libuv `uv_poll_t`.
 public final class DescriptorWatch {
@@ -36,7 +37,9 @@ public final class DescriptorWatch {
         watch?.update(interest)
     }
 
-    /// Ends the watch and releases its closure; nothing is called afterwards. Harmless when repeated.
+    /// Ends the watch and releases its closure; nothing is called afterwards.
+    ///
+    /// Harmless when repeated.
     public func cancel() {
         reactor.checkThread()
         guard let watch else { return }

@@ -57,8 +57,9 @@ extension Reactor {
     }
 }
 
-/// What a connection writes while its own event is handled, nearly all that a server writes. There
-/// is one, the reactor's, so that nothing is taken and given back for a message.
+/// What a connection writes while its own event is handled, nearly all that a server writes.
+///
+/// There is one, the reactor's, so that nothing is taken and given back for a message.
 struct Cork {
     let base: UnsafeMutableRawPointer
     var count = 0

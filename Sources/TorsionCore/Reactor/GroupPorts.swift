@@ -3,8 +3,10 @@
 
 internal import Synchronization
 
-/// The ports that the reactors of a group share. Each listens with a socket of its own on the same
-/// port; where the port was left to the kernel, the first reactor's is taken by the others.
+/// The ports that the reactors of a group share.
+///
+/// Each listens with a socket of its own on the same port; where the port was left to the kernel,
+/// the first reactor's is taken by the others.
 package final class GroupPorts: Sendable {
     /// The nth port that a reactor asks for at an address.
     private struct Key: Hashable {
@@ -41,7 +43,8 @@ package final class GroupPorts: Sendable {
     }
 
     private func open(
-        _ address: SocketAddress, as key: Key, _ bind: (SocketAddress) throws(IOError) -> ListeningPort
+        _ address: SocketAddress, as key: Key,
+        _ bind: (SocketAddress) throws(IOError) -> ListeningPort
     ) throws(IOError) -> ListeningPort {
         // The port itself belongs to one reactor and must not leave this thread, which a result
         // of `withLock` would do for all that the compiler knows.

@@ -3,8 +3,10 @@
 
 internal import Synchronization
 
-/// The calls that other threads have queued for a reactor. The one object of the core that is
-/// shared between threads; it outlives its reactor, so that a door never leads to a freed handle.
+/// The calls that other threads have queued for a reactor.
+///
+/// The one object of the core that is shared between threads; it outlives its reactor, so that a
+/// door never leads to a freed handle.
 ///
 /// The inbox is closed under its lock before the backend is shut down, and the waker is used under
 /// the same lock: so no wake can reach a descriptor that was closed, or reused by somebody else.
@@ -45,7 +47,9 @@ final class Inbox: Sendable {
         }
     }
 
-    /// Whether nothing is queued. A call that comes at the same time also wakes the reactor.
+    /// Whether nothing is queued.
+    ///
+    /// A call that comes at the same time also wakes the reactor.
     var isEmpty: Bool { !hasCalls.load(ordering: .acquiring) }
 
     func open(waker: any BackendWaker) {
@@ -55,7 +59,9 @@ final class Inbox: Sendable {
         }
     }
 
-    /// Refuses further calls. Those accepted before are still to be taken.
+    /// Refuses further calls.
+    ///
+    /// Those accepted before are still to be taken.
     func close() {
         state.withLock { state in
             state.isOpen = false

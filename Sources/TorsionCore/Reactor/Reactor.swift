@@ -27,8 +27,12 @@ public final class Reactor {
     public let backendName: String
 
     /// Called with what nobody else can receive: an error in a delayed call, a thread call or a
-    /// watch, a failed Deferred that nobody handled. By default prints one line on standard error.
-    @exclusivity(unchecked) public var unhandledError: (UnhandledError) -> Void = { $0.printToStandardError() }
+    /// watch, a failed Deferred that nobody handled.
+    ///
+    /// By default prints one line on standard error.
+    @exclusivity(unchecked) public var unhandledError: (UnhandledError) -> Void = {
+        $0.printToStandardError()
+    }
 
     package let backend: any ReactorBackend
 
@@ -87,7 +91,8 @@ public final class Reactor {
 
     deinit {
         inbox.abandon()
-        precondition(!life.isStarted || backend.openHandleCount == 0, "Reactor: released while open")
+        precondition(
+            !life.isStarted || backend.openHandleCount == 0, "Reactor: released while open")
         if life.isStarted { backend.shutDown() }
     }
 
@@ -109,7 +114,9 @@ public final class Reactor {
         return result
     }
 
-    /// Asserts what must hold between turns. Called by the simulator after each step.
+    /// Asserts what must hold between turns.
+    ///
+    /// Called by the simulator after each step.
     public func checkInvariants() {
         checkThread()
         precondition(eventDepth == 0, "Reactor: checkInvariants inside an event")
@@ -149,7 +156,9 @@ public final class Reactor {
         guests.append(guest)
     }
 
-    /// The guest has ended. Harmless when it is none.
+    /// The guest has ended.
+    ///
+    /// Harmless when it is none.
     public func removeGuest(_ guest: any LoopGuest) {
         checkThread()
         guests.removeAll { $0 === guest }
@@ -171,7 +180,9 @@ public final class Reactor {
                 + " use reactor.remote.callFromThread")
     }
 
-    /// Whether the calling thread runs this reactor now. Callable from any thread that has it.
+    /// Whether the calling thread runs this reactor now.
+    ///
+    /// Callable from any thread that has it.
     var isBoundToThisThread: Bool { owner == torsion_thread_id() }
 
     func bindToThisThread() {

@@ -58,7 +58,9 @@ extension Reactor {
         try reactor.run(signals: signals, body)
     }
 
-    /// Runs on this thread until ``stop(within:)``. A reactor that has stopped may run again.
+    /// Runs on this thread until ``stop(within:)``.
+    ///
+    /// A reactor that has stopped may run again.
     ///
     /// - Throws: ``IOError`` if the kernel refuses the reactor its descriptors.
     @available(*, noasync, message: "use withReactor in async code")
@@ -104,7 +106,9 @@ extension Reactor {
         try body(self)
     }
 
-    /// Ends the run gracefully. Returns at once; what follows happens in later turns.
+    /// Ends the run gracefully.
+    ///
+    /// Returns at once; what follows happens in later turns.
     ///
     /// Ports close; each protocol gets `shutdownRequested`, which by default loses the connection;
     /// when all connections are lost, or after `patience` when the rest are aborted, `run` returns.
@@ -143,7 +147,9 @@ extension Reactor {
     }
 
     /// Ends a reactor that is turned by hand and never run, at once: connections are aborted and
-    /// told so, and everything is released. It may be turned again.
+    /// told so, and everything is released.
+    ///
+    /// It may be turned again.
     ///
     /// - Precondition: Not running, and not inside a callback.
     public func shutDown() {
@@ -155,7 +161,9 @@ extension Reactor {
 
     // MARK: Phases
 
-    /// Starts the backend, on the thread that will turn it. Harmless when it has started.
+    /// Starts the backend, on the thread that will turn it.
+    ///
+    /// Harmless when it has started.
     ///
     /// `run`, and whatever opens something, do it by themselves; who drives the reactor by
     /// ``turn(until:)`` does it before the first turn.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a reactor does not do itself: names and signals. `TorsionServices` provides it over libuv,
-/// the simulator its own; a reactor makes its services when one of them is first used.
+/// What a reactor does not do itself: names and signals.
+///
+/// `TorsionServices` provides it over libuv, the simulator its own; a reactor makes its services
+/// when one of them is first used.
 public protocol ReactorServices: AnyObject {
     /// Resolves host names.
     var resolver: any NameResolver { get }
@@ -31,9 +33,9 @@ public protocol SignalSource: AnyObject {
     /// Catches a signal until the registration is cancelled, which brings back the handler that
     /// was there before.
     ///
-    /// - Parameter body: Called on the reactor's thread, once or more for several signals that
-    ///   arrived together.
-    /// - Throws: ``IOError`` of operation `signal` for one that cannot be caught.
+    /// `body`: Called on the reactor's thread, once or more for several signals that
+    /// arrived together.
+    /// Throws ``IOError`` of operation `signal` for one that cannot be caught.
     func catchSignal(
         _ signal: Signal, _ body: @escaping (Signal) -> Void
     ) throws(IOError) -> any SignalRegistration

@@ -89,8 +89,9 @@ extension Reactor {
         return Remote(inbox: inbox, token: nil) { $0 }
     }
 
-    /// A door to an object that belongs to this reactor. It is kept until the last copy of the door
-    /// goes, or the reactor's run ends.
+    /// A door to an object that belongs to this reactor.
+    ///
+    /// It is kept until the last copy of the door goes, or the reactor's run ends.
     public func remote<Object: AnyObject>(to object: Object) -> Remote<Object> {
         checkThread()
         let key = nextRemoteObject

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Objects that are kept alive while they are open, each in a numbered slot. O(1) both ways, and no
-/// allocation in the steady state.
+/// Objects that are kept alive while they are open, each in a numbered slot.
+///
+/// O(1) both ways, and no allocation in the steady state.
 struct SlotTable<Element: AnyObject> {
     private var slots: [Element?] = []
     private var free: [Int32] = []

@@ -2,7 +2,9 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 extension Reactor {
-    /// Runs one turn. ``run(signals:)`` is a loop over it; a driver of several reactors calls it.
+    /// Runs one turn.
+    ///
+    /// ``run(signals:)`` is a loop over it; a driver of several reactors calls it.
     ///
     /// In this order: calls from other threads that were queued when the turn began; delayed calls
     /// that are due, equal deadlines in the order in which they were made; pull producers whose

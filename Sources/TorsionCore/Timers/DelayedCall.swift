@@ -9,14 +9,18 @@ struct DelayedBody {
     let call: () throws -> Void
 }
 
-/// A call that a reactor will make later. A value: it names the call, and is cheap to copy.
+/// A call that a reactor will make later.
+///
+/// A value: it names the call, and is cheap to copy.
 ///
 /// - SeeAlso: Twisted `IDelayedCall`.
 public struct DelayedCall {
     let reactor: Reactor
     let key: TimerKey
 
-    /// Whether the call is still to come. False inside the call itself.
+    /// Whether the call is still to come.
+    ///
+    /// False inside the call itself.
     public var isActive: Bool {
         reactor.checkThread()
         return reactor.timers.isActive(key)
@@ -85,7 +89,9 @@ extension Reactor {
         return DelayedCall(reactor: self, key: key)
     }
 
-    /// The calls that are pending, in no order. For tests and inspection.
+    /// The calls that are pending, in no order.
+    ///
+    /// For tests and inspection.
     ///
     /// - Complexity: O(*n*).
     public var delayedCalls: [DelayedCall] {
@@ -108,6 +114,8 @@ extension Reactor {
 }
 
 extension Reactor {
-    /// When the next delayed call is due, exactly. For clocks that are moved by hand.
+    /// When the next delayed call is due, exactly.
+    ///
+    /// For clocks that are moved by hand.
     package var nextDeadline: MonotonicInstant? { timers.nextDeadline }
 }

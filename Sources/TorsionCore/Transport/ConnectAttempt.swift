@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// One attempt to connect to one address, with its time limit. Ends once: connected, failed, timed
-/// out or cancelled.
+/// One attempt to connect to one address, with its time limit.
+///
+/// Ends once: connected, failed, timed out or cancelled.
 final class ConnectAttempt: StreamReceiver {
     let address: SocketAddress
     private let reactor: Reactor
@@ -11,7 +12,9 @@ final class ConnectAttempt: StreamReceiver {
     private var slot: Int32 = -1
     private var completion: ((Result<any BackendStream, IOError>) -> Void)?
 
-    /// Begins to connect. The completion is called once, in a later turn, unless it is cancelled.
+    /// Begins to connect.
+    ///
+    /// The completion is called once, in a later turn, unless it is cancelled.
     ///
     /// - Throws: What fails at once.
     init(
@@ -26,7 +29,9 @@ final class ConnectAttempt: StreamReceiver {
         timeout = reactor.callLater(options.connectTimeout) { [self] in timedOut() }
     }
 
-    /// Gives up; the completion is not called. Harmless when it has ended.
+    /// Gives up; the completion is not called.
+    ///
+    /// Harmless when it has ended.
     func cancel() {
         guard completion != nil else { return }
         end()?.close()

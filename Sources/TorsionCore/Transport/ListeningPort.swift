@@ -125,12 +125,13 @@ public final class ListeningPort {
 }
 
 extension Reactor {
-    /// Listens for streams on an address. ``ServerEndpoint`` is the usual way to say where.
+    /// Listens for streams on an address.
     ///
-    /// - Parameters:
-    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
-    ///   - factory: Makes the protocol of each connection.
-    /// - Throws: ``IOError`` that names the address.
+    /// ``ServerEndpoint`` is the usual way to say where.
+    ///
+    /// `address`: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    /// `factory`: Makes the protocol of each connection.
+    /// Throws ``IOError`` that names the address.
     @discardableResult
     public func listen(
         on address: SocketAddress, options: StreamOptions = StreamOptions(),

@@ -29,7 +29,9 @@ final class StreamConnection {
     @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
     @exclusivity(unchecked) private var gatheredCount = 0
     @exclusivity(unchecked) private var isOnFlushList = false
-    /// What the kernel refused. Made at the first refusal.
+    /// What the kernel refused.
+    ///
+    /// Made at the first refusal.
     @exclusivity(unchecked) private var queue: WriteQueue?
 
     @exclusivity(unchecked) private var producer = RegisteredProducer.none
@@ -54,9 +56,10 @@ final class StreamConnection {
         var isNone: Bool { if case .none = self { true } else { false } }
     }
 
-
-    init(reactor: Reactor, stream: any BackendStream, proto: any StreamProtocol, options: SharedOptions)
-    {
+    init(
+        reactor: Reactor, stream: any BackendStream, proto: any StreamProtocol,
+        options: SharedOptions
+    ) {
         self.reactor = reactor
         self.stream = stream
         self.proto = proto
@@ -70,7 +73,9 @@ final class StreamConnection {
 
     deinit { reactor.counters.liveTransports -= 1 }
 
-    /// Announces the connection to its protocol, and begins to read. Inside an event.
+    /// Announces the connection to its protocol, and begins to read.
+    ///
+    /// Inside an event.
     ///
     /// - Throws: What `connectionMade` threw, or the loss if it ended the connection; the loss is
     ///   then on its way to the protocol.
@@ -144,7 +149,9 @@ final class StreamConnection {
         // Most connections have nothing left to send and end in this very event.
         flushLater()
         if closeDeadline == nil, !machine.isClosed {
-            closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in closeTimedOut() }
+            closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in
+                closeTimedOut()
+            }
         }
     }
 
@@ -165,7 +172,9 @@ final class StreamConnection {
         }
     }
 
-    /// Ends the connection. Its protocol is told in the turn's last phase.
+    /// Ends the connection.
+    ///
+    /// Its protocol is told in the turn's last phase.
     @inline(never)
     private func terminate(_ reason: ConnectionLoss, isReset: Bool) {
         if loss == nil { loss = reason }
@@ -205,7 +214,9 @@ final class StreamConnection {
 
     @inline(never)
     private func protocolIsBusy() {
-        if !machine.isClosed { fatalError("StreamTransport: an event was delivered inside another") }
+        if !machine.isClosed {
+            fatalError("StreamTransport: an event was delivered inside another")
+        }
     }
 
     @inline(never)
@@ -388,7 +399,9 @@ final class StreamConnection {
         }
     }
 
-    /// Asks a pull producer for its next piece. Called by the reactor in a turn of its own.
+    /// Asks a pull producer for its next piece.
+    ///
+    /// Called by the reactor in a turn of its own.
     func feed() {
         guard case .pull(let puller, hasAsked: false) = producer, !machine.isClosed else { return }
         producer = .pull(puller, hasAsked: true)
@@ -589,7 +602,9 @@ extension StreamConnection: StreamTransport {
     func unread(_ bytes: RawSpan) {
         reactor.checkThread()
         guard machine.deliversReads, bytes.byteCount > 0 else { return }
-        if isDelivering { fatalError("StreamTransport: unread needs a pause or a switch before it") }
+        if isDelivering {
+            fatalError("StreamTransport: unread needs a pause or a switch before it")
+        }
         var whole = [UInt8](bytes)
         whole += unreadBytes.span
         unreadBytes = Bytes(whole)

@@ -27,7 +27,9 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     /// A layer under a protocol.
     public init(above: any StreamProtocol) { self.above = above }
 
-    /// Delivers bytes to the protocol above. Called inside ``dataReceived(_:from:)``.
+    /// Delivers bytes to the protocol above.
+    ///
+    /// Called inside ``dataReceived(_:from:)``.
     ///
     /// - Parameter bytes: Borrowed for the call; kept if the protocol above has paused meanwhile.
     /// - Throws: What the protocol throws; passed on, it ends the connection.
@@ -152,7 +154,9 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     /// Keeps bytes that the protocol above has not used.
     open func unread(_ bytes: RawSpan) {
         guard above != nil, bytes.byteCount > 0 else { return }
-        if isDelivering { fatalError("StreamTransport: unread needs a pause or a switch before it") }
+        if isDelivering {
+            fatalError("StreamTransport: unread needs a pause or a switch before it")
+        }
         keep(bytes, unreadBytes.span)
     }
 
@@ -165,8 +169,9 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
         reactor.flushAtEndOfEvent(self)
     }
 
-    /// Carries out a switch, and delivers what was kept. A layer that buffers writes passes them
-    /// down, then calls this.
+    /// Carries out a switch, and delivers what was kept.
+    ///
+    /// A layer that buffers writes passes them down, then calls this.
     open func flush() {
         do {
             if let next = pendingSwitch.take() {
@@ -232,7 +237,8 @@ public struct WrappedClientEndpoint: Sendable {
         on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made
     ) -> Deferred<Made> {
         Connector(
-            endpoint: endpoint, reactor: reactor, wrap: wrap, makeProtocol: { _ in try makeProtocol() }
+            endpoint: endpoint, reactor: reactor, wrap: wrap,
+            makeProtocol: { _ in try makeProtocol() }
         ).start()
     }
 }

@@ -26,8 +26,9 @@ extension ConformanceSuite {
     }
 
     // S2
-    static let nothingAfterLoss = Check("writing after loseConnection and after the loss does nothing")
-    { backend in
+    static let nothingAfterLoss = Check(
+        "writing after loseConnection and after the loss does nothing"
+    ) { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         client.onLost = { _, transport in
@@ -45,7 +46,8 @@ extension ConformanceSuite {
     }
 
     // S19
-    static let unreadInput = Check("loseConnection with unread input delivers all that was written") {
+    static let unreadInput = Check("loseConnection with unread input delivers all that was written")
+    {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
@@ -64,7 +66,8 @@ extension ConformanceSuite {
     }
 
     // S6
-    static let abortAndLose = Check("aborting twice, and losing then aborting, ends once") { backend in
+    static let abortAndLose = Check("aborting twice, and losing then aborting, ends once") {
+        backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.transport.pauseProducing()
@@ -80,7 +83,9 @@ extension ConformanceSuite {
     }
 
     // S1
-    static let abortInCallback = Check("an abort inside dataReceived is the last but connectionLost") {
+    static let abortInCallback = Check(
+        "an abort inside dataReceived is the last but connectionLost"
+    ) {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
@@ -97,7 +102,9 @@ extension ConformanceSuite {
     }
 
     // S17
-    static let outputAfterPeersEnd = Check("after the peer's end queued output still arrives in full") {
+    static let outputAfterPeersEnd = Check(
+        "after the peer's end queued output still arrives in full"
+    ) {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder())
@@ -160,7 +167,8 @@ extension ConformanceSuite {
     }
 
     // FAULTS: RST while writing
-    static let resetWhileWriting = Check("a reset while output is queued stops the producer, once") {
+    static let resetWhileWriting = Check("a reset while output is queued stops the producer, once")
+    {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
@@ -177,8 +185,9 @@ extension ConformanceSuite {
     }
 
     // S3
-    static let largeOutput = Check("loseConnection sends 100 MB, also to a peer that reads late", isSlow: true)
-    { backend in
+    static let largeOutput = Check(
+        "loseConnection sends 100 MB, also to a peer that reads late", isSlow: true
+    ) { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let piece = Bytes(pattern(1_000_000))

@@ -9,7 +9,8 @@ extension ConformanceSuite {
     ]
 
     // S14
-    static let addresses = Check("both sides know each other's address, over IPv4 and IPv6") { backend in
+    static let addresses = Check("both sides know each other's address, over IPv4 and IPv6") {
+        backend in
         for address in [World.loopback, .ipv6(.loopback, port: 0)] {
             let world = try World(backend)
             let (client, server) = try world.connectedPair(at: address)
@@ -25,7 +26,8 @@ extension ConformanceSuite {
     // S14
     static let unixSockets = Check("UNIX sockets connect, by abstract name") { backend in
         let world = try World(backend)
-        let name = Array("torsion-check-\(world.reactor.number)-\(world.reactor.now.nanoseconds)".utf8)
+        let name = Array(
+            "torsion-check-\(world.reactor.number)-\(world.reactor.now.nanoseconds)".utf8)
         let (client, server) = try world.connectedPair(at: .unix(.abstract(name)))
         try expectEqual(client.transport.peerAddress, .unix(.abstract(name)))
         client.transport.write("hello")
@@ -67,7 +69,9 @@ extension ConformanceSuite {
     }
 
     // S13
-    static let cancelled = Check("a connect can be cancelled at once, in the factory, and when made") {
+    static let cancelled = Check(
+        "a connect can be cancelled at once, in the factory, and when made"
+    ) {
         backend in
         for stage in 0..<3 {
             let world = try World(backend)
@@ -94,7 +98,8 @@ extension ConformanceSuite {
         }
     }
 
-    static let throwingOnMade = Check("if connectionMade throws, the connect fails with that") { backend in
+    static let throwingOnMade = Check("if connectionMade throws, the connect fails with that") {
+        backend in
         let world = try World(backend)
         let client = Recorder()
         client.onMade = { _ in throw Mishap() }

@@ -21,14 +21,17 @@ extension ConformanceSuite {
         }
     }
 
-    static let eachCallOfBulk = Check("whichever call of a bulk echo fails, both ends end once", isSlow: true)
-    { backend in
+    static let eachCallOfBulk = Check(
+        "whichever call of a bulk echo fails, both ends end once", isSlow: true
+    ) { backend in
         try failingEachCall(of: backend, with: .timedOut) { backend in
             try echoOnce(on: backend, byteCount: 1_000_000)
         }
     }
 
-    /// A client sends, reads the echo, and closes. Calls may fail; nothing may be left or told twice.
+    /// A client sends, reads the echo, and closes.
+    ///
+    /// Calls may fail; nothing may be left or told twice.
     private static func echoOnce(on backend: BackendChoice, byteCount: Int) throws {
         // A backend that does not start has nothing to turn.
         guard let world = try? World(backend) else { return }
@@ -96,7 +99,8 @@ extension ConformanceSuite {
         unsafe Recorder.hash(bytes.span.bytes, into: &expected)
         for seed in 1...20 as ClosedRange<UInt64> {
             let world = try World(.faulty(backend, .irregular(seed: seed)))
-            let (client, server) = try world.connectedPair(client: HalfRecorder(), server: Echoing())
+            let (client, server) = try world.connectedPair(
+                client: HalfRecorder(), server: Echoing())
             client.recordsData = false
             client.transport.write(bytes)
             client.transport.loseWriteConnection()
@@ -108,8 +112,9 @@ extension ConformanceSuite {
     }
 
     // S15
-    static let acceptShortage = Check("a port that runs out of descriptors rests, tells once, and recovers")
-    { backend in
+    static let acceptShortage = Check(
+        "a port that runs out of descriptors rests, tells once, and recovers"
+    ) { backend in
         let plan = FaultPlan.failCalls(1...6, of: [.accept], with: .tooManyOpenFiles)
         let world = try World(.faulty(backend, plan))
         var seen: [UnhandledError] = []

@@ -33,7 +33,9 @@ extension ConformanceSuite {
     }
 
     // S10
-    static let corkBoundaries = Check("writes at each boundary of the gathering buffer keep their order") {
+    static let corkBoundaries = Check(
+        "writes at each boundary of the gathering buffer keep their order"
+    ) {
         backend in
         for size in [4_095, 4_096, 4_097, 16_383, 16_384, 16_385] {
             let world = try World(backend)
@@ -64,7 +66,9 @@ extension ConformanceSuite {
     }
 
     // S8
-    static let pausedFromTheStart = Check("pausing in connectionMade delivers nothing until resumed") {
+    static let pausedFromTheStart = Check(
+        "pausing in connectionMade delivers nothing until resumed"
+    ) {
         backend in
         let world = try World(backend)
         let server = Recorder()
@@ -81,8 +85,9 @@ extension ConformanceSuite {
     }
 
     // S9
-    static let pausesLoseNothing = Check("stopping and starting reads loses no byte of 64 MB", isSlow: true)
-    { backend in
+    static let pausesLoseNothing = Check(
+        "stopping and starting reads loses no byte of 64 MB", isSlow: true
+    ) { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let piece = Bytes(pattern(1_000_000))
@@ -109,7 +114,8 @@ extension ConformanceSuite {
     }
 
     // S20
-    static let switching = Check("switchProtocol in mid-buffer loses and doubles no byte") { backend in
+    static let switching = Check("switchProtocol in mid-buffer loses and doubles no byte") {
+        backend in
         let world = try World(backend)
         let old = Recorder(), new = Recorder()
         old.onData = { text, transport in
@@ -131,7 +137,9 @@ extension ConformanceSuite {
     static let pipelined = Check("sixteen answers to one read arrive in order") { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
-        server.onData = { text, transport in for character in text { transport.write("\(character)\n") } }
+        server.onData = { text, transport in
+            for character in text { transport.write("\(character)\n") }
+        }
         client.transport.write("0123456789abcdef")
         try world.run { client.text.utf8.count == 32 }
         try expectEqual(client.text, "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\na\nb\nc\nd\ne\nf\n")
@@ -162,7 +170,9 @@ extension ConformanceSuite {
     }
 
     // DESIGN 8: a server that nobody configured survives a slow reader.
-    static let throttlesItself = Check("an echo whose client never reads holds little and stops reading") {
+    static let throttlesItself = Check(
+        "an echo whose client never reads holds little and stops reading"
+    ) {
         backend in
         let world = try World(backend)
         let server = Echoing()
@@ -182,7 +192,8 @@ extension ConformanceSuite {
     }
 
     // DESIGN 6
-    static let limit = Check("a protocol that ignores both marks is stopped by the limit") { backend in
+    static let limit = Check("a protocol that ignores both marks is stopped by the limit") {
+        backend in
         let world = try World(backend)
         var options = StreamOptions()
         options.watermarks = Watermarks(low: 10, high: 20, limit: 1_000_000)

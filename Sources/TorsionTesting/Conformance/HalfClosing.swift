@@ -10,10 +10,12 @@ extension ConformanceSuite {
         loseInHook, simultaneous,
     ]
 
-    static let eachDirection = Check("after loseWriteConnection reading goes on until the peer's end")
-    { backend in
+    static let eachDirection = Check(
+        "after loseWriteConnection reading goes on until the peer's end"
+    ) { backend in
         let world = try World(backend)
-        let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
+        let (client, server) = try world.connectedPair(
+            client: HalfRecorder(), server: HalfRecorder())
         client.transport.write("question")
         client.transport.loseWriteConnection()
         client.transport.write("dropped")
@@ -21,7 +23,8 @@ extension ConformanceSuite {
         server.transport.write("answer")
         server.transport.loseWriteConnection()
         try world.run { server.loss != nil && client.loss != nil }
-        try expectEqual(client.events.filter { $0 != .readLost },
+        try expectEqual(
+            client.events.filter { $0 != .readLost },
             [.made, .writeLost, .data("answer"), .lost(.closedByPeer)])
         try expectEqual(server.text, "question")
         try expect(server.loss!.isClean)
@@ -42,10 +45,12 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let writeEndFirst = Check("loseConnection after loseWriteConnection waits for the peer") {
+    static let writeEndFirst = Check("loseConnection after loseWriteConnection waits for the peer")
+    {
         backend in
         let world = try World(backend)
-        let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
+        let (client, server) = try world.connectedPair(
+            client: HalfRecorder(), server: HalfRecorder())
         client.transport.loseWriteConnection()
         try world.run { server.events.last == .readLost && client.events.last == .writeLost }
         client.transport?.loseConnection()
@@ -56,7 +61,9 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let plainProtocolCloses = Check("a peer's end closes a protocol that is not half-closeable") {
+    static let plainProtocolCloses = Check(
+        "a peer's end closes a protocol that is not half-closeable"
+    ) {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair(client: HalfRecorder())
@@ -79,7 +86,8 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let loseInHook = Check("losing the connection inside either hook ends it once") { backend in
+    static let loseInHook = Check("losing the connection inside either hook ends it once") {
+        backend in
         let world = try World(backend)
         let client = HalfRecorder(), server = HalfRecorder()
         server.onReadLost = { $0.loseConnection() }
@@ -93,7 +101,8 @@ extension ConformanceSuite {
 
     static let simultaneous = Check("both sides losing at once end cleanly") { backend in
         let world = try World(backend)
-        let (client, server) = try world.connectedPair(client: HalfRecorder(), server: HalfRecorder())
+        let (client, server) = try world.connectedPair(
+            client: HalfRecorder(), server: HalfRecorder())
         client.transport.loseWriteConnection()
         server.transport.loseWriteConnection()
         try world.run { server.loss != nil && client.loss != nil }

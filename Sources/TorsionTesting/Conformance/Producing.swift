@@ -34,7 +34,8 @@ extension ConformanceSuite {
     }
 
     // P4
-    static let pulledOncePerDrain = Check("a pull producer is asked once for each piece that left") {
+    static let pulledOncePerDrain = Check("a pull producer is asked once for each piece that left")
+    {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
@@ -51,7 +52,9 @@ extension ConformanceSuite {
     }
 
     // P2, P6
-    static let lostTransport = Check("a producer is stopped once, before the loss, or when it comes late") {
+    static let lostTransport = Check(
+        "a producer is stopped once, before the loss, or when it comes late"
+    ) {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
@@ -69,7 +72,8 @@ extension ConformanceSuite {
     }
 
     // P5
-    static let writingInside = Check("writing inside pause and resume is safe and does not recurse") {
+    static let writingInside = Check("writing inside pause and resume is safe and does not recurse")
+    {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
@@ -92,7 +96,8 @@ extension ConformanceSuite {
     }
 
     // S4
-    static let waitsForProducer = Check("loseConnection waits for a registered producer") { backend in
+    static let waitsForProducer = Check("loseConnection waits for a registered producer") {
+        backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         let producer = CountingProducer()

@@ -7,7 +7,9 @@ internal import TorsionCore
 extension ConformanceSuite {
     static let reentrancy = [closeOtherInCallback, closeInMade, connectInLoss, descriptorReuse]
 
-    static let closeOtherInCallback = Check("what is closed in a callback of the same turn hears nothing") {
+    static let closeOtherInCallback = Check(
+        "what is closed in a callback of the same turn hears nothing"
+    ) {
         backend in
         let world = try World(backend)
         let first = try world.connectedPair(), second = try world.connectedPair()
@@ -25,7 +27,8 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let closeInMade = Check("losing or aborting in connectionMade ends the connection") { backend in
+    static let closeInMade = Check("losing or aborting in connectionMade ends the connection") {
+        backend in
         for isAbort in [false, true] {
             let world = try World(backend)
             let server = Recorder(), client = Recorder()
@@ -42,7 +45,8 @@ extension ConformanceSuite {
         }
     }
 
-    static let connectInLoss = Check("a new connection can be begun inside connectionLost") { backend in
+    static let connectInLoss = Check("a new connection can be begun inside connectionLost") {
+        backend in
         let world = try World(backend)
         var servers: [Recorder] = []
         let port = try world.reactor.listen(on: World.loopback) { _ in
@@ -58,7 +62,9 @@ extension ConformanceSuite {
         endpoint.connect(on: world.reactor) { client }.whenFailed { _ in }
         try world.run { servers.first?.transport != nil && client.transport != nil }
         servers[0].transport.loseConnection()
-        try world.run { again.transport != nil && servers.count == 2 && servers[1].transport != nil }
+        try world.run {
+            again.transport != nil && servers.count == 2 && servers[1].transport != nil
+        }
         again.transport.loseConnection()
         try world.run { again.loss != nil && servers[1].loss != nil }
         servers = []
@@ -67,7 +73,9 @@ extension ConformanceSuite {
     }
 
     // FAULTS: fd reuse race
-    static let descriptorReuse = Check("an event of a closed descriptor never reaches its successor") {
+    static let descriptorReuse = Check(
+        "an event of a closed descriptor never reaches its successor"
+    ) {
         backend in
         let world = try World(backend)
         let first = try world.connectedPair(), second = try world.connectedPair()

@@ -4,7 +4,9 @@
 internal import TorsionCore
 
 extension ConformanceSuite {
-    static let timers = [timersInOrder, zeroDelay, timersBesideInput, distantDeadlines, timerErrors]
+    static let timers = [
+        timersInOrder, zeroDelay, timersBesideInput, distantDeadlines, timerErrors,
+    ]
 
     // R6
     static let timersInOrder = Check("delayed calls run in the order of deadline, then of making") {

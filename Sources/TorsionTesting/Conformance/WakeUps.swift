@@ -49,7 +49,9 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let remoteObjects = Check("a remote object is kept by its door, and released on the reactor") {
+    static let remoteObjects = Check(
+        "a remote object is kept by its door, and released on the reactor"
+    ) {
         backend in
         let world = try World(backend)
         let released = Mutex<UInt>(0)
@@ -79,7 +81,9 @@ extension ConformanceSuite {
         let world = try World(backend)
         let hasRun = Atomic(false)
         let door = world.reactor.remote
-        let thread = Thread { door.callFromThread { _ in hasRun.store(true, ordering: .releasing) } }
+        let thread = Thread {
+            door.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
+        }
         while !hasRun.load(ordering: .acquiring) { world.reactor.turn() }
         thread.join()
         try world.finish()

@@ -33,7 +33,9 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let watchRemovedInTurn = Check("a watch removed in a callback of the same turn does not fire") {
+    static let watchRemovedInTurn = Check(
+        "a watch removed in a callback of the same turn does not fire"
+    ) {
         backend in
         let world = try World(backend)
         let pipes = [Pipe(), Pipe()]
@@ -55,7 +57,8 @@ extension ConformanceSuite {
     }
 
     // R8
-    static let watchErrors = Check("an error in a watch is reported, and the watch goes on") { backend in
+    static let watchErrors = Check("an error in a watch is reported, and the watch goes on") {
+        backend in
         let world = try World(backend)
         var seen: [UnhandledError] = []
         world.reactor.unhandledError = { seen.append($0) }
@@ -69,7 +72,8 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let closedBehindOurBack = Check("a descriptor closed behind our back never spins") { backend in
+    static let closedBehindOurBack = Check("a descriptor closed behind our back never spins") {
+        backend in
         let world = try World(backend)
         world.reactor.unhandledError = { _ in }
         let pipe = Pipe()

@@ -3,8 +3,9 @@
 
 internal import TorsionCore
 
-/// A reactor that a check turns by hand, and the sockets on it. Whatever a check leaves open is an
-/// error: see ``finish()``.
+/// A reactor that a check turns by hand, and the sockets on it.
+///
+/// Whatever a check leaves open is an error: see ``finish()``.
 final class World {
     let reactor: Reactor
     private(set) var reported: [String] = []
@@ -43,7 +44,7 @@ final class World {
 
     /// Checks that nothing is left: no handle, no transport, no pending call.
     ///
-    /// - Parameter held: Lost transports that the check itself still refers to.
+    /// `held`: Lost transports that the check itself still refers to.
     func finish(held: Int = 0, line: UInt = #line) throws {
         // The loss of an abort is told in the turn's last phase.
         for _ in 0..<3 { reactor.turn(until: reactor.now) }

@@ -4,7 +4,9 @@
 internal import Synchronization
 public import TorsionCore
 
-/// Which calls of a backend go wrong, and how. Counts the calls as they are made.
+/// Which calls of a backend go wrong, and how.
+///
+/// Counts the calls as they are made.
 ///
 ///     let plan = FaultPlan.failCall(3, with: .connectionReset)
 ///     let reactor = Reactor(backend: .faulty(.epoll, plan), services: nil)
@@ -76,14 +78,18 @@ public final class FaultPlan: Sendable {
         _ numbers: ClosedRange<Int>, of calls: Set<Call> = Set(Call.allCases), with code: ErrorCode
     ) -> FaultPlan { FaultPlan(.calls(numbers, calls, code)) }
 
-    /// Cuts reads and writes into pieces. Nothing fails: every program must work the same.
+    /// Cuts reads and writes into pieces.
+    ///
+    /// Nothing fails: every program must work the same.
     public static func pieces(of byteCount: Int) -> FaultPlan {
         precondition(byteCount > 0, "FaultPlan: a piece has at least one byte")
         return FaultPlan(pieceByteCount: byteCount)
     }
 
     /// Cuts reads and writes anywhere, answers some writes with none at all, and is late by a turn
-    /// with some of what it tells, all by the seed. Nothing fails.
+    /// with some of what it tells, all by the seed.
+    ///
+    /// Nothing fails.
     public static func irregular(seed: UInt64) -> FaultPlan { FaultPlan(percent: 40, seed: seed) }
 
     /// The calls so far, in order.

@@ -11,8 +11,9 @@ public import TorsionCore
 ///
 /// - SeeAlso: Twisted `task.Clock`.
 public final class ManualClock {
-    /// A reactor without sockets, whose timers go by this clock. It is turned by ``advance(by:)``,
-    /// never run.
+    /// A reactor without sockets, whose timers go by this clock.
+    ///
+    /// It is turned by ``advance(by:)``, never run.
     public let reactor: Reactor
 
     let backend: ManualBackend

@@ -23,10 +23,9 @@ public final class MemoryTransport {
 
     /// Connects, and calls `connectionMade`.
     ///
-    /// - Parameters:
-    ///   - proto: What is tested.
-    ///   - clock: Shared by connections that belong together; nil makes one.
-    ///   - roomBytes: What the peer's side takes before it is full; unlimited unless it is set, see
+    /// `proto`: What is tested.
+    /// `clock`: Shared by connections that belong together; nil makes one.
+    /// `roomBytes`: What the peer's side takes before it is full; unlimited unless it is set, see
     ///     ``drain(_:)``.
     public init(
         _ proto: any StreamProtocol, clock: ManualClock? = nil, roomBytes: Int = .max,
@@ -187,7 +186,7 @@ final class MemoryStream: BackendStream {
         while let queue, !queue.isEmpty, room > 0 {
             let before = room
             unsafe queue.withHead { runs in
-                for unsafe run in unsafe runs where room > 0 { unsafe take(run) }
+                for index in 0..<runs.count where room > 0 { unsafe take(runs[index]) }
             }
             receiver?.streamDidWrite(byteCount: before - room)
         }
