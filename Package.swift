@@ -93,6 +93,7 @@ let package = Package(
         // Tests
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
+        tests("ToolTests", ["TorsionTool", "Echo"]),
         tests("ReactorTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
