@@ -22,10 +22,19 @@ final class Program {
         posix_spawn_file_actions_adddup2(&actions, pipes[0][0], 0)
         posix_spawn_file_actions_adddup2(&actions, pipes[1][1], 1)
         posix_spawn_file_actions_adddup2(&actions, pipes[2][1], 2)
+        // The threads that run tests block signals, and a child inherits that.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         let words = ([name] + arguments).map { strdup($0) } + [nil]
         defer { words.forEach { free($0) } }
         var child: pid_t = 0
-        let code = posix_spawn(&child, Self.folder + "/" + name, &actions, nil, words, environ)
+        let code = posix_spawn(
+            &child, Self.folder + "/" + name, &actions, &attributes, words, environ)
         precondition(code == 0, "cannot start \(name): \(code)")
         identifier = child
         input = pipes[0][1]
