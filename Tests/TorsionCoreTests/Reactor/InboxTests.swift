@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Synchronization
+import Testing
+
+@testable import TorsionCore
+
+@Suite struct InboxTests {
+    private let inbox = Inbox()
+    private let log = Log()
+
+    private func call(_ number: Int) -> Bool {
+        inbox.append { [log] reactor in log.note(reactor == nil ? -number : number) }
+    }
+
+    private func runAll(on reactor: Reactor?) {
+        var batch: [Inbox.Call] = []
+        inbox.take(into: &batch)
+        for call in batch { call(reactor) }
+    }
+
+    @Test func `calls come out in the order in which they went in, once`() {
+        for number in 1...5 { #expect(call(number)) }
+        #expect(!inbox.isEmpty)
+        let host = StillReactor()
+        runAll(on: host.reactor)
+        #expect(inbox.isEmpty)
+        runAll(on: host.reactor)
+        #expect(log.numbers == [1, 2, 3, 4, 5])
+    }
+
+    @Test func `many calls wake the reactor once, and again when they were taken`() {
+        let waker = CountingWaker()
+        inbox.open(waker: waker)
+        for number in 1...1_000 { _ = call(number) }
+        #expect(waker.count.load(ordering: .relaxed) == 1)
+        runAll(on: nil)
+        _ = call(1)
+        #expect(waker.count.load(ordering: .relaxed) == 2)
+    }
+
+    @Test func `a closed inbox refuses calls and never wakes, and keeps those it accepted`() {
+        let waker = CountingWaker()
+        inbox.open(waker: waker)
+        _ = call(1)
+        inbox.close()
+        #expect(!call(2))
+        #expect(waker.count.load(ordering: .relaxed) == 1)
+        let host = StillReactor()
+        runAll(on: host.reactor)
+        #expect(log.numbers == [1])
+        inbox.open(waker: waker)
+        #expect(call(3))
+    }
+
+    @Test func `calls that will not run are told so when the reactor is released`() {
+        _ = call(1)
+        _ = call(2)
+        inbox.abandon()
+        #expect(log.numbers == [-1, -2])
+        #expect(!call(3))
+    }
+}
+
+/// Notes numbers on any thread.
+private final class Log: Sendable {
+    private let state = Mutex<[Int]>([])
+
+    var numbers: [Int] { state.withLock { $0 } }
+
+    func note(_ number: Int) { state.withLock { $0.append(number) } }
+}
+
+/// Counts how often it was used.
+private final class CountingWaker: BackendWaker {
+    let count = Atomic(0)
+
+    func wake() { count.wrappingAdd(1, ordering: .relaxed) }
+}
