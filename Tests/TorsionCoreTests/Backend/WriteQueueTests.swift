@@ -11,7 +11,8 @@ import Testing
         for _ in 0..<1_000 { queue.append(text: "0123456789") }
         #expect(queue.byteCount == 10_000)
         #expect(queue.runCount == 1)
-        #expect(queue.head == Array(repeating: Array("0123456789".utf8), count: 1_000).flatMap(\.self))
+        #expect(
+            queue.head == Array(repeating: Array("0123456789".utf8), count: 1_000).flatMap(\.self))
     }
 
     @Test func `a large value is queued where it lies`() {

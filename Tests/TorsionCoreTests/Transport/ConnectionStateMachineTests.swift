@@ -76,7 +76,8 @@ import Testing
 
     // MARK: All sequences
 
-    private typealias Event = @Sendable (inout ConnectionStateMachine)
+    private typealias Event =
+        @Sendable (inout ConnectionStateMachine)
         -> ConnectionStateMachine.Action
 
     private static let events: [Event] = [
