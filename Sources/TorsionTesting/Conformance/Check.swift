@@ -42,7 +42,7 @@ public enum ConformanceSuite {
     /// All checks.
     public static let checks: [Check] =
         timers + wakeUps + connecting + closing + halfClosing + flow + producing + reentrancy
-        + accepting + watching + faults
+        + accepting + watching + descriptors + faults
 }
 
 /// What a check found.

@@ -6,6 +6,7 @@ internal import TorsionCore
 extension ConformanceSuite {
     static let timers = [
         timersInOrder, zeroDelay, timersBesideInput, distantDeadlines, timerErrors,
+        aMillion,
     ]
 
     // R6
@@ -84,6 +85,31 @@ extension ConformanceSuite {
         world.reactor.callLater(.zero) { hasRun = true }
         try world.run { hasRun }
         try expect(seen.count == 1 && seen[0].error is Mishap, "\(seen)")
+        try world.finish()
+    }
+
+    // R7
+    static let aMillion = Check(
+        "a million calls, made and cancelled, leave nothing behind", isSlow: true
+    ) {
+        backend in
+        let world = try World(backend)
+        weak var witness: Recorder?
+        do {
+            let held = Recorder()
+            witness = held
+            for batch in 0..<100 {
+                let calls = (0..<10_000).map { number in
+                    world.reactor.callLater(.milliseconds(number * (batch + 1))) {
+                        held.note(.made)
+                    }
+                }
+                for call in calls { call.cancel() }
+            }
+        }
+        try expectEqual(world.reactor.statistics.delayedCalls, 0)
+        // What a cancelled call captured goes with it, not when it would have been due.
+        try expect(witness == nil, "a closure is still held")
         try world.finish()
     }
 }
