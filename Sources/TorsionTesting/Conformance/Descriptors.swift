@@ -15,7 +15,7 @@ extension ConformanceSuite {
         let stream = try world.reactor.backend.open(input: request.output, output: answer.input)
         world.reactor.adopt(stream, server)
         PipeEnds.write(Array("hello".utf8), to: request.input)
-        try world.run { server.byteCount == 5 }
+        try world.run { server.byteCount == 5 && server.transport.pendingByteCount == 0 }
         try expectEqual(PipeEnds.read(from: answer.output), Array("hello".utf8))
         PipeEnds.close(request.input)
         try world.run { server.loss != nil }
