@@ -37,7 +37,8 @@ struct LineVector: CustomTestStringConvertible, Sendable {
         LineVector(text: "\r", loose: [], looseHeld: 1, strict: [], strictHeld: 1),
         LineVector(text: "\r\r\n", loose: ["\r"], looseHeld: 0, strict: ["\r"], strictHeld: 0),
         LineVector(
-            text: "\r\n\n\r\n", loose: ["", "", ""], looseHeld: 0, strict: ["", "\n"], strictHeld: 0),
+            text: "\r\n\n\r\n", loose: ["", "", ""], looseHeld: 0, strict: ["", "\n"], strictHeld: 0
+        ),
         LineVector(
             text: "a\nb\rc\r\nd", loose: ["a", "b\rc"], looseHeld: 1, strict: ["a\nb\rc"],
             strictHeld: 1),
@@ -100,7 +101,8 @@ struct LineVector: CustomTestStringConvertible, Sendable {
         #expect(decoder.partialByteCount == 1)
     }
 
-    @Test func `what a callback throws reaches the caller, and the decoder can be used on`() throws {
+    @Test func `what a callback throws reaches the caller, and the decoder can be used on`() throws
+    {
         struct Mishap: Error {}
         let decoder = LineDecoder()
         _ = try decoder.decode(Bytes("be").span) { _ in true }
