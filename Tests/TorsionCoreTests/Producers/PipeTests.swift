@@ -31,7 +31,7 @@ private final class Pair {
     /// How pipes ended, in words.
     var results: [String] = []
 
-    /// - Parameter roomBytes: What the right peer takes before it is full.
+    /// `roomBytes`: What the right peer takes before it is full.
     init(roomBytes: Int = .max, leftRoomBytes: Int = .max, watermarks: Watermarks = Watermarks()) {
         let clock = ManualClock()
         clock.reactor.unhandledError = { Issue.record("unhandled: \($0)") }
