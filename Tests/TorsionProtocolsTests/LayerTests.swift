@@ -113,6 +113,168 @@ private final class Producer: PushProducer {
                 """)
     }
 
+    @Test func `a dump of every byte, of a full row, and of both ways of writing`() {
+        var lines: [String] = []
+        let proto = Recorder()
+        let peer = MemoryTransport(Logged(above: proto) { lines.append($0) })
+        let id = peer.transport.id
+        proto.transport?.write((0...255).map { UInt8($0) })
+        proto.transport?.write(Bytes("0123456789abcdef"))
+        peer.clock.turn()
+        peer.peerCloses()
+        proto.transport?.loseConnection()
+        peer.clock.turn()
+        let rows = lines[1].split(separator: "\n")
+        #expect(rows.count == 17 && rows[0] == "\(id) > 256 bytes")
+        #expect(
+            rows[3]
+                == "00000020  20 21 22 23 24 25 26 27 28 29 2a 2b 2c 2d 2e 2f  | !\"#$%&'()*+,-./|")
+        #expect(
+            rows[8]
+                == "00000070  70 71 72 73 74 75 76 77 78 79 7a 7b 7c 7d 7e 7f  |pqrstuvwxyz{|}~.|")
+        #expect(
+            rows[16]
+                == "000000f0  f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 fa fb fc fd fe ff  |................|")
+        #expect(
+            lines[2] == """
+                \(id) > 16 bytes
+                00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|
+                """)
+        #expect(lines[0].hasPrefix("\(id) made: 127.0.0.1:80 to 127.0.0.1:40000"))
+        #expect(lines[3...] == ["\(id) < end", "\(id) lost: closed here"])
+    }
+
+    @Test func `a protocol without half-closing stays so above layers`() {
+        final class Plain: StreamProtocol {
+            var loss: ConnectionLoss?
+            func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+            func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+                loss = why
+            }
+        }
+        let proto = Plain()
+        let peer = MemoryTransport(Self.layered(proto))
+        peer.peerCloses()
+        peer.clock.turn()
+        #expect(proto.loss == .closedByPeer && !peer.isOpen)
+    }
+
+    @Test func `pausing above layers stops the reading, and loses nothing`() {
+        for pieces in chunkings(of: "a\npause\nb\nc\n") {
+            let proto = PausingLines()
+            let peer = MemoryTransport(Self.layered(proto))
+            peer.receive(pieces: pieces)
+            #expect(proto.received == ["a", "pause"] && !peer.isReading)
+            proto.transport?.resumeProducing()
+            peer.clock.turn()
+            #expect(proto.received == ["a", "pause", "b", "c"])
+            proto.transport?.loseConnection()
+            peer.peerCloses()
+        }
+    }
+
+    @Test func `a peer's end behind kept bytes comes after them, through layers`() {
+        let proto = PausingLines()
+        let peer = MemoryTransport(Self.layered(proto))
+        peer.receive("pause\nb\nc\n")
+        peer.peerCloses()
+        #expect(proto.received == ["pause"])
+        proto.transport?.resumeProducing()
+        peer.clock.turn()
+        #expect(proto.received == ["pause", "b", "c", "lost"])
+    }
+
+    @Test func `switching in mid-buffer above three layers loses and doubles no byte`() {
+        for pieces in chunkings(of: "a\nswitch\nb\nc\n") {
+            let proto = PausingLines(), next = PausingLines()
+            proto.next = next
+            let peer = MemoryTransport(Self.layered(proto))
+            peer.receive(pieces: pieces)
+            #expect(proto.received == ["a", "switch"])
+            #expect(next.received == ["b", "c"])
+            #expect(next.transport?.id == peer.transport.id)
+            next.transport?.abortConnection()
+            peer.clock.turn()
+            #expect(proto.received == ["a", "switch"])
+            #expect(next.received == ["b", "c", "lost"])
+        }
+    }
+
+    @Test(arguments: Callback.allCases)
+    func `an error of any callback above layers ends the connection with it`(callback: Callback) {
+        let proto = Thrower(callback)
+        let peer = MemoryTransport(Self.layered(proto))
+        if callback == .switched {
+            peer.transport.reactor.callLater(.zero) { proto.switchToItself() }
+            peer.clock.advance(by: .zero)
+        }
+        peer.receive("x")
+        peer.clock.turn()
+        if callback == .writeLost { proto.transport?.loseWriteConnection() }
+        peer.clock.turn()
+        peer.peerCloses()
+        peer.clock.turn()
+        #expect(proto.losses == [.protocolFailed(Mishap())])
+        #expect(peer.wasReset)
+    }
+
+    @Test func `a pull producer is asked through layers`() {
+        final class Puller: PullProducer {
+            var left = ["one ", "two ", "three"]
+            weak var transport: (any StreamTransport)?
+            func produceMore() {
+                guard !left.isEmpty else { return transport!.unregisterProducer() }
+                transport?.write(left.removeFirst())
+            }
+            func stopProducing() {}
+        }
+        let proto = Recorder(), puller = Puller()
+        let peer = MemoryTransport(Self.layered(proto), roomBytes: 0)
+        puller.transport = proto.transport
+        proto.transport?.registerProducer(puller)
+        proto.transport?.loseConnection()
+        for _ in 0..<4 { peer.drain(8) }
+        peer.drain()
+        for _ in 0..<4 { peer.clock.turn() }
+        #expect(peer.takeText() == "one two three")
+        peer.peerCloses()
+        #expect(proto.events == ["closed here"])
+    }
+
+    @Test func `a pipe between two stacks of layers carries both directions`() {
+        let clock = ManualClock()
+        let near = Recorder(), far = Recorder()
+        let left = MemoryTransport(Self.layered(near), clock: clock)
+        let right = MemoryTransport(Self.layered(far), clock: clock)
+        var counts: [Int] = []
+        let leftTop = near.transport!, rightTop = far.transport!
+        pipe(from: leftTop, to: rightTop).addCallback { counts.append($0) }
+        pipe(from: rightTop, to: leftTop).addCallback { counts.append($0) }
+        left.receive("question")
+        left.peerCloses()
+        #expect(right.takeText() == "question" && right.hasEnded && !left.hasEnded)
+        right.receive("answer")
+        right.peerCloses()
+        #expect(left.takeText() == "answer" && left.hasEnded)
+        #expect(counts == [8, 6] && near.events.isEmpty && far.events.isEmpty)
+        #expect(!left.wasReset && !right.wasReset && !left.isOpen && !right.isOpen)
+    }
+
+    @Test func `layers and protocols are released after the loss`() {
+        let clock = ManualClock()
+        weak var proto: Recorder?
+        do {
+            let made = Recorder()
+            proto = made
+            let peer = MemoryTransport(Self.layered(made), clock: clock)
+            peer.receive("x")
+            made.transport?.abortConnection()
+            clock.turn()
+        }
+        clock.turn()
+        #expect(proto == nil && clock.reactor.statistics.liveTransports == 0)
+    }
+
     @Test(arguments: BackendChoice.linked.map(\.name))
     func `endpoints compose with layers on real sockets`(backend: String) throws {
         let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
@@ -136,5 +298,62 @@ private final class Producer: PushProducer {
         }
         #expect(server.text == "x")
         #expect(log[1].hasSuffix("|x|"))
+    }
+}
+
+/// Pauses, switches, and writes down.
+private final class PausingLines: LineProtocol {
+    let lines = LineDecoder()
+    var received: [String] = []
+    var next: PausingLines?
+    private(set) var transport: (any StreamTransport)?
+
+    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+        received.append(String(decoding: line))
+        if line == "pause" { transport.pauseProducing() }
+        if line == "switch", let next { transport.switchProtocol(to: next) }
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        received.append("lost")
+        self.transport = nil
+    }
+}
+
+enum Callback: CaseIterable { case made, data, readLost, writeLost, switched }
+
+/// Throws from one of its callbacks.
+private final class Thrower: HalfCloseableProtocol {
+    private let callback: Callback
+    var losses: [ConnectionLoss] = []
+    private(set) var transport: (any StreamTransport)?
+    private var isMade = false
+
+    init(_ callback: Callback) { self.callback = callback }
+
+    func switchToItself() { transport?.switchProtocol(to: self) }
+
+    private func met(_ here: Callback) throws { if here == callback { throw Mishap() } }
+
+    func connectionMade(_ transport: any StreamTransport) throws {
+        self.transport = transport
+        if isMade { try met(.switched) }
+        isMade = true
+        try met(.made)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        try met(.data)
+    }
+
+    func readConnectionLost(from transport: any StreamTransport) throws { try met(.readLost) }
+
+    func writeConnectionLost(from transport: any StreamTransport) throws { try met(.writeLost) }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        losses.append(why)
+        self.transport = nil
     }
 }
