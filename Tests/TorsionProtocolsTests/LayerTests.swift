@@ -100,50 +100,6 @@ private final class Producer: PushProducer {
         #expect(dumps == 5)
     }
 
-    @Test func `a dump shows offset, bytes and letters`() {
-        var lines: [String] = []
-        let peer = MemoryTransport(Logged(above: Recorder()) { lines.append($0) })
-        peer.receive("hello\r\n0123456789abc")
-        let id = peer.transport.id
-        #expect(
-            lines[1] == """
-                \(id) < 20 bytes
-                00000000  68 65 6c 6c 6f 0d 0a 30 31 32 33 34 35 36 37 38  |hello..012345678|
-                00000010  39 61 62 63                                      |9abc|
-                """)
-    }
-
-    @Test func `a dump of every byte, of a full row, and of both ways of writing`() {
-        var lines: [String] = []
-        let proto = Recorder()
-        let peer = MemoryTransport(Logged(above: proto) { lines.append($0) })
-        let id = peer.transport.id
-        proto.transport?.write((0...255).map { UInt8($0) })
-        proto.transport?.write(Bytes("0123456789abcdef"))
-        peer.clock.turn()
-        peer.peerCloses()
-        proto.transport?.loseConnection()
-        peer.clock.turn()
-        let rows = lines[1].split(separator: "\n")
-        #expect(rows.count == 17 && rows[0] == "\(id) > 256 bytes")
-        #expect(
-            rows[3]
-                == "00000020  20 21 22 23 24 25 26 27 28 29 2a 2b 2c 2d 2e 2f  | !\"#$%&'()*+,-./|")
-        #expect(
-            rows[8]
-                == "00000070  70 71 72 73 74 75 76 77 78 79 7a 7b 7c 7d 7e 7f  |pqrstuvwxyz{|}~.|")
-        #expect(
-            rows[16]
-                == "000000f0  f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 fa fb fc fd fe ff  |................|")
-        #expect(
-            lines[2] == """
-                \(id) > 16 bytes
-                00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|
-                """)
-        #expect(lines[0].hasPrefix("\(id) made: 127.0.0.1:80 to 127.0.0.1:40000"))
-        #expect(lines[3...] == ["\(id) < end", "\(id) lost: closed here"])
-    }
-
     @Test func `a protocol without half-closing stays so above layers`() {
         final class Plain: StreamProtocol {
             var loss: ConnectionLoss?
@@ -157,47 +113,6 @@ private final class Producer: PushProducer {
         peer.peerCloses()
         peer.clock.turn()
         #expect(proto.loss == .closedByPeer && !peer.isOpen)
-    }
-
-    @Test func `pausing above layers stops the reading, and loses nothing`() {
-        for pieces in chunkings(of: "a\npause\nb\nc\n") {
-            let proto = PausingLines()
-            let peer = MemoryTransport(Self.layered(proto))
-            peer.receive(pieces: pieces)
-            #expect(proto.received == ["a", "pause"] && !peer.isReading)
-            proto.transport?.resumeProducing()
-            peer.clock.turn()
-            #expect(proto.received == ["a", "pause", "b", "c"])
-            proto.transport?.loseConnection()
-            peer.peerCloses()
-        }
-    }
-
-    @Test func `a peer's end behind kept bytes comes after them, through layers`() {
-        let proto = PausingLines()
-        let peer = MemoryTransport(Self.layered(proto))
-        peer.receive("pause\nb\nc\n")
-        peer.peerCloses()
-        #expect(proto.received == ["pause"])
-        proto.transport?.resumeProducing()
-        peer.clock.turn()
-        #expect(proto.received == ["pause", "b", "c", "lost"])
-    }
-
-    @Test func `switching in mid-buffer above three layers loses and doubles no byte`() {
-        for pieces in chunkings(of: "a\nswitch\nb\nc\n") {
-            let proto = PausingLines(), next = PausingLines()
-            proto.next = next
-            let peer = MemoryTransport(Self.layered(proto))
-            peer.receive(pieces: pieces)
-            #expect(proto.received == ["a", "switch"])
-            #expect(next.received == ["b", "c"])
-            #expect(next.transport?.id == peer.transport.id)
-            next.transport?.abortConnection()
-            peer.clock.turn()
-            #expect(proto.received == ["a", "switch"])
-            #expect(next.received == ["b", "c", "lost"])
-        }
     }
 
     @Test(arguments: Callback.allCases)
@@ -298,27 +213,6 @@ private final class Producer: PushProducer {
         }
         #expect(server.text == "x")
         #expect(log[1].hasSuffix("|x|"))
-    }
-}
-
-/// Pauses, switches, and writes down.
-private final class PausingLines: LineProtocol {
-    let lines = LineDecoder()
-    var received: [String] = []
-    var next: PausingLines?
-    private(set) var transport: (any StreamTransport)?
-
-    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
-
-    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
-        received.append(String(decoding: line))
-        if line == "pause" { transport.pauseProducing() }
-        if line == "switch", let next { transport.switchProtocol(to: next) }
-    }
-
-    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
-        received.append("lost")
-        self.transport = nil
     }
 }
 
