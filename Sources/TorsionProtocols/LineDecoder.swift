@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+public import TorsionCore
 
 /// Cuts a stream of bytes into lines.
 ///
@@ -28,7 +28,8 @@ public final class LineDecoder {
 
     /// Whether what follows is not lines: it goes to `rawDataReceived` as it comes.
     ///
-    /// May be set from inside `lineReceived`; the bytes behind that line are raw then.
+    /// May be set from inside `lineReceived`; the bytes behind that line are raw then. Set elsewhere,
+    /// the beginning of a line that is held is raw too: see ``takePartial()``.
     public var isRaw = false
 
     /// The beginning of a line whose end has not arrived.
@@ -45,6 +46,17 @@ public final class LineDecoder {
 
     /// Bytes of a line that is not complete.
     public var partialByteCount: Int { partial.count }
+
+    /// Takes out the bytes of a line that is not complete; none inside `lineReceived`.
+    ///
+    /// For a switch of protocols at any other time, so that no byte is lost:
+    ///
+    ///     transport.switchProtocol(to: next, remaining: lines.takePartial().span)
+    public func takePartial() -> Bytes {
+        let taken = Bytes(partial)
+        partial.removeAll()
+        return taken
+    }
 
     /// Takes what arrived, and shows the lines in it one after the other.
     ///

@@ -26,6 +26,9 @@ public protocol LineProtocol: StreamProtocol {
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws
 
     /// Bytes arrived while `lines.isRaw`. By default they are dropped.
+    ///
+    /// Where lines begin again in the middle, set `lines.isRaw` to false and hand the rest to
+    /// `dataReceived`.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 }
 
@@ -35,6 +38,12 @@ extension LineProtocol {
 
     /// Cuts what arrived into lines.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        if lines.isRaw, lines.partialByteCount > 0 {
+            // The raw mode began between two reads: what is held of a line belongs to it.
+            var whole = [UInt8](lines.takePartial().span)
+            whole += bytes
+            return unsafe try rawDataReceived(whole.span.bytes, from: transport)
+        }
         let used = try lines.decode(bytes) { line in
             try lineReceived(line, from: transport)
             return transport.isDelivering

@@ -100,17 +100,94 @@ private final class Producer: PushProducer {
         #expect(dumps == 5)
     }
 
-    @Test func `a dump shows offset, bytes and letters`() {
-        var lines: [String] = []
-        let peer = MemoryTransport(Logged(above: Recorder()) { lines.append($0) })
-        peer.receive("hello\r\n0123456789abc")
-        let id = peer.transport.id
-        #expect(
-            lines[1] == """
-                \(id) < 20 bytes
-                00000000  68 65 6c 6c 6f 0d 0a 30 31 32 33 34 35 36 37 38  |hello..012345678|
-                00000010  39 61 62 63                                      |9abc|
-                """)
+    @Test func `a protocol without half-closing stays so above layers`() {
+        final class Plain: StreamProtocol {
+            var loss: ConnectionLoss?
+            func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+            func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+                loss = why
+            }
+        }
+        let proto = Plain()
+        let peer = MemoryTransport(Self.layered(proto))
+        peer.peerCloses()
+        peer.clock.turn()
+        #expect(proto.loss == .closedByPeer && !peer.isOpen)
+    }
+
+    @Test(arguments: Callback.allCases)
+    func `an error of any callback above layers ends the connection with it`(callback: Callback) {
+        let proto = Thrower(callback)
+        let peer = MemoryTransport(Self.layered(proto))
+        if callback == .switched {
+            peer.transport.reactor.callLater(.zero) { proto.switchToItself() }
+            peer.clock.advance(by: .zero)
+        }
+        peer.receive("x")
+        peer.clock.turn()
+        if callback == .writeLost { proto.transport?.loseWriteConnection() }
+        peer.clock.turn()
+        peer.peerCloses()
+        peer.clock.turn()
+        #expect(proto.losses == [.protocolFailed(Mishap())])
+        #expect(peer.wasReset)
+    }
+
+    @Test func `a pull producer is asked through layers`() {
+        final class Puller: PullProducer {
+            var left = ["one ", "two ", "three"]
+            weak var transport: (any StreamTransport)?
+            func produceMore() {
+                guard !left.isEmpty else { return transport!.unregisterProducer() }
+                transport?.write(left.removeFirst())
+            }
+            func stopProducing() {}
+        }
+        let proto = Recorder(), puller = Puller()
+        let peer = MemoryTransport(Self.layered(proto), roomBytes: 0)
+        puller.transport = proto.transport
+        proto.transport?.registerProducer(puller)
+        proto.transport?.loseConnection()
+        for _ in 0..<4 { peer.drain(8) }
+        peer.drain()
+        for _ in 0..<4 { peer.clock.turn() }
+        #expect(peer.takeText() == "one two three")
+        peer.peerCloses()
+        #expect(proto.events == ["closed here"])
+    }
+
+    @Test func `a pipe between two stacks of layers carries both directions`() {
+        let clock = ManualClock()
+        let near = Recorder(), far = Recorder()
+        let left = MemoryTransport(Self.layered(near), clock: clock)
+        let right = MemoryTransport(Self.layered(far), clock: clock)
+        var counts: [Int] = []
+        let leftTop = near.transport!, rightTop = far.transport!
+        pipe(from: leftTop, to: rightTop).addCallback { counts.append($0) }
+        pipe(from: rightTop, to: leftTop).addCallback { counts.append($0) }
+        left.receive("question")
+        left.peerCloses()
+        #expect(right.takeText() == "question" && right.hasEnded && !left.hasEnded)
+        right.receive("answer")
+        right.peerCloses()
+        #expect(left.takeText() == "answer" && left.hasEnded)
+        #expect(counts == [8, 6] && near.events.isEmpty && far.events.isEmpty)
+        #expect(!left.wasReset && !right.wasReset && !left.isOpen && !right.isOpen)
+    }
+
+    @Test func `layers and protocols are released after the loss`() {
+        let clock = ManualClock()
+        weak var proto: Recorder?
+        do {
+            let made = Recorder()
+            proto = made
+            let peer = MemoryTransport(Self.layered(made), clock: clock)
+            peer.receive("x")
+            made.transport?.abortConnection()
+            clock.turn()
+        }
+        clock.turn()
+        #expect(proto == nil && clock.reactor.statistics.liveTransports == 0)
     }
 
     @Test(arguments: BackendChoice.linked.map(\.name))
@@ -136,5 +213,41 @@ private final class Producer: PushProducer {
         }
         #expect(server.text == "x")
         #expect(log[1].hasSuffix("|x|"))
+    }
+}
+
+enum Callback: CaseIterable { case made, data, readLost, writeLost, switched }
+
+/// Throws from one of its callbacks.
+private final class Thrower: HalfCloseableProtocol {
+    private let callback: Callback
+    var losses: [ConnectionLoss] = []
+    private(set) var transport: (any StreamTransport)?
+    private var isMade = false
+
+    init(_ callback: Callback) { self.callback = callback }
+
+    func switchToItself() { transport?.switchProtocol(to: self) }
+
+    private func met(_ here: Callback) throws { if here == callback { throw Mishap() } }
+
+    func connectionMade(_ transport: any StreamTransport) throws {
+        self.transport = transport
+        if isMade { try met(.switched) }
+        isMade = true
+        try met(.made)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        try met(.data)
+    }
+
+    func readConnectionLost(from transport: any StreamTransport) throws { try met(.readLost) }
+
+    func writeConnectionLost(from transport: any StreamTransport) throws { try met(.writeLost) }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        losses.append(why)
+        self.transport = nil
     }
 }

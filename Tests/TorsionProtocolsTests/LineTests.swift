@@ -12,15 +12,30 @@ private final class Lines: LineProtocol {
     var raw = ""
     var loss: ConnectionLoss?
     var successor: Lines?
+    var onPause: (any StreamTransport) -> Void = { _ in }
+    var onLost: (ConnectionLoss) -> Void = { _ in }
+    private(set) var transport: (any StreamTransport)?
 
     init(_ lines: LineDecoder = LineDecoder()) { self.lines = lines }
 
-    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
         received.append(String(decoding: line))
         switch line {
         case "raw": lines.isRaw = true
-        case "pause": transport.pauseProducing()
+        case "pause":
+            transport.pauseProducing()
+            onPause(transport)
+        case "pause and resume":
+            transport.pauseProducing()
+            transport.resumeProducing()
+        case "pause and switch":
+            transport.pauseProducing()
+            transport.switchProtocol(to: successor!)
         case "close": transport.loseConnection()
+        case "abort": transport.abortConnection()
+        case "throw": throw Mishap()
         case "switch": transport.switchProtocol(to: successor!)
         default: break
         }
@@ -30,8 +45,14 @@ private final class Lines: LineProtocol {
         raw += String(decoding: bytes)
     }
 
-    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) { loss = why }
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        loss = why
+        self.transport = nil
+        onLost(why)
+    }
 }
+
+private struct Mishap: Error {}
 
 @Suite struct LineTests {
     @Test(arguments: ["a\r\nbb\n\nc\r\n", "\n", "no end", "x\r\ny\rz\n", "été\n"])
@@ -113,12 +134,148 @@ private final class Lines: LineProtocol {
         }
     }
 
-    @Test func `a long line in single bytes is linear work`() {
-        let proto = Lines(LineDecoder(limitBytes: 200_000))
+    @Test func `raw mode that begins between two reads takes what is held of a line`() {
+        let proto = Lines()
         let peer = MemoryTransport(proto)
-        let byte = Bytes("x")
-        for _ in 0..<100_000 { peer.receive(byte) }
-        peer.receive("\n")
-        #expect(proto.received.first?.utf8.count == 100_000)
+        peer.receive("a\nbe")
+        proto.lines.isRaw = true
+        peer.receive("gin\nb")
+        #expect(proto.raw == "begin\nb")
+        proto.lines.isRaw = false
+        peer.receive("c\n")
+        #expect(proto.received == ["a", "c"])
+    }
+
+    @Test func `lines begin again in the middle of raw bytes`() {
+        for pieces in chunkings(of: "a\nraw\n12345b\nraw\n67890c\n") {
+            let proto = Bodies()
+            MemoryTransport(proto).receive(pieces: pieces)
+            #expect(proto.seen == ["a", "raw", "12345", "b", "raw", "67890", "c"])
+        }
+    }
+
+    @Test func `raw bytes are kept while the connection is paused`() {
+        for pieces in chunkings(of: "pause\nraw\nx\ny") {
+            let proto = Lines()
+            let peer = MemoryTransport(proto)
+            peer.receive(pieces: pieces)
+            #expect(proto.received == ["pause"] && proto.raw.isEmpty)
+            peer.transport.resumeProducing()
+            peer.clock.turn()
+            #expect(proto.received == ["pause", "raw"])
+            #expect(proto.raw == "x\ny")
+        }
+    }
+
+    @Test func `aborting and throwing inside a line drop what is behind it`() {
+        for word in ["abort", "throw"] {
+            for pieces in chunkings(of: Bytes("a\n\(word)\nb\n")) {
+                let proto = Lines()
+                let peer = MemoryTransport(proto)
+                peer.receive(pieces: pieces)
+                #expect(proto.received == ["a", word])
+                #expect(peer.wasReset)
+                #expect(proto.loss == (word == "abort" ? .aborted : .protocolFailed(Mishap())))
+            }
+        }
+    }
+
+    @Test func `pausing and switching in one line leaves the rest to the successor's resumption`() {
+        for pieces in chunkings(of: "a\npause and switch\nb\nc\n") {
+            let proto = Lines(), next = Lines()
+            proto.successor = next
+            let peer = MemoryTransport(proto)
+            peer.receive(pieces: pieces)
+            #expect(proto.received == ["a", "pause and switch"] && next.received.isEmpty)
+            peer.transport.resumeProducing()
+            peer.clock.turn()
+            #expect(next.received == ["b", "c"])
+        }
+    }
+
+    @Test func `resuming in the line that paused loses and doubles nothing`() {
+        for pieces in chunkings(of: "a\npause and resume\nb\n") {
+            let proto = Lines()
+            MemoryTransport(proto).receive(pieces: pieces)
+            #expect(proto.received == ["a", "pause and resume", "b"])
+        }
+    }
+
+    @Test func `a switch from a timer hands on what is held of a line`() {
+        let proto = Lines(), next = Lines()
+        let peer = MemoryTransport(proto)
+        peer.receive("a\nbe")
+        peer.clock.reactor.callLater(.seconds(1)) {
+            peer.transport.switchProtocol(to: next, remaining: proto.lines.takePartial().span)
+        }
+        peer.clock.advance(by: .seconds(1))
+        peer.receive("gin\n")
+        #expect(proto.received == ["a"] && next.received == ["begin"])
+    }
+
+    @Test func `a peer that ends in mid-buffer of a paused connection loses no line`() {
+        let proto = Lines()
+        let peer = MemoryTransport(proto)
+        peer.receive("pause\nb\nc\n")
+        peer.peerCloses()
+        #expect(proto.received == ["pause"] && proto.loss == nil)
+        peer.transport.resumeProducing()
+        peer.clock.turn()
+        #expect(proto.received == ["pause", "b", "c"])
+        #expect(proto.loss == .closedByPeer)
+    }
+
+    @Test(arguments: BackendChoice.linked.map(\.name), ["\n", "\r\n"])
+    func `lines cross a socket while their reader pauses`(backend: String, end: String) throws {
+        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let server = Lines()
+        nonisolated(unsafe) var loss: ConnectionLoss?
+        try Reactor.run(backend: choice, signals: .ignore) { reactor in
+            let endpoint = try ServerEndpoint(parsing: "tcp:0:interface=127.0.0.1")
+            let port = try endpoint.listen(on: reactor) { server }
+            server.onPause = { transport in
+                reactor.callLater(.milliseconds(1)) { transport.resumeProducing() }
+            }
+            server.onLost = {
+                loss = $0
+                reactor.stop(within: .seconds(1))
+            }
+            ClientEndpoint.address(port.localAddress).connect(on: reactor) { Lines() }
+                .addCallback { client in
+                    for number in 0..<2_000 {
+                        let word = number % 500 == 0 ? "pause" : "line \(number)"
+                        client.transport?.write(word + end)
+                    }
+                    client.transport?.loseConnection()
+                }
+                .whenFailed { _ in reactor.stop(within: .zero) }
+        }
+        #expect(loss == .closedByPeer)
+        #expect(
+            server.received
+                == (0..<2_000).map { $0 % 500 == 0 ? "pause" : "line \($0)" })
+    }
+}
+
+/// Reads five raw bytes behind each line that says so, then lines again.
+private final class Bodies: LineProtocol {
+    let lines = LineDecoder()
+    var seen: [String] = []
+    private var body: [UInt8] = []
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+        seen.append(String(decoding: line))
+        lines.isRaw = line == "raw"
+    }
+
+    func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        let count = min(bytes.byteCount, 5 - body.count)
+        body += bytes.extracting(0..<count)
+        guard body.count == 5 else { return }
+        seen.append(String(decoding: body, as: UTF8.self))
+        body = []
+        lines.isRaw = false
+        guard count < bytes.byteCount else { return }
+        try dataReceived(bytes.extracting(count..<bytes.byteCount), from: transport)
     }
 }

@@ -13,7 +13,8 @@
 ///
 /// - Precondition: The destination has no producer.
 /// - Returns: Fires with the number of bytes carried when the source has ended; fails with a
-///   ``ConnectionLoss`` if the source broke, or ``PipeBroken`` if the destination was lost first.
+///   ``ConnectionLoss`` if the source broke or was lost already, or ``PipeBroken`` if the
+///   destination was lost first.
 @discardableResult
 public func pipe(
     from source: any StreamTransport, to destination: any StreamTransport
@@ -51,10 +52,21 @@ private final class PipeProtocol: HalfCloseableProtocol {
         self.result = result
     }
 
+    /// A result is left only if the source never took this protocol, since it was lost before:
+    /// a transport that is lost lets go of its protocol's successor without a call.
+    deinit {
+        guard let result else { return }
+        destination.abortConnection()
+        let subject = "\(source.peerAddress)"
+        let error = IOError(.read, function: "", code: .notConnected, subject: subject)
+        result.fail(ConnectionLoss.failed(error))
+    }
+
     func connectionMade(_ transport: any StreamTransport) {
         isProducing = true
+        // In this order: a destination that is full pauses the source in the second call.
+        source.resumeProducing()
         destination.registerProducer(self)
-        if isProducing { source.resumeProducing() }
     }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {

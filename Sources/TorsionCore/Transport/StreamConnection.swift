@@ -110,6 +110,7 @@ final class StreamConnection {
         case .finish:
             beginFinishing()
         case .flush:
+            updateReading()
             flushLater()
         case .shutdownAndAnnounce:
             if let code = stream.shutdownWriting() { return failed(code, "shutdown", .shutdown) }
@@ -240,7 +241,9 @@ final class StreamConnection {
     private func updateReading() {
         // Where nobody is registered to be paused, a transport that cannot send pauses its own
         // reading: so an echo whose client never reads holds little more than the high watermark.
-        let isThrottled = gate.isPaused && producer.isNone
+        // Not behind `loseWriteConnection`, where reading cannot add to the queue: a client that
+        // sent much and its end to an echo would wait for it, and it for the client, for ever.
+        let isThrottled = gate.isPaused && producer.isNone && machine.acceptsWrites
         let wanted =
             machine.deliversReads ? !isPaused && !isThrottled : machine.discardsReads
         guard wanted != isReading, !machine.isClosed else { return }
