@@ -51,8 +51,26 @@ open class PollTarget {
     /// The epoll backend needs none and keeps it at nil.
     @exclusivity(unchecked) public final var registration: OpaquePointer?
 
+    /// What a poller calls for a ready descriptor, with the target and the bits of ``PollEvents``.
+    ///
+    /// It calls ``ready(_:)``, which costs a step that the kind of target on the hot path leaves out.
+    public typealias Callback =
+        @convention(c) (_ target: UnsafeMutableRawPointer, _ events: Int32) -> Void
+
+    /// How a poller reaches this kind of target from C.
+    public final let callback: Callback
+
     /// A target for a descriptor.
-    public init(descriptor: Int32) { self.descriptor = descriptor }
+    public init(descriptor: Int32) {
+        self.descriptor = descriptor
+        callback = callReady
+    }
+
+    /// A target of a kind that is called without a step between.
+    init(descriptor: Int32, callback: @escaping Callback) {
+        self.descriptor = descriptor
+        self.callback = callback
+    }
 
     /// Delivers what a poller found, unless the target was removed while its batch was delivered.
     ///
@@ -67,6 +85,14 @@ open class PollTarget {
     /// remove this or any other target during the call.
     open func ready(_ events: PollEvents) {
         preconditionFailure("PollTarget: ready(_:) is abstract")
+    }
+}
+
+/// A function and not a closure, so that no actor's isolation is inherited; without a retain, since
+/// the poller keeps the target until its batch is done.
+private func callReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
+    Unmanaged<PollTarget>.fromOpaque(target)._withUnsafeGuaranteedRef { target in
+        target.ready(PollEvents(rawValue: UInt8(truncatingIfNeeded: events)))
     }
 }
 

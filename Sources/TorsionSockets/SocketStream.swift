@@ -39,7 +39,7 @@ final class SocketStream: PollTarget {
         slab = backend.slab
         peerAddress = peer
         phase = .open
-        super.init(descriptor: descriptor)
+        super.init(descriptor: descriptor, callback: streamIsReady)
         backend.openHandleCount += 1
     }
 
@@ -62,7 +62,7 @@ final class SocketStream: PollTarget {
             Glibc.close(descriptor)
             throw error
         }
-        super.init(descriptor: descriptor)
+        super.init(descriptor: descriptor, callback: streamIsReady)
         if let code = backend.poller.add(self, for: .writable) {
             Glibc.close(descriptor)
             throw IOError(.connect, function: "epoll_ctl", code: code, subject: subject)
@@ -72,7 +72,8 @@ final class SocketStream: PollTarget {
         backend.openHandleCount += 1
     }
 
-    override func ready(_ events: PollEvents) {
+    @inline(__always)
+    override final func ready(_ events: PollEvents) {
         // Nearly every event. A stream reads only while it is open.
         if events == .readable, isReading { return read() }
         readyOtherwise(events)
@@ -123,6 +124,7 @@ final class SocketStream: PollTarget {
 
     // MARK: Reading
 
+    @inline(__always)
     private func read() {
         let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
         guard count > 0 else { return readFailed(count) }
@@ -208,6 +210,13 @@ final class SocketStream: PollTarget {
     }
 }
 
+/// Called by the poller, from C.
+private func streamIsReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
+    Unmanaged<SocketStream>.fromOpaque(target)._withUnsafeGuaranteedRef { stream in
+        stream.ready(PollEvents(rawValue: UInt8(truncatingIfNeeded: events)))
+    }
+}
+
 extension SocketStream: BackendStream {
     var localAddress: SocketAddress {
         phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
@@ -225,17 +234,15 @@ extension SocketStream: BackendStream {
         updateInterest()
     }
 
+    func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
+        let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+        return count >= 0 ? .wrote(count) : writeRefused()
+    }
+
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
     ) -> WriteResult {
-        let count =
-            if second.isEmpty {
-                send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
-            } else if first.isEmpty {
-                send(descriptor, second.baseAddress, second.count, Int32(MSG_NOSIGNAL))
-            } else {
-                sendTwo(descriptor, first, second)
-            }
+        let count = sendTwo(descriptor, first, second)
         return count >= 0 ? .wrote(count) : writeRefused()
     }
 

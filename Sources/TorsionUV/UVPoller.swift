@@ -10,7 +10,7 @@ internal import TorsionSockets
 ///
 /// - Note: Portability: libuv counts in milliseconds, so a deadline is met up to two of them late.
 final class UVPoller: Poller {
-    private var handles: Handles?
+    @exclusivity(unchecked) private var handles: Handles?
 
     private struct Handles {
         let loop: OpaquePointer
@@ -18,11 +18,11 @@ final class UVPoller: Poller {
     }
 
     /// Targets that were removed while the batch is delivered: one of them may be running.
-    private var removed: [PollTarget] = []
-    private var isWaiting = false
+    @exclusivity(unchecked) private var removed: [PollTarget] = []
+    @exclusivity(unchecked) private var isWaiting = false
 
-    private var latestNow = MonotonicInstant(nanoseconds: 0)
-    private var isNowStale = true
+    @exclusivity(unchecked) private var latestNow = MonotonicInstant(nanoseconds: 0)
+    @exclusivity(unchecked) private var isNowStale = true
 
     /// Read when it is first asked for after a wait began: nobody asks before libuv delivers.
     var now: MonotonicInstant {
@@ -77,7 +77,8 @@ final class UVPoller: Poller {
         let context = Unmanaged.passRetained(target)
         var watch: OpaquePointer?
         let code = torsion_uv_watch_open(
-            started.loop, target.descriptor, events.asked, context.toOpaque(), deliver, &watch)
+            started.loop, target.descriptor, events.asked, context.toOpaque(), target.callback,
+            &watch)
         guard let watch else {
             context.release()
             return ErrorCode(errno: -code)
@@ -129,15 +130,5 @@ extension PollEvents {
     /// Those it reports are the same as ours.
     fileprivate var asked: Int32 {
         Int32(intersection([.readable, .writable, .disconnected]).rawValue)
-    }
-}
-
-/// Called by the shim for a descriptor that is ready.
-///
-/// A function and not a closure, so that no actor's isolation is inherited; without a retain, since
-/// `removed` keeps the target.
-private func deliver(_ context: UnsafeMutableRawPointer, _ events: Int32) {
-    Unmanaged<PollTarget>.fromOpaque(context)._withUnsafeGuaranteedRef { target in
-        target.ready(PollEvents(rawValue: UInt8(truncatingIfNeeded: events)))
     }
 }

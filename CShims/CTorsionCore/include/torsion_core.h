@@ -6,10 +6,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A number that names the calling thread while it lives, never 0. Out of line on purpose: glibc
- * declares pthread_self() const, so that optimised async code keeps its value across a suspension
- * and a check made with it lies. Callable from any thread. */
+/* A number that names the calling thread while it lives, never 0. Callable from any thread.
+ *
+ * The thread pointer, by an instruction that a compiler may not remember: glibc declares
+ * pthread_self() const, so that optimised async code keeps its value across a suspension, and a
+ * check made with it lies. */
+#if defined(__linux__) && defined(__x86_64__)
+static inline uintptr_t torsion_thread_id(void) {
+    uintptr_t result;
+    __asm__ volatile("movq %%fs:0, %0" : "=r"(result));
+    return result;
+}
+#elif defined(__linux__) && defined(__aarch64__)
+static inline uintptr_t torsion_thread_id(void) {
+    uintptr_t result;
+    __asm__ volatile("mrs %0, tpidr_el0" : "=r"(result));
+    return result;
+}
+#else
+#define TORSION_THREAD_ID_IS_A_FUNCTION 1
 uintptr_t torsion_thread_id(void);
+#endif
 
 /* Writes one line on standard error, with one write(2); what does not fit a full pipe is dropped.
  * Callable from any thread. */

@@ -34,10 +34,14 @@ public protocol BackendStream: AnyObject {
     /// Stops deliveries at once; a reset of the connection is still noticed and reported.
     func stopReading()
 
-    /// Offers the kernel two runs of bytes, in this order, without waiting. `writev(2)`.
+    /// Offers the kernel bytes, without waiting. `send(2)`.
     ///
-    /// Both are borrowed for the length of the call, the second may be empty. Called only while
-    /// the queue of ``startWriting(from:)`` is empty. What was not taken is the caller's to keep.
+    /// They are borrowed for the length of the call, and not empty. Called only while the queue of
+    /// ``startWriting(from:)`` is empty. What was not taken is the caller's to keep. By default two
+    /// runs are offered, of which the second is empty.
+    func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult
+
+    /// The same with two runs of bytes, in this order. `writev(2)`.
     func tryWrite(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> WriteResult
 
     /// Sends the queue from its head, each time the kernel has room, until it is empty.
@@ -61,6 +65,13 @@ public protocol BackendStream: AnyObject {
 
     /// Closes the stream so that the peer sees a reset: `SO_LINGER` of zero. Releases the receiver.
     func reset()
+}
+
+extension BackendStream {
+    /// Offers two runs, of which the second is empty.
+    public func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
+        unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
+    }
 }
 
 /// What a stream tells the core.

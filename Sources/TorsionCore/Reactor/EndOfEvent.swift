@@ -63,8 +63,8 @@ extension Reactor {
 struct Cork {
     let base: UnsafeMutableRawPointer
     var count = 0
-    /// Whose event it is: an address, compared and never followed.
-    var owner: UnsafeRawPointer?
+    /// Whose event it is: an address, compared and never followed; 0 outside of such events.
+    var owner: UInt = 0
 }
 
 /// Buffers for what an event writes to other connections (a broadcast, a proxy), reused so that the

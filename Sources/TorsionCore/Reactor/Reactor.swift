@@ -169,11 +169,12 @@ public final class Reactor {
     /// Traps unless this thread may use the reactor: it runs here, or nowhere.
     @inline(__always)
     public func checkThread(_ function: StaticString = #function) {
-        guard owner == 0 || owner == torsion_thread_id() else { Reactor.wrongThread(function) }
+        if owner != torsion_thread_id() { checkUnbound(function) }
     }
 
     @inline(never)
-    private static func wrongThread(_ function: StaticString) -> Never {
+    private func checkUnbound(_ function: StaticString) {
+        guard owner != 0 else { return }
         // Not `preconditionFailure`, which prints nothing in an optimised build.
         fatalError(
             "Reactor: \(function) was called from a thread that does not run this reactor;"

@@ -50,7 +50,8 @@ extension Reactor {
     private func waitDeadline(_ limit: MonotonicInstant?) -> MonotonicInstant? {
         var deadline = limit
         // Guests first: what they deliver may schedule.
-        for guest in guests {
+        for index in guests.indices {
+            let guest = guests[index]
             guard let timer = guest.prepareToWait() else { continue }
             deadline = min(deadline ?? timer, timer)
         }

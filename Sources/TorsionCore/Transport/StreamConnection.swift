@@ -271,8 +271,8 @@ final class StreamConnection {
             machine.state == .open && !isPulled && pendingSwitch == nil && queue?.isEmpty ?? true
     }
 
-    private var address: UnsafeRawPointer {
-        unsafe UnsafeRawPointer(Unmanaged.passUnretained(self).toOpaque())
+    private var address: UInt {
+        unsafe UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())
     }
 
     @inline(__always)
@@ -327,13 +327,21 @@ final class StreamConnection {
         guard first.count + bytes.count > 0 else { return }
         var taken = 0
         if queue?.isEmpty ?? true {
-            switch unsafe stream.tryWrite(first, bytes) {
+            switch unsafe tryWrite(first, bytes) {
             case .wrote(let count): taken = count
             case .failed(let code): return failed(code, "send", .write)
             }
             if taken == first.count + bytes.count { return }
         }
         unsafe enqueue(first, bytes, owner: owner, taken: taken)
+    }
+
+    private func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        if first.isEmpty { return unsafe stream.tryWrite(second) }
+        if second.isEmpty { return unsafe stream.tryWrite(first) }
+        return unsafe stream.tryWrite(first, second)
     }
 
     @inline(never)
@@ -425,14 +433,14 @@ extension StreamConnection: StreamReceiver {
     func streamDidConnect() { preconditionFailure("StreamConnection: connected twice") }
 
     func streamDidRead(_ bytes: RawSpan) {
-        guard isPlain, unsafe cork.pointee.owner == nil else { return readOtherwise(bytes) }
+        guard isPlain, unsafe cork.pointee.owner == 0 else { return readOtherwise(bytes) }
         unsafe cork.pointee.owner = address
         reactor.beginEvent()
         attempt { try $0.dataReceived(bytes, from: self) }
         if !reactor.flushList.isEmpty { reactor.flushInside() }
         let count = unsafe cork.pointee.count
         if count > 0 { uncork(count) }
-        unsafe cork.pointee.owner = nil
+        unsafe cork.pointee.owner = 0
         reactor.eventDepth &-= 1
     }
 
@@ -450,9 +458,8 @@ extension StreamConnection: StreamReceiver {
     private func uncork(_ count: Int) {
         unsafe cork.pointee.count = 0
         let bytes = unsafe UnsafeRawBufferPointer(start: cork.pointee.base, count: count)
-        let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
         var taken = 0
-        if isPlain, case .wrote(let count) = unsafe stream.tryWrite(bytes, none) { taken = count }
+        if isPlain, case .wrote(let count) = unsafe stream.tryWrite(bytes) { taken = count }
         if taken < count { unsafe sendLate(UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
     }
 
