@@ -3,36 +3,12 @@
 
 import Testing
 import Torsion
+import TorsionTesting
 
 private let wholeByteCount = 16 << 20
 
-/// Bytes that repeat only after a long while, so that a hash tells a lost, doubled or moved piece.
-private let wave: [UInt8] = {
-    var state: UInt64 = 1
-    return (0..<wholeByteCount).map { _ in
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return UInt8(truncatingIfNeeded: state >> 33)
-    }
-}()
-
-/// FNV-1a.
-private struct Hash: Equatable {
-    var value: UInt64 = 0xcbf2_9ce4_8422_2325
-    var byteCount = 0
-
-    mutating func add(_ bytes: RawSpan) {
-        byteCount += bytes.byteCount
-        for index in 0..<bytes.byteCount {
-            value = (value ^ UInt64(bytes[index])) &* 0x100_0000_01b3
-        }
-    }
-}
-
-private let hashOfWave: Hash = {
-    var hash = Hash()
-    hash.add(wave.span.bytes)
-    return hash
-}()
+private let wave = [UInt8].pattern(count: wholeByteCount)
+private let hashOfWave = StreamHash(wave)
 
 /// Answers with what it hears, and ends when its client has.
 private final class Echo: HalfCloseableProtocol {
@@ -46,7 +22,7 @@ private final class Echo: HalfCloseableProtocol {
 
 /// Sends the wave and its end, and hashes what comes back, at leisure if it is slow.
 private final class Surfer: HalfCloseableProtocol {
-    var hash = Hash()
+    var hash = StreamHash()
     var events: [String] = []
     let isSlow: Bool
     let whenLost: () -> Void

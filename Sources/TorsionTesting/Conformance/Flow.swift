@@ -15,7 +15,7 @@ extension ConformanceSuite {
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.recordsData = false
-        let bytes = pattern(200_000)
+        let bytes = [UInt8].pattern(count: 200_000)
         var start = 0, size = 1
         while start < bytes.count {
             let end = min(bytes.count, start + size)
@@ -25,8 +25,7 @@ extension ConformanceSuite {
         }
         client.transport?.loseConnection()
         try world.run { server.loss != nil && client.loss != nil }
-        var hash = Recorder.emptyHash
-        unsafe Recorder.hash(bytes.span.bytes, into: &hash)
+        let hash = StreamHash(bytes)
         try expectEqual(server.byteCount, bytes.count)
         try expectEqual(server.hash, hash)
         try world.finish()
@@ -42,7 +41,7 @@ extension ConformanceSuite {
             let (client, server) = try world.connectedPair()
             client.recordsData = false
             server.recordsData = false
-            let bytes = pattern(size)
+            let bytes = [UInt8].pattern(count: size)
             // Inside the connection's own event, small pieces around a large one.
             server.onData = { _, transport in
                 transport.write("<")
@@ -56,9 +55,8 @@ extension ConformanceSuite {
             }
             client.transport.write("go")
             try world.run { server.loss != nil && client.loss != nil }
-            var hash = Recorder.emptyHash
             let whole = [UInt8(ascii: "<")] + bytes + [UInt8(ascii: ">")] + bytes + bytes
-            unsafe Recorder.hash(whole.span.bytes, into: &hash)
+            let hash = StreamHash(whole)
             try expectEqual(client.byteCount, whole.count)
             try expectEqual(client.hash, hash)
             try world.finish()
@@ -90,7 +88,7 @@ extension ConformanceSuite {
     ) { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
-        let piece = Bytes(pattern(1_000_000))
+        let piece = Bytes([UInt8].pattern(count: 1_000_000))
         server.recordsData = false
         var count = 0
         server.onData = { _, transport in
@@ -100,10 +98,10 @@ extension ConformanceSuite {
             transport.reactor.callLater(.microseconds(100)) { transport.resumeProducing() }
         }
         client.transport.watermarks = Watermarks(low: 1, high: 2, limit: 200_000_000)
-        var hash = Recorder.emptyHash
+        var hash = StreamHash()
         for _ in 0..<64 {
             client.transport.write(piece)
-            Recorder.hash(piece.span, into: &hash)
+            hash.add(piece.span)
         }
         client.transport?.loseConnection()
         try world.run(limit: .seconds(120)) { server.loss != nil && client.loss != nil }
@@ -153,15 +151,14 @@ extension ConformanceSuite {
         let server = Echoing()
         let (client, _) = try world.connectedPair(server: server)
         client.recordsData = false
-        let bytes = pattern(8_000_000)
+        let bytes = [UInt8].pattern(count: 8_000_000)
         client.transport.watermarks = Watermarks(low: 1, high: 2, limit: 100_000_000)
         // A transport that throttles itself would wait for the echo that waits for it.
         let producer = CountingProducer()
         client.transport.registerProducer(producer)
         client.transport.write(bytes)
         try world.run { client.byteCount == bytes.count }
-        var hash = Recorder.emptyHash
-        unsafe Recorder.hash(bytes.span.bytes, into: &hash)
+        let hash = StreamHash(bytes)
         try expectEqual(client.hash, hash)
         client.transport.unregisterProducer()
         client.transport?.loseConnection()
@@ -180,7 +177,7 @@ extension ConformanceSuite {
         let (client, _) = try world.connectedPair(server: server)
         client.transport.pauseProducing()
         client.transport.watermarks = Watermarks(low: 1, high: 2, limit: 200_000_000)
-        client.transport.write(pattern(32_000_000))
+        client.transport.write([UInt8].pattern(count: 32_000_000))
         world.run(for: .milliseconds(150))
         let held = server.transport.pendingByteCount
         // One read may come on top of the mark.
@@ -199,7 +196,7 @@ extension ConformanceSuite {
         options.watermarks = Watermarks(low: 10, high: 20, limit: 1_000_000)
         let (client, server) = try world.connectedPair(options: options)
         server.transport.pauseProducing()
-        let piece = Bytes(pattern(500_000))
+        let piece = Bytes([UInt8].pattern(count: 500_000))
         for _ in 0..<40 { client.transport?.write(piece) }
         try world.run { client.loss != nil }
         try expectEqual(client.loss, .writeLimitExceeded)

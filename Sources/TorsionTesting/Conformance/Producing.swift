@@ -19,7 +19,7 @@ extension ConformanceSuite {
         let producer = CountingProducer()
         client.transport.registerProducer(producer)
         server.transport.pauseProducing()
-        client.transport.write(pattern(8_000_000))
+        client.transport.write([UInt8].pattern(count: 8_000_000))
         client.transport.write("and more")
         world.run(for: .milliseconds(10))
         try expectEqual(producer.calls, ["pause"])
@@ -84,7 +84,7 @@ extension ConformanceSuite {
         producer.onResume = { transport.write("r") }
         transport.registerProducer(producer)
         server.transport.pauseProducing()
-        transport.write(pattern(8_000_000))
+        transport.write([UInt8].pattern(count: 8_000_000))
         try world.run { producer.calls == ["pause"] }
         server.transport?.resumeProducing()
         try world.run { server.byteCount == 8_000_002 }
@@ -140,7 +140,7 @@ extension ConformanceSuite {
         pipe(from: inner.transport, to: outer.transport)
             .addCallback { carried.append($0) }.whenFailed { _ in carried.append(-1) }
         outside.transport.registerProducer(CountingProducer())
-        outside.transport.write(pattern(4_000_000))
+        outside.transport.write([UInt8].pattern(count: 4_000_000))
         outside.transport.unregisterProducer()
         outside.transport.loseWriteConnection()
         try world.run { outside.loss != nil && echo.loss != nil && carried.count == 2 }
@@ -166,7 +166,7 @@ final class Puller: PullProducer {
 
     func produceMore() {
         asked += 1
-        consumer.write(pattern(Self.pieceByteCount, seed: UInt64(asked)))
+        consumer.write([UInt8].pattern(count: Self.pieceByteCount, seed: UInt64(asked)))
         if asked == pieces { consumer.unregisterProducer() }
     }
 

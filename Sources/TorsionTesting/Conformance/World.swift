@@ -87,23 +87,15 @@ class Recorder: StreamProtocol {
     }
 
     private(set) var events: [Event] = []
+    /// Of all that arrived, unless `recordsData`.
+    private(set) var hash = StreamHash()
     private(set) var byteCount = 0
-    /// FNV-1a of all that arrived.
-    private(set) var hash = Recorder.emptyHash
     private(set) var transport: (any StreamTransport)!
 
     var recordsData = true
     var onMade: (any StreamTransport) throws -> Void = { _ in }
     var onData: (String, any StreamTransport) throws -> Void = { _, _ in }
     var onLost: (ConnectionLoss, any StreamTransport) -> Void = { _, _ in }
-
-    static let emptyHash: UInt64 = 0xcbf2_9ce4_8422_2325
-
-    static func hash(_ bytes: RawSpan, into hash: inout UInt64) {
-        for index in 0..<bytes.byteCount {
-            hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3
-        }
-    }
 
     var text: String {
         events.reduce(into: "") { if case .data(let text) = $1 { $0 += text } }
@@ -120,7 +112,7 @@ class Recorder: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         byteCount += bytes.byteCount
         guard recordsData else {
-            Self.hash(bytes, into: &hash)
+            hash.add(bytes)
             return try onData("", transport)
         }
         let piece = String(decoding: bytes)
@@ -159,12 +151,3 @@ final class HalfRecorder: Recorder, HalfCloseableProtocol {
 
 /// An error of a check's own.
 struct Mishap: Error, Equatable {}
-
-/// Bytes that repeat only after a long while, so that a hash tells a lost, doubled or moved piece.
-func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
-    var state = seed
-    return (0..<count).map { _ in
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return UInt8(truncatingIfNeeded: state >> 33)
-    }
-}
