@@ -23,7 +23,9 @@ public struct StreamHash: Equatable, Sendable {
         unsafe add(bytes.span.bytes)
     }
 
-    /// Adds the stream's next bytes. They are only read. O(n).
+    /// Adds the stream's next bytes.
+    ///
+    /// They are only read. O(n).
     public mutating func add(_ bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { bytes in
             var index = 0
@@ -59,8 +61,10 @@ public struct StreamHash: Equatable, Sendable {
 }
 
 extension [UInt8] {
-    /// Bytes for a test to send, which repeat only after a long while, so that their hash tells a
-    /// lost, doubled or moved piece. The same seed gives the same bytes. O(n).
+    /// Bytes for a test to send.
+    ///
+    /// They repeat only after a long while, so that their hash tells a lost, doubled or moved piece.
+    /// The same seed gives the same bytes. O(n).
     public static func pattern(count: Int, seed: UInt64 = 1) -> [UInt8] {
         unsafe [UInt8](unsafeUninitializedCapacity: (count + 7) / 8 * 8) { buffer, filled in
             var state = seed

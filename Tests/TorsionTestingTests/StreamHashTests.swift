@@ -40,7 +40,8 @@ import TorsionTesting
         }
     }
 
-    @Test(arguments: [0, 1, 7, 8, 9, 1_000]) func `a pattern has its length and its seed`(count: Int) {
+    @Test(arguments: [0, 1, 7, 8, 9, 1_000])
+    func `a pattern has its length and its seed`(count: Int) {
         let bytes = [UInt8].pattern(count: count)
         #expect(bytes.count == count)
         #expect(bytes == .pattern(count: count))
