@@ -25,7 +25,8 @@ bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
 
 bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
-	$(BENCH_RUN) run --full --json $(BENCH_JSON) --peers nio,uring $(BENCH_ARGS)
+	$(BENCH_RUN) run --full --json $(BENCH_JSON) --html $(BENCH_JSON:.json=.html) \
+	    --peers nio,uring $(BENCH_ARGS)
 
 bench-counts: bench-build
 	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) $(BENCH_ARGS)

@@ -5,11 +5,12 @@ import Glibc
 
 /// What the command line asks for.
 struct Options {
-    enum Command { case run, counts, list, help }
+    enum Command { case run, counts, page, list, help }
 
     static let usage = """
         usage: torsion-bench run [--quick | --full] [OPTION ...]
                torsion-bench counts [OPTION ...]      counts against budgets; fails on a miss
+               torsion-bench page [OPTION ...]        results that were written before, as HTML
                torsion-bench list                     the scenarios
                torsion-bench help                     this text
 
@@ -20,6 +21,7 @@ struct Options {
           --rounds N              instead of 5 (quick) or 15 (full)
           --no-counts             without system calls and allocations
           --json PATH             results, .build/bench.json unless given
+          --html PATH             the results as one page with charts, none unless given
           --torsion PATH          the command, .build/release/torsion unless given
           --programs DIR          the C programs, .build/bench unless given
 
@@ -29,6 +31,7 @@ struct Options {
     var isFull = false
     var counts = true
     var json = ".build/bench.json"
+    var html: String?
     var torsion = ".build/release/torsion"
     var programs = ".build/bench"
     var peers: [String] = []
@@ -42,6 +45,7 @@ struct Options {
         switch rest.popFirst() {
         case "run": command = .run
         case "counts": command = .counts
+        case "page": command = .page
         case "list": command = .list
         case "help", "--help", "-h": command = .help
         case let other: throw BenchError("unknown command '\(other ?? "")'\n" + Options.usage)
@@ -65,6 +69,7 @@ struct Options {
             }
             rounds = count
         case "--json": json = try value()
+        case "--html": html = try value()
         case "--torsion": torsion = try value()
         case "--programs": programs = try value()
         case "--peers": peers += try list()

@@ -61,6 +61,8 @@ struct Report: Codable {
     var mode: String
     var date: Date
     var machine: Machine
+    /// What was measured with: compiler, libraries, and Torsion's own commit.
+    var versions: [String: String]?
     var baseline: String
     var scenarios: [ScenarioResult] = []
     var budgets: [BudgetResult] = []
@@ -75,8 +77,39 @@ struct Report: Codable {
             kernel: try readText("/proc/sys/kernel/osrelease").trimmed,
             processor: processor.map { String($0).trimmed } ?? "unknown",
             coreCount: sysconf(CInt(_SC_NPROCESSORS_ONLN)),
-            loadAverage: try readText("/proc/loadavg").trimmed,
+            loadAverage: try readText("/proc/loadavg").split(separator: " ").prefix(3)
+                .joined(separator: " "),
             serverAndLoadOnSeparateCores: Cores.areSeparate)
+        versions = Report.installedVersions()
+    }
+
+    /// Each is one line of a program's output; a program that is not there has none.
+    private static func installedVersions() -> [String: String] {
+        let commands = [
+            "Swift": ["swiftc", "--version"],
+            "C compiler": ["gcc", "--version"],
+            "libuv": ["pkg-config", "--modversion", "libuv"],
+            "liburing": ["pkg-config", "--modversion", "liburing"],
+            "Torsion": ["git", "describe", "--always", "--dirty"],
+        ]
+        return commands.compactMapValues { command in
+            guard let output = try? ChildProcess(command).readToEnd() else { return nil }
+            return output.split(separator: "\n").first.map { String($0).trimmed }
+        }
+    }
+
+    static func read(from path: String) throws -> Report {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .iso8601
+        do {
+            return try decoder.decode(Report.self, from: Data(contentsOf: URL(filePath: path)))
+        } catch {
+            throw BenchError("cannot read the results in \(path): \(error)")
+        }
+    }
+
+    func writePage(to path: String) throws {
+        try Data(Page(report: self).render().utf8).write(to: URL(filePath: path))
     }
 
     func write(to path: String) throws {

@@ -24,8 +24,10 @@ struct Run {
             report.scenarios.append(result)
             // After each, so that an interrupted run leaves what it found.
             try report.write(to: options.json)
+            if let html = options.html { try report.writePage(to: html) }
         }
         writeText("\nResults: \(options.json)\n")
+        if let html = options.html { writeText("Page: \(html)\n") }
         return report.scenarios.allSatisfy { scenario in
             !scenario.failures.contains { $0.server.hasPrefix("torsion-") }
         }

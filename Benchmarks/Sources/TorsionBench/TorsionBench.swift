@@ -24,6 +24,10 @@ struct TorsionBench {
             return try Run(options: options).start()
         case .counts:
             return try Counts(options: options).start()
+        case .page:
+            guard let html = options.html else { throw BenchError("page needs --html PATH") }
+            try Report.read(from: options.json).writePage(to: html)
+            return true
         case .help:
             writeText(Options.usage)
             return true
