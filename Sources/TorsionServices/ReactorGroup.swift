@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import Synchronization
 public import TorsionCore
 
 /// Reactors on several threads that serve the same ports.
@@ -55,7 +54,7 @@ public enum ReactorGroup {
             var isStopping = false
         }
 
-        private let state = Mutex(State())
+        private let state = Lock(State())
 
         init(ports: GroupPorts) { self.ports = ports }
 

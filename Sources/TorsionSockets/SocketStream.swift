@@ -154,9 +154,10 @@ final class SocketStream: PollTarget {
     @inline(never)
     private func readFailed(_ result: Int) {
         if result == 0 {
-            stopReading()
+            isReading = false
             receiver?.streamDidReadEnd()
-            return
+            // Most streams are closed by now, and the poller need not hear of both.
+            return updateInterest()
         }
         let code = errno
         if code == EAGAIN || code == EINTR { return }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import Synchronization
-
 /// The ports that the reactors of a group share.
 ///
 /// Each listens with a socket of its own on the same port; where the port was left to the kernel,
@@ -24,7 +22,7 @@ package final class GroupPorts: Sendable {
         var asked: [Count: Int] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     package init() {}
 

@@ -20,7 +20,7 @@ final class Inbox: Sendable {
         var waker: (any BackendWaker)?
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// Spares the reactor the lock in the turns, nearly all, in which nobody has called.
     private let hasCalls = Atomic(false)

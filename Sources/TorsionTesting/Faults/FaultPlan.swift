@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import Synchronization
 public import TorsionCore
 
 /// Which calls of a backend go wrong, and how.
@@ -51,7 +50,7 @@ public final class FaultPlan: Sendable {
     private let pieceByteCount: Int
     /// Of a hundred calls that may be late or cut at random, how many are.
     private let percent: UInt64
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     private init(
         _ failing: Failing = .none, pieceByteCount: Int = .max, percent: UInt64 = 0,
@@ -60,7 +59,7 @@ public final class FaultPlan: Sendable {
         self.failing = failing
         self.pieceByteCount = pieceByteCount
         self.percent = percent
-        state = Mutex(State(random: seed))
+        state = Lock(State(random: seed))
     }
 
     /// Only counts.
