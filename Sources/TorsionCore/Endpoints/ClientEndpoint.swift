@@ -94,7 +94,7 @@ public struct ClientEndpoint: Hashable, Sendable {
     /// Cancelling the Deferred gives up at every stage.
     ///
     /// - Returns: The protocol, once the connection can be used: after `connectionMade`. It fails
-    ///   with an ``IOError`` that names the address and the cause, or with what the closure or
+    ///   with an ``IOError`` that names each address and its cause, or with what the closure or
     ///   `connectionMade` threw.
     public func connect<Made: StreamProtocol>(
         on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made
