@@ -37,7 +37,8 @@ private final class Attempt {
     var inFactory: () throws -> Void = {}
     private(set) var connecting: Deferred<Client>!
 
-    init(_ network: PlayedNetwork = PlayedNetwork(), to text: String = "tcp:example.org:80") throws {
+    init(_ network: PlayedNetwork = PlayedNetwork(), to text: String = "tcp:example.org:80") throws
+    {
         self.network = network
         connecting = try ClientEndpoint(parsing: text).connect(on: network.reactor) {
             [unowned self] peer in
