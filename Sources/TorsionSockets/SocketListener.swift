@@ -25,16 +25,19 @@ final class SocketListener: PollTarget {
         self.backend = backend
         self.receiver = receiver
         let descriptor = try makeSocket(for: address, .listen)
+        var bound: SocketFile?
         do throws(IOError) {
             // Accepted sockets inherit these on Linux: one system call less for each.
             try configure(descriptor, for: address, options, .listen)
-            file = try bindForListening(descriptor, to: address, mode: options.unixMode)
+            bound = try bindForListening(descriptor, to: address, mode: options.unixMode)
             let backlog = Int32(clamping: options.backlog)
             guard Glibc.listen(descriptor, backlog) == 0 else {
                 throw lastError(.listen, "listen", address)
             }
             localAddress = ownAddress(of: descriptor)
+            file = bound
         } catch {
+            bound?.remove()
             Glibc.close(descriptor)
             throw error
         }

@@ -19,10 +19,19 @@ func lastError(
 func makeSocket(
     for address: SocketAddress, _ operation: IOError.Operation
 ) throws(IOError) -> Int32 {
+    try check(address, operation, "socket")
     let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
     let descriptor = socket(address.family, kind, 0)
     guard descriptor >= 0 else { throw lastError(operation, "socket", address) }
     return descriptor
+}
+
+/// Throws if the kernel cannot be given the address.
+private func check(
+    _ address: SocketAddress, _ operation: IOError.Operation, _ function: String
+) throws(IOError) {
+    guard let code = address.refusal else { return }
+    throw IOError(operation, function: function, code: code, subject: address)
 }
 
 /// Sets what `options` asks for: `setsockopt(2)`, `tcp(7)`, `socket(7)`, `ipv6(7)`.
@@ -65,6 +74,7 @@ private func wholeSeconds(_ duration: Duration) -> Int32 {
 
 /// `bind(2)`.
 func bind(_ descriptor: Int32, to address: SocketAddress) throws(IOError) {
+    try check(address, .bind, "bind")
     let result = address.withSockaddr { Glibc.bind(descriptor, $0, $1) }
     guard result == 0 else { throw lastError(.bind, "bind", address) }
 }

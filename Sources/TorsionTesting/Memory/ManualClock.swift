@@ -22,13 +22,21 @@ public final class ManualClock {
     public convenience init() { self.init(services: nil) }
 
     /// With names and signals that a test plays.
-    init(services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?) {
+    package init(services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?) {
         let backend = ManualBackend()
         self.backend = backend
         // The choice must be Sendable; the backend never leaves this thread.
         nonisolated(unsafe) let made = backend
         let choice = BackendChoice(name: "manual") { unsafe made }
         reactor = Reactor(backend: choice, services: services)
+    }
+
+    /// Plays the network for who connects: makes the stream of an attempt, or refuses it at once.
+    package var connecting:
+        ((SocketAddress, any StreamReceiver) throws(IOError) -> any BackendStream)?
+    {
+        get { backend.connecting }
+        set { backend.connecting = newValue }
     }
 
     /// The time.
@@ -69,7 +77,7 @@ final class ManualBackend: ReactorBackend {
     /// The connections in memory, which have no descriptors to wait for.
     var streams: [MemoryStream] = []
 
-    /// Plays the network for who connects: makes the stream of an attempt, or refuses it at once.
+    /// See ``ManualClock/connecting``.
     var connecting: ((SocketAddress, any StreamReceiver) throws(IOError) -> any BackendStream)?
 
     func turn(until deadline: MonotonicInstant?) {

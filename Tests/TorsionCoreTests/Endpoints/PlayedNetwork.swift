@@ -3,8 +3,7 @@
 
 import Testing
 import TorsionCore
-
-@testable import TorsionTesting
+import TorsionTesting
 
 /// Names and connections that a test answers, on a clock that it advances.
 final class PlayedNetwork {
@@ -30,7 +29,7 @@ final class PlayedNetwork {
         start = clock.now
         services.network = self
         clock.reactor.unhandledError = { Issue.record("unhandled: \($0)") }
-        clock.backend.connecting = { [unowned self] address, receiver throws(IOError) in
+        clock.connecting = { [unowned self] address, receiver throws(IOError) in
             try connect(address, receiver)
         }
     }
