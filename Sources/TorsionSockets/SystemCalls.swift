@@ -59,7 +59,7 @@ func configure(
         try set(SOL_SOCKET, SO_KEEPALIVE, 1)
         try set(tcp, TCP_KEEPIDLE, wholeSeconds(keepAlive.idle))
         try set(tcp, TCP_KEEPINTVL, wholeSeconds(keepAlive.interval))
-        try set(tcp, TCP_KEEPCNT, Int32(clamping: keepAlive.count))
+        try set(tcp, TCP_KEEPCNT, Int32(min(max(1, keepAlive.count), 127)))
     }
     guard operation == .listen else { return }
     // A server that restarts must not wait for connections of its former life: TIME_WAIT.
@@ -68,8 +68,9 @@ func configure(
     if case .ipv6 = address, options.ipv6Only { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
 }
 
+/// The kernel refuses what is beyond `MAX_TCP_KEEPIDLE`: a longer wish is better met in part.
 private func wholeSeconds(_ duration: Duration) -> Int32 {
-    Int32(clamping: max(1, duration.components.seconds))
+    Int32(min(max(1, duration.components.seconds), 32_767))
 }
 
 /// `bind(2)`.

@@ -79,3 +79,36 @@ func status(of path: String) -> stat? {
     var status = stat()
     return lstat(path, &status) == 0 ? status : nil
 }
+
+/// A TCP socket of this process, found by its ports, whichever backend made it.
+///
+/// `peer`: The port of the other end; nil finds the socket that listens.
+func socketDescriptor(port: UInt16?, peer: UInt16?) -> Int32? {
+    guard let port else { return nil }
+    return (0..<2_048).first { descriptor in
+        guard tcpPort(descriptor, getsockname) == port else { return false }
+        return tcpPort(descriptor, getpeername) == peer
+    }
+}
+
+private func tcpPort(
+    _ descriptor: Int32,
+    _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+) -> UInt16? {
+    var address = sockaddr_in6()
+    var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+    let result = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask(descriptor, $0, &size) }
+    }
+    // The port is at the same place in both families.
+    guard result == 0, [AF_INET, AF_INET6].contains(Int32(address.sin6_family)) else { return nil }
+    return UInt16(bigEndian: address.sin6_port)
+}
+
+/// `getsockopt(2)` of an integer.
+func option(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32 {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    precondition(getsockopt(descriptor, level, name, &value, &size) == 0, "errno \(errno)")
+    return value
+}

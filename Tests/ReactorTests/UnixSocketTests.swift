@@ -73,7 +73,9 @@ import Torsion
     }
 
     @Test(arguments: backendNames, ["server", "\u{1}\u{7f}"])
-    func `an abstract name is no file, and free again at once`(name: String, abstract: String) throws {
+    func `an abstract name is no file, and free again at once`(name: String, abstract: String)
+        throws
+    {
         let reactor = try Reactor.turned(by: name)
         // Unlike that of any other test.
         let bytes = Array((folder.path + abstract).utf8)
@@ -155,7 +157,8 @@ import Torsion
     func `what is no dead socket is never removed`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
         // A file, a link to a dead socket, and a live socket of another kind.
-        let file = folder.file("file"), link = folder.file("link"), datagram = folder.file("datagram")
+        let file = folder.file("file"), link = folder.file("link"),
+            datagram = folder.file("datagram")
         close(open(file, O_CREAT | O_WRONLY, 0o600))
         leaveStaleFile(folder.file("dead"))
         symlink(folder.file("dead"), link)
