@@ -22,7 +22,13 @@ final class DescriptorStream {
         // One descriptor can be registered only once, so each side has its own.
         let own = input == output ? fcntl(output, F_DUPFD_CLOEXEC, 0) : output
         self.input = try Side(stream: self, descriptor: input)
-        self.output = try Side(stream: self, descriptor: own)
+        do throws(IOError) {
+            self.output = try Side(stream: self, descriptor: own)
+        } catch {
+            // The descriptors stay their owner's.
+            self.input.restoreFlags()
+            throw error
+        }
         backend.openHandleCount += 1
     }
 
@@ -77,8 +83,19 @@ final class DescriptorStream {
             guard isOpen else { return }
             _ = watch(for: nil, in: backend)
             isOpen = false
-            _ = fcntl(descriptor, F_SETFL, flags)
-            Glibc.close(descriptor)
+            restoreFlags()
+            if descriptor > 2 || !leaveStandardStream() { Glibc.close(descriptor) }
+        }
+
+        func restoreFlags() { _ = fcntl(descriptor, F_SETFL, flags) }
+
+        /// Puts `/dev/null` in the place of a standard stream, whose number would else be given to
+        /// the next socket: and then what anybody prints would go there.
+        private func leaveStandardStream() -> Bool {
+            let null = Glibc.open("/dev/null", O_RDWR | O_CLOEXEC)
+            guard null >= 0 else { return false }
+            defer { Glibc.close(null) }
+            return dup2(null, descriptor) >= 0
         }
     }
 
@@ -181,8 +198,10 @@ extension DescriptorStream: BackendStream {
 
     func close() {
         precondition(isOpen, "BackendStream: closed twice")
-        input.close(in: backend)
+        // In this order: the two may be one open file, as a terminal is, of which the output found
+        // the flags that the input had set.
         output.close(in: backend)
+        input.close(in: backend)
         isOpen = false
         receiver = nil
         queue = nil

@@ -41,7 +41,29 @@ extension SocketAddress {
         }
     }
 
+    /// Why the kernel cannot be given this address; nil if it can.
+    ///
+    /// What is too long would be cut, what has a zero byte end there, and an empty path would be an
+    /// abstract name: each of them another address.
+    var refusal: ErrorCode? {
+        switch self {
+        case .ipv4, .ipv6, .unix(.unnamed): nil
+        case .unix(.abstract(let name)):
+            name.count > UnixAddress.maximumByteCount ? .nameTooLong : nil
+        case .unix(.path(let path)):
+            if path.utf8.count > UnixAddress.maximumByteCount {
+                .nameTooLong
+            } else if path.isEmpty || path.utf8.contains(0) {
+                .invalidArgument
+            } else {
+                nil
+            }
+        }
+    }
+
     /// Shows the address as the kernel takes it, for the length of a call.
+    ///
+    /// - Precondition: There is no ``refusal``.
     func withSockaddr<Result>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) -> Result {
@@ -102,15 +124,13 @@ extension UnixAddress {
         case .unnamed:
             return Self.pathOffset
         case .abstract(let name):
-            let name = name.prefix(UnixAddress.maximumByteCount)
             room[0] = 0
             UnsafeMutableRawBufferPointer(rebasing: room[1...]).copyBytes(from: name)
             return Self.pathOffset + 1 + name.count
         case .path(let path):
-            let bytes = path.utf8.prefix(UnixAddress.maximumByteCount)
-            room.copyBytes(from: bytes)
-            room[bytes.count] = 0
-            return Self.pathOffset + bytes.count + 1
+            room.copyBytes(from: path.utf8)
+            room[path.utf8.count] = 0
+            return Self.pathOffset + path.utf8.count + 1
         }
     }
 }

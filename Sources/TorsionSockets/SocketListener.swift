@@ -25,16 +25,19 @@ final class SocketListener: PollTarget {
         self.backend = backend
         self.receiver = receiver
         let descriptor = try makeSocket(for: address, .listen)
+        var bound: SocketFile?
         do throws(IOError) {
             // Accepted sockets inherit these on Linux: one system call less for each.
             try configure(descriptor, for: address, options, .listen)
-            file = try bindForListening(descriptor, to: address, mode: options.unixMode)
+            bound = try bindForListening(descriptor, to: address, mode: options.unixMode)
             let backlog = Int32(clamping: options.backlog)
             guard Glibc.listen(descriptor, backlog) == 0 else {
                 throw lastError(.listen, "listen", address)
             }
             localAddress = ownAddress(of: descriptor)
+            file = bound
         } catch {
+            bound?.remove()
             Glibc.close(descriptor)
             throw error
         }
@@ -43,12 +46,20 @@ final class SocketListener: PollTarget {
     }
 
     override func ready(_ events: PollEvents) {
+        var failures = 0
         for _ in 0..<Self.acceptsPerTurn where isAccepting {
             var address = sockaddr_storage()
             var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let accepted = torsion_accept(descriptor, &address, &size)
             guard accepted >= 0 else {
-                if acceptFailed(errno) { continue }
+                let number = errno
+                if number == EAGAIN { return }
+                failures += 1
+                // ECONNABORTED, EPROTO, EPERM and the network errors of `accept(2)` are about one
+                // client, which has gone; but a batch of nothing else is no accident, and would be
+                // met again in each turn.
+                guard Self.isShortage(number) || failures == Self.acceptsPerTurn else { continue }
+                receiver?.listenerDidFail(ErrorCode(errno: number))
                 return
             }
             let peer = SocketAddress(address, size: size)
@@ -57,18 +68,10 @@ final class SocketListener: PollTarget {
         }
     }
 
-    /// - Returns: Whether to go on with the next client.
-    private func acceptFailed(_ number: Int32) -> Bool {
+    private static func isShortage(_ number: Int32) -> Bool {
         switch number {
-        case EAGAIN:
-            return false
-        case EMFILE, ENFILE, ENOMEM, ENOBUFS:
-            receiver?.listenerDidFail(ErrorCode(errno: number))
-            return false
-        default:
-            // ECONNABORTED, EPROTO, EPERM and the network errors of `accept(2)` are about one
-            // client, which has gone.
-            return true
+        case EMFILE, ENFILE, ENOMEM, ENOBUFS: true
+        default: false
         }
     }
 }

@@ -19,10 +19,19 @@ func lastError(
 func makeSocket(
     for address: SocketAddress, _ operation: IOError.Operation
 ) throws(IOError) -> Int32 {
+    try check(address, operation, "socket")
     let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
     let descriptor = socket(address.family, kind, 0)
     guard descriptor >= 0 else { throw lastError(operation, "socket", address) }
     return descriptor
+}
+
+/// Throws if the kernel cannot be given the address.
+private func check(
+    _ address: SocketAddress, _ operation: IOError.Operation, _ function: String
+) throws(IOError) {
+    guard let code = address.refusal else { return }
+    throw IOError(operation, function: function, code: code, subject: address)
 }
 
 /// Sets what `options` asks for: `setsockopt(2)`, `tcp(7)`, `socket(7)`, `ipv6(7)`.
@@ -50,7 +59,7 @@ func configure(
         try set(SOL_SOCKET, SO_KEEPALIVE, 1)
         try set(tcp, TCP_KEEPIDLE, wholeSeconds(keepAlive.idle))
         try set(tcp, TCP_KEEPINTVL, wholeSeconds(keepAlive.interval))
-        try set(tcp, TCP_KEEPCNT, Int32(clamping: keepAlive.count))
+        try set(tcp, TCP_KEEPCNT, Int32(min(max(1, keepAlive.count), 127)))
     }
     guard operation == .listen else { return }
     // A server that restarts must not wait for connections of its former life: TIME_WAIT.
@@ -59,12 +68,14 @@ func configure(
     if case .ipv6 = address, options.ipv6Only { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
 }
 
+/// The kernel refuses what is beyond `MAX_TCP_KEEPIDLE`: a longer wish is better met in part.
 private func wholeSeconds(_ duration: Duration) -> Int32 {
-    Int32(clamping: max(1, duration.components.seconds))
+    Int32(min(max(1, duration.components.seconds), 32_767))
 }
 
 /// `bind(2)`.
 func bind(_ descriptor: Int32, to address: SocketAddress) throws(IOError) {
+    try check(address, .bind, "bind")
     let result = address.withSockaddr { Glibc.bind(descriptor, $0, $1) }
     guard result == 0 else { throw lastError(.bind, "bind", address) }
 }

@@ -97,7 +97,8 @@ public protocol ListenerReceiver: AnyObject {
     /// A client came. The stream is paused and has no receiver yet.
     func listenerDidAccept(_ stream: any BackendStream)
 
-    /// Accepting failed for want of descriptors or memory; clients are still waiting.
+    /// Accepting failed for want of descriptors or memory, or a whole batch failed otherwise;
+    /// clients are still waiting.
     ///
     /// The rest of the batch is not tried. Errors of one client are not told: it is skipped.
     func listenerDidFail(_ code: ErrorCode)

@@ -67,11 +67,14 @@ public struct StreamOptions: Hashable, Sendable {
 
     /// When a silent peer is probed and given up: `tcp(7)`.
     public struct KeepAlive: Sendable, Hashable {
-        /// Silence before the first probe: `TCP_KEEPIDLE`, whole seconds.
+        /// The longest time that the kernel takes, `MAX_TCP_KEEPIDLE`; what is longer becomes it.
+        static let longest = Duration.seconds(32_767)
+
+        /// Silence before the first probe: `TCP_KEEPIDLE`, whole seconds, from 1 to 32,767.
         public var idle: Duration
-        /// Time between probes: `TCP_KEEPINTVL`, whole seconds.
+        /// Time between probes: `TCP_KEEPINTVL`, whole seconds, from 1 to 32,767.
         public var interval: Duration
-        /// Unanswered probes that end the connection: `TCP_KEEPCNT`.
+        /// Unanswered probes that end the connection: `TCP_KEEPCNT`, from 1 to 127.
         public var count: Int
 
         /// A probe after `idle` of silence, then every `interval`, `count` times.

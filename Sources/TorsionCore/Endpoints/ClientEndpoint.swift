@@ -51,7 +51,9 @@ public struct ClientEndpoint: Hashable, Sendable {
         ClientEndpoint(.address(.unix(.path(path))), options)
     }
 
-    private static let types = ["tcp", "unix"]
+    private static let types: KeyValuePairs = [
+        "tcp": "tcp:example.org:80", "unix": "unix:/run/echo.socket",
+    ]
 
     /// Reads an endpoint from text.
     ///
@@ -62,31 +64,42 @@ public struct ClientEndpoint: Hashable, Sendable {
     ///
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
-        let description = try EndpointDescription(parsing: text)
+        let description = try EndpointDescription(parsing: text, types: Self.types)
         options = StreamOptions()
         switch description.type {
         case "tcp":
-            let host = try description.part(0, "host").withoutBrackets
-            self = .tcp(host: host, port: try description.port(1))
+            place = try Self.tcpPlace(description)
             try description.refuseParts(after: 2)
             try description.refuseOptions(
                 besides: ["timeout", "bindAddress"] + StreamOptions.describedOptions)
-        case "unix":
+        default:
             let path = try description.part(0, "path")
             place = .address(.unix(try UnixAddress(described: path)))
             try description.refuseParts(after: 1)
             try description.refuseOptions(besides: ["timeout"])
-        default:
-            throw .unknownType(description.type, allowed: Self.types)
         }
         try options.apply(description)
-        if let timeout = try description.seconds("timeout") { options.connectTimeout = timeout }
+        if let timeout = try description.seconds("timeout", atMost: 86_400) {
+            options.connectTimeout = timeout
+        }
         if let own = description.options["bindAddress"] {
-            guard let address = SocketAddress(host: own.withoutBrackets, port: 0) else {
-                throw .invalid("bindAddress", value: own, allowed: "a numeric address")
+            guard let address = SocketAddress(described: own, port: 0) else {
+                throw .invalid("bindAddress", value: own, allowed: SocketAddress.describedForms)
             }
             options.bindAddress = address
         }
+    }
+
+    private static func tcpPlace(_ description: EndpointDescription) throws(EndpointError) -> Place
+    {
+        let host = try description.part(0, "host")
+        let port = try description.port(1, from: 1)
+        if let address = SocketAddress(described: host, port: port) { return .address(address) }
+        // Brackets are for addresses: what they hold is never asked of a name server.
+        guard host.first != "[" else {
+            throw .invalid("host", value: host, allowed: "a name, \(SocketAddress.describedForms)")
+        }
+        return .host(host, port: port)
     }
 
     /// Connects, and puts the protocol that `makeProtocol` makes above the connection.
@@ -94,7 +107,7 @@ public struct ClientEndpoint: Hashable, Sendable {
     /// Cancelling the Deferred gives up at every stage.
     ///
     /// - Returns: The protocol, once the connection can be used: after `connectionMade`. It fails
-    ///   with an ``IOError`` that names the address and the cause, or with what the closure or
+    ///   with an ``IOError`` that names each address and its cause, or with what the closure or
     ///   `connectionMade` threw.
     public func connect<Made: StreamProtocol>(
         on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made

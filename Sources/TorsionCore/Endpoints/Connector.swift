@@ -16,7 +16,7 @@ final class Connector<Made: StreamProtocol> {
     private var eyeballs = HappyEyeballs([])
     private var attempts: [ConnectAttempt] = []
     private var delay: DelayedCall?
-    private var errors: [IOError] = []
+    private var failures: [(address: SocketAddress, error: IOError)] = []
 
     init(
         endpoint: ClientEndpoint, reactor: Reactor, wrap: @escaping LayerMaker = { $0 },
@@ -80,11 +80,11 @@ final class Connector<Made: StreamProtocol> {
                 reactor: reactor, address: address, options: endpoint.options
             ) { [self] outcome in
                 attempts.removeAll { $0 === attempt }
-                ended(outcome)
+                ended(address, outcome)
             }
             attempts.append(attempt!)
         } catch {
-            errors.append(error)
+            failures.append((address, error))
             return false
         }
         if let next {
@@ -93,7 +93,9 @@ final class Connector<Made: StreamProtocol> {
         return true
     }
 
-    private func ended(_ outcome: Result<any BackendStream, IOError>) {
+    private func ended(
+        _ address: SocketAddress, _ outcome: Result<any BackendStream, IOError>
+    ) {
         switch outcome {
         case .success(let stream):
             open(stream)
@@ -101,23 +103,25 @@ final class Connector<Made: StreamProtocol> {
             // The reactor is stopping: no further attempt.
             finish(.failure(error))
         case .failure(let error):
-            errors.append(error)
+            failures.append((address, error))
             perform(eyeballs.attemptFailed())
         }
     }
 
-    /// The most telling error, named after the host; of an address alone, that of the address.
+    /// The most telling error; that of a host names every address, each with its code.
     private var failure: IOError {
-        let isTelling = { (error: IOError) in
-            error.code != .hostUnreachable && error.code != .networkUnreachable
-        }
-        guard let error = errors.last(where: isTelling) ?? errors.last else {
+        guard let last = failures.last else {
             return IOError(.resolve, function: "", code: .noAddress, subject: "\(endpoint)")
         }
-        guard case .host = endpoint.place, let address = error.subject else { return error }
-        var named = error
-        named.subject = "\(endpoint) (\(address))"
-        return named
+        var telling = (failures.last { $0.error.code.isTelling } ?? last).error
+        // An error of `bind(2)` is about our own address, and names that.
+        guard case .host = endpoint.place, telling.operation == .connect else { return telling }
+        let tried =
+            failures.count == 1
+            ? "\(last.address)"
+            : failures.map { "\($0.address) \($0.error.code.name)" }.joined(separator: ", ")
+        telling.subject = "\(endpoint) (\(tried))"
+        return telling
     }
 
     // MARK: The end
@@ -170,5 +174,19 @@ final class Connector<Made: StreamProtocol> {
         let attempts = attempts
         self.attempts = []
         for attempt in attempts { attempt.cancel() }
+    }
+}
+
+extension ErrorCode {
+    /// Whether it is about the host, and not about a family of addresses that this machine, or the
+    /// way there, does not have.
+    fileprivate var isTelling: Bool {
+        switch self {
+        case .hostUnreachable, .networkUnreachable, .addressNotAvailable,
+            .addressFamilyNotSupported:
+            false
+        default:
+            true
+        }
     }
 }

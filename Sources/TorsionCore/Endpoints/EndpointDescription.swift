@@ -4,18 +4,29 @@
 /// The parts of an endpoint's text, before anybody asks what they mean:
 /// `type:part:part:option=value`.
 ///
-/// A backslash takes the next character as it is; colons inside brackets separate nothing, so that
-/// an IPv6 address can be written `[::1]`.
+/// A backslash takes the next byte as it is. Colons in a part or a value that begins with a bracket
+/// separate nothing until it is closed, so that an IPv6 address can be written `[::1]`. It is bytes
+/// that separate: a letter of Unicode may join a colon to what follows.
 ///
 /// - SeeAlso: Twisted `twisted.internet.endpoints.serverFromString`.
 struct EndpointDescription {
     let type: String
+    /// How an endpoint of the type may be written.
+    private let example: String
     private(set) var parts: [String] = []
     private(set) var options: [String: String] = [:]
 
-    init(parsing text: String) throws(EndpointError) {
-        var fields = Self.split(text)
-        type = fields.removeFirst().value
+    /// `types`: Those that are allowed, each with an example.
+    init(
+        parsing text: String, types: KeyValuePairs<String, String>
+    ) throws(EndpointError) {
+        var fields = try Self.split(text)
+        let first = fields.removeFirst()
+        let type = first.name.map { "\($0)=\(first.value)" } ?? first.value
+        guard let known = types.first(where: { $0.key == type }) else {
+            throw .unknownType(type, allowed: types.map(\.key))
+        }
+        (self.type, example) = known
         for field in fields {
             guard let name = field.name else {
                 parts.append(field.value)
@@ -29,32 +40,38 @@ struct EndpointDescription {
 
     private struct Field {
         var name: String?
-        var value = ""
+        var bytes: [UInt8] = []
+
+        var value: String { String(decoding: bytes, as: UTF8.self) }
     }
 
-    private static func split(_ text: String) -> [Field] {
-        var fields = [Field()]
+    private static func split(_ text: String) throws(EndpointError) -> [Field] {
+        var fields: [Field] = []
+        var field = Field()
         var isEscaped = false
         var isBracketed = false
-        for character in text {
-            let last = fields.count - 1
-            switch character {
+        for byte in text.utf8 {
+            switch byte {
             case _ where isEscaped:
-                fields[last].value.append(character)
+                field.bytes.append(byte)
                 isEscaped = false
-            case "\\":
+            case UInt8(ascii: "\\"):
                 isEscaped = true
-            case ":" where !isBracketed:
-                fields.append(Field())
-            case "=" where fields[last].name == nil && !isBracketed:
-                fields[last] = Field(name: fields[last].value)
+            case UInt8(ascii: ":") where !isBracketed:
+                fields.append(field)
+                field = Field()
+            case UInt8(ascii: "=") where field.name == nil && !isBracketed:
+                field = Field(name: field.value)
             default:
-                if character == "[" { isBracketed = true }
-                if character == "]" { isBracketed = false }
-                fields[last].value.append(character)
+                if byte == UInt8(ascii: "["), field.bytes.isEmpty { isBracketed = true }
+                if byte == UInt8(ascii: "]") { isBracketed = false }
+                field.bytes.append(byte)
             }
         }
-        return fields
+        guard !isEscaped else {
+            throw .invalid("escape", value: "\\", allowed: "a backslash and one more character")
+        }
+        return fields + [field]
     }
 
     // MARK: What the types ask for
@@ -62,13 +79,14 @@ struct EndpointDescription {
     /// The part at a position, by the name that an error would give it.
     func part(_ index: Int, _ name: String) throws(EndpointError) -> String {
         guard index < parts.count, !parts[index].isEmpty else {
-            throw .missing(name, type: type)
+            throw .missing(name, type: type, example: example)
         }
         return parts[index]
     }
 
     func refuseParts(after count: Int) throws(EndpointError) {
-        if parts.count > count { throw .unexpected(parts[count], type: type) }
+        guard parts.count > count else { return }
+        throw .unexpected(parts[count], type: type, example: example)
     }
 
     func refuseOptions(besides allowed: [String]) throws(EndpointError) {
@@ -76,9 +94,9 @@ struct EndpointDescription {
         if let unknown { throw .unknownOption(unknown, type: type, allowed: allowed) }
     }
 
-    func port(_ index: Int) throws(EndpointError) -> UInt16 {
+    func port(_ index: Int, from lowest: UInt32) throws(EndpointError) -> UInt16 {
         let text = try part(index, "port")
-        return UInt16(try number(text, "port", in: 0...65_535))
+        return UInt16(try number(text, "port", in: lowest...65_535))
     }
 
     func number(
@@ -101,9 +119,9 @@ struct EndpointDescription {
         }
     }
 
-    func seconds(_ name: String) throws(EndpointError) -> Duration? {
+    func seconds(_ name: String, atMost limit: UInt32) throws(EndpointError) -> Duration? {
         guard let text = options[name] else { return nil }
-        return .seconds(try number(text, name, in: 1...86_400))
+        return .seconds(try number(text, name, in: 1...limit))
     }
 }
 
@@ -113,7 +131,10 @@ extension StreamOptions {
 
     mutating func apply(_ description: EndpointDescription) throws(EndpointError) {
         if let flag = try description.flag("nodelay") { noDelay = flag }
-        if let idle = try description.seconds("keepalive") { keepAlive = KeepAlive(idle: idle) }
+        let longest = UInt32(KeepAlive.longest.components.seconds)
+        if let idle = try description.seconds("keepalive", atMost: longest) {
+            keepAlive = KeepAlive(idle: idle)
+        }
     }
 }
 
@@ -128,5 +149,20 @@ extension UnixAddress {
                 allowed: "1 to \(Self.maximumByteCount) bytes, or @ and an abstract name")
         }
         self = isAbstract ? .abstract(name) : .path(text)
+    }
+}
+
+extension SocketAddress {
+    /// What may stand for an address, in the words of an error.
+    static let describedForms = "an IPv4 address, or an IPv6 address as in [::1]"
+
+    /// Reads an IPv4 address, or an IPv6 address with or without brackets.
+    init?(described text: String, port: UInt16) {
+        guard text.first == "[", text.last == "]" else {
+            self.init(host: text, port: port)
+            return
+        }
+        guard let address = IPv6Address(String(text.dropFirst().dropLast())) else { return nil }
+        self = .ipv6(address, port: port)
     }
 }

@@ -7,9 +7,9 @@ public enum EndpointError: Error, Hashable, Sendable {
     /// The word before the first colon names no type.
     case unknownType(String, allowed: [String])
     /// A part that the type needs is missing.
-    case missing(String, type: String)
+    case missing(String, type: String, example: String)
     /// There are more parts without a name than the type takes.
-    case unexpected(String, type: String)
+    case unexpected(String, type: String, example: String)
     /// An option that the type does not have.
     case unknownOption(String, type: String, allowed: [String])
     /// An option that stands there twice.
@@ -19,31 +19,34 @@ public enum EndpointError: Error, Hashable, Sendable {
 }
 
 extension EndpointError: CustomStringConvertible {
-    /// A sentence that says what is allowed.
+    /// A sentence that says what is allowed, with what was written in printable ASCII.
     public var description: String {
         switch self {
         case .unknownType(let type, let allowed):
-            "unknown endpoint type '\(type)': allowed are \(allowed.joined(separator: ", "))"
-        case .missing(let part, let type):
-            "an endpoint of type '\(type)' needs a \(part), as in '\(Self.example(of: type))'"
-        case .unexpected(let part, let type):
-            "'\(part)' is one part too many for an endpoint of type '\(type)',"
-                + " as in '\(Self.example(of: type))'"
+            "unknown endpoint type \(quoted(type)): allowed are \(listed(allowed))"
+        case .missing(let part, let type, let example):
+            "an endpoint of type '\(type)' needs a \(part), as in '\(example)'"
+        case .unexpected(let part, let type, let example):
+            "\(quoted(part)) is one part too many for an endpoint of type '\(type)',"
+                + " as in '\(example)'"
         case .unknownOption(let option, let type, let allowed):
-            "an endpoint of type '\(type)' has no option '\(option)':"
-                + " allowed are \(allowed.joined(separator: ", "))"
+            "an endpoint of type '\(type)' has no option \(quoted(option)):"
+                + " allowed are \(listed(allowed))"
         case .repeatedOption(let option):
-            "the option '\(option)' is given twice"
+            "the option \(quoted(option)) is given twice"
         case .invalid(let part, let value, let allowed):
-            "'\(value)' is no valid \(part): allowed is \(allowed)"
+            "\(quoted(value)) is no valid \(part): allowed is \(allowed)"
         }
     }
+}
 
-    private static func example(of type: String) -> String {
-        switch type {
-        case "unix": "unix:/run/echo.socket"
-        case "tcp client": "tcp:example.org:80"
-        default: "tcp:8080:interface=127.0.0.1"
-        }
-    }
+private func listed(_ words: [String]) -> String {
+    words.isEmpty ? "none" : words.joined(separator: ", ")
+}
+
+/// What somebody wrote, without tricks and not at any length: errors end up on terminals.
+private func quoted(_ text: String) -> String {
+    let shown = text.utf8.prefix(80)
+    let isWhole = shown.endIndex == text.utf8.endIndex
+    return "'\(shown.map(printable).joined())\(isWhole ? "" : "…")'"
 }

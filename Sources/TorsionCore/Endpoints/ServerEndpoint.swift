@@ -52,7 +52,10 @@ public struct ServerEndpoint: Hashable, Sendable {
     /// Standard input and output, which serve one connection: pipes, a terminal, regular files.
     public static let standardStreams = ServerEndpoint(.standardStreams, StreamOptions())
 
-    private static let types = ["tcp", "tcp6", "unix", "stdio"]
+    private static let types: KeyValuePairs = [
+        "tcp": "tcp:8080:interface=127.0.0.1", "tcp6": "tcp6:8080",
+        "unix": "unix:/run/echo.socket", "stdio": "stdio:",
+    ]
 
     /// Reads an endpoint from text.
     ///
@@ -63,7 +66,7 @@ public struct ServerEndpoint: Hashable, Sendable {
     ///
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
-        let description = try EndpointDescription(parsing: text)
+        let description = try EndpointDescription(parsing: text, types: Self.types)
         options = StreamOptions()
         switch description.type {
         case "tcp", "tcp6":
@@ -76,12 +79,10 @@ public struct ServerEndpoint: Hashable, Sendable {
             place = .address(.unix(try UnixAddress(described: path)))
             try description.refuseParts(after: 1)
             try description.refuseOptions(besides: ["mode", "backlog"])
-        case "stdio":
+        default:
             place = .standardStreams
             if description.parts != [""] { try description.refuseParts(after: 0) }
             try description.refuseOptions(besides: [])
-        default:
-            throw .unknownType(description.type, allowed: Self.types)
         }
         try readOptions(description)
     }
@@ -89,14 +90,19 @@ public struct ServerEndpoint: Hashable, Sendable {
     private static func tcpAddress(
         _ description: EndpointDescription
     ) throws(EndpointError) -> SocketAddress {
-        let port = try description.port(0)
+        let port = try description.port(0, from: 0)
+        let isIPv6 = description.type == "tcp6"
         guard let text = description.options["interface"] else {
-            return description.type == "tcp6" ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
+            return isIPv6 ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
         }
-        guard let address = SocketAddress(host: text.withoutBrackets, port: port) else {
-            throw .invalid("interface", value: text, allowed: "an IPv4 address, or [IPv6 address]")
+        switch SocketAddress(described: text, port: port) {
+        case .ipv4? where isIPv6:
+            throw .invalid("interface", value: text, allowed: "an IPv6 address as in [::1]")
+        case let address?:
+            return address
+        case nil:
+            throw .invalid("interface", value: text, allowed: SocketAddress.describedForms)
         }
-        return address
     }
 
     private mutating func readOptions(
@@ -108,11 +114,19 @@ public struct ServerEndpoint: Hashable, Sendable {
         }
         if let flag = try description.flag("reuseport") { options.reusePort = flag }
         if let text = description.options["mode"] {
-            guard let mode = UInt16(text, radix: 8), mode <= 0o777 else {
-                throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
-            }
-            options.unixMode = mode
+            options.unixMode = try Self.mode(text)
         }
+    }
+
+    /// Three octal digits, also behind a zero as `chmod(2)` has it.
+    private static func mode(_ text: String) throws(EndpointError) -> UInt16 {
+        var digits = Array(text.utf8)[...]
+        if digits.count == 4, digits.first == UInt8(ascii: "0") { digits.removeFirst() }
+        let octal = UInt8(ascii: "0")...UInt8(ascii: "7")
+        guard digits.count == 3, digits.allSatisfy(octal.contains) else {
+            throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
+        }
+        return digits.reduce(0) { $0 * 8 + UInt16($1 - UInt8(ascii: "0")) }
     }
 
     /// Listens, and makes a protocol for each client by a factory.
@@ -158,12 +172,5 @@ extension ServerEndpoint: CustomStringConvertible {
         case .address(let address): address.description
         case .standardStreams: "standard input and output"
         }
-    }
-}
-
-extension String {
-    /// The text of an IPv6 address without the brackets around it.
-    var withoutBrackets: String {
-        first == "[" && last == "]" ? String(dropFirst().dropLast()) : self
     }
 }

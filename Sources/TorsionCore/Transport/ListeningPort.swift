@@ -5,7 +5,8 @@
 ///
 /// Accepting survives descriptors running out, for good if need be: waiting clients are refused
 /// with a descriptor kept in reserve, the port rests for 10 ms, doubling to 1 s, and it recovers by
-/// itself. One line tells of it per episode.
+/// itself. After any other error that does not end it rests as well, and refuses nobody. One line
+/// tells of it per episode.
 ///
 /// - SeeAlso: Twisted `IListeningPort`.
 public final class ListeningPort {
@@ -21,7 +22,7 @@ public final class ListeningPort {
     private var slot: Int32 = -1
     private var rest = Duration.milliseconds(10)
     private var resumption: DelayedCall?
-    private var lastShortage: MonotonicInstant?
+    private var lastFailure: MonotonicInstant?
 
     private static let shedLimit = 64
     private static let longestRest = Duration.seconds(1)
@@ -83,7 +84,7 @@ public final class ListeningPort {
 
         func listenerDidAccept(_ stream: any BackendStream) { unsafe port.accept(stream) }
 
-        func listenerDidFail(_ code: ErrorCode) { unsafe port.runShort(of: code) }
+        func listenerDidFail(_ code: ErrorCode) { unsafe port.acceptFailed(code) }
     }
 
     private func accept(_ stream: any BackendStream) {
@@ -104,23 +105,36 @@ public final class ListeningPort {
         }
     }
 
-    private func runShort(of code: ErrorCode) {
+    private func acceptFailed(_ code: ErrorCode) {
         guard let listener else { return }
-        reportShortage(code)
-        reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))
+        reportFailure(code)
+        if code.isShortage {
+            reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))
+        }
         listener.stopAccepting()
         let pause = rest
         rest = min(rest * 2, Self.longestRest)
         resumption = reactor.callLater(pause) { [self] in self.listener?.startAccepting() }
     }
 
-    private func reportShortage(_ code: ErrorCode) {
+    private func reportFailure(_ code: ErrorCode) {
         let now = reactor.now
-        let isSameEpisode = lastShortage.map { $0.advanced(by: .seconds(10)) > now } ?? false
-        lastShortage = now
+        let isSameEpisode = lastFailure.map { $0.advanced(by: .seconds(10)) > now } ?? false
+        lastFailure = now
         guard !isSameEpisode else { return }
         let error = IOError(.accept, function: "accept4", code: code, subject: "\(localAddress)")
-        reactor.report(error, in: "accepting; clients are refused until there is room")
+        let rest = code.isShortage ? "clients are refused until there is room" : "the port rests"
+        reactor.report(error, in: "accepting; \(rest)")
+    }
+}
+
+extension ErrorCode {
+    /// Whether refusing a client who waits is better than leaving him in the kernel's queue.
+    fileprivate var isShortage: Bool {
+        switch self {
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .outOfMemory, .noBufferSpace: true
+        default: false
+        }
     }
 }
 

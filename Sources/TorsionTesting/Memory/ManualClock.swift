@@ -19,13 +19,24 @@ public final class ManualClock {
     let backend: ManualBackend
 
     /// A clock that stands at one second, so that a time before its start can be told.
-    public init() {
+    public convenience init() { self.init(services: nil) }
+
+    /// With names and signals that a test plays.
+    package init(services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?) {
         let backend = ManualBackend()
         self.backend = backend
         // The choice must be Sendable; the backend never leaves this thread.
         nonisolated(unsafe) let made = backend
         let choice = BackendChoice(name: "manual") { unsafe made }
-        reactor = Reactor(backend: choice, services: nil)
+        reactor = Reactor(backend: choice, services: services)
+    }
+
+    /// Plays the network for who connects: makes the stream of an attempt, or refuses it at once.
+    package var connecting:
+        ((SocketAddress, any StreamReceiver) throws(IOError) -> any BackendStream)?
+    {
+        get { backend.connecting }
+        set { backend.connecting = newValue }
     }
 
     /// The time.
@@ -66,6 +77,9 @@ final class ManualBackend: ReactorBackend {
     /// The connections in memory, which have no descriptors to wait for.
     var streams: [MemoryStream] = []
 
+    /// See ``ManualClock/connecting``.
+    var connecting: ((SocketAddress, any StreamReceiver) throws(IOError) -> any BackendStream)?
+
     func turn(until deadline: MonotonicInstant?) {
         for stream in streams { stream.poll() }
         streams.removeAll { !$0.isOpen }
@@ -82,6 +96,7 @@ final class ManualBackend: ReactorBackend {
     func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream {
+        if let connecting { return try connecting(address, receiver) }
         throw IOError(.connect, function: "", code: .notSupported, subject: address)
     }
 

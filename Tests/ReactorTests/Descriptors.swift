@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import Torsion
+
+/// A backend by its name, which a test runner can show.
+func namedBackend(_ name: String) throws -> BackendChoice {
+    try .named(name, among: BackendChoice.linked)
+}
+
+let backendNames = BackendChoice.linked.map(\.name)
+
+extension Reactor {
+    /// A reactor that a test turns by hand, without names and signals.
+    static func turned(by name: String) throws -> Reactor {
+        Reactor(backend: try namedBackend(name), services: nil)
+    }
+
+    /// Turns until the condition holds.
+    ///
+    /// - Returns: Whether it came to hold within the limit.
+    func turn(within limit: Duration = .seconds(10), until condition: () -> Bool) -> Bool {
+        let end = now.advanced(by: limit)
+        while !condition() {
+            guard now < end else { return false }
+            turn(until: end)
+        }
+        return true
+    }
+}
+
+/// Notes what happens to it.
+final class Witness: StreamProtocol {
+    private(set) var text = ""
+    private(set) var loss: ConnectionLoss?
+    private(set) var transport: (any StreamTransport)?
+
+    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        text += String(decoding: bytes)
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        loss = why
+        self.transport = nil
+    }
+}
+
+/// A folder that goes with everything in it.
+final class TemporaryFolder {
+    let path: String
+
+    init() {
+        var path = Array("/tmp/torsion-test-XXXXXX".utf8CString)
+        precondition(mkdtemp(&path) != nil, "mkdtemp: errno \(errno)")
+        self.path = String(decoding: path.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    deinit {
+        if let folder = opendir(path) {
+            while let entry = readdir(folder) {
+                let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                unlink(path + "/" + name)
+            }
+            closedir(folder)
+        }
+        rmdir(path)
+    }
+
+    func file(_ name: String) -> String { path + "/" + name }
+}
+
+/// What `lstat(2)` tells of a path; nil if there is nothing.
+func status(of path: String) -> stat? {
+    var status = stat()
+    return lstat(path, &status) == 0 ? status : nil
+}
+
+/// A TCP socket of this process, found by its ports, whichever backend made it.
+///
+/// `peer`: The port of the other end; nil finds the socket that listens.
+func socketDescriptor(port: UInt16?, peer: UInt16?) -> Int32? {
+    guard let port else { return nil }
+    return (0..<2_048).first { descriptor in
+        guard tcpPort(descriptor, getsockname) == port else { return false }
+        return tcpPort(descriptor, getpeername) == peer
+    }
+}
+
+private func tcpPort(
+    _ descriptor: Int32,
+    _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+) -> UInt16? {
+    var address = sockaddr_in6()
+    var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+    let result = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask(descriptor, $0, &size) }
+    }
+    // The port is at the same place in both families.
+    guard result == 0, [AF_INET, AF_INET6].contains(Int32(address.sin6_family)) else { return nil }
+    return UInt16(bigEndian: address.sin6_port)
+}
+
+/// `getsockopt(2)` of an integer.
+func option(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32 {
+    var value: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    precondition(getsockopt(descriptor, level, name, &value, &size) == 0, "errno \(errno)")
+    return value
+}
