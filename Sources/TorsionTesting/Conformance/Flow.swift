@@ -128,7 +128,9 @@ extension ConformanceSuite {
         client.transport?.loseConnection()
         try world.run { new.loss != nil && client.loss != nil }
         try expectEqual(new.events, [.made, .data("new and more"), .lost(.closedByPeer)])
-        try expectEqual(old.events, [.made, .data("old|new")])
+        // How much of "new" came with the mark, and was handed on, is the network's to decide.
+        try expect("old|new".hasPrefix(old.text) && old.text.hasPrefix("old|"), old.text)
+        try expectEqual(old.events.count, 2)
         try world.finish(held: 1)
     }
 
