@@ -81,6 +81,27 @@ struct EndpointDescription {
         return UInt16(try number(text, "port", in: 0...65_535))
     }
 
+    /// A port, on all interfaces of a family or on the one that the option `interface` names.
+    func address(isIPv6: Bool) throws(EndpointError) -> SocketAddress {
+        let port = try port(0)
+        guard let text = options["interface"] else {
+            return isIPv6 ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
+        }
+        guard let address = SocketAddress(host: text.withoutBrackets, port: port) else {
+            throw .invalid("interface", value: text, allowed: "an IPv4 address, or [IPv6 address]")
+        }
+        return address
+    }
+
+    /// The access mode of a file.
+    func mode() throws(EndpointError) -> UInt16? {
+        guard let text = options["mode"] else { return nil }
+        guard let mode = UInt16(text, radix: 8), mode <= 0o777 else {
+            throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
+        }
+        return mode
+    }
+
     func number(
         _ text: String, _ name: String, in range: ClosedRange<UInt32>
     ) throws(EndpointError) -> UInt32 {

@@ -43,6 +43,9 @@ extension EndpointError: CustomStringConvertible {
         switch type {
         case "unix": "unix:/run/echo.socket"
         case "tcp client": "tcp:example.org:80"
+        case "udp": "udp:9000:interface=127.0.0.1"
+        case "udp6": "udp6:9000:interface=[::1]"
+        case "unix-datagram": "unix-datagram:/run/log.socket"
         default: "tcp:8080:interface=127.0.0.1"
         }
     }

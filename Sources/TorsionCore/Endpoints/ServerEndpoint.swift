@@ -67,7 +67,7 @@ public struct ServerEndpoint: Hashable, Sendable {
         options = StreamOptions()
         switch description.type {
         case "tcp", "tcp6":
-            place = .address(try Self.tcpAddress(description))
+            place = .address(try description.address(isIPv6: description.type == "tcp6"))
             try description.refuseParts(after: 1)
             try description.refuseOptions(
                 besides: ["interface", "backlog", "reuseport"] + StreamOptions.describedOptions)
@@ -86,19 +86,6 @@ public struct ServerEndpoint: Hashable, Sendable {
         try readOptions(description)
     }
 
-    private static func tcpAddress(
-        _ description: EndpointDescription
-    ) throws(EndpointError) -> SocketAddress {
-        let port = try description.port(0)
-        guard let text = description.options["interface"] else {
-            return description.type == "tcp6" ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
-        }
-        guard let address = SocketAddress(host: text.withoutBrackets, port: port) else {
-            throw .invalid("interface", value: text, allowed: "an IPv4 address, or [IPv6 address]")
-        }
-        return address
-    }
-
     private mutating func readOptions(
         _ description: EndpointDescription
     ) throws(EndpointError) {
@@ -107,12 +94,7 @@ public struct ServerEndpoint: Hashable, Sendable {
             options.backlog = Int(try description.number(text, "backlog", in: 1...65_535))
         }
         if let flag = try description.flag("reuseport") { options.reusePort = flag }
-        if let text = description.options["mode"] {
-            guard let mode = UInt16(text, radix: 8), mode <= 0o777 else {
-                throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
-            }
-            options.unixMode = mode
-        }
+        options.unixMode = try description.mode()
     }
 
     /// Listens, and makes a protocol for each client by a factory.
