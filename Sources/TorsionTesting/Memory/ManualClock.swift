@@ -65,10 +65,13 @@ final class ManualBackend: ReactorBackend {
 
     /// The connections in memory, which have no descriptors to wait for.
     var streams: [MemoryStream] = []
+    var datagramPorts: [MemoryDatagramPort] = []
 
     func turn(until deadline: MonotonicInstant?) {
         for stream in streams { stream.poll() }
         streams.removeAll { !$0.isOpen }
+        for port in datagramPorts { port.poll() }
+        datagramPorts.removeAll { !$0.isOpen }
     }
 
     func shutDown() {}
