@@ -89,11 +89,12 @@ let package = Package(
             ],
             swiftSettings: settings),
         example("Echo"),
+        example("UDPPing"),
 
         // Tests
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
-        tests("ToolTests", ["TorsionTool", "Echo"]),
+        tests("ToolTests", ["Torsion", "TorsionTool", "Echo", "UDPPing"]),
         tests("ReactorTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
