@@ -230,9 +230,9 @@ extension SocketStream: BackendStream {
     ) -> WriteResult {
         let count =
             if second.isEmpty {
-                send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
+                send(descriptor, first.baseAddress, first.count, sendFlags)
             } else if first.isEmpty {
-                send(descriptor, second.baseAddress, second.count, Int32(MSG_NOSIGNAL))
+                send(descriptor, second.baseAddress, second.count, sendFlags)
             } else {
                 sendTwo(descriptor, first, second)
             }
