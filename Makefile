@@ -13,7 +13,7 @@ BUILD_FLAGS ?= --explicit-target-dependency-import-check error
 # Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
 TEST_FLAGS ?= --disable-xctest
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test
+CI_TARGETS ?= test docs first-program
 
 SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
 # @testable wants -enable-testing, which a release build lacks; with a folder of its own the
@@ -23,7 +23,7 @@ debug_FLAGS = -c debug
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix san docs check ci clean dependencies
+.PHONY: help build test lint fix san docs interfaces first-program check ci clean dependencies
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -48,9 +48,11 @@ lint: ## check formatting, layers, licence headers, the C shims and the README
 	$(SWIFT) format lint --strict --recursive --parallel $(SWIFT_SOURCES)
 	scripts/lint-layers
 	scripts/check-readme
+	scripts/snippets check
 
-fix: ## format every Swift file in place
+fix: ## format every Swift file in place, and put its snippets into the guides
 	$(SWIFT) format --in-place --recursive --parallel $(SWIFT_SOURCES)
+	scripts/snippets write
 
 # LeakSanitizer finds 368 bytes of XCTest's own, so XCTest is left out; gold, the default linker,
 # warns of each of the address sanitizer's symbols, lld does not.
@@ -65,6 +67,12 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 
 docs: dependencies ## build the documentation into .build/docs, warnings being errors
 	scripts/build-docs
+
+interfaces: build ## write the page of all public protocols from what the compiler knows
+	scripts/make-interfaces write "$$($(SWIFT) build --show-bin-path)"
+
+first-program: dependencies ## follow the README alone, in an empty folder: under a minute
+	scripts/first-program
 
 check: lint build test ## what to run before a commit: lint, build and test
 

@@ -17,7 +17,7 @@ public enum ReactorGroup {
     /// The calling thread is the first of them. Signals are caught there, and stop all.
     ///
     /// - Precondition: `count` is at least 1.
-    /// - Throws: What a `body` throws, the first of them, or ``IOError``.
+    /// - Throws: What a `body` throws, the first of them, or `IOError`.
     @available(*, noasync, message: "use withReactor in async code")
     public static func run(
         count: Int, backend: BackendChoice,
@@ -25,7 +25,7 @@ public enum ReactorGroup {
         signals: SignalPolicy = .stop,
         _ body: @escaping @Sendable (Reactor) throws -> Void
     ) throws {
-        precondition(count >= 1, "ReactorGroup: need at least one thread")
+        require(count >= 1, "ReactorGroup: need at least one thread, got \(count)")
         let group = Members(ports: GroupPorts())
         let runOne: @Sendable (SignalPolicy) -> Void = { policy in
             let reactor = Reactor(backend: backend, services: services)

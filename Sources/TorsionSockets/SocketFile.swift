@@ -70,7 +70,7 @@ private func isDeadSocket(
         errno = EADDRINUSE
         return false
     }
-    let probe = socket(AF_UNIX, Int32(kind.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    let probe = socket(AF_UNIX, socketKind(kind), 0)
     guard probe >= 0 else { return false }
     defer { close(probe) }
     let isRefused =
