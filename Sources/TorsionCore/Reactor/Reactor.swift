@@ -61,11 +61,20 @@ public final class Reactor {
     @exclusivity(unchecked) var spareLost: [StreamConnection] = []
     @exclusivity(unchecked) var stoppedDatagramPorts: [DatagramPort] = []
     @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
+    @exclusivity(unchecked) var lossWatches: [ConnectionID: (ConnectionLoss) -> Void] = [:]
     @exclusivity(unchecked) var guests: [any LoopGuest] = []
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
     @exclusivity(unchecked) var counters = ReactorStatistics()
+    /// Where seeds come from; nil until one is drawn.
+    ///
+    /// See SeededGenerator.swift.
+    @exclusivity(unchecked) package var chance: SeededGenerator?
+    /// Where Deferreds were fired; nil unless in debugging mode.
+    ///
+    /// See DeferredDebugging.swift.
+    @exclusivity(unchecked) var firingPlaces: [ObjectIdentifier: ProgramPlace]?
 
     private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
     @exclusivity(unchecked) var services: (any ReactorServices)?
