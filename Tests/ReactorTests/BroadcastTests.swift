@@ -21,6 +21,7 @@ import TorsionTesting
 
         func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
             self.transport = nil
+            onData = {}
         }
     }
 

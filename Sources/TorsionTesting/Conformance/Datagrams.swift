@@ -129,7 +129,7 @@ extension ConformanceSuite {
         let port = try world.reactor.listenForDatagrams(on: World.loopback, server)
         let sender = Mailbox()
         let client = try world.reactor.listenForDatagrams(on: World.loopback, sender)
-        let longest = pattern(65_507)
+        let longest = [UInt8].pattern(count: 65_507)
         try client.write("before", to: port.localAddress)
         var code: ErrorCode?
         do throws(IOError) { try client.write(longest + [0], to: port.localAddress) } catch {

@@ -129,6 +129,14 @@ class Recorder: StreamProtocol {
         events.append(.lost(why))
         onLost(why, transport)
         self.transport = nil
+        forget()
+    }
+
+    /// Lets go of what the check's closures hold, which may be the recorder itself.
+    func forget() {
+        onMade = { _ in }
+        onData = { _, _ in }
+        onLost = { _, _ in }
     }
 
     func note(_ event: Event) { events.append(event) }
@@ -138,6 +146,12 @@ class Recorder: StreamProtocol {
 final class HalfRecorder: Recorder, HalfCloseableProtocol {
     var onReadLost: (any StreamTransport) throws -> Void = { _ in }
     var onWriteLost: (any StreamTransport) throws -> Void = { _ in }
+
+    override func forget() {
+        super.forget()
+        onReadLost = { _ in }
+        onWriteLost = { _ in }
+    }
 
     func readConnectionLost(from transport: any StreamTransport) throws {
         note(.readLost)

@@ -31,6 +31,14 @@ public final class ManualClock {
         reactor = Reactor(backend: choice, services: services)
     }
 
+    /// Ends the connections that the test left open: they and their reactor hold each other.
+    deinit {
+        guard !reactor.isInsideEvent else { return }
+        // It cannot fail: nothing is asked of the kernel.
+        try? reactor.start()
+        reactor.shutDown()
+    }
+
     /// Plays the network for who connects: makes the stream of an attempt, or refuses it at once.
     package var connecting:
         ((SocketAddress, any StreamReceiver) throws(IOError) -> any BackendStream)?
