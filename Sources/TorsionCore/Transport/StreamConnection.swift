@@ -186,6 +186,7 @@ final class StreamConnection {
         _ = unsafe takeGathered()
         giveBackGathered()
         queue = nil
+        if gate.isPaused { reactor.counters.fullConnections -= 1 }
         pendingSwitch = nil
         unreadBytes = Bytes()
         isReading = false
@@ -394,6 +395,11 @@ final class StreamConnection {
     // MARK: Producers
 
     private func perform(_ action: BackpressureGate.Action) {
+        switch action {
+        case .none: return
+        case .pauseProducer: reactor.counters.fullConnections += 1
+        case .resumeProducer: reactor.counters.fullConnections -= 1
+        }
         switch (action, producer) {
         case (.none, _), (_, .pull): break
         case (_, .none): updateReading()
