@@ -12,7 +12,8 @@
 ///     pipe(from: server, to: client)
 ///
 /// - Precondition: The destination has no producer.
-/// - Returns: Fires with the number of bytes carried when the source has ended; fails with a
+/// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
+///   before; fails with a
 ///   ``ConnectionLoss`` if the source broke or was lost already, or ``PipeBroken`` if the
 ///   destination was lost first.
 @discardableResult

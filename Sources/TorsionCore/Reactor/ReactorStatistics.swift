@@ -18,6 +18,9 @@ public struct ReactorStatistics: Hashable, Sendable {
 
     /// Connections between `connectionMade` and the end of `connectionLost`.
     public internal(set) var openConnections = 0
+    /// Connections whose queue has passed the high mark and not fallen to the low one since: their
+    /// peers read slowly, or wait for each other; see ``Watermarks``.
+    public internal(set) var fullConnections = 0
     /// Transport objects that exist, also those that a program still holds after the loss.
     public internal(set) var liveTransports = 0
     /// Ports that listen.

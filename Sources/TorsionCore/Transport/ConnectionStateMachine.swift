@@ -71,6 +71,9 @@ struct ConnectionStateMachine {
         }
     }
 
+    /// Whether bytes that arrived earlier go to the protocol, also behind the peer's end.
+    var deliversUnread: Bool { deliversReads || state == .readClosed }
+
     /// Whether arriving bytes are read only to be discarded.
     var discardsReads: Bool {
         switch state {

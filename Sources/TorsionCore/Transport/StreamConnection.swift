@@ -37,6 +37,8 @@ final class StreamConnection {
     @exclusivity(unchecked) private var producer = RegisteredProducer.none
     /// Takes over when the present callback has returned.
     @exclusivity(unchecked) private var pendingSwitch: (any StreamProtocol)?
+    /// The peer's end was told to the former protocol, and is to be told to the present one.
+    @exclusivity(unchecked) private var owesReadEnd = false
     /// What a protocol gave back, or left to its successor.
     @exclusivity(unchecked) private var unreadBytes = Bytes()
     /// What the program asked for; what the kernel is asked for depends on more.
@@ -184,6 +186,7 @@ final class StreamConnection {
         _ = unsafe takeGathered()
         giveBackGathered()
         queue = nil
+        if gate.isPaused { reactor.counters.fullConnections -= 1 }
         pendingSwitch = nil
         unreadBytes = Bytes()
         isReading = false
@@ -393,6 +396,11 @@ final class StreamConnection {
     // MARK: Producers
 
     private func perform(_ action: BackpressureGate.Action) {
+        switch action {
+        case .none: return
+        case .pauseProducer: reactor.counters.fullConnections += 1
+        case .resumeProducer: reactor.counters.fullConnections -= 1
+        }
         switch (action, producer) {
         case (.none, _), (_, .pull): break
         case (_, .none): updateReading()
@@ -507,6 +515,7 @@ extension StreamConnection: EndOfEventFlushing {
         giveBackGathered()
         if pendingSwitch != nil { performSwitch() }
         if !unreadBytes.isEmpty { deliverUnread() }
+        if owesReadEnd { passOnReadEnd() }
         guard queue?.isEmpty ?? true else { return }
         switch producer {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
@@ -519,8 +528,17 @@ extension StreamConnection: EndOfEventFlushing {
     private func performSwitch() {
         guard let next = pendingSwitch.take(), !machine.isClosed else { return }
         proto = next
+        owesReadEnd = machine.state == .readClosed
         updatePlainness()
         attempt { try $0.connectionMade(self) }
+    }
+
+    @inline(never)
+    private func passOnReadEnd() {
+        guard isDelivering, unreadBytes.isEmpty else { return }
+        owesReadEnd = false
+        guard isHalfCloseable else { return perform(machine.loseWriteConnection()) }
+        attempt { try ($0 as? any HalfCloseableProtocol)?.readConnectionLost(from: self) }
     }
 
     @inline(never)
@@ -530,6 +548,10 @@ extension StreamConnection: EndOfEventFlushing {
         swap(&bytes, &unreadBytes)
         attempt { try $0.dataReceived(bytes.span, from: self) }
     }
+}
+
+extension StreamConnection: LossTelling {
+    var isLost: Bool { machine.isClosed }
 }
 
 // MARK: - What the program calls
@@ -608,11 +630,11 @@ extension StreamConnection: StreamTransport {
         flushLater()
     }
 
-    var isDelivering: Bool { machine.deliversReads && !isPaused && pendingSwitch == nil }
+    var isDelivering: Bool { machine.deliversUnread && !isPaused && pendingSwitch == nil }
 
     func unread(_ bytes: RawSpan) {
         reactor.checkThread()
-        guard machine.deliversReads, bytes.byteCount > 0 else { return }
+        guard machine.deliversUnread, bytes.byteCount > 0 else { return }
         if isDelivering {
             mistake("StreamTransport: unread needs a pause or a switch before it")
         }
@@ -664,7 +686,7 @@ extension StreamConnection: StreamTransport {
     func resumeProducing() {
         reactor.checkThread()
         isPaused = false
-        if !unreadBytes.isEmpty { flushLater() }
+        if !unreadBytes.isEmpty || owesReadEnd { flushLater() }
         updateReading()
     }
 

@@ -23,6 +23,9 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     private var above: (any StreamProtocol)?
     private var pendingSwitch: (any StreamProtocol)?
     private var unreadBytes = Bytes()
+    private var hasReadEnded = false
+    /// The end is to be told to the protocol above, behind what is kept for it.
+    private var owesReadEnd = false
 
     /// A layer under a protocol.
     public init(above: any StreamProtocol) { self.above = above }
@@ -63,8 +66,13 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
         (above as? any HalfCloseableProtocol)?.keepsHalfOpen ?? false
     }
 
-    /// Passes the call up.
+    /// Passes the call up, behind what is kept for the protocol above.
     open func readConnectionLost(from transport: any StreamTransport) throws {
+        hasReadEnded = true
+        guard pendingSwitch == nil, unreadBytes.isEmpty else {
+            owesReadEnd = true
+            return
+        }
         try (above as? any HalfCloseableProtocol)?.readConnectionLost(from: self)
     }
 
@@ -142,7 +150,7 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     /// Passes the call down, and delivers what was kept when the event ends.
     open func resumeProducing() {
         below.resumeProducing()
-        if !unreadBytes.isEmpty { reactor.flushAtEndOfEvent(self) }
+        if !unreadBytes.isEmpty || owesReadEnd { reactor.flushAtEndOfEvent(self) }
     }
 
     /// Passes the call down.
@@ -175,17 +183,37 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     open func flush() {
         do {
             if let next = pendingSwitch.take() {
+                // The loss is on its way to the protocol that was there.
+                guard !isLost else { return }
                 above = next
+                owesReadEnd = hasReadEnded
                 try next.connectionMade(self)
             }
-            guard !unreadBytes.isEmpty, isDelivering else { return }
-            var bytes = Bytes()
-            swap(&bytes, &unreadBytes)
-            try above?.dataReceived(bytes.span, from: self)
+            if !unreadBytes.isEmpty, isDelivering {
+                var bytes = Bytes()
+                swap(&bytes, &unreadBytes)
+                try above?.dataReceived(bytes.span, from: self)
+            }
+            if owesReadEnd, unreadBytes.isEmpty, isDelivering { try passOnReadEnd() }
         } catch {
             below.abortConnection(because: error)
         }
     }
+
+    private func passOnReadEnd() throws {
+        owesReadEnd = false
+        guard keepsHalfOpen else { return below.loseWriteConnection() }
+        try (above as? any HalfCloseableProtocol)?.readConnectionLost(from: self)
+    }
+}
+
+/// A transport that knows of its loss before its protocol is told.
+protocol LossTelling: AnyObject {
+    var isLost: Bool { get }
+}
+
+extension StreamLayer: LossTelling {
+    var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
 }
 
 /// Puts a layer under a protocol, for one connection.

@@ -76,10 +76,14 @@ public protocol StreamTransport: Consumer, PushProducer {
     /// Puts another protocol above this connection, for an upgrade.
     ///
     /// The new protocol gets `connectionMade`, then the bytes that the old one had not consumed,
-    /// when the present callback has returned; the old one gets nothing more, not even the loss.
+    /// when the present event ends; the old one gets nothing more. If the peer has ended already,
+    /// the new protocol is told so behind those bytes: by `readConnectionLost`, or by the loss if it
+    /// is not a ``HalfCloseableProtocol``. A connection that is lost before the present event ends
+    /// is not switched any more: the old protocol gets the loss, the new one is released without a
+    /// call.
     ///
     /// - Parameters:
-    ///   - newProtocol: Takes over at once.
+    ///   - newProtocol: Takes over when the present event ends.
     ///   - remaining: What the old protocol has received but not used; copied.
     func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan)
 }

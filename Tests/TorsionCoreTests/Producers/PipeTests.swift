@@ -279,6 +279,24 @@ private final class Pair {
         #expect(pair.results.count == 1 && pair.results[0].contains("ENOTCONN"))
     }
 
+    @Test(arguments: [false, true])
+    func `a pipe from a source that has ended already carries the end`(isFull: Bool) {
+        let pair = Pair(roomBytes: isFull ? 0 : .max, watermarks: Self.small)
+        if isFull { pair.right.transport.write([UInt8](repeating: 1, count: 300)) }
+        pair.left.receive("early")
+        pair.left.peerCloses()
+        #expect(pair.atLeft.events == ["read lost"])
+        pair.carry(from: pair.left, to: pair.right)
+        // What is full pauses the source, and with it the end.
+        #expect(pair.results == (isFull ? [] : ["0 bytes"]))
+        pair.right.drain()
+        pair.left.clock.turn()
+        #expect(pair.results == ["0 bytes"] && pair.right.hasEnded && pair.right.isOpen)
+        pair.carry(from: pair.right, to: pair.left)
+        pair.right.peerCloses()
+        pair.expectFinished(["0 bytes", "0 bytes"])
+    }
+
     @Test func `a connection that is piped to itself is an echo`() {
         let pair = Pair(leftRoomBytes: 0, watermarks: Self.small)
         pair.carry(from: pair.left, to: pair.left)
