@@ -9,7 +9,8 @@
 ///
 /// The life of a backend: `start`, any number of turns, `shutDown`; and again from the start.
 ///
-/// - SeeAlso: ``BackendStream`` and ``StreamReceiver``, the seam for bytes.
+/// - SeeAlso: ``BackendStream`` and ``StreamReceiver``, the seam for bytes;
+///   ``BackendDatagramPort`` and ``DatagramReceiver``, the seam for datagrams.
 public protocol ReactorBackend: AnyObject {
     /// Acquires what is bound to a thread. Called on the thread that will turn.
     ///
@@ -44,6 +45,13 @@ public protocol ReactorBackend: AnyObject {
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream
 
+    /// Binds a socket for datagrams, connected if `options` name a peer. It is not receiving yet.
+    ///
+    /// - Throws: ``IOError`` of operation `listen`, or `connect`, naming the address.
+    func bindDatagrams(
+        on address: SocketAddress, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort
+
     /// Makes one stream of two open descriptors, which may be the same or be regular files.
     ///
     /// The descriptors become the stream's, which restores their flags and closes them.
@@ -61,8 +69,17 @@ public protocol ReactorBackend: AnyObject {
     /// Descriptors and handles that are open now, those of the backend itself left out.
     var openHandleCount: Int { get }
 
-    /// Releases everything. No stream, listener or watch is open any more.
+    /// Releases everything. No stream, listener, port or watch is open any more.
     func shutDown()
+}
+
+extension ReactorBackend {
+    /// Fails: a backend for tests of something else need not have datagrams.
+    public func bindDatagrams(
+        on address: SocketAddress, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        throw IOError(.listen, function: "", code: .notSupported, subject: address)
+    }
 }
 
 /// The one part of a backend that any thread may use.

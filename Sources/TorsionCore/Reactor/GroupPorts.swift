@@ -6,13 +6,17 @@
 /// Each listens with a socket of its own on the same port; where the port was left to the kernel,
 /// the first reactor's is taken by the others.
 package final class GroupPorts: Sendable {
-    /// The nth port that a reactor asks for at an address.
+    private enum Kind { case streams, datagrams }
+
+    /// The nth port of a kind that a reactor asks for at an address.
     private struct Key: Hashable {
+        let kind: Kind
         let address: SocketAddress
         let ordinal: Int
     }
 
     private struct Count: Hashable {
+        let kind: Kind
         let address: SocketAddress
         let reactor: UInt32
     }
@@ -32,26 +36,40 @@ package final class GroupPorts: Sendable {
         _ bind: (SocketAddress) throws(IOError) -> ListeningPort
     ) throws(IOError) -> ListeningPort {
         guard address.port == 0 else { return try bind(address) }
-        let key = state.withLock { state in
-            let count = Count(address: address, reactor: reactor)
-            defer { state.asked[count, default: 0] += 1 }
-            return Key(address: address, ordinal: state.asked[count, default: 0])
-        }
-        return try open(address, as: key, bind)
+        let key = key(.streams, address, reactor)
+        return try open(address, as: key, addressOf: { $0.localAddress }, bind)
     }
 
-    private func open(
-        _ address: SocketAddress, as key: Key,
-        _ bind: (SocketAddress) throws(IOError) -> ListeningPort
-    ) throws(IOError) -> ListeningPort {
+    /// The same for datagrams.
+    func listenForDatagrams(
+        on address: SocketAddress, from reactor: UInt32,
+        _ bind: (SocketAddress) throws(IOError) -> any BackendDatagramPort
+    ) throws(IOError) -> any BackendDatagramPort {
+        guard address.port == 0 else { return try bind(address) }
+        let key = key(.datagrams, address, reactor)
+        return try open(address, as: key, addressOf: { $0.localAddress }, bind)
+    }
+
+    private func key(_ kind: Kind, _ address: SocketAddress, _ reactor: UInt32) -> Key {
+        state.withLock { state in
+            let count = Count(kind: kind, address: address, reactor: reactor)
+            defer { state.asked[count, default: 0] += 1 }
+            return Key(kind: kind, address: address, ordinal: state.asked[count, default: 0])
+        }
+    }
+
+    private func open<Port>(
+        _ address: SocketAddress, as key: Key, addressOf: (Port) -> SocketAddress,
+        _ bind: (SocketAddress) throws(IOError) -> Port
+    ) throws(IOError) -> Port {
         // The port itself belongs to one reactor and must not leave this thread, which a result
         // of `withLock` would do for all that the compiler knows.
-        var opened: ListeningPort?
+        var opened: Port?
         var failure: IOError?
         state.withLock { state in
             do throws(IOError) {
                 let port = try bind(state.chosen[key] ?? address)
-                state.chosen[key] = port.localAddress
+                state.chosen[key] = addressOf(port)
                 opened = port
             } catch {
                 failure = error

@@ -55,9 +55,11 @@ public final class Reactor {
     @exclusivity(unchecked) var connections = SlotTable<StreamConnection>()
     @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
+    @exclusivity(unchecked) var datagramPorts = SlotTable<DatagramPort>()
     @exclusivity(unchecked) var watches = SlotTable<DescriptorWatch>()
     @exclusivity(unchecked) var lostConnections: [StreamConnection] = []
     @exclusivity(unchecked) var spareLost: [StreamConnection] = []
+    @exclusivity(unchecked) var stoppedDatagramPorts: [DatagramPort] = []
     @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
     @exclusivity(unchecked) var guests: [any LoopGuest] = []
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
@@ -108,6 +110,7 @@ public final class Reactor {
         var result = counters
         result.openConnections = connections.count
         result.listeningPorts = ports.count
+        result.datagramPorts = datagramPorts.count
         result.watches = watches.count
         result.delayedCalls = timers.count
         result.openHandles = life.isStarted ? backend.openHandleCount : 0

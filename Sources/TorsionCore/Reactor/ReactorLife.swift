@@ -229,6 +229,7 @@ extension Reactor {
         case .stoppingBefore, .stoppingAfter: life.awaitedTriggers == 0 || life.isPatienceOver
         case .stoppingDuring:
             (life.awaitedTriggers == 0 || life.isPatienceOver) && connections.count == 0
+                && stoppedDatagramPorts.isEmpty
         case .ended: true
         }
     }
@@ -244,13 +245,18 @@ extension Reactor {
     }
 
     private func endConnections() {
-        for port in ports.elements { port.stopListening() }
+        stopPorts()
         for attempt in attempts.elements { attempt.abandon() }
         if life.isPatienceOver {
             abortConnections()
         } else {
             for connection in connections.elements { connection.requestShutdown() }
         }
+    }
+
+    private func stopPorts() {
+        for port in ports.elements { port.stopListening() }
+        for port in datagramPorts.elements { port.stopListening() }
     }
 
     private func abortConnections() {
@@ -263,9 +269,10 @@ extension Reactor {
         // comes before the closing.
         inbox.close()
         runThreadCalls()
-        for port in ports.elements { port.stopListening() }
+        stopPorts()
         for attempt in attempts.elements { attempt.abandon() }
-        while connections.count > 0 {
+        while connections.count > 0 || datagramPorts.count > 0 {
+            stopPorts()
             abortConnections()
             deliverLosses()
         }

@@ -22,10 +22,12 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var liveTransports = 0
     /// Ports that listen.
     public internal(set) var listeningPorts = 0
+    /// Ports for datagrams, until their protocols have been told of the end.
+    public internal(set) var datagramPorts = 0
     /// Descriptors that are watched for the program and for guests.
     public internal(set) var watches = 0
     /// Delayed calls that are pending.
     public internal(set) var delayedCalls = 0
-    /// What the backend holds open: sockets, listeners and watches.
+    /// What the backend holds open: sockets, listeners, ports and watches.
     public internal(set) var openHandles = 0
 }

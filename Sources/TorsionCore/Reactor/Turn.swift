@@ -36,7 +36,7 @@ extension Reactor {
         feedPullProducers()
         let deadline = waitDeadline(limit)
         backend.turn(until: mayWait() ? deadline : MonotonicInstant(nanoseconds: 0))
-        if !lostConnections.isEmpty { deliverLosses() }
+        if !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty { deliverLosses() }
     }
 
     private func feedPullProducers() {
@@ -57,11 +57,13 @@ extension Reactor {
         }
         if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
         let hasWork =
-            !lostConnections.isEmpty || !hungryConnections.isEmpty || canLeavePhase
+            !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty
+            || !hungryConnections.isEmpty || canLeavePhase
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
     }
 
-    /// Tells protocols that their connections have ended.
+    /// Tells protocols that their connections and ports have ended.
+    @inline(never)
     func deliverLosses() {
         // Two arrays in turn, so that the steady state allocates none.
         while !lostConnections.isEmpty {
@@ -71,6 +73,11 @@ extension Reactor {
             for connection in lost { performEvent { connection.deliverLoss() } }
             lost.removeAll(keepingCapacity: true)
             spareLost = lost
+        }
+        while !stoppedDatagramPorts.isEmpty {
+            let stopped = stoppedDatagramPorts
+            stoppedDatagramPorts = []
+            for port in stopped { performEvent { port.deliverStop() } }
         }
     }
 }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// The seam for datagrams, on one page: what the core calls on a port of a backend, and what that
+// port calls back. The rules of `BackendStream.swift` hold here too: all of it on the reactor's
+// thread; calls back from inside `ReactorBackend.turn(until:)` only; nothing after `close()`.
+//
+// Nothing here ends a port. An error is about one datagram, the port goes on.
+
+/// A socket for datagrams as a backend provides it: UDP, or UNIX.
+///
+/// A port starts out not receiving. It is used by the core alone, on the reactor's thread.
+public protocol BackendDatagramPort: AnyObject {
+    /// Where it is bound, with the port that the kernel chose. Asked of the kernel when it is read.
+    var localAddress: SocketAddress { get }
+
+    /// Names who is told what happens. Called once, before receiving begins.
+    ///
+    /// The port holds the receiver until it is closed.
+    func deliver(to receiver: any DatagramReceiver)
+
+    /// Limits the port to one peer: `connect(2)`.
+    ///
+    /// What others send is dropped by the kernel, and refusals are told from now on.
+    func connect(to peer: SocketAddress) throws(IOError)
+
+    /// Asks for what arrives, until ``stopReceiving()``. Asking twice is harmless.
+    ///
+    /// What a batch had left is delivered first.
+    func startReceiving()
+
+    /// Stops deliveries at once. Errors of a connected port are still told.
+    func stopReceiving()
+
+    /// Offers the kernel datagrams, in this order, in one call and without waiting: `sendmmsg(2)`.
+    ///
+    /// They are borrowed for the length of the call. A connected port sends to its peer, whatever
+    /// addresses they have. An error that an earlier datagram met on its way, such as a refusal, may
+    /// be told here too, as the kernel does it.
+    ///
+    /// `datagrams`: At least one, and as many as the caller likes; some may be left for the next
+    /// call.
+    func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult
+
+    /// Tells the receiver once when the kernel has room again, by `portCanSend`.
+    func awaitRoom()
+
+    /// Joins a multicast group.
+    ///
+    /// - Throws: ``IOError`` of operation `configure`, naming the group.
+    func join(_ group: MulticastGroup) throws(IOError)
+
+    /// Leaves a multicast group.
+    ///
+    /// - Throws: ``IOError`` of operation `configure`, naming the group.
+    func leave(_ group: MulticastGroup) throws(IOError)
+
+    /// Closes the socket and releases the receiver. The address can be bound again.
+    func close()
+}
+
+/// What a port tells the core.
+public protocol DatagramReceiver: AnyObject {
+    /// Datagrams arrived together, at least one, in order. Borrowed until the call returns.
+    ///
+    /// - Returns: How many were taken. Fewer than all only if the port was told to stop meanwhile:
+    ///   it then keeps a copy of the rest for the next `startReceiving`, or was closed.
+    func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int
+
+    /// The kernel may have room again. Once for each `awaitRoom`.
+    func portCanSend()
+
+    /// One datagram was lost on its way in or out; on a connected port a refusal, for example.
+    func portDidFail(_ error: IOError)
+}
+
+/// One datagram that is lent for the length of a call.
+public struct BorrowedDatagram {
+    /// What it carries, which may be nothing.
+    public let bytes: UnsafeRawBufferPointer
+    /// Where it came from, or goes to.
+    public let address: SocketAddress
+
+    /// Lends a datagram.
+    @inlinable
+    public init(bytes: UnsafeRawBufferPointer, address: SocketAddress) {
+        self.bytes = bytes
+        self.address = address
+    }
+}
+
+/// What the kernel took of the datagrams that it was offered.
+public enum DatagramSendResult {
+    /// So many, zero when it has no room now.
+    case sent(Int)
+    /// Not even the first, and why.
+    case failed(ErrorCode)
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// The engine's transport for datagrams: a port, over a backend's.
+///
+/// What arrives together is one event, and what is written in an event is one batch: the port is on
+/// the reactor's flush list while it has something to send. What goes wrong with a batch is told in
+/// a later turn, since a batch also leaves in the middle of a callback when it is full.
+///
+/// - SeeAlso: Twisted `twisted.internet.udp.Port`.
+public final class DatagramPort: DatagramTransport {
+    /// Larger ones are not worth a copy: they leave at once, and their errors are thrown.
+    private static let directByteCount = 16 * 1024
+    /// So many that were gathered leave before the event ends.
+    private static let batchCount = 64
+
+    /// The reactor that this port belongs to.
+    public let reactor: Reactor
+
+    /// Where it is bound, with the port that the kernel chose; also after it has closed.
+    @exclusivity(unchecked) public private(set) var localAddress: SocketAddress
+
+    /// The only peer, if the port is connected.
+    @exclusivity(unchecked) public private(set) var peerAddress: SocketAddress?
+
+    private let port: any BackendDatagramPort
+    @exclusivity(unchecked) private var proto: (any DatagramProtocol)?
+    @exclusivity(unchecked) private var queue: DatagramQueue
+    @exclusivity(unchecked) private var counters = DatagramStatistics()
+    @exclusivity(unchecked) private var isOpen = true
+    @exclusivity(unchecked) private var isPaused = false
+    @exclusivity(unchecked) private var isAwaitingRoom = false
+    @exclusivity(unchecked) private var isOnFlushList = false
+    /// What went wrong in batches, until it is told.
+    private var failures: [IOError] = []
+    private var telling: DelayedCall?
+    private var slot: Int32 = -1
+
+    init(
+        reactor: Reactor, port: any BackendDatagramPort, proto: any DatagramProtocol,
+        options: DatagramOptions
+    ) {
+        self.reactor = reactor
+        self.port = port
+        self.proto = proto
+        queue = DatagramQueue(capacity: options.queueLimitBytes)
+        localAddress = port.localAddress
+        peerAddress = options.peerAddress
+        slot = reactor.datagramPorts.insert(self)
+        port.deliver(to: self)
+        reactor.performEvent { attempt { try $0.transportStarted(self) } }
+        if isOpen, !isPaused { port.startReceiving() }
+    }
+
+    /// Figures about this port.
+    public var statistics: DatagramStatistics {
+        reactor.checkThread()
+        var result = counters
+        result.pending = queue.count
+        return result
+    }
+
+    /// Whether it has not been closed.
+    public var isListening: Bool { isOpen }
+
+    // MARK: Life
+
+    /// Limits the port to one peer.
+    public func connect(to peer: SocketAddress) throws(IOError) {
+        reactor.checkThread()
+        precondition(peerAddress == nil, "DatagramTransport: connect was called twice")
+        guard isOpen else { return }
+        // What was written to others must not go to the peer.
+        if !isAwaitingRoom { sendQueued() }
+        while !queue.isEmpty {
+            failures.append(unsent(.wouldBlock, to: queue.withAll { $0[0].address }))
+            queue.removeFirst()
+            tellLater()
+        }
+        try port.connect(to: peer)
+        peerAddress = peer
+        localAddress = port.localAddress
+    }
+
+    /// Joins a multicast group.
+    public func join(_ group: MulticastGroup) throws(IOError) {
+        reactor.checkThread()
+        if isOpen { try port.join(group) }
+    }
+
+    /// Leaves a multicast group.
+    public func leave(_ group: MulticastGroup) throws(IOError) {
+        reactor.checkThread()
+        if isOpen { try port.leave(group) }
+    }
+
+    /// Closes the port; its protocol is told at the end of the turn.
+    @discardableResult
+    public func stopListening() -> Deferred<Void> {
+        reactor.checkThread()
+        if isOpen {
+            if !isAwaitingRoom { sendQueued() }
+            isOpen = false
+            counters.unsent += UInt64(queue.count)
+            queue.removeFirst(queue.count)
+            telling?.cancel()
+            port.close()
+            reactor.stoppedDatagramPorts.append(self)
+        }
+        return .succeeded((), on: reactor)
+    }
+
+    /// Called by the reactor in the turn's last phase.
+    func deliverStop() {
+        tellFailures()
+        proto?.transportStopped(self)
+        proto = nil
+        reactor.datagramPorts.remove(slot)
+    }
+
+    /// Stops deliveries.
+    ///
+    /// What arrives waits in the kernel.
+    public func pauseProducing() {
+        reactor.checkThread()
+        isPaused = true
+        if isOpen { port.stopReceiving() }
+    }
+
+    /// Goes on with deliveries.
+    public func resumeProducing() {
+        reactor.checkThread()
+        guard isPaused else { return }
+        isPaused = false
+        if isOpen { port.startReceiving() }
+    }
+
+    // MARK: Sending
+
+    /// Sends a datagram at the end of the event.
+    public func write(_ bytes: RawSpan, to address: SocketAddress) throws(IOError) {
+        reactor.checkThread()
+        guard isOpen else { return }
+        if let peerAddress {
+            precondition(
+                address == peerAddress,
+                "DatagramTransport: a connected port writes to its peer only")
+        }
+        try bytes.withUnsafeBytes { (bytes) throws(IOError) in
+            guard bytes.count <= Self.directByteCount else {
+                return try writeDirectly(bytes, to: address)
+            }
+            try enqueue(bytes, to: address)
+        }
+        if queue.count >= Self.batchCount, !isAwaitingRoom { sendQueued() }
+        if !isOnFlushList, !isAwaitingRoom, !queue.isEmpty {
+            isOnFlushList = true
+            reactor.flushAtEndOfEvent(self)
+        }
+    }
+
+    private func enqueue(
+        _ bytes: UnsafeRawBufferPointer, to address: SocketAddress
+    ) throws(IOError) {
+        if queue.append(bytes, to: address) { return }
+        if !isAwaitingRoom {
+            sendQueued()
+            if queue.append(bytes, to: address) { return }
+        }
+        throw unsent(.noBufferSpace, to: address)
+    }
+
+    /// Sends without a copy, behind what was gathered.
+    @inline(never)
+    private func writeDirectly(
+        _ bytes: UnsafeRawBufferPointer, to address: SocketAddress
+    ) throws(IOError) {
+        if !isAwaitingRoom { sendQueued() }
+        guard queue.isEmpty else { return try enqueue(bytes, to: address) }
+        var datagram = BorrowedDatagram(bytes: bytes, address: address)
+        var result = withUnsafePointer(to: &datagram) {
+            port.trySend(UnsafeBufferPointer(start: $0, count: 1))
+        }
+        if case .failed(let code) = result, isAboutEarlier(code) {
+            failures.append(unsentError(code, to: address))
+            tellLater()
+            result = withUnsafePointer(to: &datagram) {
+                port.trySend(UnsafeBufferPointer(start: $0, count: 1))
+            }
+        }
+        switch result {
+        case .sent(0):
+            try enqueue(bytes, to: address)
+            awaitRoom()
+        case .sent: counters.sent += 1
+        case .failed(let code): throw unsent(code, to: address)
+        }
+    }
+
+    /// Sends in batches, until the queue is empty or the kernel has no room.
+    ///
+    /// Calls nothing of the protocol's.
+    private func sendQueued() {
+        var hasRetried = false
+        while !queue.isEmpty {
+            switch queue.withAll({ port.trySend($0) }) {
+            case .sent(0):
+                return awaitRoom()
+            case .sent(let count):
+                queue.removeFirst(count)
+                counters.sent &+= UInt64(count)
+                hasRetried = false
+            case .failed(let code):
+                let isEarlier = isAboutEarlier(code) && !hasRetried
+                let address = queue.withAll { $0[0].address }
+                failures.append(
+                    isEarlier ? unsentError(code, to: address) : unsent(code, to: address))
+                if !isEarlier { queue.removeFirst() }
+                hasRetried = isEarlier
+                tellLater()
+            }
+        }
+    }
+
+    /// Whether the error is what an earlier datagram met, so that this one has not been tried.
+    ///
+    /// UDP itself refuses nothing: a refusal is what the peer's machine answered, and the kernel
+    /// tells of it in the place of the next call's result, `udp(7)`.
+    private func isAboutEarlier(_ code: ErrorCode) -> Bool {
+        guard code == .connectionRefused, let peerAddress else { return false }
+        if case .unix = peerAddress { return false }
+        return true
+    }
+
+    private func unsent(_ code: ErrorCode, to address: SocketAddress) -> IOError {
+        counters.unsent &+= 1
+        return unsentError(code, to: address)
+    }
+
+    private func unsentError(_ code: ErrorCode, to address: SocketAddress) -> IOError {
+        IOError(.write, function: "sendmmsg", code: code, subject: address)
+    }
+
+    private func awaitRoom() {
+        guard !isAwaitingRoom else { return }
+        isAwaitingRoom = true
+        port.awaitRoom()
+    }
+
+    // MARK: Telling the protocol
+
+    /// Calls the protocol; what it throws is reported.
+    ///
+    /// The protocol is taken out for the call, see `StreamConnection.attempt`.
+    @inline(__always)
+    private func attempt(_ body: (any DatagramProtocol) throws -> Void) {
+        guard let proto = proto.take() else { return }
+        do { try body(proto) } catch { report(error) }
+        self.proto = consume proto
+    }
+
+    @inline(never)
+    private func report(_ error: any Error) {
+        reactor.report(error, in: "a datagram protocol on \(localAddress)")
+    }
+
+    /// Not within the event: a protocol that answers each failure by a write that fails would never
+    /// end it.
+    private func tellLater() {
+        guard telling == nil else { return }
+        telling = reactor.callLater(.zero) { [self] in tellFailures() }
+    }
+
+    private func tellFailures() {
+        telling = nil
+        let told = failures
+        failures = []
+        for error in told { tell(error) }
+    }
+
+    private func tell(_ error: IOError) {
+        attempt { proto in
+            if error.code == .connectionRefused, peerAddress != nil {
+                try proto.connectionRefused(on: self)
+            } else {
+                try proto.datagramFailed(error, on: self)
+            }
+        }
+    }
+}
+
+extension DatagramPort: EndOfEventFlushing {
+    /// Called by the reactor at the end of an event.
+    public func flush() {
+        isOnFlushList = false
+        if isOpen, !isAwaitingRoom { sendQueued() }
+    }
+}
+
+extension DatagramPort: DatagramReceiver {
+    /// Called by the backend.
+    public func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int {
+        var count = 0
+        reactor.beginEvent()
+        attempt { proto in
+            // One that throws must not cost the others of its batch.
+            while count < datagrams.count, isOpen, !isPaused {
+                let datagram = datagrams[count]
+                count &+= 1
+                do {
+                    try proto.datagramReceived(
+                        datagram.bytes.bytes, from: datagram.address, on: self)
+                } catch {
+                    report(error)
+                }
+            }
+        }
+        counters.received &+= UInt64(count)
+        reactor.endEvent()
+        return count
+    }
+
+    /// Called by the backend.
+    public func portCanSend() {
+        isAwaitingRoom = false
+        reactor.performEvent { sendQueued() }
+    }
+
+    /// Called by the backend.
+    public func portDidFail(_ error: IOError) {
+        reactor.performEvent { tell(error) }
+    }
+}
+
+extension Reactor {
+    /// Opens a port for datagrams.
+    ///
+    /// ``DatagramEndpoint`` is the usual way to say where.
+    ///
+    /// `address`: IPv4, IPv6 or UNIX; port 0 lets the kernel choose, as `.unix(.unnamed)` does.
+    /// `proto`: Gets what arrives; `transportStarted` is called before this returns.
+    /// Throws ``IOError`` that names the address.
+    @discardableResult
+    public func listenForDatagrams(
+        on address: SocketAddress, options: DatagramOptions = DatagramOptions(),
+        _ proto: any DatagramProtocol
+    ) throws(IOError) -> DatagramPort {
+        checkThread()
+        try startIfNeeded()
+        guard let group else {
+            let port = try backend.bindDatagrams(on: address, options: options)
+            return adopt(port, proto, options: options)
+        }
+        var options = options
+        options.reusePort = true
+        // The protocol is not told under the group's lock: it may open another port.
+        let port = try group.listenForDatagrams(on: address, from: number) {
+            address throws(IOError) in
+            try backend.bindDatagrams(on: address, options: options)
+        }
+        return adopt(port, proto, options: options)
+    }
+
+    /// Puts a protocol above a port that was made elsewhere, for example in memory.
+    public func adopt(
+        _ port: any BackendDatagramPort, _ proto: any DatagramProtocol,
+        options: DatagramOptions = DatagramOptions()
+    ) -> DatagramPort {
+        checkThread()
+        return DatagramPort(reactor: self, port: port, proto: proto, options: options)
+    }
+}
