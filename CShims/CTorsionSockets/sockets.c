@@ -14,6 +14,18 @@ int torsion_accept(int descriptor, struct sockaddr_storage *address, socklen_t *
     return accept4(descriptor, (struct sockaddr *)address, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
+_Static_assert(sizeof(struct torsion_message) == sizeof(struct mmsghdr) &&
+                   offsetof(struct torsion_message, byte_count) == offsetof(struct mmsghdr, msg_len),
+               "a message is an mmsghdr");
+
+int torsion_receive_messages(int descriptor, struct torsion_message *messages, unsigned int count) {
+    return recvmmsg(descriptor, (struct mmsghdr *)messages, count, MSG_DONTWAIT, NULL);
+}
+
+int torsion_send_messages(int descriptor, struct torsion_message *messages, unsigned int count) {
+    return sendmmsg(descriptor, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 int torsion_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
 int torsion_epoll_control(int epoll, int operation, int descriptor, uint32_t events, void *target) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import CTorsionSockets
 internal import Glibc
 internal import TorsionCore
 
@@ -16,28 +17,31 @@ extension SocketAddress {
 
     /// Reads what the kernel filled in: `ip(7)`, `ipv6(7)`, `unix(7)`.
     init(_ storage: sockaddr_storage, size: socklen_t) {
-        self = withUnsafeBytes(of: storage) { raw in
-            switch Int32(storage.ss_family) {
-            case AF_INET:
-                let address = raw.loadUnaligned(as: sockaddr_in.self)
-                return .ipv4(
-                    IPv4Address(bits: UInt32(bigEndian: address.sin_addr.s_addr)),
-                    port: UInt16(bigEndian: address.sin_port))
-            case AF_INET6:
-                let address = raw.loadUnaligned(as: sockaddr_in6.self)
-                let offset = MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr)!
-                return .ipv6(
-                    IPv6Address(
-                        high: UInt64(
-                            bigEndian: raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self)),
-                        low: UInt64(
-                            bigEndian: raw.loadUnaligned(
-                                fromByteOffset: offset + 8, as: UInt64.self)),
-                        scopeID: address.sin6_scope_id),
-                    port: UInt16(bigEndian: address.sin6_port))
-            default:
-                return .unix(UnixAddress(raw, size: Int(size)))
-            }
+        self = withUnsafeBytes(of: storage) { SocketAddress($0, size: size) }
+    }
+
+    /// The same, where it lies: `raw` is a whole `sockaddr_storage`.
+    init(_ raw: UnsafeRawBufferPointer, size: socklen_t) {
+        switch Int32(raw.loadUnaligned(as: sa_family_t.self)) {
+        case AF_INET:
+            let address = raw.loadUnaligned(as: sockaddr_in.self)
+            self = .ipv4(
+                IPv4Address(bits: UInt32(bigEndian: address.sin_addr.s_addr)),
+                port: UInt16(bigEndian: address.sin_port))
+        case AF_INET6:
+            let address = raw.loadUnaligned(as: sockaddr_in6.self)
+            let offset = MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr)!
+            self = .ipv6(
+                IPv6Address(
+                    high: UInt64(
+                        bigEndian: raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self)),
+                    low: UInt64(
+                        bigEndian: raw.loadUnaligned(
+                            fromByteOffset: offset + 8, as: UInt64.self)),
+                    scopeID: address.sin6_scope_id),
+                port: UInt16(bigEndian: address.sin6_port))
+        default:
+            self = .unix(UnixAddress(raw, size: Int(size)))
         }
     }
 
@@ -68,13 +72,16 @@ extension SocketAddress {
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) -> Result {
         var storage = sockaddr_storage()
-        let size = withUnsafeMutableBytes(of: &storage) { fill($0) }
+        let size = withUnsafeMutableBytes(of: &storage) { write(into: $0) }
         return withUnsafePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(size)) }
         }
     }
 
-    private func fill(_ raw: UnsafeMutableRawBufferPointer) -> Int {
+    /// Writes it as the kernel takes it, into a whole `sockaddr_storage`.
+    ///
+    /// - Returns: Its size.
+    func write(into raw: UnsafeMutableRawBufferPointer) -> Int {
         switch self {
         case .ipv4(let host, let port):
             var address = sockaddr_in()

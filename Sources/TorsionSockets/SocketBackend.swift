@@ -21,7 +21,10 @@ public final class SocketBackend: ReactorBackend {
     /// Where every read lands; borrowed to a receiver for the length of a call.
     let slab: UnsafeMutableRawPointer
 
-    /// Sockets, listeners and watches that are open.
+    /// Where datagrams land and leave from; made for the first port.
+    private(set) lazy var datagramSlab = DatagramSlab()
+
+    /// Sockets, listeners, ports and watches that are open.
     @exclusivity(unchecked) public internal(set) var openHandleCount = 0
 
     /// A descriptor kept to be given up, so that a client can be refused when none is left.
@@ -74,6 +77,13 @@ public final class SocketBackend: ReactorBackend {
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream {
         try SocketStream(backend: self, connectingTo: address, options: options, receiver: receiver)
+    }
+
+    /// Binds a socket for datagrams.
+    public func bindDatagrams(
+        on address: SocketAddress, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        try SocketDatagramPort(backend: self, address: address, options: options)
     }
 
     /// Joins two descriptors to a stream.

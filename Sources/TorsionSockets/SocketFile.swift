@@ -4,7 +4,7 @@
 internal import Glibc
 internal import TorsionCore
 
-/// The file of a listening UNIX socket: `unix(7)`.
+/// The file of a bound UNIX socket: `unix(7)`.
 ///
 /// It is removed with its socket, unless somebody has put another in its place meanwhile.
 struct SocketFile {
@@ -29,22 +29,24 @@ struct SocketFile {
     }
 }
 
-/// Binds a socket that will listen.
+/// Binds a socket that will listen, or receive datagrams.
 ///
 /// The file of a dead UNIX socket is replaced, that of a live one is not.
 ///
 /// `mode`: The file's access mode. Set before `listen(2)`, so that nobody can connect with
-/// the mode that the process's mask left.
+/// the mode that the process's mask left; what needs no `listen` limits it by `fchmod(2)` before,
+/// which the file inherits.
 /// Returns the file of a UNIX socket with a path.
 func bindForListening(
-    _ descriptor: Int32, to address: SocketAddress, mode: UInt16?
+    _ descriptor: Int32, to address: SocketAddress, mode: UInt16?,
+    kind: __socket_type = SOCK_STREAM
 ) throws(IOError) -> SocketFile? {
     var result = address.withSockaddr { bind(descriptor, $0, $1) }
     guard case .unix(.path(let path)) = address else {
         guard result == 0 else { throw lastError(.listen, "bind", address) }
         return nil
     }
-    if result != 0, errno == EADDRINUSE, isDeadSocket(address, path) {
+    if result != 0, errno == EADDRINUSE, isDeadSocket(address, path, kind) {
         unlink(path)
         result = address.withSockaddr { bind(descriptor, $0, $1) }
     }
@@ -58,13 +60,17 @@ func bindForListening(
 }
 
 /// Whether the file is a socket at which nobody listens.
-private func isDeadSocket(_ address: SocketAddress, _ path: String) -> Bool {
+///
+/// One of another kind is told apart, `EPROTOTYPE`, and left alone.
+private func isDeadSocket(
+    _ address: SocketAddress, _ path: String, _ kind: __socket_type
+) -> Bool {
     var status = stat()
     guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {
         errno = EADDRINUSE
         return false
     }
-    let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    let probe = socket(AF_UNIX, Int32(kind.rawValue | SOCK_NONBLOCK.rawValue), 0)
     guard probe >= 0 else { return false }
     defer { close(probe) }
     let isRefused =

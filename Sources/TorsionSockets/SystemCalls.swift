@@ -15,12 +15,13 @@ func lastError(
         operation, function: function, code: ErrorCode(errno: errno), subject: "\(address)")
 }
 
-/// A stream socket of the address's family: `socket(2)`, non-blocking, closed on exec.
+/// A socket of the address's family: `socket(2)`, non-blocking, closed on exec.
 func makeSocket(
-    for address: SocketAddress, _ operation: IOError.Operation
+    _ kind: __socket_type = SOCK_STREAM, for address: SocketAddress,
+    _ operation: IOError.Operation
 ) throws(IOError) -> Int32 {
     try check(address, operation, "socket")
-    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    let kind = Int32(kind.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
     let descriptor = socket(address.family, kind, 0)
     guard descriptor >= 0 else { throw lastError(operation, "socket", address) }
     return descriptor

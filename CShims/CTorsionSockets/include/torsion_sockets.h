@@ -20,6 +20,19 @@
 int torsion_accept(int descriptor, struct sockaddr_storage *_Nonnull address,
                    socklen_t *_Nonnull size);
 
+/* Has the layout of `struct mmsghdr`, which the headers hide without _GNU_SOURCE. */
+struct torsion_message {
+    struct msghdr header;
+    unsigned int byte_count; /* out: what the kernel moved */
+};
+
+/* recvmmsg(2) and sendmmsg(2), without waiting and without SIGPIPE. Return how many messages were
+ * moved, at least one, or -1. */
+int torsion_receive_messages(int descriptor, struct torsion_message *_Nonnull messages,
+                             unsigned int count);
+int torsion_send_messages(int descriptor, struct torsion_message *_Nonnull messages,
+                          unsigned int count);
+
 /* epoll_create1(2) with EPOLL_CLOEXEC. */
 int torsion_epoll_create(void);
 
