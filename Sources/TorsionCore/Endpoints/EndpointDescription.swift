@@ -99,6 +99,34 @@ struct EndpointDescription {
         return UInt16(try number(text, "port", in: lowest...65_535))
     }
 
+    /// A port, on all interfaces of a family or on the one that the option `interface` names.
+    func address(isIPv6: Bool) throws(EndpointError) -> SocketAddress {
+        let port = try port(0, from: 0)
+        guard let text = options["interface"] else {
+            return isIPv6 ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
+        }
+        switch SocketAddress(described: text, port: port) {
+        case .ipv4? where isIPv6:
+            throw .invalid("interface", value: text, allowed: "an IPv6 address as in [::1]")
+        case let address?:
+            return address
+        case nil:
+            throw .invalid("interface", value: text, allowed: SocketAddress.describedForms)
+        }
+    }
+
+    /// The access mode of a file: three octal digits, also behind a zero as `chmod(2)` has it.
+    func mode() throws(EndpointError) -> UInt16? {
+        guard let text = options["mode"] else { return nil }
+        var digits = Array(text.utf8)[...]
+        if digits.count == 4, digits.first == UInt8(ascii: "0") { digits.removeFirst() }
+        let octal = UInt8(ascii: "0")...UInt8(ascii: "7")
+        guard digits.count == 3, digits.allSatisfy(octal.contains) else {
+            throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
+        }
+        return digits.reduce(0) { $0 * 8 + UInt16($1 - UInt8(ascii: "0")) }
+    }
+
     func number(
         _ text: String, _ name: String, in range: ClosedRange<UInt32>
     ) throws(EndpointError) -> UInt32 {

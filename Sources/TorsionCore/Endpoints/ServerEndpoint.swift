@@ -70,7 +70,7 @@ public struct ServerEndpoint: Hashable, Sendable {
         options = StreamOptions()
         switch description.type {
         case "tcp", "tcp6":
-            place = .address(try Self.tcpAddress(description))
+            place = .address(try description.address(isIPv6: description.type == "tcp6"))
             try description.refuseParts(after: 1)
             try description.refuseOptions(
                 besides: ["interface", "backlog", "reuseport"] + StreamOptions.describedOptions)
@@ -87,24 +87,6 @@ public struct ServerEndpoint: Hashable, Sendable {
         try readOptions(description)
     }
 
-    private static func tcpAddress(
-        _ description: EndpointDescription
-    ) throws(EndpointError) -> SocketAddress {
-        let port = try description.port(0, from: 0)
-        let isIPv6 = description.type == "tcp6"
-        guard let text = description.options["interface"] else {
-            return isIPv6 ? .ipv6(.any, port: port) : .ipv4(.any, port: port)
-        }
-        switch SocketAddress(described: text, port: port) {
-        case .ipv4? where isIPv6:
-            throw .invalid("interface", value: text, allowed: "an IPv6 address as in [::1]")
-        case let address?:
-            return address
-        case nil:
-            throw .invalid("interface", value: text, allowed: SocketAddress.describedForms)
-        }
-    }
-
     private mutating func readOptions(
         _ description: EndpointDescription
     ) throws(EndpointError) {
@@ -113,20 +95,7 @@ public struct ServerEndpoint: Hashable, Sendable {
             options.backlog = Int(try description.number(text, "backlog", in: 1...65_535))
         }
         if let flag = try description.flag("reuseport") { options.reusePort = flag }
-        if let text = description.options["mode"] {
-            options.unixMode = try Self.mode(text)
-        }
-    }
-
-    /// Three octal digits, also behind a zero as `chmod(2)` has it.
-    private static func mode(_ text: String) throws(EndpointError) -> UInt16 {
-        var digits = Array(text.utf8)[...]
-        if digits.count == 4, digits.first == UInt8(ascii: "0") { digits.removeFirst() }
-        let octal = UInt8(ascii: "0")...UInt8(ascii: "7")
-        guard digits.count == 3, digits.allSatisfy(octal.contains) else {
-            throw .invalid("mode", value: text, allowed: "three octal digits, as in 600")
-        }
-        return digits.reduce(0) { $0 * 8 + UInt16($1 - UInt8(ascii: "0")) }
+        options.unixMode = try description.mode()
     }
 
     /// Listens, and makes a protocol for each client by a factory.
