@@ -42,7 +42,7 @@ public enum ConformanceSuite {
     /// All checks.
     public static let checks: [Check] =
         timers + wakeUps + connecting + closing + halfClosing + flow + producing + reentrancy
-        + accepting + watching + descriptors + faults
+        + accepting + watching + descriptors + datagrams + datagramFlow + datagramGroups + faults
 }
 
 /// What a check found.

@@ -52,6 +52,7 @@ final class World {
         try expectEqual(figures.openHandles, 0, line: line)
         try expectEqual(figures.openConnections, 0, line: line)
         try expectEqual(figures.liveTransports, held, line: line)
+        try expectEqual(figures.datagramPorts, 0, line: line)
         try expectEqual(figures.delayedCalls, 0, line: line)
         try expectEqual(reported, [], line: line)
         reactor.checkInvariants()

@@ -38,12 +38,18 @@ public func failingEachCall(
     throw CheckFailure(description: "more than \(limit) calls")
 }
 
+/// Something that may be late.
+protocol LateTelling: AnyObject {
+    /// Called by the backend in its turn.
+    func tellWhatIsLate()
+}
+
 /// Stands between the core and any backend, and makes calls go wrong.
 final class FaultBackend: ReactorBackend {
     let inner: any ReactorBackend
     let plan: FaultPlan
-    /// Streams that have something to tell in the next turn.
-    private var late: [FaultStream] = []
+    /// Those that have something to tell in the next turn.
+    private var late: [any LateTelling] = []
 
     init(_ inner: any ReactorBackend, _ plan: FaultPlan) {
         self.inner = inner
@@ -62,15 +68,15 @@ final class FaultBackend: ReactorBackend {
     var openHandleCount: Int { inner.openHandleCount }
 
     func turn(until deadline: MonotonicInstant?) {
-        let streams = late
+        let tellers = late
         late = []
-        for stream in streams { stream.tellWhatIsLate() }
+        for teller in tellers { teller.tellWhatIsLate() }
         // What was told may have work for the core, and what is still late must not be waited on.
-        let isWaiting = streams.isEmpty && late.isEmpty
+        let isWaiting = tellers.isEmpty && late.isEmpty
         inner.turn(until: isWaiting ? deadline : MonotonicInstant(nanoseconds: 0))
     }
 
-    func tellLater(_ stream: FaultStream) { late.append(stream) }
+    func tellLater(_ teller: any LateTelling) { late.append(teller) }
 
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
@@ -93,6 +99,15 @@ final class FaultBackend: ReactorBackend {
         stream.receiver = receiver
         stream.inner = try inner.connect(to: address, options: options, receiver: stream)
         return stream
+    }
+
+    func bindDatagrams(
+        on address: SocketAddress, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        if let code = plan.failure(of: .bind) {
+            throw IOError(.listen, function: "bind", code: code, subject: address)
+        }
+        return FaultDatagramPort(self, try inner.bindDatagrams(on: address, options: options))
     }
 
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {

@@ -34,6 +34,12 @@ public final class FaultPlan: Sendable {
         case write
         /// Ending the outgoing direction.
         case shutdown
+        /// Binding a port for datagrams.
+        case bind
+        /// Receiving a batch of datagrams; one that fails leaves them in the kernel.
+        case receive
+        /// Sending a batch of datagrams; its first is lost.
+        case send
     }
 
     private enum Failing { case none, calls(ClosedRange<Int>, Set<Call>, ErrorCode) }
@@ -77,7 +83,7 @@ public final class FaultPlan: Sendable {
         _ numbers: ClosedRange<Int>, of calls: Set<Call> = Set(Call.allCases), with code: ErrorCode
     ) -> FaultPlan { FaultPlan(.calls(numbers, calls, code)) }
 
-    /// Cuts reads and writes into pieces.
+    /// Cuts reads and writes into pieces, and batches to so many datagrams.
     ///
     /// Nothing fails: every program must work the same.
     public static func pieces(of byteCount: Int) -> FaultPlan {
@@ -114,7 +120,7 @@ public final class FaultPlan: Sendable {
         }
     }
 
-    /// How much of a read is delivered at once: at least one byte.
+    /// How much of a read is delivered at once: at least one byte, or one datagram.
     func readLimit(_ byteCount: Int) -> Int {
         min(byteCount, pieceByteCount, isStruck ? 1 + random(below: byteCount) : .max)
     }

@@ -7,7 +7,7 @@ internal import TorsionCore
 ///
 /// What it holds back it tells in order, from its backend's next turn on, and only while it is
 /// read: so it also plays a completion backend, which has bytes in hand when reading stops.
-final class FaultStream {
+final class FaultStream: LateTelling {
     var inner: (any BackendStream)!
     var receiver: (any StreamReceiver)?
 

@@ -76,6 +76,7 @@ final class ManualBackend: ReactorBackend {
 
     /// The connections in memory, which have no descriptors to wait for.
     var streams: [MemoryStream] = []
+    var datagramPorts: [MemoryDatagramPort] = []
 
     /// See ``ManualClock/connecting``.
     var connecting: ((SocketAddress, any StreamReceiver) throws(IOError) -> any BackendStream)?
@@ -83,6 +84,8 @@ final class ManualBackend: ReactorBackend {
     func turn(until deadline: MonotonicInstant?) {
         for stream in streams { stream.poll() }
         streams.removeAll { !$0.isOpen }
+        for port in datagramPorts { port.poll() }
+        datagramPorts.removeAll { !$0.isOpen }
     }
 
     func shutDown() {}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import Glibc
+
+/// Leaves the file of a socket for datagrams that nobody has open any more.
+func leaveDeadSocketFile(_ path: String) {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { room in
+        precondition(path.utf8.count < room.count, "the path is too long")
+        unsafe room.copyBytes(from: path.utf8)
+    }
+    let result = unsafe withUnsafePointer(to: &address) { pointer in
+        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
+    }
+    precondition(result == 0, "bind: errno \(errno)")
+    close(descriptor)
+}
+
+/// The access mode of a file, nil if there is none.
+func fileMode(_ path: String) -> UInt32? {
+    var status = stat()
+    return unsafe lstat(path, &status) == 0 ? status.st_mode & 0o777 : nil
+}
