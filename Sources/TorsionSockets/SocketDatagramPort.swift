@@ -70,7 +70,8 @@ final class SocketDatagramPort: PollTarget {
     // MARK: Receiving
 
     private func receive() {
-        for _ in 0..<Self.receivesPerTurn where isReceiving {
+        // What is held comes first.
+        for _ in 0..<Self.receivesPerTurn where isReceiving && held.isEmpty {
             let count = slab.receive(from: descriptor)
             guard count > 0 else { return receiveFailed() }
             deliver(count)
