@@ -76,14 +76,19 @@ final class DatagramSlab {
         receiving.messages[index].header.msg_flags & Int32(MSG_TRUNC) != 0
     }
 
-    /// `sendmmsg(2)`.
+    /// `sendmmsg(2)`, up to the next address that the kernel cannot be given.
     ///
+    /// - Precondition: It can be given the first, unless the socket is connected.
     /// - Returns: How many were taken, -1 with `errno` set.
     func send(
         _ datagrams: UnsafeBufferPointer<BorrowedDatagram>, on descriptor: Int32, isConnected: Bool
     ) -> Int {
-        let count = min(datagrams.count, Self.sendCount)
+        var count = min(datagrams.count, Self.sendCount)
         for index in 0..<count {
+            if !isConnected, datagrams[index].address.refusal != nil {
+                count = index
+                break
+            }
             sending.vectors[index] = iovec(datagrams[index].bytes)
             if isConnected {
                 sending.messages[index].header.msg_name = nil

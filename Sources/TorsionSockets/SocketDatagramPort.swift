@@ -70,7 +70,8 @@ final class SocketDatagramPort: PollTarget {
     // MARK: Receiving
 
     private func receive() {
-        for _ in 0..<Self.receivesPerTurn where isReceiving {
+        // What is held comes first.
+        for _ in 0..<Self.receivesPerTurn where isReceiving && held.isEmpty {
             let count = slab.receive(from: descriptor)
             guard count > 0 else { return receiveFailed() }
             deliver(count)
@@ -161,6 +162,7 @@ extension SocketDatagramPort: BackendDatagramPort {
     func deliver(to receiver: any DatagramReceiver) { self.receiver = receiver }
 
     func connect(to peer: SocketAddress) throws(IOError) {
+        try check(peer, .connect, "connect")
         try beginConnecting(descriptor, to: peer)
         peerAddress = peer
     }
@@ -179,7 +181,9 @@ extension SocketDatagramPort: BackendDatagramPort {
     }
 
     func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult {
-        let count = slab.send(datagrams, on: descriptor, isConnected: peerAddress != nil)
+        let isConnected = peerAddress != nil
+        if !isConnected, let code = datagrams[0].address.refusal { return .failed(code) }
+        let count = slab.send(datagrams, on: descriptor, isConnected: isConnected)
         return count > 0 ? .sent(count) : sendFailed(errno)
     }
 

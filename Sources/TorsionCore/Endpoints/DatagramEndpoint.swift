@@ -47,7 +47,7 @@ public struct DatagramEndpoint: Hashable, Sendable {
     }
 
     private static let types: KeyValuePairs = [
-        "udp": "udp:9000:interface=127.0.0.1", "udp6": "udp6:9000:interface=[::1]",
+        "udp": "udp:9000:interface=127.0.0.1", "udp6": "udp6:9000",
         "unix-datagram": "unix-datagram:/run/log.socket",
     ]
 

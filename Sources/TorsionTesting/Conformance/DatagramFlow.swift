@@ -6,7 +6,8 @@ internal import TorsionCore
 // U2: batches, pausing, and what happens when the kernel has no room.
 extension ConformanceSuite {
     static let datagramFlow = [
-        gatheredWrites, pausedInBatch, closedWhilePaused, waitsForRoom, oneFullReceiver, queueLimit,
+        gatheredWrites, pausedInBatch, resumedAtEnd, closedWhilePaused, waitsForRoom,
+        oneFullReceiver, queueLimit,
     ]
 
     static let gatheredWrites = Check("all datagrams of an event arrive in order, also very many") {
@@ -48,6 +49,33 @@ extension ConformanceSuite {
             port.resumeProducing()
         }
         try world.run { server.texts.count == 10 }
+        try expectEqual(server.texts, texts)
+        world.stopAll([port, client])
+        try world.finish()
+    }
+
+    /// Resumes a transport when the event ends.
+    private final class Resumption: EndOfEventFlushing {
+        let transport: any DatagramTransport
+        init(_ transport: any DatagramTransport) { self.transport = transport }
+        func flush() { transport.resumeProducing() }
+    }
+
+    static let resumedAtEnd = Check("a port that is resumed at the event's end keeps the order") {
+        backend in
+        let world = try World(backend)
+        let server = Mailbox()
+        server.onReceived = { _, _, transport in
+            guard server.texts.count % 20 == 0 else { return }
+            transport.pauseProducing()
+            transport.reactor.flushAtEndOfEvent(Resumption(transport))
+        }
+        let port = try world.reactor.listenForDatagrams(on: World.loopback, server)
+        let client = try world.reactor.listenForDatagrams(on: World.loopback, Mailbox())
+        // More than a batch.
+        let texts = (0..<100).map { "\($0)" }
+        for text in texts { try client.write(text, to: port.localAddress) }
+        try world.run { server.texts.count == texts.count }
         try expectEqual(server.texts, texts)
         world.stopAll([port, client])
         try world.finish()

@@ -6,7 +6,8 @@ internal import TorsionCore
 // U2
 extension ConformanceSuite {
     static let datagrams = [
-        answers, connectedPort, refusal, refusalOfOthers, datagramErrors, tooLong, cannotBindPort,
+        answers, impossibleAddresses, connectedPort, refusal, refusalOfOthers, datagramErrors,
+        tooLong, cannotBindPort,
         stopInCallback, stoppedReactor, unixFile,
     ]
 
@@ -33,6 +34,31 @@ extension ConformanceSuite {
             port.stopListening()
             own.stopListening()
         }
+        try world.finish()
+    }
+
+    static let impossibleAddresses = Check(
+        "an address that cannot be reached costs its datagram only"
+    ) { backend in
+        let world = try World(backend)
+        let server = Mailbox(), sender = Mailbox()
+        let port = try world.reactor.listenForDatagrams(on: World.loopback, server)
+        let client = try world.reactor.listenForDatagrams(on: World.loopback, sender)
+        let tooLong = SocketAddress.unix(.path(String(repeating: "x", count: 200)))
+        world.reactor.performEvent {
+            for address in [port.localAddress, tooLong, .ipv6(.loopback, port: 9), tooLong] {
+                try? client.write("hello", to: address)
+            }
+            try? client.write("hello", to: port.localAddress)
+        }
+        try world.run { server.texts.count == 2 && sender.events.count == 4 }
+        try expectEqual(
+            sender.events,
+            [
+                .started, .failed(.nameTooLong), .failed(.addressFamilyNotSupported),
+                .failed(.nameTooLong),
+            ])
+        world.stopAll([port, client])
         try world.finish()
     }
 

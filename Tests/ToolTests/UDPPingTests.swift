@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import Testing
+import Torsion
+
+/// The example for datagrams, over real sockets.
+@Suite(.serialized) struct UDPPingTests {
+    /// A port that nobody has.
+    private func freePort() throws -> UInt16 {
+        let reactor = Reactor(backend: .epoll)
+        defer { reactor.shutDown() }
+        return try reactor.listenForDatagrams(on: .ipv4(.loopback, port: 0), Ignoring())
+            .localAddress.port!
+    }
+
+    private final class Ignoring: DatagramProtocol {
+        func datagramReceived(
+            _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
+        ) {}
+    }
+
+    private func ping(_ port: UInt16) throws -> String {
+        let client = try Program("UDPPing", [#"udp:0:peer=127.0.0.1\:\#(port)"#])
+        defer { #expect(client.wait() == 0) }
+        return client.readOutput()
+    }
+
+    @Test func `pings are answered`() throws {
+        let port = try freePort()
+        let server = try Program("UDPPing", ["udp:\(port):interface=127.0.0.1"])
+        // It prints nothing; whether it listens is seen by asking.
+        var answer = ""
+        for _ in 0..<50 where answer != "3 of 3 answered\n" { answer = try ping(port) }
+        #expect(answer == "3 of 3 answered\n")
+        server.signal(SIGTERM)
+        #expect(server.wait() == 0)
+    }
+
+    @Test func `pings that nobody answers are given up`() throws {
+        #expect(try ping(freePort()) == "0 of 3 answered\n")
+    }
+}
