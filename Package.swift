@@ -22,6 +22,12 @@ let settings: [SwiftSetting] = [
 /// stand at every use of an `@exclusivity(unchecked)` property, and drown those of pointers.
 let portable = settings + [.strictMemorySafety()]
 
+/// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
+let exampleNames = [
+    "AnyBackend", "Chat", "Echo", "FourThreads", "FromThreads", "GracefulEnd", "HTTPRequest",
+    "Proxy", "RetryingClient", "Ticker",
+]
+
 func example(_ name: String) -> Target {
     .executableTarget(
         name: name, dependencies: ["Torsion"], path: "Sources/Examples/\(name)",
@@ -88,12 +94,17 @@ let package = Package(
                 "Torsion", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
-        example("Echo"),
 
         // Tests
+        .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
+
+        tests(
+            "ExampleTests",
+            ["TestPrograms", "Torsion", "TorsionTesting"]
+                + exampleNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
-        tests("ToolTests", ["TorsionTool", "Echo"]),
+        tests("ToolTests", ["TestPrograms", "TorsionTool"]),
         .target(name: "CAcceptFaults", path: "Tests/CAcceptFaults"),
         tests("ReactorTests", ["Torsion", "TorsionTesting", "CAcceptFaults"]),
         tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),
@@ -103,5 +114,5 @@ let package = Package(
         tests(
             "TorsionServicesTests", ["TorsionCore", "TorsionEpoll", "TorsionServices", "TorsionUV"]
         ),
-    ]
+    ] + exampleNames.map(example)
 )

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestPrograms
 import Testing
 
 /// What other tools rely on.
@@ -72,21 +73,5 @@ import Testing
         let program = try Program("torsion", arguments)
         #expect(program.readErrors().contains(allowed))
         #expect(program.wait() == 64)
-    }
-
-    @Test func `the example of the README echoes`() throws {
-        let echo = try Program("Echo", [])
-        // It prints nothing; whether it listens is seen by connecting.
-        var answer = ""
-        for _ in 0..<200 where answer.isEmpty {
-            let client = try Program("torsion", ["connect", "tcp:127.0.0.1:8007"])
-            client.write("hello")
-            client.endInput()
-            answer = client.readOutput()
-            _ = client.wait()
-        }
-        #expect(answer == "hello")
-        echo.signal(SIGTERM)
-        #expect(echo.wait() == 0)
     }
 }

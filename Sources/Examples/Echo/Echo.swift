@@ -11,5 +11,7 @@ final class Echo: StreamProtocol {
 
 // Runs until SIGINT or SIGTERM. Each connection gets an `Echo` of its own.
 try Reactor.run { reactor in
-    try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
+    let place = CommandLine.arguments.dropFirst().first ?? "tcp:8007"
+    let port = try ServerEndpoint(parsing: place).listen(on: reactor) { Echo() }
+    print("listening on \(port.localAddress)")
 }

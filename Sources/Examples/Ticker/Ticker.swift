@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Torsion
+
+/// Tells everybody who is connected that time passes, ten times a second.
+final class Ticker {
+    private var listeners: [ConnectionID: any StreamTransport] = [:]
+    private var ticks = 0
+
+    /// The next tick is counted from the last deadline, not from now: delays do not add up.
+    func tick(on reactor: Reactor, at deadline: MonotonicInstant) {
+        reactor.callAt(deadline) { [self] in
+            ticks += 1
+            for listener in listeners.values { listener.write("tick \(ticks)\r\n") }
+            tick(on: reactor, at: deadline.advanced(by: .milliseconds(100)))
+        }
+    }
+
+    func add(_ transport: any StreamTransport) { listeners[transport.id] = transport }
+    func remove(_ transport: any StreamTransport) { listeners[transport.id] = nil }
+}
+
+final class Listener: StreamProtocol {
+    private let ticker: Ticker
+    init(to ticker: Ticker) { self.ticker = ticker }
+
+    func connectionMade(_ transport: any StreamTransport) { ticker.add(transport) }
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+    func connectionLost(_ why: ConnectionLoss, from t: any StreamTransport) { ticker.remove(t) }
+}
+
+try Reactor.run { reactor in
+    let ticker = Ticker()
+    ticker.tick(on: reactor, at: reactor.now)
+    let place = CommandLine.arguments.dropFirst().first ?? "tcp:8010"
+    let port = try ServerEndpoint(parsing: place).listen(on: reactor) { Listener(to: ticker) }
+    print("listening on \(port.localAddress)")
+}

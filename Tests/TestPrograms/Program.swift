@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import Glibc
+
+/// A program as a child process, with pipes to its three standard streams.
+public final class Program {
+    private let identifier: pid_t
+    private let input: Int32
+    private let output: Int32
+    private let errors: Int32
+
+    /// Starts a program of this package.
+    public convenience init(
+        _ name: String, _ arguments: [String] = [], environment: [String] = [],
+        hasTerminal: Bool = false
+    ) throws {
+        try self.init(
+            path: Self.folder + "/" + name, arguments, environment: environment,
+            hasTerminal: hasTerminal)
+    }
+
+    /// Starts any program.
+    ///
+    /// `environment`: `NAME=value` words, ahead of what is inherited.
+    /// `hasTerminal`: Standard output is a terminal, as a person has it: each line comes at once.
+    public init(
+        path: String, _ arguments: [String], environment: [String] = [], hasTerminal: Bool = false
+    ) throws {
+        let streams = try [makePipe(), hasTerminal ? makeTerminal() : makePipe(), makePipe()]
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, streams[0].read, 0)
+        posix_spawn_file_actions_adddup2(&actions, streams[1].write, 1)
+        posix_spawn_file_actions_adddup2(&actions, streams[2].write, 2)
+        // The threads that run tests block signals, and a child inherits that.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let words = ([path] + arguments).map { strdup($0) } + [nil]
+        let own = environment.map { strdup($0) }
+        defer { (words + own).forEach { free($0) } }
+        var child: pid_t = 0
+        let code = posix_spawn(
+            &child, path, &actions, &attributes, words, own + inheritedEnvironment + [nil])
+        guard code == 0 else { throw CallFailure(call: "posix_spawn \(path)", code: code) }
+        identifier = child
+        input = streams[0].write
+        output = streams[1].read
+        errors = streams[2].read
+        for end in [streams[0].read, streams[1].write, streams[2].write] { close(end) }
+    }
+
+    /// Where the build put the programs, which is where it put this test.
+    public static var folder: String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        let path = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return String(path[..<path.lastIndex(of: "/")!])
+    }
+
+    /// Writes to standard input.
+    public func write(_ text: String) { _ = Glibc.write(input, text, text.utf8.count) }
+
+    /// Ends standard input.
+    public func endInput() { close(input) }
+
+    /// Reads one line of standard output, without its end.
+    public func readLine() -> String {
+        var line: [UInt8] = []
+        while let byte = readOne(output), byte != UInt8(ascii: "\n") { line.append(byte) }
+        return String(decoding: line, as: UTF8.self)
+    }
+
+    /// Reads one byte of standard output, as text.
+    public func readByte() -> String { readOne(output).map { String(UnicodeScalar($0)) } ?? "" }
+
+    /// Reads standard output to its end.
+    public func readOutput() -> String { readAll(output) }
+
+    /// Reads standard error to its end.
+    public func readErrors() -> String { readAll(errors) }
+
+    /// Sends a signal.
+    public func signal(_ number: Int32) { kill(identifier, number) }
+
+    /// Waits for the end: the exit status, or the negative number of the signal.
+    public func wait() -> Int32 {
+        var status: Int32 = 0
+        while waitpid(identifier, &status, 0) < 0, errno == EINTR {}
+        for descriptor in [output, errors] { close(descriptor) }
+        let number = status & 0x7f
+        return number == 0 ? (status >> 8) & 0xff : -number
+    }
+}
+
+/// A system call that a test needs and that failed.
+public struct CallFailure: Error {
+    /// The call, and on what.
+    public let call: String
+    /// Its `errno`.
+    public let code: Int32
+}
+
+private typealias Ends = (read: Int32, write: Int32)
+
+private func makePipe() throws -> Ends {
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else { throw CallFailure(call: "pipe", code: errno) }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return (ends[0], ends[1])
+}
+
+/// A terminal that changes nothing of what passes: without the echo, and `\n` stays as it is.
+private func makeTerminal() throws -> Ends {
+    var controller: Int32 = 0, terminal: Int32 = 0
+    var settings = termios()
+    guard openpty(&controller, &terminal, nil, nil, nil) == 0,
+        tcgetattr(terminal, &settings) == 0
+    else { throw CallFailure(call: "openpty", code: errno) }
+    cfmakeraw(&settings)
+    guard tcsetattr(terminal, TCSANOW, &settings) == 0 else {
+        throw CallFailure(call: "tcsetattr", code: errno)
+    }
+    for end in [controller, terminal] { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return (controller, terminal)
+}
+
+private var inheritedEnvironment: [UnsafeMutablePointer<CChar>?] {
+    var words: [UnsafeMutablePointer<CChar>?] = []
+    var next = environ
+    while let word = next.pointee {
+        words.append(word)
+        next += 1
+    }
+    return words
+}
+
+/// The next byte, nil at the end; a terminal whose program has gone reports EIO there.
+func readOne(_ descriptor: Int32) -> UInt8? {
+    var byte: UInt8 = 0
+    return read(descriptor, &byte, 1) == 1 ? byte : nil
+}
+
+func readAll(_ descriptor: Int32) -> String {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+        let count = read(descriptor, &buffer, buffer.count)
+        guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+        bytes += buffer[..<count]
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import Glibc
+
+/// A plain blocking TCP socket on the loopback interface: a peer that owes Torsion nothing.
+///
+/// A call that would wait for more than twenty seconds gives up, so that a test cannot hang.
+public final class Socket {
+    private var descriptor: Int32
+
+    private init(_ descriptor: Int32) throws {
+        guard descriptor >= 0 else { throw CallFailure(call: "socket", code: errno) }
+        self.descriptor = descriptor
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+    }
+
+    private convenience init() throws {
+        try self.init(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+    }
+
+    deinit { close() }
+
+    /// Closes it; a program that ends gracefully waits for its clients to do so.
+    public func close() {
+        guard descriptor >= 0 else { return }
+        Glibc.close(descriptor)
+        descriptor = -1
+    }
+
+    /// Connects to a port of this machine.
+    public convenience init(port: UInt16) throws {
+        try self.init()
+        try Self.call("connect", port) { Glibc.connect(descriptor, $0, $1) }
+    }
+
+    /// Takes a port that refuses clients until ``listen()``.
+    public static func bound() throws -> Socket {
+        let socket = try Socket()
+        try call("bind", 0) { Glibc.bind(socket.descriptor, $0, $1) }
+        return socket
+    }
+
+    /// Lets clients come.
+    public func listen() throws {
+        guard Glibc.listen(descriptor, 16) == 0 else {
+            throw CallFailure(call: "listen", code: errno)
+        }
+    }
+
+    /// Takes the next client.
+    public func accept() throws -> Socket { try Socket(Glibc.accept(descriptor, nil, nil)) }
+
+    /// This end's port.
+    public var port: UInt16 {
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                _ = getsockname(descriptor, $0, &size)
+            }
+        }
+        return UInt16(bigEndian: address.sin_port)
+    }
+
+    /// Writes text.
+    public func write(_ text: String) {
+        _ = send(descriptor, text, text.utf8.count, Int32(MSG_NOSIGNAL))
+    }
+
+    /// Ends the outgoing direction.
+    public func endOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Reads one line, without its `\n` or `\r\n`; what there is of one at the end.
+    public func readLine() -> String {
+        var line: [UInt8] = []
+        while let byte = readOne(descriptor), byte != UInt8(ascii: "\n") { line.append(byte) }
+        if line.last == UInt8(ascii: "\r") { line.removeLast() }
+        return String(decoding: line, as: UTF8.self)
+    }
+
+    /// Reads to the end.
+    public func readToEnd() -> String { readAll(descriptor) }
+
+    private static func call(
+        _ name: String, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) throws {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let code = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, size) }
+        }
+        guard code == 0 else { throw CallFailure(call: "\(name) \(port)", code: errno) }
+    }
+}
