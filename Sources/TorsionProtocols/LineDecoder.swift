@@ -39,7 +39,7 @@ public final class LineDecoder {
     ///
     /// - Precondition: `limitBytes` is positive.
     public init(limitBytes: Int = 16 * 1024, terminator: Terminator = .lineFeed) {
-        precondition(limitBytes > 0, "LineDecoder: need a positive limit")
+        require(limitBytes > 0, "LineDecoder: need a positive limit, got \(limitBytes)")
         self.limitBytes = limitBytes
         self.terminator = terminator
     }

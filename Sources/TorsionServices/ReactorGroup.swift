@@ -25,7 +25,7 @@ public enum ReactorGroup {
         signals: SignalPolicy = .stop,
         _ body: @escaping @Sendable (Reactor) throws -> Void
     ) throws {
-        precondition(count >= 1, "ReactorGroup: need at least one thread")
+        require(count >= 1, "ReactorGroup: need at least one thread, got \(count)")
         let group = Members(ports: GroupPorts())
         let runOne: @Sendable (SignalPolicy) -> Void = { policy in
             let reactor = Reactor(backend: backend, services: services)

@@ -84,7 +84,7 @@ open class PollTarget {
     /// Called from inside ``Poller/wait(until:)`` only, with at least one event; the subclass may
     /// remove this or any other target during the call.
     open func ready(_ events: PollEvents) {
-        preconditionFailure("PollTarget: ready(_:) is abstract")
+        mistake("PollTarget: ready(_:) is abstract")
     }
 }
 

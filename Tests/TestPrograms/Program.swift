@@ -20,7 +20,7 @@ public final class Program {
             hasTerminal: hasTerminal)
     }
 
-    /// Starts any program.
+    /// Starts any program; a name without a slash is looked for on the `PATH`.
     ///
     /// `environment`: `NAME=value` words, ahead of what is inherited.
     /// `hasTerminal`: Standard output is a terminal, as a person has it: each line comes at once.
@@ -46,7 +46,7 @@ public final class Program {
         let own = environment.map { strdup($0) }
         defer { (words + own).forEach { free($0) } }
         var child: pid_t = 0
-        let code = posix_spawn(
+        let code = posix_spawnp(
             &child, path, &actions, &attributes, words, own + inheritedEnvironment + [nil])
         guard code == 0 else { throw CallFailure(call: "posix_spawn \(path)", code: code) }
         identifier = child
@@ -103,8 +103,14 @@ public final class Program {
 public struct CallFailure: Error {
     /// The call, and on what.
     public let call: String
-    /// Its `errno`.
+    /// Its `errno`, or the exit status of a program.
     public let code: Int32
+
+    /// Makes one.
+    public init(call: String, code: Int32) {
+        self.call = call
+        self.code = code
+    }
 }
 
 private typealias Ends = (read: Int32, write: Int32)

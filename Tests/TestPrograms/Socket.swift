@@ -55,6 +55,14 @@ public final class Socket {
     /// Takes the next client.
     public func accept() throws -> Socket { try Socket(Glibc.accept(descriptor, nil, nil)) }
 
+    /// Closes it so that the peer sees a reset.
+    public func reset() {
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+        close()
+    }
+
     /// This end's port.
     public var port: UInt16 {
         var address = sockaddr_in()

@@ -87,7 +87,7 @@ public final class WriteQueue {
 
     /// Removes what the kernel took.
     func remove(byteCount taken: Int) {
-        precondition(taken <= byteCount, "WriteQueue: more taken than queued")
+        require(taken <= byteCount, "WriteQueue: more taken than queued")
         byteCount -= taken
         var rest = taken
         while rest > 0 {

@@ -62,7 +62,7 @@ public struct Bytes: @unchecked Sendable {
     public init<Failure: Error>(
         capacity: Int, initializingWith body: (inout OutputRawSpan) throws(Failure) -> Void
     ) throws(Failure) {
-        precondition(capacity >= 0, "Bytes: a capacity is not negative")
+        require(capacity >= 0, "Bytes: a capacity is not negative, as \(capacity) is")
         guard capacity > 0 else {
             var none = OutputRawSpan()
             try body(&none)
@@ -156,7 +156,9 @@ public struct Bytes: @unchecked Sendable {
     /// The byte at a position from 0 to ``count`` - 1; any other traps.
     @inlinable
     public subscript(position: Int) -> UInt8 {
-        precondition(position >= 0 && position < count, "Bytes: position out of range")
+        require(
+            position >= 0 && position < count,
+            "Bytes: position \(position) is out of range: there are \(count) bytes")
         // Within the count there is an address.
         return unsafe start!.load(fromByteOffset: position, as: UInt8.self)
     }
@@ -167,8 +169,9 @@ public struct Bytes: @unchecked Sendable {
     @inlinable
     public subscript(positions: some RangeExpression<Int>) -> Bytes {
         let range = positions.relative(to: 0..<count)
-        precondition(
-            range.lowerBound >= 0 && range.upperBound <= count, "Bytes: range out of range")
+        require(
+            range.lowerBound >= 0 && range.upperBound <= count,
+            "Bytes: range \(range) is out of range: there are \(count) bytes")
         guard !range.isEmpty else { return Bytes() }
         // Within the count there is an address.
         return unsafe Bytes(

@@ -11,7 +11,9 @@ extension RawSpan {
     ///     if bytes[0] == UInt8(ascii: "{") { … }
     @inlinable
     public subscript(position: Int) -> UInt8 {
-        precondition(position >= 0 && position < byteCount, "RawSpan: position out of range")
+        require(
+            position >= 0 && position < byteCount,
+            "RawSpan: position \(position) is out of range: there are \(byteCount) bytes")
         // Checked just above.
         return unsafe unsafeLoad(fromUncheckedByteOffset: position, as: UInt8.self)
     }
@@ -29,7 +31,9 @@ extension RawSpan {
     /// - Complexity: O(*n*), eight bytes at a time.
     @inlinable
     public func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
-        precondition(start >= 0 && start <= byteCount, "RawSpan: start out of range")
+        require(
+            start >= 0 && start <= byteCount,
+            "RawSpan: start \(start) is out of range: there are \(byteCount) bytes")
         let wanted = UInt64(byte) &* 0x0101_0101_0101_0101
         var position = start
         while position &+ 8 <= byteCount {

@@ -270,10 +270,8 @@ extension AnyDeferred {
     }
 
     /// Stops the program for what only the caller can have done wrong.
-    ///
-    /// `fatalError`, since a `preconditionFailure` prints nothing in an optimised build.
     @usableFromInline @inline(never)
     final func mistake(_ rule: String) -> Never {
-        fatalError("Deferred made at \(file):\(line): \(rule)")
+        TorsionCore.mistake("Deferred made at \(file):\(line): \(rule)")
     }
 }

@@ -6,7 +6,7 @@
 /// Thrown by calls that fail at once, carried by ``ConnectionLoss/failed(_:)`` otherwise. It is a
 /// plain value, usable on any thread, and prints as one line for a log:
 ///
-///     cannot listen on 127.0.0.1:80: permission denied (EACCES)
+///     cannot connect to 127.0.0.1:80: connection refused (ECONNREFUSED)
 public struct IOError: Error, Hashable, Sendable {
     /// What was being done, in the words of this library.
     public var operation: Operation
@@ -107,7 +107,18 @@ extension IOError: CustomStringConvertible {
         let object = subject.map { "\(preposition) \($0)" } ?? ""
         // A number without a word would otherwise be printed twice.
         if case .other = code { return "cannot \(verb)\(object): \(code)" }
-        return "cannot \(verb)\(object): \(code) (\(code.name))"
+        return "cannot \(verb)\(object): \(code) (\(code.name))\(advice)"
+    }
+
+    /// What is allowed instead, where one sentence can tell.
+    private var advice: String {
+        if let subject, subject.hasPrefix("unix:") { return "" }
+        return switch (operation, code) {
+        case (.listen, .addressInUse): "; take another port, or port 0 for one that is free"
+        case (.listen, .accessDenied):
+            "; take a port from 1024 on, or run with the right to bind it"
+        default: ""
+        }
     }
 }
 

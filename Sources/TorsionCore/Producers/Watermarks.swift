@@ -14,8 +14,11 @@ public struct Watermarks: Hashable, Sendable {
     ///
     /// - Precondition: `0 <= low < high <= limit`.
     public init(low: Int = 16 * 1024, high: Int = 64 * 1024, limit: Int = 16 * 1024 * 1024) {
-        precondition(0 <= low && low < high, "Watermarks: need 0 <= low < high")
-        precondition(high <= limit, "Watermarks: need high <= limit")
+        require(
+            0 <= low && low < high,
+            "Watermarks: need 0 <= low < high, got low \(low) and high \(high)")
+        require(
+            high <= limit, "Watermarks: need high <= limit, got high \(high) and limit \(limit)")
         self.low = low
         self.high = high
         self.limit = limit

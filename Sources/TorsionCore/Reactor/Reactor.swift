@@ -91,8 +91,9 @@ public final class Reactor {
 
     deinit {
         inbox.abandon()
-        precondition(
-            !life.isStarted || backend.openHandleCount == 0, "Reactor: released while open")
+        require(
+            !life.isStarted || backend.openHandleCount == 0,
+            "Reactor: released with \(backend.openHandleCount) handles open; call shutDown first")
         if life.isStarted { backend.shutDown() }
     }
 
@@ -119,9 +120,9 @@ public final class Reactor {
     /// Called by the simulator after each step.
     public func checkInvariants() {
         checkThread()
-        precondition(eventDepth == 0, "Reactor: checkInvariants inside an event")
-        precondition(flushList.isEmpty, "Reactor: something was left unflushed")
-        precondition(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
+        require(eventDepth == 0, "Reactor: checkInvariants inside an event")
+        require(flushList.isEmpty, "Reactor: something was left unflushed")
+        require(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
     }
 
     /// What resolves host names for this reactor.
@@ -175,8 +176,7 @@ public final class Reactor {
     @inline(never)
     private func checkUnbound(_ function: StaticString) {
         guard owner != 0 else { return }
-        // Not `preconditionFailure`, which prints nothing in an optimised build.
-        fatalError(
+        mistake(
             "Reactor: \(function) was called from a thread that does not run this reactor;"
                 + " use reactor.remote.callFromThread")
     }
@@ -187,7 +187,7 @@ public final class Reactor {
     var isBoundToThisThread: Bool { owner == torsion_thread_id() }
 
     func bindToThisThread() {
-        precondition(owner == 0, "Reactor: run was called while the reactor runs")
+        require(owner == 0, "Reactor: run was called while the reactor runs on another thread")
         owner = torsion_thread_id()
     }
 

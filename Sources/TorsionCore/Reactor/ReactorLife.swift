@@ -76,7 +76,7 @@ extension Reactor {
     /// - Throws: What `body` throws, or ``IOError`` if the kernel refuses the reactor.
     @available(*, noasync, message: "use withReactor in async code")
     public func run(signals policy: SignalPolicy, _ body: (Reactor) throws -> Void) throws {
-        precondition(
+        require(
             !isBoundToThisThread, "Reactor: run was called inside a callback of the same reactor")
         bindToThisThread()
         defer { unbind() }
@@ -154,8 +154,8 @@ extension Reactor {
     /// - Precondition: Not running, and not inside a callback.
     public func shutDown() {
         checkThread()
-        precondition(life.phase == .idle, "Reactor: shutDown was called while it runs; use stop")
-        precondition(eventDepth == 0, "Reactor: shutDown was called inside a callback")
+        require(life.phase == .idle, "Reactor: shutDown was called while it runs; use stop")
+        require(eventDepth == 0, "Reactor: shutDown was called inside a callback")
         if life.isStarted { end() }
     }
 

@@ -26,7 +26,7 @@ extension Reactor {
     /// Runs one turn; `mayWait` decides, after the calls and timers, whether it waits.
     @inline(__always)
     func turn(until limit: MonotonicInstant?, mayWait: () -> Bool) {
-        precondition(eventDepth == 0, "Reactor: turn was called inside a callback")
+        require(eventDepth == 0, "Reactor: turn was called inside a callback")
         if !life.isStarted {
             do { try startIfNeeded() } catch { return report(error, in: "starting the backend") }
         }

@@ -71,6 +71,6 @@ final class ConnectAttempt: StreamReceiver {
     func streamDidWrite(byteCount: Int) { notConnected() }
 
     private func notConnected() -> Never {
-        preconditionFailure("ConnectAttempt: the backend delivered before streamDidConnect")
+        mistake("ConnectAttempt: the backend delivered before streamDidConnect")
     }
 }

@@ -216,7 +216,7 @@ final class StreamConnection {
     @inline(never)
     private func protocolIsBusy() {
         if !machine.isClosed {
-            fatalError("StreamTransport: an event was delivered inside another")
+            mistake("StreamTransport: an event was delivered inside another")
         }
     }
 
@@ -430,7 +430,7 @@ final class StreamConnection {
 // MARK: - What the backend reports
 
 extension StreamConnection: StreamReceiver {
-    func streamDidConnect() { preconditionFailure("StreamConnection: connected twice") }
+    func streamDidConnect() { mistake("StreamConnection: connected twice") }
 
     func streamDidRead(_ bytes: RawSpan) {
         guard isPlain, unsafe cork.pointee.owner == 0 else { return readOtherwise(bytes) }
@@ -600,7 +600,7 @@ extension StreamConnection: StreamTransport {
     func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan) {
         reactor.checkThread()
         guard !machine.isClosed else { return }
-        precondition(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
+        require(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
         pendingSwitch = newProtocol
         updatePlainness()
         unread(remaining)
@@ -613,7 +613,7 @@ extension StreamConnection: StreamTransport {
         reactor.checkThread()
         guard machine.deliversReads, bytes.byteCount > 0 else { return }
         if isDelivering {
-            fatalError("StreamTransport: unread needs a pause or a switch before it")
+            mistake("StreamTransport: unread needs a pause or a switch before it")
         }
         var whole = [UInt8](bytes)
         whole += unreadBytes.span
@@ -623,7 +623,9 @@ extension StreamConnection: StreamTransport {
 
     func registerProducer(_ producer: any PushProducer) {
         reactor.checkThread()
-        precondition(self.producer.isNone, "Consumer: a producer is registered already")
+        require(
+            self.producer.isNone,
+            "Consumer: a producer is registered already for \(peerAddress); unregister it first")
         guard acceptsWrites else { return producer.stopProducing() }
         self.producer = .push(producer)
         updateReading()
@@ -632,7 +634,9 @@ extension StreamConnection: StreamTransport {
 
     func registerProducer(_ producer: any PullProducer) {
         reactor.checkThread()
-        precondition(self.producer.isNone, "Consumer: a producer is registered already")
+        require(
+            self.producer.isNone,
+            "Consumer: a producer is registered already for \(peerAddress); unregister it first")
         guard acceptsWrites else { return producer.stopProducing() }
         self.producer = .pull(producer, hasAsked: true)
         updatePlainness()

@@ -155,7 +155,7 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     open func unread(_ bytes: RawSpan) {
         guard above != nil, bytes.byteCount > 0 else { return }
         if isDelivering {
-            fatalError("StreamTransport: unread needs a pause or a switch before it")
+            mistake("StreamTransport: unread needs a pause or a switch before it")
         }
         keep(bytes, unreadBytes.span)
     }
@@ -163,7 +163,7 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     /// Puts another protocol above this layer.
     open func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan) {
         guard above != nil else { return }
-        precondition(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
+        require(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
         pendingSwitch = newProtocol
         unread(remaining)
         reactor.flushAtEndOfEvent(self)

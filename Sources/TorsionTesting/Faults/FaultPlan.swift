@@ -81,7 +81,7 @@ public final class FaultPlan: Sendable {
     ///
     /// Nothing fails: every program must work the same.
     public static func pieces(of byteCount: Int) -> FaultPlan {
-        precondition(byteCount > 0, "FaultPlan: a piece has at least one byte")
+        require(byteCount > 0, "FaultPlan: a piece has at least one byte, got \(byteCount)")
         return FaultPlan(pieceByteCount: byteCount)
     }
 

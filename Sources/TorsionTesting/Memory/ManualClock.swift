@@ -49,7 +49,7 @@ public final class ManualClock {
     ///
     /// - Precondition: `duration` is not negative; not inside a callback of the reactor.
     public func advance(by duration: Duration) {
-        precondition(duration >= .zero, "ManualClock: time does not go back")
+        require(duration >= .zero, "ManualClock: time does not go back, by \(duration)")
         let end = backend.now.advanced(by: duration)
         turn()
         while let deadline = reactor.nextDeadline, deadline <= end {

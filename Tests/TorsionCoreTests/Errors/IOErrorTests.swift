@@ -9,8 +9,8 @@ import TorsionCore
         let address = SocketAddress.ipv4(.loopback, port: 80)
         let listening = IOError(.listen, function: "bind", code: .addressInUse, subject: address)
         let reading = IOError(.read, function: "recv", code: .connectionReset, subject: "[::1]:9")
-        #expect(
-            "\(listening)" == "cannot listen on 127.0.0.1:80: address already in use (EADDRINUSE)")
+        let text = "cannot listen on 127.0.0.1:80: address already in use (EADDRINUSE)"
+        #expect("\(listening)".hasPrefix(text))
         #expect("\(reading)" == "cannot read from [::1]:9: connection reset by peer (ECONNRESET)")
         #expect(listening.debugDescription == "\(listening), bind")
     }
