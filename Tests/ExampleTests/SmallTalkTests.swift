@@ -5,8 +5,9 @@ import TestPrograms
 import Testing
 import Torsion
 
-/// What a program says when it cannot do what it was asked for: what happened, to which address,
-/// and what is allowed. The caller's mistakes, which trap, are in Tests/Compile/traps.
+/// What a program says when it cannot do what it was asked for.
+///
+/// That is: what happened, to which address, and what is allowed. The caller's mistakes, which trap, are in Tests/Compile/traps.
 @Suite struct SmallTalkTests {
     private func complaint(of arguments: [String], environment: [String] = []) throws -> String {
         let program = try Program("Echo", arguments, environment: environment)

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Torsion
+
+final class Room { var members: [ConnectionID: any StreamTransport] = [:] }
+
+final class Chat: StreamProtocol {
+    private let room: Room
+    init(_ room: Room) { self.room = room }
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+}
+
+// Made inside the closure, there is one room a thread.
+func serve() throws {
+    try ReactorGroup.run(count: 4) { reactor in
+        let room = Room()
+        let endpoint = try ServerEndpoint(parsing: "tcp:8007")
+        try endpoint.listen(on: reactor) { Chat(room) }
+    }
+}

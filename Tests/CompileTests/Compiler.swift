@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import TestPrograms
+
+/// `swiftc` with the modules that this test was built with, and a user's settings.
+///
+/// It compiles to the end: `-typecheck` alone does not look at the lifetimes of spans.
+enum Compiler {
+    struct Outcome {
+        let status: Int32
+        let output: String
+        let errors: [CompileError]
+    }
+
+    /// Compiles one file as a part of a program.
+    static func compile(_ sample: Sample) throws -> Outcome {
+        let object = try temporaryPath()
+        defer { unlink(object) }
+        let (status, output) = try run(["-c", "-parse-as-library", sample.path, "-o", object])
+        return Outcome(
+            status: status, output: output,
+            errors: output.split(separator: "\n").compactMap { CompileError($0, in: sample.path) })
+    }
+
+    /// Compiles one file to a program, with optimisation, and returns its path.
+    static func link(_ sample: Sample) throws -> String {
+        let program = try temporaryPath()
+        let arguments =
+            ["-O", "-module-name", sample.name, sample.path, "-o", program] + sanitizer
+            + (try objects()) + ["-luv"]
+        let (status, output) = try run(arguments)
+        guard status == 0 else { throw CallFailure(call: "swiftc: \(output)", code: status) }
+        return program
+    }
+
+    private static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
+        let settings = [
+            "-swift-version", "6", "-enable-upcoming-feature", "NonisolatedNonsendingByDefault",
+            "-diagnostic-style=llvm", "-I", Program.folder + "/Modules",
+        ]
+        let maps = ["CTorsionCore", "CTorsionSockets", "CTorsionUV"].map {
+            "\(Program.folder)/\($0).build/module.modulemap"
+        }
+        let shims = (maps + ["\(Sample.repository)/CShims/CUV/module.modulemap"]).flatMap {
+            ["-Xcc", "-fmodule-map-file=\($0)"]
+        }
+        let process = try Program(path: "swiftc", settings + shims + arguments)
+        let output = process.readErrors()
+        return (process.wait(), output)
+    }
+
+    /// The object files of the library, which is a folder a target.
+    private static func objects() throws -> [String] {
+        let targets = [
+            "CTorsionCore", "CTorsionSockets", "CTorsionUV", "Torsion", "TorsionCore",
+            "TorsionEpoll", "TorsionProtocols", "TorsionServices", "TorsionSockets", "TorsionUV",
+        ]
+        return try targets.flatMap { target in
+            let folder = "\(Program.folder)/\(target).build"
+            return try names(in: folder).filter { $0.hasSuffix(".o") }.map { "\(folder)/\($0)" }
+        }
+    }
+
+    /// A library that was built with a sanitizer needs its runtime.
+    private static var sanitizer: [String] {
+        let names = [("thread", "__tsan_init"), ("address", "__asan_init")]
+        let found = names.first { dlsym(nil, $0.1) != nil }
+        return found.map { ["-sanitize=\($0.0)", "-use-ld=lld"] } ?? []
+    }
+
+    private static func temporaryPath() throws -> String {
+        var template = Array("/tmp/torsion-compile-XXXXXX".utf8CString)
+        let descriptor = mkstemp(&template)
+        guard descriptor >= 0 else { throw CallFailure(call: "mkstemp", code: errno) }
+        close(descriptor)
+        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+}
+
+/// One error that the compiler printed: `path:line:column: error: text`.
+struct CompileError: CustomStringConvertible {
+    let line: Int
+    let description: String
+
+    init?(_ text: Substring, in path: String) {
+        guard text.hasPrefix(path + ":"), text.contains(": error: ") else { return nil }
+        guard let line = Int(text.dropFirst(path.count + 1).prefix { $0 != ":" }) else {
+            return nil
+        }
+        self.line = line
+        description = String(text.dropFirst(path.count + 1))
+    }
+}
+
+/// The names in a folder, sorted.
+func names(in folder: String) throws -> [String] {
+    guard let stream = opendir(folder) else {
+        throw CallFailure(call: "opendir \(folder)", code: errno)
+    }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+        names.append(
+            withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            })
+    }
+    return names.sorted()
+}
