@@ -13,7 +13,7 @@ BUILD_FLAGS ?= --explicit-target-dependency-import-check error
 # Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
 TEST_FLAGS ?= --disable-xctest
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test
+CI_TARGETS ?= test docs
 
 SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
 # @testable wants -enable-testing, which a release build lacks; with a folder of its own the
@@ -48,9 +48,11 @@ lint: ## check formatting, layers, licence headers, the C shims and the README
 	$(SWIFT) format lint --strict --recursive --parallel $(SWIFT_SOURCES)
 	scripts/lint-layers
 	scripts/check-readme
+	scripts/snippets check
 
-fix: ## format every Swift file in place
+fix: ## format every Swift file in place, and put its snippets into the guides
 	$(SWIFT) format --in-place --recursive --parallel $(SWIFT_SOURCES)
+	scripts/snippets write
 
 # LeakSanitizer finds 368 bytes of XCTest's own, so XCTest is left out; gold, the default linker,
 # warns of each of the address sanitizer's symbols, lld does not.

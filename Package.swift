@@ -97,6 +97,7 @@ let package = Package(
 
         // Tests
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
+        tests("Snippets", ["Torsion", "TorsionTesting"]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",

@@ -17,7 +17,7 @@ public enum ReactorGroup {
     /// The calling thread is the first of them. Signals are caught there, and stop all.
     ///
     /// - Precondition: `count` is at least 1.
-    /// - Throws: What a `body` throws, the first of them, or ``IOError``.
+    /// - Throws: What a `body` throws, the first of them, or `IOError`.
     @available(*, noasync, message: "use withReactor in async code")
     public static func run(
         count: Int, backend: BackendChoice,

@@ -127,7 +127,7 @@ extension Bytes: CustomStringConvertible {
     /// The bytes as a text, with what is not printable ASCII as `\n`, `\r`, `\t` or `\x00`.
     ///
     /// For people: what cannot be read must not move their cursor, and different bytes give
-    /// different texts. ``Swift/String/init(decoding:)`` gives the text itself.
+    /// different texts. `String(decoding:)` gives the text itself.
     public var description: String {
         var text = ""
         text.reserveCapacity(count)

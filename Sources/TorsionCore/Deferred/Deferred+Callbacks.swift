@@ -164,7 +164,7 @@ extension Deferred {
     /// Nothing can follow. The failure counts as handled; what `body` throws is reported.
     ///
     /// - Note: For a failure that something else can take the place of, see
-    ///   ``addErrback(file:line:_:)``.
+    ///   `addErrback`.
     @inlinable
     public func whenFailed(
         file: StaticString = #fileID, line: UInt = #line,

@@ -5,7 +5,7 @@
 ///
 /// Whoever promises the result makes a Deferred, keeps it, and calls ``succeed(_:)`` or
 /// ``fail(_:)`` once. Whoever wants it adds callbacks: each call of
-/// ``addCallback(file:line:_:)`` and its kin returns a *new* Deferred for what the callback
+/// `addCallback` and its kin returns a *new* Deferred for what the callback
 /// returns, so that calls are written one behind the other.
 ///
 ///     endpoint.connect(on: reactor) { Greeter() }               // Deferred<Greeter>
@@ -37,8 +37,8 @@ public class Deferred<Value>: AnyDeferred {
     ///   - reactor: The reactor that it belongs to.
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
-    ///   - canceller: Stops the work that would give the result; called by ``cancel()``, at most
-    ///     once. It may fire the Deferred, else that fails with `CancellationError`. It is let go
+    ///   - canceller: Stops the work that would give the result; called by
+    ///     ``AnyDeferred/cancel()``, at most once. It may fire the Deferred, else that fails with `CancellationError`. It is let go
     ///     as soon as there is a result.
     @inlinable
     public init(

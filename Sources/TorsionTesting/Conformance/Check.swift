@@ -32,7 +32,7 @@ public struct Check: Sendable, CustomStringConvertible {
     public func run(on backend: BackendChoice) throws { try body(backend) }
 }
 
-/// The contract of ``ReactorBackend`` in code: whoever writes a backend proves it with these.
+/// The contract of `ReactorBackend` in code: whoever writes a backend proves it with these.
 ///
 ///     @Test(arguments: ConformanceSuite.checks)
 ///     func `my backend keeps the contract`(check: Check) throws {
