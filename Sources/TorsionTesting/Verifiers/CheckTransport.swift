@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// Checks that a protocol above a layer finds what `StreamTransport` promises.
+///
+/// Both ends of a connection in memory get the layer, so that it may change the bytes on their way
+/// as long as the other end changes them back. Time is a ``ManualClock``'s.
+///
+///     @Test func `my layer is a transport`() throws {
+///         try checkTransport { above in Scrambled(above: above) }
+///     }
+///
+/// `layer`: Puts a new layer under a protocol; called for each end. Unchanged, the engine's own
+/// transport is checked. Throws ``CheckFailure``, which says what did not hold.
+public func checkTransport(
+    _ layer: @escaping (any StreamProtocol) -> any StreamProtocol = { $0 }
+) throws {
+    let checks = [
+        checkOrder, checkWrites, checkPausing, checkDrops, checkThrowing, checkProducerIsServed,
+    ]
+    for check in checks { try check(layer) }
+}
+
+private typealias LayerMaker = (any StreamProtocol) -> any StreamProtocol
+
+/// Two ends in memory, and the wire between them.
+private final class Wire {
+    let clock = ManualClock()
+    let near = Recorder()
+    let far = Recorder()
+    private let nearEnd: MemoryTransport
+    private let farEnd: MemoryTransport
+    private var toldNear = false
+    private var toldFar = false
+
+    init(_ layer: LayerMaker, roomBytes: Int = .max) {
+        nearEnd = MemoryTransport(layer(near), clock: clock, roomBytes: roomBytes)
+        farEnd = MemoryTransport(layer(far), clock: clock)
+    }
+
+    /// The near end's peer takes what it had no room for.
+    func drain() { nearEnd.drain() }
+
+    /// Carries what either end sends to the other, and its end, until nothing moves.
+    func carry() {
+        for _ in 0..<8 {
+            carry(from: nearEnd, to: farEnd, &toldFar)
+            carry(from: farEnd, to: nearEnd, &toldNear)
+            clock.turn()
+        }
+    }
+
+    private func carry(from: MemoryTransport, to: MemoryTransport, _ isTold: inout Bool) {
+        let bytes = from.takeBytes()
+        if !bytes.isEmpty { to.receive(bytes) }
+        guard from.hasEnded, !isTold else { return }
+        isTold = true
+        if from.wasReset { to.peerResets() } else { to.peerCloses() }
+    }
+}
+
+// S1, S5
+private func checkOrder(_ layer: LayerMaker) throws {
+    let wire = Wire(layer)
+    wire.carry()
+    try expect(wire.near.transport != nil, "connectionMade was not called")
+    wire.near.transport.write("last words")
+    wire.near.transport.loseConnection()
+    wire.carry()
+    try expectEqual(wire.far.events, [.made, .data("last words"), .lost(.closedByPeer)])
+    try expectEqual(wire.near.events, [.made, .lost(.closedLocally)])
+}
+
+// S10
+private func checkWrites(_ layer: LayerMaker) throws {
+    let wire = Wire(layer)
+    wire.carry()
+    let transport: any StreamTransport = wire.near.transport
+    transport.write("one,")
+    transport.write([0x74, 0x77, 0x6f, 0x2c])
+    transport.write(Bytes("three,").span)
+    transport.write(Bytes(String(repeating: "x", count: 10_000)))
+    wire.carry()
+    try expectEqual(wire.far.text, "one,two,three," + String(repeating: "x", count: 10_000))
+}
+
+// S8
+private func checkPausing(_ layer: LayerMaker) throws {
+    let wire = Wire(layer)
+    wire.far.onData = { text, transport in if text.hasPrefix("a") { transport.pauseProducing() } }
+    wire.carry()
+    wire.near.transport.write("a")
+    wire.carry()
+    wire.near.transport.write("b")
+    wire.carry()
+    try expectEqual(wire.far.text, "a")
+    try expect(!wire.far.transport.isDelivering, "isDelivering after pauseProducing")
+    wire.far.transport.resumeProducing()
+    wire.carry()
+    try expectEqual(wire.far.text, "ab")
+}
+
+// S2
+private func checkDrops(_ layer: LayerMaker) throws {
+    let wire = Wire(layer)
+    wire.near.onLost = { _, transport in
+        transport.write("after the loss")
+        transport.loseConnection()
+        transport.abortConnection()
+    }
+    wire.carry()
+    let transport: any StreamTransport = wire.near.transport
+    transport.write("before")
+    transport.loseConnection()
+    transport.write("after")
+    wire.carry()
+    try expectEqual(wire.far.text, "before")
+    try expectEqual(wire.near.events.count, 2)
+}
+
+// S5
+private func checkThrowing(_ layer: LayerMaker) throws {
+    let wire = Wire(layer)
+    wire.far.onData = { _, _ in throw Mishap() }
+    wire.carry()
+    wire.near.transport.write("x")
+    wire.carry()
+    try expectEqual(wire.far.loss, .protocolFailed(Mishap()))
+    try expect(wire.near.loss.map { !$0.isClean } ?? false, "the other end was not told")
+}
+
+// P3, P7, S4
+private func checkProducerIsServed(_ layer: LayerMaker) throws {
+    let wire = Wire(layer, roomBytes: 2_000)
+    let producer = CountingProducer()
+    wire.carry()
+    let transport: any StreamTransport = wire.near.transport
+    transport.registerProducer(producer)
+    transport.watermarks = Watermarks(low: 1_000, high: 8_000, limit: 100_000)
+    transport.write(pattern(20_000))
+    transport.write("and more")
+    wire.carry()
+    try expectEqual(producer.calls, ["pause"])
+    wire.drain()
+    wire.carry()
+    try expectEqual(producer.calls, ["pause", "resume"])
+    transport.loseConnection()
+    wire.carry()
+    try expect(wire.near.loss == nil, "loseConnection did not wait for the producer")
+    transport.write("the last")
+    transport.unregisterProducer()
+    wire.carry()
+    try expect(wire.far.loss != nil && wire.far.text.hasSuffix("the last"), "the last is missing")
+}
