@@ -23,7 +23,7 @@ debug_FLAGS = -c debug
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix san docs check ci clean dependencies
+.PHONY: help build test lint fix san docs interfaces check ci clean dependencies
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -67,6 +67,9 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 
 docs: dependencies ## build the documentation into .build/docs, warnings being errors
 	scripts/build-docs
+
+interfaces: build ## write the page of all public protocols from what the compiler knows
+	scripts/make-interfaces write "$$($(SWIFT) build --show-bin-path)"
 
 check: lint build test ## what to run before a commit: lint, build and test
 

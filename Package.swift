@@ -97,7 +97,7 @@ let package = Package(
 
         // Tests
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
-        tests("Snippets", ["Torsion", "TorsionTesting"]),
+        tests("Snippets", ["Torsion", "TorsionSockets", "TorsionTesting"]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",

@@ -154,6 +154,7 @@ private struct Mishap: Error {}
         }
     }
 
+    // P1
     @Test func `a caller's mistakes trap with a sentence`() async {
         await #expect(processExitsWith: .failure) {
             try synchronously {
@@ -165,7 +166,6 @@ private struct Mishap: Error {}
                 try Reactor.run(backend: .libuv, signals: .ignore) { $0.turn() }
             }
         }
-        // P1
         await #expect(processExitsWith: .failure) {
             let peer = MemoryTransport(Quiet())
             peer.transport.registerProducer(peer.transport)

@@ -3,13 +3,13 @@
 
 internal import TorsionCore
 
-// S7
 extension ConformanceSuite {
     static let halfClosing = [
         eachDirection, readEndFirst, writeEndFirst, plainProtocolCloses, errorInHook,
         loseInHook, simultaneous,
     ]
 
+    // S7
     static let eachDirection = Check(
         "after loseWriteConnection reading goes on until the peer's end"
     ) { backend in
@@ -31,6 +31,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // S7
     static let readEndFirst = Check("a half-closeable protocol writes on after the peer's end") {
         backend in
         let world = try World(backend)
@@ -45,6 +46,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // S7
     static let writeEndFirst = Check("loseConnection after loseWriteConnection waits for the peer")
     {
         backend in
@@ -61,6 +63,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // S7
     static let plainProtocolCloses = Check(
         "a peer's end closes a protocol that is not half-closeable"
     ) {
@@ -74,6 +77,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // S7
     static let errorInHook = Check("an error in readConnectionLost is the reason of the loss") {
         backend in
         let world = try World(backend)
@@ -86,6 +90,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // S7
     static let loseInHook = Check("losing the connection inside either hook ends it once") {
         backend in
         let world = try World(backend)
@@ -99,6 +104,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // S7
     static let simultaneous = Check("both sides losing at once end cleanly") { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair(

@@ -3,7 +3,6 @@
 
 internal import TorsionCore
 
-// R11
 extension ConformanceSuite {
     static let watching = [watchesPipe, watchRemovedInTurn, watchErrors, closedBehindOurBack]
 
@@ -33,6 +32,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // R11
     static let watchRemovedInTurn = Check(
         "a watch removed in a callback of the same turn does not fire"
     ) {
@@ -72,6 +72,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // R11
     static let closedBehindOurBack = Check("a descriptor closed behind our back never spins") {
         backend in
         let world = try World(backend)

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Testing
+import Torsion
+import TorsionSockets
+import TorsionTesting
+
+// The smallest that conforms to each public protocol, for the page *Interfaces*.
+
+// snippet: StreamProtocol
+final class Discard: StreamProtocol {
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+}
+// snippet end
+
+// snippet: HalfCloseableProtocol
+final class Summer: HalfCloseableProtocol {
+    private var sum = 0
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        sum += bytes.byteCount
+    }
+    func readConnectionLost(from transport: any StreamTransport) {
+        transport.write("\(sum) bytes\r\n")
+        transport.loseConnection()
+    }
+    func writeConnectionLost(from transport: any StreamTransport) {}
+}
+// snippet end
+
+// snippet: StreamProtocolFactory
+final class LoopbackOnly: StreamProtocolFactory {
+    func makeProtocol(for peer: SocketAddress) -> (any StreamProtocol)? {
+        peer.isLocal ? Discard() : nil
+    }
+}
+// snippet end
+
+// snippet: LineProtocol
+final class LineCounter: LineProtocol {
+    let lines = LineDecoder()
+    private var count = 0
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) { count += 1 }
+}
+// snippet end
+
+// snippet: StreamTransport
+/// A layer is a transport to the protocol above; `StreamLayer` passes everything through.
+final class CountingLayer: StreamLayer {
+    private(set) var writtenByteCount = 0
+    override func write(_ bytes: RawSpan) {
+        writtenByteCount += bytes.byteCount
+        super.write(bytes)
+    }
+}
+// snippet end
+
+// snippet: EndOfEventFlushing
+final class LastWord: EndOfEventFlushing {
+    private let transport: any StreamTransport
+    private var text = ""
+    init(_ transport: any StreamTransport) { self.transport = transport }
+    func say(_ text: String) {
+        if self.text.isEmpty { transport.reactor.flushAtEndOfEvent(self) }
+        self.text = text
+    }
+    func flush() {
+        transport.write(text)
+        text = ""
+    }
+}
+// snippet end
+
+// snippet: PushProducer
+final class Tap: PushProducer {
+    private(set) var isOpen = true
+    func pauseProducing() { isOpen = false }
+    func resumeProducing() { isOpen = true }
+    func stopProducing() { isOpen = false }
+}
+// snippet end
+
+// snippet: PullProducer
+final class Once: PullProducer {
+    private let consumer: any Consumer
+    init(_ consumer: any Consumer) { self.consumer = consumer }
+    func produceMore() {
+        consumer.write("once")
+        consumer.unregisterProducer()
+    }
+    func stopProducing() {}
+}
+// snippet end
+
+// snippet: Consumer
+final class Collector: Consumer {
+    private(set) var bytes: [UInt8] = []
+    func write(_ bytes: RawSpan) { self.bytes += bytes }
+    func write(_ bytes: Bytes) { self.bytes += bytes.span }
+    func registerProducer(_ producer: any PushProducer) {}
+    func registerProducer(_ producer: any PullProducer) { producer.produceMore() }
+    func unregisterProducer() {}
+}
+// snippet end
+
+// snippet: NameResolver
+final class Hosts: NameResolver {
+    private let reactor: Reactor
+    init(on reactor: Reactor) { self.reactor = reactor }
+    func resolve(_ host: String, port: UInt16) -> Deferred<[SocketAddress]> {
+        .succeeded([.ipv4(.loopback, port: port)], on: reactor)
+    }
+}
+// snippet end
+
+// snippet: SignalSource
+final class NoSignals: SignalSource {
+    func catchSignal(
+        _ signal: Signal, _ body: @escaping (Signal) -> Void
+    ) throws(IOError) -> any SignalRegistration {
+        throw IOError(.signal, function: "", code: .notSupported, subject: "\(signal)")
+    }
+    func die(by signal: Signal) -> Never { fatalError("\(signal)") }
+}
+// snippet end
+
+// snippet: SignalRegistration
+final class NoRegistration: SignalRegistration {
+    func cancel() {}
+}
+// snippet end
+
+// snippet: ReactorServices
+final class FewServices: ReactorServices {
+    let resolver: any NameResolver
+    let signals: any SignalSource = NoSignals()
+    init(on reactor: Reactor) { resolver = Hosts(on: reactor) }
+    func shutDown() {}
+}
+// snippet end
+
+// snippet: LoopGuest
+final class IdleGuest: LoopGuest {
+    func prepareToWait() -> MonotonicInstant? { nil }
+}
+// snippet end
+
+// snippet: DeferredResult
+/// A Deferred with a name, which a callback may return to be waited for.
+struct Download: DeferredResult {
+    let url: String
+    let deferred: Deferred<Bytes>
+}
+// snippet end
+
+// snippet: ReactorBackend
+/// Has no sockets, and time that stands still between turns.
+final class TimersOnly: ReactorBackend {
+    private(set) var now = MonotonicInstant(nanoseconds: 1)
+    let waker: any BackendWaker = NoWaker()
+    let openHandleCount = 0
+
+    func start() throws(IOError) {}
+    func turn(until deadline: MonotonicInstant?) { now = max(now, deadline ?? now) }
+    func shutDown() {}
+
+    func listen(
+        on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> any BackendListener { throw none(.listen) }
+    func connect(
+        to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
+    ) throws(IOError) -> any BackendStream { throw none(.connect) }
+    func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
+        throw none(.open)
+    }
+    func watch(
+        descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
+    ) throws(IOError) -> any BackendWatch { throw none(.watch) }
+
+    private func none(_ operation: IOError.Operation) -> IOError {
+        IOError(operation, function: "", code: .notSupported)
+    }
+}
+// snippet end
+
+// snippet: BackendWaker
+struct NoWaker: BackendWaker {
+    func wake() {}
+}
+// snippet end
+
+// snippet: BackendListener
+final class SilentListener: BackendListener {
+    let localAddress: SocketAddress
+    init(at address: SocketAddress) { localAddress = address }
+    func startAccepting() {}
+    func stopAccepting() {}
+    func shed(limit: Int) -> Int { 0 }
+    func close() {}
+}
+// snippet end
+
+// snippet: ListenerReceiver
+final class Refuser: ListenerReceiver {
+    func listenerDidAccept(_ stream: any BackendStream) { stream.close() }
+    func listenerDidFail(_ code: ErrorCode) {}
+}
+// snippet end
+
+// snippet: BackendStream
+/// Takes everything that is written and never brings anything.
+final class NullStream: BackendStream {
+    let peerAddress = SocketAddress.unix(.unnamed), localAddress = SocketAddress.unix(.unnamed)
+    let needsDraining = false
+    func deliver(to receiver: any StreamReceiver) {}
+    func startReading() {}
+    func stopReading() {}
+    func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult { .wrote(first.count + second.count) }
+    func startWriting(from queue: WriteQueue) {}
+    func shutdownWriting() -> ErrorCode? { nil }
+    func close() {}
+    func reset() {}
+}
+// snippet end
+
+// snippet: StreamReceiver
+final class Tally: StreamReceiver {
+    private(set) var byteCount = 0
+    func streamDidConnect() {}
+    func streamDidRead(_ bytes: RawSpan) { byteCount += bytes.byteCount }
+    func streamDidReadEnd() {}
+    func streamDidWrite(byteCount: Int) {}
+    func streamDidFail(_ error: IOError) {}
+}
+// snippet end
+
+// snippet: BackendWatch
+final class NoWatch: BackendWatch {
+    func update(_ interest: Readiness) {}
+    func close() {}
+}
+// snippet end
+
+// snippet: WatchReceiver
+final class ReadinessLog: WatchReceiver {
+    private(set) var seen: [Readiness] = []
+    func watchDidBecomeReady(_ readiness: Readiness) { seen.append(readiness) }
+    func watchDidFail(_ code: ErrorCode) {}
+}
+// snippet end
+
+// snippet: Poller
+/// Finds nothing ready, ever.
+final class IdlePoller: Poller {
+    private(set) var now = MonotonicInstant(nanoseconds: 1)
+    let waker: any BackendWaker = NoWaker()
+    func start() throws(IOError) {}
+    func shutDown() {}
+    func add(_ target: PollTarget, for events: PollEvents) -> ErrorCode? { nil }
+    func update(_ target: PollTarget, for events: PollEvents) {}
+    func remove(_ target: PollTarget) {}
+    func wait(until deadline: MonotonicInstant?) { now = max(now, deadline ?? now) }
+}
+// snippet end
+
+@Test func `the smallest conformers do what they are for`() throws {
+    let half = MemoryTransport(Summer())
+    half.receive("12345")
+    half.peerCloses()
+    #expect(half.takeText() == "5 bytes\r\n" && half.hasEnded)
+
+    try checkTransport { CountingLayer(above: $0) }
+    try checkProducer(pull: { consumer, _ in Once(consumer) })
+    let collector = Collector()
+    collector.registerProducer(Once(collector))
+    #expect(collector.bytes == Array("once".utf8))
+
+    let reactor = Reactor(backend: BackendChoice(name: "timers") { TimersOnly() }) { reactor in
+        FewServices(on: reactor)
+    }
+    var fired = false
+    var addresses: [SocketAddress] = []
+    reactor.callLater(.seconds(60)) { fired = true }
+    // The first waits until the call is due, the second makes it.
+    reactor.turn()
+    reactor.turn()
+    #expect(fired)
+    try reactor.resolver.resolve("example.org", port: 80).addCallback { addresses = $0 }
+    #expect(addresses == [.ipv4(.loopback, port: 80)])
+    reactor.shutDown()
+
+    let null = MemoryTransport(Discard()).transport.reactor.adopt(NullStream(), Discard())
+    LastWord(null).say("nobody reads it")
+    #expect(null.pendingByteCount == 0)
+}
