@@ -13,7 +13,7 @@ BUILD_FLAGS ?= --explicit-target-dependency-import-check error
 # Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
 TEST_FLAGS ?= --disable-xctest
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test docs
+CI_TARGETS ?= test docs first-program
 
 SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
 # @testable wants -enable-testing, which a release build lacks; with a folder of its own the
@@ -23,7 +23,7 @@ debug_FLAGS = -c debug
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix san docs interfaces check ci clean dependencies
+.PHONY: help build test lint fix san docs interfaces first-program check ci clean dependencies
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -70,6 +70,9 @@ docs: dependencies ## build the documentation into .build/docs, warnings being e
 
 interfaces: build ## write the page of all public protocols from what the compiler knows
 	scripts/make-interfaces write "$$($(SWIFT) build --show-bin-path)"
+
+first-program: dependencies ## follow the README alone, in an empty folder: under a minute
+	scripts/first-program
 
 check: lint build test ## what to run before a commit: lint, build and test
 

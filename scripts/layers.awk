@@ -22,6 +22,9 @@ BEGIN {
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing "
     never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV "
     conditional_targets = "^Sources/(TorsionSockets|TorsionUV|TorsionEpoll|TorsionURing|TorsionServices)/"
+    # Portable but for the files that say so, so that another system needs no new design.
+    portable_targets = "^Sources/(TorsionCore|TorsionSockets|TorsionUV)/"
+    linux_words = "(^|[^A-Za-z_])(SOCK_NONBLOCK|SOCK_CLOEXEC|MSG_NOSIGNAL|TCP_KEEPIDLE|accept4|eventfd|timerfd|epoll_[a-z]+|EPOLL[A-Z]+)([^A-Za-z_]|$)"
     vague_folders = "/(Utils?|Utilities|Common|Helpers?|Internal|Types|Misc)/"
     vague_names = "(Manager|Handler|Helper|Util|Utils|Engine|Processor|Impl|Base|Common|Data|Info)$"
 }
@@ -68,6 +71,16 @@ is_source && code ~ /(^|[^a-zA-Z_])(class|struct|enum|protocol|actor|typealias)[
     sub(/^.*(class|struct|enum|protocol|actor|typealias)[ \t]+/, "", name)
     sub(/[^A-Za-z0-9_].*$/, "", name)
     if (name ~ vague_names) offence(name ": a name ends in what the thing is")
+}
+
+FNR == 1 { is_linux = FILENAME ~ /[+]Linux\.swift$/ }
+
+# What stands in a string names a call in a message.
+FILENAME ~ portable_targets && !is_linux {
+    bare = code
+    gsub(/"[^"]*"/, "", bare)
+    if (bare ~ linux_words || bare ~ /^[ \t]*#(if|elseif)[ \t].*os\(Linux\)/)
+        offence("Linux-only code belongs into a file marked for it, …+Linux.swift")
 }
 
 target == "Sources/TorsionCore" && code ~ /(ContinuousClock|SuspendingClock|SystemRandomNumberGenerator|Task\.sleep)/ {

@@ -64,7 +64,7 @@ private func isDeadSocket(_ address: SocketAddress, _ path: String) -> Bool {
         errno = EADDRINUSE
         return false
     }
-    let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    let probe = socket(AF_UNIX, streamSocketKind, 0)
     guard probe >= 0 else { return false }
     defer { close(probe) }
     let isRefused =

@@ -20,8 +20,7 @@ func makeSocket(
     for address: SocketAddress, _ operation: IOError.Operation
 ) throws(IOError) -> Int32 {
     try check(address, operation, "socket")
-    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-    let descriptor = socket(address.family, kind, 0)
+    let descriptor = socket(address.family, streamSocketKind, 0)
     guard descriptor >= 0 else { throw lastError(operation, "socket", address) }
     return descriptor
 }
@@ -57,7 +56,7 @@ func configure(
     if options.noDelay { try set(tcp, TCP_NODELAY, 1) }
     if let keepAlive = options.keepAlive {
         try set(SOL_SOCKET, SO_KEEPALIVE, 1)
-        try set(tcp, TCP_KEEPIDLE, wholeSeconds(keepAlive.idle))
+        try set(tcp, keepAliveIdleOption, wholeSeconds(keepAlive.idle))
         try set(tcp, TCP_KEEPINTVL, wholeSeconds(keepAlive.interval))
         try set(tcp, TCP_KEEPCNT, Int32(min(max(1, keepAlive.count), 127)))
     }
@@ -136,7 +135,7 @@ private func sendMessage(
     var message = msghdr()
     message.msg_iov = vectors.baseAddress
     message.msg_iovlen = vectors.count
-    return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+    return sendmsg(descriptor, &message, sendFlags)
 }
 
 extension iovec {

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the Torsion authors
+#
+# Two stages: one builds with the compiler and libuv's headers, the other has what a server needs
+# to run and nothing else.
+#
+#   docker build --tag torsion .
+#   docker run --rm --publish 8007:8007 torsion
+#
+# The command is `torsion echo`; for a server of your own copy this file, and change PRODUCT and
+# the last line.
+
+FROM swift:6.2-bookworm AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libuv1-dev pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+# The manifest first, so that a change of the sources does not fetch the dependencies again.
+COPY Package.swift Package.resolved* ./
+RUN swift package resolve
+COPY . .
+ARG PRODUCT=torsion
+# Swift's own libraries go into the program, since the second stage has no Swift; what is left is
+# the C++ runtime and libuv (`ldd /program`).
+RUN swift build --configuration release --product "$PRODUCT" --static-swift-stdlib \
+    && cp "$(swift build --configuration release --show-bin-path)/$PRODUCT" /program
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libstdc++6 libuv1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --no-create-home --shell /usr/sbin/nologin torsion
+COPY --from=build /program /usr/local/bin/program
+USER torsion
+EXPOSE 8007
+# The program is process 1, which gets `docker stop`'s SIGTERM itself and ends gracefully.
+ENTRYPOINT ["/usr/local/bin/program"]
+CMD ["echo", "--listen", "tcp:8007"]
