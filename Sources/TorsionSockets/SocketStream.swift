@@ -236,7 +236,7 @@ extension SocketStream: BackendStream {
     }
 
     func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
-        let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+        let count = send(descriptor, bytes.baseAddress, bytes.count, sendFlags)
         return count >= 0 ? .wrote(count) : writeRefused()
     }
 

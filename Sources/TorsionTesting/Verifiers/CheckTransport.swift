@@ -139,7 +139,7 @@ private func checkProducerIsServed(_ layer: LayerMaker) throws {
     let transport: any StreamTransport = wire.near.transport
     transport.registerProducer(producer)
     transport.watermarks = Watermarks(low: 1_000, high: 8_000, limit: 100_000)
-    transport.write(pattern(20_000))
+    transport.write([UInt8].pattern(count: 20_000))
     transport.write("and more")
     wire.carry()
     try expectEqual(producer.calls, ["pause"])
