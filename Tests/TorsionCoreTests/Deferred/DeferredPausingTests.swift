@@ -55,6 +55,17 @@ struct DeferredPausingTests {
         #expect(seen == [1])
     }
 
+    @Test func `cancelling what is paused keeps the cancellation until it is resumed`() {
+        var log: [String] = []
+        let source = Deferred<Int>(on: reactor) { _ in log.append("cancelled") }
+        source.pause()
+        source.whenFailed { log.append("\(type(of: $0))") }
+        source.cancel()
+        #expect(log == ["cancelled"])
+        source.resume()
+        #expect(log == ["cancelled", "CancellationError"])
+    }
+
     @Test func `a callback may pause its own result`() {
         var log: [String] = []
         let source = Deferred<Void>(on: reactor)
