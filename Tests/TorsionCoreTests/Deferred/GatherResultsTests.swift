@@ -54,6 +54,29 @@ struct GatherResultsTests {
         #expect(seen.first is CancellationError)
     }
 
+    @Test func `the first failure can cancel the others, before it is told`() {
+        var log: [String] = []
+        let members = (0..<3).map { index in
+            Deferred<Int>(on: reactor) { _ in log.append("cancelled \(index)") }
+        }
+        gatherResults(members, on: reactor, atFirstFailure: .cancelOthers)
+            .whenFailed { log.append("\($0)") }
+        members[2].succeed(1)
+        members[1].fail(Failed(number: 1))
+        #expect(log == ["cancelled 0", "Failed(number: 1)"])
+        #expect(still.unhandled.isEmpty)
+    }
+
+    @Test func `a failure that is there already cancels the others, the earlier and the later`() {
+        var cancelled: [Int] = []
+        var members = (0..<3).map { index in
+            Deferred<Int>(on: reactor) { _ in cancelled.append(index) }
+        }
+        members[1] = .failed(Failed(), on: reactor)
+        gatherResults(members, on: reactor, atFirstFailure: .cancelOthers).whenFailed { _ in }
+        #expect(cancelled == [0, 2])
+    }
+
     @Test(arguments: [true, false])
     func `nothing is left when the members are gone`(fires: Bool) {
         weak var whole: Deferred<[Int]>?
