@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Lets one at a time do something; the others wait in line.
+///
+///     let lock = DeferredLock(on: reactor)
+///     lock.run { database.begin().addCallback { $0.commit() } }
+///
+/// A ``DeferredSemaphore`` with one place; what is said there holds here.
+///
+/// - SeeAlso: Twisted `DeferredLock`.
+public final class DeferredLock {
+    private let semaphore: DeferredSemaphore
+
+    /// Makes a lock that nobody holds.
+    public init(on reactor: Reactor) { semaphore = DeferredSemaphore(count: 1, on: reactor) }
+
+    /// The reactor that the lock belongs to.
+    public var reactor: Reactor { semaphore.reactor }
+
+    /// Whether somebody holds it.
+    public var isLocked: Bool { semaphore.freeCount == 0 }
+
+    /// How many wait for it.
+    public var waitingCount: Int { semaphore.waitingCount }
+
+    /// Takes the lock, or a number in the line.
+    ///
+    /// - Returns: A Deferred that fires when the lock was had: at once if nobody holds it.
+    public func acquire(file: StaticString = #fileID, line: UInt = #line) -> Deferred<Void> {
+        semaphore.acquire(file: file, line: line)
+    }
+
+    /// Gives the lock to the first in the line, whose callbacks run before this returns.
+    ///
+    /// Releasing what nobody holds is the caller's mistake and traps.
+    public func release() {
+        guard isLocked else { fatalError("DeferredLock: release of a lock that nobody holds") }
+        semaphore.release()
+    }
+
+    /// Runs `body` with the lock, which is released when its Deferred has fired.
+    ///
+    /// - Returns: A Deferred for the result of `body`.
+    @discardableResult
+    public func run<Waited: DeferredResult>(
+        file: StaticString = #fileID, line: UInt = #line, _ body: @escaping () throws -> Waited
+    ) -> Deferred<Waited.Value> {
+        semaphore.run(file: file, line: line, body)
+    }
+}

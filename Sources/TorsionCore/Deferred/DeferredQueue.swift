@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A bounded queue whose takers wait when it is empty.
+///
+///     let jobs = DeferredQueue<Job>(limit: 1_000, on: reactor)
+///     jobs.get().addCallback { job in perform(job) }
+///     try jobs.put(job)
+///
+/// Elements leave in the order in which they came, to takers in the order in which they asked.
+/// Cancelling the Deferred of one who waits takes it out of the line. Call every member on the
+/// reactor's thread.
+///
+/// - SeeAlso: Twisted `DeferredQueue`.
+public final class DeferredQueue<Element> {
+    /// The reactor that the queue belongs to.
+    public let reactor: Reactor
+    /// How many elements it holds at most.
+    public let limit: Int
+    /// How many may wait for an element at most.
+    public let waitingLimit: Int
+
+    private var elements = WaitingLine<Element>()
+    private var line = WaitingLine<Deferred<Element>>()
+
+    /// Makes an empty queue.
+    ///
+    /// - Precondition: Neither limit is negative. With a `limit` of 0 an element is taken only
+    ///   while somebody waits for it.
+    public init(limit: Int, waitingLimit: Int = .max, on reactor: Reactor) {
+        reactor.checkThread()
+        precondition(limit >= 0, "DeferredQueue: need limit >= 0")
+        precondition(waitingLimit >= 0, "DeferredQueue: need waitingLimit >= 0")
+        self.reactor = reactor
+        self.limit = limit
+        self.waitingLimit = waitingLimit
+    }
+
+    /// How many elements are in the queue.
+    public var count: Int { elements.count }
+
+    /// How many wait for an element.
+    public var waitingCount: Int { line.count }
+
+    /// Gives an element to the first who waits, whose callbacks run before this returns, or keeps
+    /// it.
+    ///
+    /// - Throws: ``QueueOverflow`` when the queue is full; the element is then the caller's.
+    public func put(_ element: Element) throws(QueueOverflow) {
+        reactor.checkThread()
+        if let first = line.popFirst() { return first.succeed(element) }
+        guard elements.count < limit else { throw QueueOverflow(limit: limit) }
+        elements.append(element)
+    }
+
+    /// Takes the oldest element, or a number in the line.
+    ///
+    /// - Returns: A Deferred for the element: at once if there is one. It has failed with
+    ///   ``QueueUnderflow`` if too many wait already.
+    public func get(file: StaticString = #fileID, line place: UInt = #line) -> Deferred<Element> {
+        reactor.checkThread()
+        if let element = elements.popFirst() {
+            return .succeeded(element, on: reactor, file: file, line: place)
+        }
+        guard line.count < waitingLimit else {
+            let error = QueueUnderflow(waitingLimit: waitingLimit)
+            return .failed(error, on: reactor, file: file, line: place)
+        }
+        let number = line.nextNumber
+        // Weak: the line owns the Deferred.
+        let waiter = Deferred<Element>(on: reactor, file: file, line: place) { [weak self] _ in
+            _ = self?.line.remove(number)
+        }
+        line.append(waiter)
+        return waiter
+    }
+}
+
+/// An element was put into a ``DeferredQueue`` that is full.
+public struct QueueOverflow: Error, Hashable, Sendable, CustomStringConvertible {
+    /// How many elements the queue holds.
+    public let limit: Int
+
+    /// Makes the error of a full queue.
+    public init(limit: Int) { self.limit = limit }
+
+    /// One line.
+    public var description: String { "the queue is full: it holds \(limit)" }
+}
+
+/// Too many wait already for an element of a ``DeferredQueue``.
+public struct QueueUnderflow: Error, Hashable, Sendable, CustomStringConvertible {
+    /// How many may wait.
+    public let waitingLimit: Int
+
+    /// Makes the error of a line that is full.
+    public init(waitingLimit: Int) { self.waitingLimit = waitingLimit }
+
+    /// One line.
+    public var description: String { "the queue is empty, and \(waitingLimit) wait already" }
+}
