@@ -60,6 +60,8 @@ public class AnyDeferred {
     /// After a cancellation without a canceller: whoever works on the result does not know, and
     /// their first result is expected and dropped.
     @safe @exclusivity(unchecked) final var dropsNextResult = false
+    /// See DeferredDebugging.swift.
+    @safe @exclusivity(unchecked) final var hasFiringPlace = false
     /// The one consumer of the result.
     @safe @exclusivity(unchecked) @usableFromInline final var next: AnyDeferred?
     /// What this link waits for; alive as long as it is set, since its `deinit` clears it.
@@ -98,6 +100,7 @@ public class AnyDeferred {
 
     deinit {
         if case .failed(let error) = phase { reportUnhandled(error) }
+        if hasFiringPlace { forgetFiringPlace() }
         // The compiler releases a chain of objects of one class in a loop, so that this does not
         // recurse (SILGen's `emitRecursiveChainDestruction`); a test with 500,000 links holds it.
         next?.abandon()
@@ -182,15 +185,21 @@ extension AnyDeferred {
 extension AnyDeferred {
     /// Whether a result from outside is to be taken (else it is dropped); traps on a mistake.
     @usableFromInline
-    final func acceptsResult() -> Bool {
+    final func acceptsResult(file: StaticString, line: UInt) -> Bool {
         reactor.checkThread()
         switch phase {
         case .unfired, .cancelling:
+            if reactor.firingPlaces != nil {
+                keepFiringPlace(ProgramPlace(file: file, line: line))
+            }
             // The canceller often captures whoever would fire this: after a result it is a cycle.
             canceller = nil
             return true
         case .succeeded, .failed, .delivered:
-            guard dropsNextResult else { mistake("succeed, fail: it has already fired") }
+            guard dropsNextResult else {
+                let first = firingPlace.map { ", first at \($0)" } ?? ""
+                mistake("succeed, fail: it has already fired\(first)")
+            }
             dropsNextResult = false
             return false
         case .linked, .abandoned:
@@ -223,6 +232,7 @@ extension AnyDeferred {
             // Whatever hangs behind something has a step, until it is taken here.
             let step = link.step!
             link.step = nil
+            if current.hasFiringPlace { current.passFiringPlace(to: link) }
             current = step(current, link)
         }
     }
@@ -266,7 +276,9 @@ extension AnyDeferred {
     private final func reportUnhandled(_ error: any Error) {
         // Cancelling is what somebody here asked for, not something that went wrong.
         if error is CancellationError { return }
-        reactor.report(error, in: "a Deferred", place: "\(file):\(line)")
+        reactor.report(
+            error, in: "a Deferred", place: "\(file):\(line)",
+            firingPlace: firingPlace?.description)
     }
 
     /// Stops the program for what only the caller can have done wrong.

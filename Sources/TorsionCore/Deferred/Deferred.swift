@@ -84,10 +84,13 @@ public class Deferred<Value>: AnyDeferred {
     /// Fires with a value; the callbacks run before this returns.
     ///
     /// Firing twice, or firing a Deferred that a callback's result belongs to, traps. The first
-    /// result after a cancellation without a canceller is dropped.
+    /// result after a cancellation without a canceller is dropped. The place of the call is kept in
+    /// debugging mode: ``Reactor/debugsDeferreds``.
     @inlinable
-    public final func succeed(_ value: Value) {
-        guard acceptsResult() else { return }
+    public final func succeed(
+        _ value: Value, file: StaticString = #fileID, line: UInt = #line
+    ) {
+        guard acceptsResult(file: file, line: line) else { return }
         self.value = value
         finish(.succeeded)
     }
@@ -95,8 +98,10 @@ public class Deferred<Value>: AnyDeferred {
     /// Fires with an error; the errbacks run before this returns.
     ///
     /// The rules are those of ``succeed(_:)``.
-    public final func fail(_ error: any Error) {
-        guard acceptsResult() else { return }
+    public final func fail(
+        _ error: any Error, file: StaticString = #fileID, line: UInt = #line
+    ) {
+        guard acceptsResult(file: file, line: line) else { return }
         finish(.failed(error))
     }
 
@@ -111,7 +116,9 @@ public class Deferred<Value>: AnyDeferred {
 extension Deferred where Value == Void {
     /// Fires without a value.
     @inlinable
-    public func succeed() { succeed(()) }
+    public func succeed(file: StaticString = #fileID, line: UInt = #line) {
+        succeed((), file: file, line: line)
+    }
 }
 
 /// A Deferred that computes its result with a callback, which it stores.

@@ -64,6 +64,10 @@ public final class Reactor {
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
     @exclusivity(unchecked) var counters = ReactorStatistics()
+    /// Where Deferreds were fired; nil unless in debugging mode.
+    ///
+    /// See DeferredDebugging.swift.
+    @exclusivity(unchecked) var firingPlaces: [ObjectIdentifier: ProgramPlace]?
 
     private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
     @exclusivity(unchecked) var services: (any ReactorServices)?

@@ -11,10 +11,14 @@ public struct UnhandledError: CustomStringConvertible {
     public let context: String
     /// The place in the program that made what failed, as in "Chat/Room.swift:41", if it is known.
     public let place: String?
+    /// The place that fired what failed, if it is known: see ``Reactor/debugsDeferreds``.
+    public let firingPlace: String?
 
     /// One line.
     public var description: String {
-        "torsion: unhandled error in \(context)\(place.map { ", made at \($0)" } ?? ""): \(error)"
+        let made = place.map { ", made at \($0)" } ?? ""
+        let fired = firingPlace.map { ", fired at \($0)" } ?? ""
+        return "torsion: unhandled error in \(context)\(made)\(fired): \(error)"
     }
 
     /// Writes ``description`` on standard error, as one line and one system call.
@@ -26,9 +30,12 @@ public struct UnhandledError: CustomStringConvertible {
 
 extension Reactor {
     /// Hands an error that nobody else can receive to ``unhandledError``.
-    public func report(_ error: any Error, in context: String, place: String? = nil) {
+    public func report(
+        _ error: any Error, in context: String, place: String? = nil, firingPlace: String? = nil
+    ) {
         checkThread()
         counters.unhandledErrors += 1
-        unhandledError(UnhandledError(error: error, context: context, place: place))
+        unhandledError(
+            UnhandledError(error: error, context: context, place: place, firingPlace: firingPlace))
     }
 }
