@@ -45,7 +45,7 @@ struct ChainModel {
         advance()
     }
 
-    /// A source is fired. After a cancellation, which is its result, the first is dropped.
+    /// The source is fired; after a cancellation, which is its result, the first is dropped.
     mutating func fireSource(_ new: ChainOutcome) {
         if front == 0, outcome == nil { arrive(new) }
     }

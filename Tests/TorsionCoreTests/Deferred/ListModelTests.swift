@@ -12,8 +12,9 @@ struct ListModelTests {
     /// What came of the whole, in words.
     typealias Text = String
 
-    /// The list by its rules. A result is a number: above 0 a value, below an error, 0 a
-    /// cancellation.
+    /// The list by its rules.
+    ///
+    /// A result is a number: above 0 a value, below an error, 0 a cancellation.
     struct Model {
         let kind: Kind
         /// What each member gives when it is cancelled; nil if there is nobody to ask.

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Calls a closure again and again, at whole intervals from its start.
+///
+///     let beat = LoopingCall(on: reactor) { transport.write("ping\r\n") }
+///     beat.start(every: .seconds(30)).whenFailed { error in print("\(error)") }
+///
+/// - **Aligned.** Calls are due at the start plus whole intervals, however long one takes.
+/// - **Never overlapping.** The next call is due when the one before has returned, and the Deferred
+///   that it returned has fired. Intervals that began meanwhile are skipped and counted.
+/// - **Ending.** It ends by ``stop()``, by an error of the closure, or when the Deferred that
+///   ``start(every:first:file:line:)`` returned is cancelled.
+///
+/// Call every member on the reactor's thread. The reactor keeps it alive while it runs.
+///
+/// - SeeAlso: Twisted `task.LoopingCall`.
+public final class LoopingCall {
+    /// When the first call is made.
+    public enum FirstCall: Hashable, Sendable {
+        /// Inside `start`.
+        case now
+        /// One interval after the start.
+        case afterInterval
+    }
+
+    private enum State {
+        case idle
+        case scheduled(DelayedCall)
+        /// The closure runs, or its Deferred is waited for.
+        case calling
+        /// The same, and there will be no further call.
+        case stopping
+    }
+
+    /// The reactor whose clock counts.
+    public let reactor: Reactor
+
+    private let body: (_ count: Int) throws -> Deferred<Void>?
+    private var state = State.idle
+    private var schedule: LoopSchedule
+    private var done: Deferred<Void>?
+    private var waited: Deferred<Void>?
+
+    private init(on reactor: Reactor, body: @escaping (Int) throws -> Deferred<Void>?) {
+        reactor.checkThread()
+        self.reactor = reactor
+        self.body = body
+        schedule = LoopSchedule(start: reactor.now, interval: .zero, callsAtStart: true)
+    }
+
+    /// Calls `body`, once it is started.
+    public convenience init(on reactor: Reactor, _ body: @escaping () throws -> Void) {
+        self.init(on: reactor) { _ in
+            try body()
+            return nil
+        }
+    }
+
+    /// Calls `body`, once it is started, and waits each time for the Deferred that it returns.
+    public convenience init<Waited: DeferredResult>(
+        on reactor: Reactor, _ body: @escaping () throws -> Waited
+    ) {
+        self.init(on: reactor) { _ in try body().deferred.addCallback { _ in } }
+    }
+
+    /// Makes one whose closure is told how many intervals began since the call before: 1, and more
+    /// if some were skipped.
+    ///
+    /// - SeeAlso: Twisted `LoopingCall.withCount`.
+    public static func counting(
+        on reactor: Reactor, _ body: @escaping (_ count: Int) throws -> Void
+    ) -> LoopingCall {
+        LoopingCall(on: reactor) { count -> Deferred<Void>? in
+            try body(count)
+            return nil
+        }
+    }
+
+    /// Makes one whose closure is told how many intervals began since the call before, and whose
+    /// Deferred is waited for each time.
+    public static func counting<Waited: DeferredResult>(
+        on reactor: Reactor, _ body: @escaping (_ count: Int) throws -> Waited
+    ) -> LoopingCall {
+        LoopingCall(on: reactor) { count -> Deferred<Void>? in
+            try body(count).deferred.addCallback { _ in }
+        }
+    }
+
+    /// Whether further calls will be made.
+    public var isRunning: Bool {
+        switch state {
+        case .scheduled, .calling: true
+        case .idle, .stopping: false
+        }
+    }
+
+    /// How many intervals passed without a call of their own since the latest start.
+    public var skippedCount: Int { schedule.skippedCount }
+
+    /// Begins to call.
+    ///
+    /// - Parameters:
+    ///   - interval: Not negative. With zero a call is made in each turn.
+    ///   - first: When the first call is made.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    /// - Returns: A Deferred that succeeds when the loop was stopped, and fails with what the
+    ///   closure threw or its Deferred failed with. Cancelling it drops the call that is due, or
+    ///   cancels the Deferred that is waited for.
+    /// - Precondition: Not started, or ended since.
+    @discardableResult
+    public func start(
+        every interval: Duration, first: FirstCall = .now, file: StaticString = #fileID,
+        line: UInt = #line
+    ) -> Deferred<Void> {
+        reactor.checkThread()
+        precondition(interval >= .zero, "LoopingCall: need interval >= 0")
+        guard case .idle = state else {
+            fatalError("LoopingCall: start at \(file):\(line), but it has not ended")
+        }
+        // Weak: this owns the Deferred while it runs.
+        let done = Deferred<Void>(on: reactor, file: file, line: line) { [weak self] _ in
+            self?.cancel()
+        }
+        self.done = done
+        let now = reactor.now
+        schedule = LoopSchedule(start: now, interval: interval, callsAtStart: first == .now)
+        if first == .now { call() } else { scheduleNext() }
+        return done
+    }
+
+    /// Makes no further call.
+    ///
+    /// A call that runs, and the Deferred that it returned, come to their end first. Harmless when
+    /// it does not run.
+    public func stop() {
+        reactor.checkThread()
+        switch state {
+        case .idle, .stopping: break
+        case .calling: state = .stopping
+        case .scheduled(let call):
+            call.cancel()
+            finish(.success(()))
+        }
+    }
+
+    /// Makes the next call one interval from now, and counts from now on.
+    ///
+    /// Inside a call as well. Does nothing when it does not run.
+    public func reset() {
+        reactor.checkThread()
+        guard isRunning else { return }
+        schedule.reset(at: reactor.now)
+        if case .scheduled(let call) = state {
+            call.cancel()
+            scheduleNext()
+        }
+    }
+
+    // MARK: One call after the other
+
+    private func scheduleNext() {
+        let deadline = schedule.next(after: reactor.now)
+        state = .scheduled(reactor.callAt(deadline) { [self] in call() })
+    }
+
+    private func call() {
+        state = .calling
+        do {
+            guard let result = try body(schedule.take(at: reactor.now)) else { return called() }
+            let link = result.addBoth { [self] result in
+                waited = nil
+                switch result {
+                case .success: called()
+                case .failure(let error): finish(.failure(error))
+                }
+            }
+            if link.isPending { waited = link }
+        } catch {
+            finish(.failure(error))
+        }
+    }
+
+    private func called() {
+        if case .calling = state { scheduleNext() } else { finish(.success(())) }
+    }
+
+    private func finish(_ result: Result<Void, any Error>) {
+        state = .idle
+        let done = self.done
+        self.done = nil
+        switch result {
+        case .success: done?.succeed()
+        case .failure(let error): done?.fail(error)
+        }
+    }
+
+    /// `done` is being cancelled; it fails by itself.
+    private func cancel() {
+        switch state {
+        case .idle: break
+        case .scheduled(let call):
+            call.cancel()
+            state = .idle
+        case .calling, .stopping:
+            state = .stopping
+            waited?.cancel()
+        }
+        done = nil
+    }
+}
