@@ -10,6 +10,7 @@ final class Connector<Made: StreamProtocol> {
     private let reactor: Reactor
     private let wrap: LayerMaker
     private let makeProtocol: (SocketAddress) throws -> Made
+    private let opened: ((StreamConnection) -> Void)?
 
     private var result: Deferred<Made>?
     private var lookup: Deferred<[SocketAddress]>?
@@ -20,12 +21,14 @@ final class Connector<Made: StreamProtocol> {
 
     init(
         endpoint: ClientEndpoint, reactor: Reactor, wrap: @escaping LayerMaker = { $0 },
+        opened: ((StreamConnection) -> Void)? = nil,
         makeProtocol: @escaping (SocketAddress) throws -> Made
     ) {
         self.endpoint = endpoint
         self.reactor = reactor
         self.wrap = wrap
         self.makeProtocol = makeProtocol
+        self.opened = opened
     }
 
     func start() -> Deferred<Made> {
@@ -142,6 +145,7 @@ final class Connector<Made: StreamProtocol> {
             }
             // Cancelled inside `connectionMade`.
             guard result != nil else { return connection.abortConnection() }
+            opened?(connection)
             finish(.success(made))
         } catch {
             stream.close()

@@ -59,11 +59,16 @@ public final class Reactor {
     @exclusivity(unchecked) var lostConnections: [StreamConnection] = []
     @exclusivity(unchecked) var spareLost: [StreamConnection] = []
     @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
+    @exclusivity(unchecked) var lossWatches: [ConnectionID: (ConnectionLoss) -> Void] = [:]
     @exclusivity(unchecked) var guests: [any LoopGuest] = []
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
     @exclusivity(unchecked) var counters = ReactorStatistics()
+    /// Where seeds come from; nil until one is drawn.
+    ///
+    /// See SeededGenerator.swift.
+    @exclusivity(unchecked) package var chance: SeededGenerator?
     /// Where Deferreds were fired; nil unless in debugging mode.
     ///
     /// See DeferredDebugging.swift.

@@ -197,6 +197,7 @@ final class StreamConnection {
         if let loss { proto?.connectionLost(loss, from: self) }
         proto = nil
         reactor.connections.remove(slot)
+        reactor.tellLossWatch(of: id, loss)
     }
 
     // MARK: Errors

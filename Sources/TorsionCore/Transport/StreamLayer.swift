@@ -219,8 +219,8 @@ public struct WrappedServerEndpoint: Sendable {
 
 /// A client endpoint whose connections have a layer each: see ``ClientEndpoint/wrapped(by:)``.
 public struct WrappedClientEndpoint: Sendable {
-    private let endpoint: ClientEndpoint
-    private let wrap: LayerMaker
+    let endpoint: ClientEndpoint
+    let wrap: LayerMaker
 
     init(_ endpoint: ClientEndpoint, _ wrap: @escaping LayerMaker) {
         self.endpoint = endpoint

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Calls `body` until the Deferred that it returns succeeds, with growing delays between.
+///
+///     retry(RetryPolicy(attemptLimit: 5), on: reactor) { endpoint.connect(on: reactor) { Greeter() } }
+///
+/// The first call is made before this returns; what `body` throws is a failure like any other.
+/// Cancelling the Deferred returned cancels the attempt, or the delay.
+///
+/// - Returns: A Deferred for the first value. It fails with the error of the last attempt, or with
+///   one that the policy calls permanent.
+public func retry<Waited: DeferredResult>(
+    _ policy: RetryPolicy = RetryPolicy(), on reactor: Reactor, file: StaticString = #fileID,
+    line: UInt = #line, _ body: @escaping () throws -> Waited
+) -> Deferred<Waited.Value> {
+    Retrying(policy, on: reactor) { try body().deferred }.start(file: file, line: line)
+}
+
+/// One `retry`; kept alive by what it waits for.
+private final class Retrying<Value> {
+    private let reactor: Reactor
+    private let policy: RetryPolicy
+    private let body: () throws -> Deferred<Value>
+    private var backoff: Backoff
+    private var whole: Deferred<Value>?
+    private var attempt: AnyDeferred?
+    private var delay: DelayedCall?
+    private var isCancelled = false
+
+    init(
+        _ policy: RetryPolicy, on reactor: Reactor, body: @escaping () throws -> Deferred<Value>
+    ) {
+        self.reactor = reactor
+        self.policy = policy
+        self.body = body
+        backoff = Backoff(policy, on: reactor)
+    }
+
+    func start(file: StaticString, line: UInt) -> Deferred<Value> {
+        let whole = Deferred<Value>(on: reactor, file: file, line: line) { [weak self] _ in
+            self?.cancel()
+        }
+        self.whole = whole
+        attemptNow()
+        return whole
+    }
+
+    private func attemptNow() {
+        delay = nil
+        let link = maybeDeferred(on: reactor, body).addBoth { [self] result in
+            attempt = nil
+            ended(result)
+        }
+        if link.isPending { attempt = link }
+    }
+
+    private func ended(_ result: Result<Value, any Error>) {
+        switch result {
+        case .success(let value):
+            take()?.succeed(value)
+        case .failure(let error):
+            guard !isCancelled, policy.allowsRetry(after: error), let time = backoff.failed() else {
+                take()?.fail(error)
+                return
+            }
+            delay = reactor.callLater(time) { [self] in attemptNow() }
+        }
+    }
+
+    private func take() -> Deferred<Value>? {
+        defer { whole = nil }
+        return whole
+    }
+
+    /// The attempt's own answer to the cancellation is that of the whole.
+    private func cancel() {
+        isCancelled = true
+        delay?.cancel()
+        attempt?.cancel()
+        whole = nil
+    }
+}

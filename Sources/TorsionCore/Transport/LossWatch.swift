@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+extension Reactor {
+    /// Calls `body` when the connection was lost, after its protocol was told.
+    ///
+    /// The closures stand in a table of the reactor, so that a connection which nobody watches has
+    /// no room for one.
+    func watchLoss(of connection: StreamConnection, _ body: @escaping (ConnectionLoss) -> Void) {
+        lossWatches[connection.id] = body
+    }
+
+    /// A connection's protocol was told of its loss.
+    @inline(__always)
+    func tellLossWatch(of id: ConnectionID, _ loss: ConnectionLoss?) {
+        if !lossWatches.isEmpty, let loss { callLossWatch(of: id, loss) }
+    }
+
+    @inline(never)
+    private func callLossWatch(of id: ConnectionID, _ loss: ConnectionLoss) {
+        lossWatches.removeValue(forKey: id)?(loss)
+    }
+}
