@@ -212,6 +212,7 @@ extension Reactor {
                 endConnections()
             case .stoppingDuring:
                 life.phase = .stoppingAfter
+                threadWork.isRefused = true
                 fireTriggers(.after, .shutdown)
             case .stoppingAfter:
                 life.phase = .ended
@@ -229,6 +230,7 @@ extension Reactor {
         case .stoppingBefore, .stoppingAfter: life.awaitedTriggers == 0 || life.isPatienceOver
         case .stoppingDuring:
             (life.awaitedTriggers == 0 || life.isPatienceOver) && connections.count == 0
+                && isThreadWorkDone
         case .ended: true
         }
     }
@@ -259,6 +261,7 @@ extension Reactor {
 
     /// Releases everything that is left, so that no handle is open.
     private func end() {
+        finishThreadWork()
         // Accepted calls still run; later ones are refused. A call may open something, so that
         // comes before the closing.
         inbox.close()
@@ -282,6 +285,7 @@ extension Reactor {
         backend.shutDown()
         let failure = life.failure
         life = ReactorLife()
+        threadWork = ThreadWork()
         life.failure = failure
     }
 }
