@@ -89,11 +89,13 @@ let package = Package(
             ],
             swiftSettings: settings),
         example("Echo"),
+        example("ChatCallbacks"),
+        example("ChatDeferreds"),
 
         // Tests
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
-        tests("ToolTests", ["TorsionTool", "Echo"]),
+        tests("ToolTests", ["TorsionTool", "Echo", "ChatCallbacks", "ChatDeferreds"]),
         .target(name: "CAcceptFaults", path: "Tests/CAcceptFaults"),
         tests("ReactorTests", ["Torsion", "TorsionTesting", "CAcceptFaults"]),
         tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),

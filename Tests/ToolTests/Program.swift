@@ -10,7 +10,10 @@ final class Program {
     private let output: Int32
     private let errors: Int32
 
-    init(_ name: String, _ arguments: [String]) throws {
+    /// Starts it.
+    ///
+    /// `variables`: Of the environment, as in "NAME=value", besides those that the test has.
+    init(_ name: String, _ arguments: [String], variables: [String] = []) throws {
         var pipes: [[Int32]] = [[0, 0], [0, 0], [0, 0]]
         for index in 0..<3 {
             precondition(pipe(&pipes[index]) == 0)
@@ -32,9 +35,16 @@ final class Program {
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         let words = ([name] + arguments).map { strdup($0) } + [nil]
         defer { words.forEach { free($0) } }
+        var environment = variables.map { strdup($0) }
+        defer { environment.forEach { free($0) } }
+        var inherited = environ
+        while let variable = inherited.pointee {
+            environment.append(strdup(variable))
+            inherited += 1
+        }
         var child: pid_t = 0
         let code = posix_spawn(
-            &child, Self.folder + "/" + name, &actions, &attributes, words, environ)
+            &child, Self.folder + "/" + name, &actions, &attributes, words, environment + [nil])
         precondition(code == 0, "cannot start \(name): \(code)")
         identifier = child
         input = pipes[0][1]
