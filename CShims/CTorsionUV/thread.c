@@ -24,3 +24,33 @@ void torsion_uv_thread_join(torsion_uv_thread *thread) {
     torsion_uv_require(uv_thread_join(&thread->thread) == 0, "a thread could not be joined");
     free(thread);
 }
+
+struct torsion_uv_semaphore {
+    uv_sem_t semaphore;
+};
+
+int torsion_uv_semaphore_new(torsion_uv_semaphore **result) {
+    *result = NULL;
+    torsion_uv_semaphore *semaphore = malloc(sizeof *semaphore);
+    if (semaphore == NULL) return UV_ENOMEM;
+    int code = uv_sem_init(&semaphore->semaphore, 0);
+    if (code != 0) {
+        free(semaphore);
+        return code;
+    }
+    *result = semaphore;
+    return 0;
+}
+
+void torsion_uv_semaphore_post(torsion_uv_semaphore *semaphore) {
+    uv_sem_post(&semaphore->semaphore);
+}
+
+void torsion_uv_semaphore_wait(torsion_uv_semaphore *semaphore) {
+    uv_sem_wait(&semaphore->semaphore);
+}
+
+void torsion_uv_semaphore_free(torsion_uv_semaphore *semaphore) {
+    uv_sem_destroy(&semaphore->semaphore);
+    free(semaphore);
+}

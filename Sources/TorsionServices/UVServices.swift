@@ -4,7 +4,7 @@
 internal import CTorsionUV
 public import TorsionCore
 
-/// Names and signals for a reactor with any backend, from a libuv loop that is the reactor's guest.
+/// Names, signals and threads for a reactor with any backend, from a libuv loop that is the reactor's guest.
 ///
 ///     Reactor(backend: .epoll) { reactor throws(IOError) in try UVServices(on: reactor) }
 ///
@@ -16,6 +16,10 @@ public final class UVServices: ReactorServices {
     /// Catches signals of the process.
     public let signals: any SignalSource
 
+    /// Ten threads of the reactor's own, started when there is work for them.
+    public var threads: any WorkerThreads { workers }
+
+    private let workers: UVThreads
     private let guest: GuestLoop
     private let lookups: UVResolver
     private let registrations: UVSignals
@@ -34,16 +38,18 @@ public final class UVServices: ReactorServices {
     public init(on reactor: Reactor) throws(IOError) {
         torsion_uv_ignore_sigpipe()
         guest = try GuestLoop(on: reactor)
+        workers = UVThreads(on: reactor)
         lookups = UVResolver(guest: guest)
         registrations = UVSignals(guest: guest)
         resolver = lookups
         signals = registrations
     }
 
-    /// Cancels look-ups and registrations and releases the loop.
+    /// Joins the threads, cancels look-ups and registrations and releases the loop.
     ///
     /// Called by the reactor.
     public func shutDown() {
+        workers.shutDown()
         registrations.shutDown()
         lookups.shutDown()
         guest.shutDown()

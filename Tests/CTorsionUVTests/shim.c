@@ -323,6 +323,20 @@ static void a_loop_without_descriptors_is_an_error(void) {
 
 static void set_flag(void *context) { *(int *)context = 1; }
 
+static void post_semaphore(void *context) { torsion_uv_semaphore_post(context); }
+
+static void a_semaphore_is_waited_for(void) {
+    torsion_uv_semaphore *semaphore;
+    torsion_uv_thread *thread;
+    CHECK(torsion_uv_semaphore_new(&semaphore) == 0);
+    torsion_uv_semaphore_post(semaphore);
+    torsion_uv_semaphore_wait(semaphore);
+    CHECK(torsion_uv_thread_start(post_semaphore, semaphore, &thread) == 0);
+    torsion_uv_semaphore_wait(semaphore);
+    torsion_uv_thread_join(thread);
+    torsion_uv_semaphore_free(semaphore);
+}
+
 static void threads_run_and_join(void) {
     int flag = 0;
     torsion_uv_thread *thread;
@@ -349,6 +363,7 @@ int main(void) {
     signals_come_and_the_handler_comes_back();
     a_loop_without_descriptors_is_an_error();
     threads_run_and_join();
+    a_semaphore_is_waited_for();
     names_are_resolved_or_given_up();
     torsion_uv_loop_free(loop);
     printf("%s\n", failures == 0 ? "shim: all checks passed" : "shim: failed");

@@ -130,7 +130,11 @@ private struct Mishap: Error {}
         var count = 0
         let door = reactor.remote
         reactor.callLater(.zero) {
-            for _ in 0..<1_000 { door.callFromThread { _ in } }
+            // The reactor stays inside this callback until the thread has made its calls.
+            try NativeThreadOfTest {
+                for _ in 0..<1_000 { door.callFromThread { _ in } }
+            }
+            .join()
             count = wakes.count
         }
         while count == 0 { reactor.turn(until: reactor.now) }

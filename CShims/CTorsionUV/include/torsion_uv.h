@@ -168,6 +168,20 @@ int torsion_uv_thread_start(void (*body)(void *context), void *context,
 /* Waits for the thread's end and releases it. Once, on any other thread. Wraps uv_thread_join(). */
 void torsion_uv_thread_join(torsion_uv_thread *thread);
 
+typedef struct torsion_uv_semaphore torsion_uv_semaphore;
+
+/* Makes a semaphore with nothing to take. Any thread. Wraps uv_sem_init(). */
+int torsion_uv_semaphore_new(torsion_uv_semaphore *_Nullable *_Nonnull result);
+
+/* Adds one, and wakes one thread that waits. Any thread. Wraps uv_sem_post(). */
+void torsion_uv_semaphore_post(torsion_uv_semaphore *semaphore);
+
+/* Waits until there is one, and takes it. Any thread. Wraps uv_sem_wait(). */
+void torsion_uv_semaphore_wait(torsion_uv_semaphore *semaphore);
+
+/* Releases it. No thread waits for it or will use it. Wraps uv_sem_destroy(). */
+void torsion_uv_semaphore_free(torsion_uv_semaphore *semaphore);
+
 #ifdef __clang__
 #pragma clang assume_nonnull end
 #endif

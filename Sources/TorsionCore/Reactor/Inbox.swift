@@ -22,6 +22,9 @@ final class Inbox: Sendable {
 
     private let state = Lock(State())
 
+    /// The thread that turns the reactor, 0 if none does: it must not wait for an answer.
+    let driver = Atomic<UInt>(0)
+
     /// Spares the reactor the lock in the turns, nearly all, in which nobody has called.
     private let hasCalls = Atomic(false)
 

@@ -67,6 +67,7 @@ public final class Reactor {
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
     @exclusivity(unchecked) var counters = ReactorStatistics()
+    @exclusivity(unchecked) var threadWork = ThreadWork()
     /// Where seeds come from; nil until one is drawn.
     ///
     /// See SeededGenerator.swift.
@@ -141,21 +142,23 @@ public final class Reactor {
     ///
     /// - Throws: ``IOError`` if the services cannot be made.
     public var resolver: any NameResolver {
-        get throws(IOError) { try startedServices().resolver }
+        get throws(IOError) { try startedServices(for: .resolve).resolver }
     }
 
     /// What catches signals for this reactor.
     ///
     /// - Throws: ``IOError`` if the services cannot be made.
     public var signals: any SignalSource {
-        get throws(IOError) { try startedServices().signals }
+        get throws(IOError) { try startedServices(for: .signal).signals }
     }
 
-    private func startedServices() throws(IOError) -> any ReactorServices {
+    func startedServices(
+        for operation: IOError.Operation
+    ) throws(IOError) -> any ReactorServices {
         checkThread()
         if let services { return services }
         guard let makeServices else {
-            throw IOError(.resolve, function: "", code: .notSupported)
+            throw IOError(operation, function: "", code: .notSupported)
         }
         try startIfNeeded()
         let made = try makeServices(self)
@@ -201,7 +204,17 @@ public final class Reactor {
     func bindToThisThread() {
         require(owner == 0, "Reactor: run was called while the reactor runs on another thread")
         owner = torsion_thread_id()
+        noteDriver()
     }
 
-    func unbind() { owner = 0 }
+    func unbind() {
+        owner = 0
+        inbox.driver.store(0, ordering: .relaxed)
+    }
+
+    /// Lets doors know which thread turns the reactor: see ``Remote/leadsToThisThread``.
+    func noteDriver() { inbox.driver.store(torsion_thread_id(), ordering: .relaxed) }
+
+    /// The thread that calls.
+    static var thisThread: UInt { torsion_thread_id() }
 }

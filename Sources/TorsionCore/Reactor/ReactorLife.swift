@@ -212,6 +212,7 @@ extension Reactor {
                 endConnections()
             case .stoppingDuring:
                 life.phase = .stoppingAfter
+                threadWork.isRefused = true
                 fireTriggers(.after, .shutdown)
             case .stoppingAfter:
                 life.phase = .ended
@@ -230,6 +231,7 @@ extension Reactor {
         case .stoppingDuring:
             (life.awaitedTriggers == 0 || life.isPatienceOver) && connections.count == 0
                 && stoppedDatagramPorts.isEmpty
+                && isThreadWorkDone
         case .ended: true
         }
     }
@@ -265,6 +267,7 @@ extension Reactor {
 
     /// Releases everything that is left, so that no handle is open.
     private func end() {
+        finishThreadWork()
         // Accepted calls still run; later ones are refused. A call may open something, so that
         // comes before the closing.
         inbox.close()
@@ -289,6 +292,7 @@ extension Reactor {
         backend.shutDown()
         let failure = life.failure
         life = ReactorLife()
+        threadWork = ThreadWork()
         life.failure = failure
     }
 }

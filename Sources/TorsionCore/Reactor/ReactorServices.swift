@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a reactor does not do itself: names and signals.
+/// What a reactor does not do itself: names, signals and threads.
 ///
 /// `TorsionServices` provides it over libuv, the simulator its own; a reactor makes its services
 /// when one of them is first used.
@@ -11,6 +11,9 @@ public protocol ReactorServices: AnyObject {
 
     /// Delivers signals.
     var signals: any SignalSource { get }
+
+    /// Runs what blocks on other threads.
+    var threads: any WorkerThreads { get }
 
     /// Releases everything, watches and guests too. Called once, at the end of a run.
     func shutDown()
@@ -42,6 +45,20 @@ public protocol SignalSource: AnyObject {
 
     /// Ends the process by this signal, with its default action. Does not return.
     func die(by signal: Signal) -> Never
+}
+
+/// Threads beside the reactor's, for work that blocks or takes long.
+///
+/// A program uses them through ``Reactor/deferToThread(file:line:_:)``.
+public protocol WorkerThreads: AnyObject {
+    /// How many threads there are at most. They are started when there is work for them; with
+    /// less than there are none ends.
+    var limit: Int { get set }
+
+    /// Runs work on one of the threads, as soon as one is free, in the order in which it came.
+    ///
+    /// Throws ``IOError`` of operation `start` if there is no thread and none to be had.
+    func run(_ work: @escaping @Sendable () -> Void) throws(IOError)
 }
 
 /// A signal that is being caught.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import Synchronization
+
 /// The door to an object of a reactor, for every other thread.
 ///
 /// A door is `Sendable` and may be kept as long as one likes; it outlives its reactor. The object
@@ -53,6 +55,13 @@ public struct Remote<Object: AnyObject>: Sendable {
             }
             if !accepted { continuation.resume(throwing: ReactorStopped()) }
         }
+    }
+}
+
+extension Remote {
+    /// Whether the calling thread is the one that turns the reactor behind this door.
+    package var leadsToThisThread: Bool {
+        inbox.driver.load(ordering: .relaxed) == Reactor.thisThread
     }
 }
 

@@ -19,6 +19,7 @@ extension Reactor {
     /// - Precondition: Not inside a callback.
     public func turn(until limit: MonotonicInstant? = nil) {
         checkThread()
+        noteDriver()
         let before = (counters.threadCalls, counters.timersFired)
         turn(until: limit) { [self] in before == (counters.threadCalls, counters.timersFired) }
     }
