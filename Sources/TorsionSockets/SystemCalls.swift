@@ -27,7 +27,7 @@ func makeSocket(
 }
 
 /// Throws if the kernel cannot be given the address.
-private func check(
+func check(
     _ address: SocketAddress, _ operation: IOError.Operation, _ function: String
 ) throws(IOError) {
     guard let code = address.refusal else { return }

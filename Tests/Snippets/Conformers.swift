@@ -123,6 +123,15 @@ final class NoSignals: SignalSource {
 }
 // snippet end
 
+// snippet: WorkerThreads
+final class NoThreads: WorkerThreads {
+    var limit = 0
+    func run(_ work: @escaping @Sendable () -> Void) throws(IOError) {
+        throw IOError(.start, function: "", code: .notSupported, subject: "a thread")
+    }
+}
+// snippet end
+
 // snippet: SignalRegistration
 final class NoRegistration: SignalRegistration {
     func cancel() {}
@@ -133,6 +142,7 @@ final class NoRegistration: SignalRegistration {
 final class FewServices: ReactorServices {
     let resolver: any NameResolver
     let signals: any SignalSource = NoSignals()
+    let threads: any WorkerThreads = NoThreads()
     init(on reactor: Reactor) { resolver = Hosts(on: reactor) }
     func shutDown() {}
 }
@@ -294,3 +304,59 @@ final class IdlePoller: Poller {
     LastWord(null).say("nobody reads it")
     #expect(null.pendingByteCount == 0)
 }
+
+// snippet: DatagramProtocol
+/// Sends every datagram back.
+final class DatagramEcho: DatagramProtocol {
+    func datagramReceived(
+        _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
+    ) throws { try transport.write(bytes, to: address) }
+}
+// snippet end
+
+// snippet: DatagramTransport
+/// Loses all that is written.
+final class Nowhere: DatagramTransport {
+    let reactor: Reactor
+    let localAddress = SocketAddress.ipv4(.loopback, port: 0)
+    let peerAddress: SocketAddress? = nil
+    let statistics = DatagramStatistics()
+    init(on reactor: Reactor) { self.reactor = reactor }
+    func write(_ bytes: RawSpan, to address: SocketAddress) throws(IOError) {}
+    func connect(to peer: SocketAddress) throws(IOError) {}
+    func join(_ group: MulticastGroup) throws(IOError) {}
+    func leave(_ group: MulticastGroup) throws(IOError) {}
+    func pauseProducing() {}
+    func resumeProducing() {}
+    func stopListening() -> Deferred<Void> { .succeeded((), on: reactor) }
+}
+// snippet end
+
+// snippet: BackendDatagramPort
+final class NullDatagramPort: BackendDatagramPort {
+    let localAddress = SocketAddress.ipv4(.loopback, port: 0)
+    func deliver(to receiver: any DatagramReceiver) {}
+    func connect(to peer: SocketAddress) throws(IOError) {}
+    func startReceiving() {}
+    func stopReceiving() {}
+    func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult {
+        .sent(datagrams.count)
+    }
+    func awaitRoom() {}
+    func join(_ group: MulticastGroup) throws(IOError) {}
+    func leave(_ group: MulticastGroup) throws(IOError) {}
+    func close() {}
+}
+// snippet end
+
+// snippet: DatagramReceiver
+final class DatagramTally: DatagramReceiver {
+    private(set) var count = 0
+    func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int {
+        count += datagrams.count
+        return datagrams.count
+    }
+    func portCanSend() {}
+    func portDidFail(_ error: IOError) {}
+}
+// snippet end

@@ -13,12 +13,10 @@ final class Room {
 
 /// One member: the first line is a name, the others are for everybody else.
 final class Chat: LineProtocol {
-    let lines = LineDecoder()
-    private let room: Room
+    let lines = LineDecoder(), room: Room
     private var name: String?
 
     init(_ room: Room) { self.room = room }
-
     func connectionMade(_ transport: any StreamTransport) { transport.write("Your name?\r\n") }
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {

@@ -2,20 +2,16 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Torsion
 
-/// Who is here.
 final class Room {
     var members: [ConnectionID: any StreamTransport] = [:]
-
     func tell(_ text: String, besides speaker: ConnectionID? = nil) {
         for (id, member) in members where id != speaker { member.write(text + "\r\n") }
     }
 }
-
 /// One member: a queue of the lines that were said, and a talk that takes them from it.
 final class Chat: LineProtocol {
     let lines = LineDecoder(), room: Room, said: DeferredQueue<String>
     private var talk: Deferred<Void>?
-
     init(_ room: Room, _ reactor: Reactor) {
         (self.room, said) = (room, DeferredQueue(limit: 1_000, on: reactor))
     }
@@ -36,13 +32,9 @@ final class Chat: LineProtocol {
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
         try said.put(String(decoding: line))
     }
-    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
-        talk?.cancel()
-    }
+    func connectionLost(_ why: ConnectionLoss, from _: any StreamTransport) { talk?.cancel() }
 }
-
 try Reactor.run { reactor in
     let room = Room()
-    let place = CommandLine.arguments.dropFirst().first ?? "tcp:8008"
-    try ServerEndpoint(parsing: place).listen(on: reactor) { Chat(room, reactor) }
+    try ServerEndpoint(parsing: CommandLine.arguments.last!).listen(on: reactor) { Chat(room, reactor) }
 }

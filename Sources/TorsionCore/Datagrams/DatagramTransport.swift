@@ -119,6 +119,9 @@ func noPeer() -> Never {
 
 /// Figures about a port for datagrams.
 public struct DatagramStatistics: Hashable, Sendable {
+    /// Nothing was received or written yet.
+    public init() {}
+
     /// Datagrams that were delivered to the protocol.
     public internal(set) var received: UInt64 = 0
     /// Datagrams that the kernel took.

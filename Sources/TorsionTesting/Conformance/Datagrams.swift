@@ -84,6 +84,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // U2
     static let refusal = Check("a connected port is told of a refusal, also while it is paused") {
         backend in
         for pauses in [false, true] {
@@ -110,6 +111,7 @@ extension ConformanceSuite {
         }
     }
 
+    // U2
     static let refusalOfOthers = Check("a port that is not connected is not told of a refusal") {
         backend in
         let world = try World(backend)
@@ -127,6 +129,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // U2
     static let datagramErrors = Check("an error in the protocol is reported and leaves the port up")
     { backend in
         let world = try World(backend)
@@ -148,6 +151,7 @@ extension ConformanceSuite {
         try world.finish()
     }
 
+    // U2
     static let tooLong = Check("the longest datagram arrives, and a longer one is an error") {
         backend in
         let world = try World(backend)

@@ -88,13 +88,19 @@ final class PlayedNetwork {
     }
 }
 
-private final class PlayedServices: ReactorServices, NameResolver, SignalSource {
+private final class PlayedServices: ReactorServices, NameResolver, SignalSource, WorkerThreads {
     unowned(unsafe) var network: PlayedNetwork!
 
     var resolver: any NameResolver { self }
     var signals: any SignalSource { self }
+    var threads: any WorkerThreads { self }
+    var limit = 0
 
     func shutDown() {}
+
+    func run(_ work: @escaping @Sendable () -> Void) throws(IOError) {
+        throw IOError(.start, function: "", code: .notSupported)
+    }
 
     func resolve(_ host: String, port: UInt16) -> Deferred<[SocketAddress]> {
         network.resolve(host)
