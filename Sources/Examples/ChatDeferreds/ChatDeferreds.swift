@@ -34,7 +34,7 @@ final class Chat: LineProtocol {
     }
     func connectionLost(_ why: ConnectionLoss, from _: any StreamTransport) { talk?.cancel() }
 }
-try Reactor.run { reactor in
-    let room = Room()
-    try ServerEndpoint(parsing: CommandLine.arguments.last!).listen(on: reactor) { Chat(room, reactor) }
+try Reactor.run { [room = Room()] reactor in
+    let endpoint = try ServerEndpoint(parsing: CommandLine.arguments.last!)
+    try endpoint.listen(on: reactor) { Chat(room, reactor) }
 }
