@@ -12,11 +12,24 @@ public protocol ReactorServices: AnyObject {
     /// Delivers signals.
     var signals: any SignalSource { get }
 
-    /// Runs what blocks on other threads.
+    /// Runs what blocks on other threads. By default there are none.
     var threads: any WorkerThreads { get }
 
     /// Releases everything, watches and guests too. Called once, at the end of a run.
     func shutDown()
+}
+
+extension ReactorServices {
+    /// Refuses all work.
+    public var threads: any WorkerThreads { NoThreads() }
+}
+
+private final class NoThreads: WorkerThreads {
+    var limit = 0
+
+    func run(_ work: @escaping @Sendable () -> Void) throws(IOError) {
+        throw IOError(.start, function: "", code: .notSupported, subject: "a thread")
+    }
 }
 
 /// Turns host names into addresses, without blocking.
