@@ -15,8 +15,8 @@ internal import Synchronization
 ///         try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
 ///     }
 ///
-/// One turn, in this order: calls from other threads; timers that are due; input and output; the
-/// ends of connections. What a callback schedules runs in a later turn, never inside it.
+/// One turn, in this order: calls from other threads; timers that are due; input and output; jobs
+/// of async code, which run after each of the first two as well; the ends of connections. What a callback schedules runs in a later turn, never inside it.
 ///
 /// - SeeAlso: Twisted `IReactorCore`, `IReactorTime`; libuv's `design.rst`.
 public final class Reactor {
@@ -43,6 +43,9 @@ public final class Reactor {
     @exclusivity(unchecked) private var owner: UInt = 0
     let inbox: Inbox
 
+    /// Runs async code on this reactor's thread: for actors that live there.
+    public let executor: ReactorExecutor
+
     // Time. See DelayedCall.swift.
     @exclusivity(unchecked) var timers = TimerWheel<DelayedBody>()
 
@@ -64,6 +67,10 @@ public final class Reactor {
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
     @exclusivity(unchecked) var counters = ReactorStatistics()
+
+    // Tasks. See Async/WaitTable.swift and Async/Spawning.swift.
+    @exclusivity(unchecked) var waits = WaitTable()
+    @exclusivity(unchecked) var tasks = SlotTable<SpawnedTask>()
 
     private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
     @exclusivity(unchecked) var services: (any ReactorServices)?
@@ -87,10 +94,12 @@ public final class Reactor {
         self.backend = backend.makeBackend()
         makeServices = services
         inbox = Inbox()
+        executor = ReactorExecutor(inbox: inbox)
     }
 
     deinit {
-        inbox.abandon()
+        executor.queue.append(contentsOf: inbox.abandon())
+        executor.queue.abandonRest()
         precondition(
             !life.isStarted || backend.openHandleCount == 0, "Reactor: released while open")
         if life.isStarted { backend.shutDown() }
@@ -110,6 +119,8 @@ public final class Reactor {
         result.listeningPorts = ports.count
         result.watches = watches.count
         result.delayedCalls = timers.count
+        result.suspendedTasks = waits.count
+        result.tasks = tasks.count
         result.openHandles = life.isStarted ? backend.openHandleCount : 0
         return result
     }
@@ -189,7 +200,11 @@ public final class Reactor {
     func bindToThisThread() {
         precondition(owner == 0, "Reactor: run was called while the reactor runs")
         owner = torsion_thread_id()
+        executor.queue.bind()
     }
 
-    func unbind() { owner = 0 }
+    func unbind() {
+        owner = 0
+        executor.queue.unbind()
+    }
 }
