@@ -89,11 +89,12 @@ let package = Package(
             ],
             swiftSettings: settings),
         example("Echo"),
+        example("ChatAsync"),
 
         // Tests
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
-        tests("ToolTests", ["TorsionTool", "Echo"]),
+        tests("ToolTests", ["TorsionTool", "Echo", "ChatAsync"]),
         .target(name: "CAcceptFaults", path: "Tests/CAcceptFaults"),
         tests("ReactorTests", ["Torsion", "TorsionTesting", "CAcceptFaults"]),
         tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),

@@ -80,15 +80,20 @@ extension Reactor {
     /// Suspends the calling task until ``resume(_:throwing:)`` is called with its key.
     ///
     /// `register` hands the key to whoever will resume; it must not do so itself. When the task is
-    /// cancelled, `deferred` is, or if there is none the wait fails with `CancellationError`.
+    /// cancelled, `deferred` is, or if there is none the wait fails with `CancellationError`; a
+    /// shielded wait goes on.
     ///
     /// - Throws: What the wait was ended with; ``ReactorStopped`` at the reactor's end and after it.
     nonisolated(nonsending) func suspend(
-        awaiting deferred: AnyDeferred? = nil, _ register: (WaitKey) -> Void
+        awaiting deferred: AnyDeferred? = nil, shielded isShielded: Bool = false,
+        _ register: (WaitKey) -> Void
     ) async throws {
         if waits.isClosed { try await refuseWait() }
         let key = waits.reserve(awaiting: deferred)
         register(key)
+        if isShielded {
+            return try await withUnsafeThrowingContinuation { unsafe waits.begin(key, $0) }
+        }
         try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { unsafe waits.begin(key, $0) }
         } onCancel: { [inbox] in
@@ -96,14 +101,6 @@ extension Reactor {
             // every wait has failed or is about to.
             _ = inbox.append { $0?.cancelWait(key) }
         }
-    }
-
-    /// Suspends the calling task, which cannot be cancelled meanwhile.
-    nonisolated(nonsending) func suspendShielded(_ register: (WaitKey) -> Void) async throws {
-        if waits.isClosed { try await refuseWait() }
-        let key = waits.reserve(awaiting: nil)
-        register(key)
-        try await withUnsafeThrowingContinuation { unsafe waits.begin(key, $0) }
     }
 
     /// Lets the other jobs that are ready run first.
