@@ -74,6 +74,39 @@ import Testing
         #expect(program.wait() == 64)
     }
 
+    @Test func `the chat of tasks hands a line on to the other member`() throws {
+        let chat = try Program("ChatAsync", [])
+        // It prints nothing; whether it listens is seen by connecting.
+        while true {
+            let probe = try Program("torsion", ["connect", "tcp:127.0.0.1:8008"])
+            probe.endInput()
+            if probe.wait() == 0 { break }
+        }
+        let listener = try Program("torsion", ["connect", "tcp:127.0.0.1:8008"])
+        #expect(listener.readLine().hasPrefix("welcome"))
+        let speaker = try Program("torsion", ["connect", "tcp:127.0.0.1:8008"])
+        #expect(speaker.readLine().hasPrefix("welcome"))
+        speaker.write("hello\n")
+        #expect(listener.readLine().hasSuffix(": hello\r"))
+        for client in [listener, speaker] { client.endInput() }
+        chat.signal(SIGTERM)
+        #expect(chat.wait() == 0)
+        for client in [listener, speaker] { _ = client.wait() }
+    }
+
+    @Test(arguments: ["async", "async-read"])
+    func `an echo of tasks does the same`(style: String) throws {
+        let (echo, endpoint) = try startEcho(["--style", style])
+        let client = try Program("torsion", ["connect", endpoint])
+        let text = (0..<2_000).map { "line \($0)\n" }.joined()
+        client.write(text)
+        client.endInput()
+        #expect(client.readOutput() == text)
+        #expect(client.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
     @Test func `the example of the README echoes`() throws {
         let echo = try Program("Echo", [])
         // It prints nothing; whether it listens is seen by connecting.

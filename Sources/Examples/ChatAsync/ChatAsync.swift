@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Torsion
 
-/// Who is there. It belongs to one reactor, whose tasks share it without a lock.
+/// Who is there; it belongs to one reactor, whose tasks share it without a lock.
 final class Room {
     private var members: [ConnectionID: AsyncConnection] = [:]
 
@@ -10,6 +10,7 @@ final class Room {
     func serve(_ member: AsyncConnection) async throws {
         members[member.id] = member
         defer { members[member.id] = nil }
+        try await member.write("welcome, \(members.count) here\r\n")
         let lines = LineDecoder()
         let decode = { (bytes: RawSpan) in
             _ = try lines.decode(bytes) { line in
