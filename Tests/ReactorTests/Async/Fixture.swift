@@ -5,9 +5,6 @@ import Glibc
 import Testing
 import Torsion
 
-/// The names of the backends that tests run on.
-let backendNames = BackendChoice.linked.map(\.name)
-
 /// What `body` may use besides its reactor.
 final class AsyncWorld {
     let reactor: Reactor
