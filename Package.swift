@@ -24,8 +24,8 @@ let portable = settings + [.strictMemorySafety()]
 
 /// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
 let exampleNames = [
-    "AnyBackend", "Chat", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads", "FromThreads",
-    "GracefulEnd", "HTTPRequest", "Proxy", "RetryingClient", "Ticker", "UDPPing",
+    "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
+    "FromThreads", "GracefulEnd", "HTTPRequest", "Proxy", "RetryingClient", "Ticker", "UDPPing",
 ]
 
 func example(_ name: String) -> Target {

@@ -82,3 +82,32 @@ extension ReactorGroup {
             signals: signals, body)
     }
 }
+
+/// Runs `body` on reactors with threads of their own, for a program with an asynchronous `main`.
+///
+///     try await withReactor { reactor in
+///         try await ServerEndpoint(parsing: "tcp:8007").serve(on: reactor) { connection in
+///             for try await bytes in connection.inbound { try await connection.write(bytes) }
+///         }
+///     }
+///
+/// `body` runs once on each reactor, as one of its tasks. When all have returned, one has thrown,
+/// a signal came or the calling task is cancelled, every reactor is stopped gracefully, and this
+/// returns when their threads have ended.
+///
+/// - Parameters:
+///   - count: Threads, at least 1; the ports that `body` opens are shared by them.
+///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
+///   - signals: What SIGINT and SIGTERM do; `.ignore` under a supervisor such as ServiceLifecycle.
+///   - patience: How long the end waits for connections.
+///   - body: Is called on several threads at once, with a reactor each.
+/// - Throws: The first error of a `body`, ``UnknownBackend``, or ``IOError``.
+public func withReactor(
+    count: Int = 1, backend: BackendChoice? = nil, signals: SignalPolicy = .stop,
+    patience: Duration = .seconds(10),
+    _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
+) async throws {
+    try await withReactor(
+        count: count, backend: try backend ?? .fromEnvironment(), services: UVServices.make,
+        signals: signals, patience: patience, body)
+}

@@ -31,10 +31,19 @@ struct EchoCommand: ParsableCommand {
     @Option(help: "bytes sends back what arrives, lines answers each line by a write of its own.")
     var framing = Framing.bytes
 
+    // For measurements: each face of the engine costs something else.
+    @Option(help: .hidden)
+    var style = Style.callbacks
+
     @Option(help: "Seconds that open connections are given at the end.")
     var grace = 0.5
 
     enum Framing: String, ExpressibleByArgument, CaseIterable, Sendable { case bytes, lines }
+
+    enum Style: String, ExpressibleByArgument, CaseIterable, Sendable {
+        case callbacks, async
+        case asyncRead = "async-read"
+    }
 
     func validate() throws {
         guard 1...1024 ~= threads else {
@@ -63,12 +72,16 @@ struct EchoCommand: ParsableCommand {
         let endpoint = try endpoint
         let backend = try BackendChoice.chosen(backend)
         let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
-        let framing = framing
+        let (framing, style) = (framing, style)
         raiseDescriptorLimit()
         try reportingErrors {
             try ReactorGroup.run(
                 count: threads, backend: backend, signals: .stop(within: .seconds(grace))
             ) { reactor in
+                guard style == .callbacks else {
+                    try serve(endpoint, on: reactor, style, announcement)
+                    return
+                }
                 let port = try endpoint.listen(on: reactor) {
                     switch framing {
                     case .bytes: Echo()
@@ -77,6 +90,26 @@ struct EchoCommand: ParsableCommand {
                 }
                 announcement.make(for: port)
             }
+        }
+    }
+
+    /// Serves by tasks; `async` copies each read into bytes of its own, `async-read` does not.
+    private func serve(
+        _ endpoint: ServerEndpoint, on reactor: Reactor, _ style: Style,
+        _ announcement: Announcement
+    ) throws {
+        reactor.spawn {
+            try await endpoint.serve(on: reactor, whenListening: announcement.make) { connection in
+                if style == .asyncRead {
+                    let transport = connection.transport
+                    while try await connection.read({ transport.write($0) }) != nil {}
+                } else {
+                    for try await bytes in connection.inbound { try await connection.write(bytes) }
+                }
+            }
+        }.whenFailed { error in
+            fail(with: error)
+            reactor.stop(within: .zero)
         }
     }
 

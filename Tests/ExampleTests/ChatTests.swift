@@ -38,6 +38,19 @@ import Testing
         }
     }
 
+    @Test func `the chat of tasks hands a line on to the other member`() throws {
+        let place = "unix:@torsion-ChatAsync-\(getpid())"
+        let chat = try Program("ChatAsync", [place])
+        let ann = try connect(place, hearing: "welcome, 1 here\r")
+        let bob = try connect(place, hearing: "welcome, 2 here\r")
+        ann.write("hello\n")
+        #expect(bob.readLine().hasSuffix(": hello\r"))
+        for member in [ann, bob] { member.endInput() }
+        chat.signal(SIGTERM)
+        #expect(chat.wait() == 0)
+        for member in [ann, bob] { _ = member.wait() }
+    }
+
     private func enter(_ place: String, as name: String) throws -> Program {
         let member = try connect(place)
         member.write(name + "\n")
@@ -45,10 +58,12 @@ import Testing
     }
 
     /// Connects; the server may have to begin first.
-    private func connect(_ place: String) throws -> Program {
+    private func connect(
+        _ place: String, hearing greeting: String = "Your name?\r"
+    ) throws -> Program {
         for _ in 0..<200 {
             let member = try Program("torsion", ["connect", place])
-            if member.readLine() == "Your name?\r" { return member }
+            if member.readLine() == greeting { return member }
             member.endInput()
             _ = member.wait()
         }

@@ -76,4 +76,17 @@ import Testing
         #expect(program.readErrors().contains(allowed))
         #expect(program.wait() == 64)
     }
+
+    @Test(arguments: ["async", "async-read"])
+    func `an echo of tasks does the same`(style: String) throws {
+        let (echo, endpoint) = try startEcho(["--style", style])
+        let client = try Program("torsion", ["connect", endpoint])
+        let text = (0..<2_000).map { "line \($0)\n" }.joined()
+        client.write(text)
+        client.endInput()
+        #expect(client.readOutput() == text)
+        #expect(client.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
 }

@@ -37,7 +37,7 @@ public class AnyDeferred {
         case linked
         /// A link whose upstream was released without a result: only cancelling can end it.
         case abandoned
-        /// The result is the subclass's `value`, and was not handed on.
+        /// The result is what the subclass has `stored`, and was not handed on.
         case succeeded
         /// The result is this error, and was not handed on.
         case failed(any Error)
@@ -97,6 +97,9 @@ public class AnyDeferred {
     /// Lets go of the callback, which will not run.
     @usableFromInline
     func releaseBody() {}
+
+    /// Learns that what this waits for will have no result, unless somebody cancels it.
+    func upstreamWasAbandoned() {}
 
     deinit {
         if case .failed(let error) = phase { reportUnhandled(error) }
@@ -271,11 +274,12 @@ extension AnyDeferred {
         step = nil
         phase = .abandoned
         releaseBody()
+        next?.upstreamWasAbandoned()
     }
 
     private final func reportUnhandled(_ error: any Error) {
-        // Cancelling is what somebody here asked for, not something that went wrong.
-        if error is CancellationError { return }
+        // What somebody here asked for, cancelling or the end, is nothing that went wrong.
+        if error is CancellationError || error is ReactorStopped { return }
         reactor.report(
             error, in: "a Deferred", place: "\(file):\(line)",
             firingPlace: firingPlace?.description)

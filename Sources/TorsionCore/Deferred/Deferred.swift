@@ -29,7 +29,7 @@
 ///
 /// - SeeAlso: Twisted `twisted.internet.defer.Deferred`.
 public class Deferred<Value>: AnyDeferred {
-    @safe @exclusivity(unchecked) @usableFromInline final var value: Value?
+    @safe @exclusivity(unchecked) @usableFromInline final var stored: Value?
 
     /// Makes a Deferred that is to be fired.
     ///
@@ -53,7 +53,7 @@ public class Deferred<Value>: AnyDeferred {
     @inlinable
     init(result: Value?, phase: Phase, on reactor: Reactor, file: StaticString, line: UInt) {
         reactor.checkThread()
-        self.value = result
+        self.stored = result
         super.init(on: reactor, phase: phase, canceller: nil, file: file, line: line)
     }
 
@@ -91,7 +91,7 @@ public class Deferred<Value>: AnyDeferred {
         _ value: Value, file: StaticString = #fileID, line: UInt = #line
     ) {
         guard acceptsResult(file: file, line: line) else { return }
-        self.value = value
+        self.stored = value
         finish(.succeeded)
     }
 

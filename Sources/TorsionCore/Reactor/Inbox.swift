@@ -3,7 +3,7 @@
 
 internal import Synchronization
 
-/// The calls that other threads have queued for a reactor.
+/// The calls and the jobs of async code that other threads have queued for a reactor.
 ///
 /// The one object of the core that is shared between threads; it outlives its reactor, so that a
 /// door never leads to a freed handle.
@@ -17,7 +17,13 @@ final class Inbox: Sendable {
     private struct State {
         var isOpen = true
         var calls: [Call] = []
+        var jobs: [QueuedJob] = []
         var waker: (any BackendWaker)?
+
+        /// One wake-up for a thousand: the reactor takes them all at once.
+        func wakeIfFirst() {
+            if calls.count + jobs.count == 1 { waker?.wake() }
+        }
     }
 
     private let state = Lock(State())
@@ -26,7 +32,7 @@ final class Inbox: Sendable {
     let driver = Atomic<UInt>(0)
 
     /// Spares the reactor the lock in the turns, nearly all, in which nobody has called.
-    private let hasCalls = Atomic(false)
+    private let hasWork = Atomic(false)
 
     /// Queues a call and wakes the reactor, unless somebody before did so already.
     ///
@@ -35,25 +41,36 @@ final class Inbox: Sendable {
         state.withLock { state in
             guard state.isOpen else { return false }
             state.calls.append(call)
-            hasCalls.store(true, ordering: .releasing)
-            // One wake-up for a thousand calls: the reactor takes them all at once.
-            if state.calls.count == 1 { state.waker?.wake() }
+            hasWork.store(true, ordering: .releasing)
+            state.wakeIfFirst()
+            return true
+        }
+    }
+
+    /// Queues a job, as ``append(_:)-(Call)`` does a call.
+    func append(_ job: QueuedJob) -> Bool {
+        state.withLock { state in
+            guard state.isOpen else { return false }
+            state.jobs.append(job)
+            hasWork.store(true, ordering: .releasing)
+            state.wakeIfFirst()
             return true
         }
     }
 
     /// Takes what is queued now; what comes later belongs to the next turn.
-    func take(into batch: inout [Call]) {
+    func take(into batch: inout [Call], jobs: inout [QueuedJob]) {
         state.withLock { state in
             swap(&state.calls, &batch)
-            hasCalls.store(false, ordering: .relaxed)
+            swap(&state.jobs, &jobs)
+            hasWork.store(false, ordering: .relaxed)
         }
     }
 
     /// Whether nothing is queued.
     ///
-    /// A call that comes at the same time also wakes the reactor.
-    var isEmpty: Bool { !hasCalls.load(ordering: .acquiring) }
+    /// What comes at the same time also wakes the reactor.
+    var isEmpty: Bool { !hasWork.load(ordering: .acquiring) }
 
     func open(waker: any BackendWaker) {
         state.withLock { state in
@@ -73,10 +90,14 @@ final class Inbox: Sendable {
     }
 
     /// The reactor is being released: tells the accepted calls that they will not run.
-    func abandon() {
+    ///
+    /// - Returns: The jobs, which must run all the same.
+    func abandon() -> [QueuedJob] {
         var calls: [Call] = []
+        var jobs: [QueuedJob] = []
         close()
-        take(into: &calls)
+        take(into: &calls, jobs: &jobs)
         for call in calls { call(nil) }
+        return jobs
     }
 }

@@ -15,8 +15,8 @@ internal import Synchronization
 ///         try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
 ///     }
 ///
-/// One turn, in this order: calls from other threads; timers that are due; input and output; the
-/// ends of connections. What a callback schedules runs in a later turn, never inside it.
+/// One turn, in this order: calls from other threads; timers that are due; input and output; jobs
+/// of async code, which run after each of the first two as well; the ends of connections. What a callback schedules runs in a later turn, never inside it.
 ///
 /// - SeeAlso: Twisted `IReactorCore`, `IReactorTime`; libuv's `design.rst`.
 public final class Reactor {
@@ -42,6 +42,9 @@ public final class Reactor {
     /// The thread that runs this reactor, 0 while none does.
     @exclusivity(unchecked) private var owner: UInt = 0
     let inbox: Inbox
+
+    /// Runs async code on this reactor's thread: for actors that live there.
+    public let executor: ReactorExecutor
 
     // Time. See DelayedCall.swift.
     @exclusivity(unchecked) var timers = TimerWheel<DelayedBody>()
@@ -77,6 +80,10 @@ public final class Reactor {
     /// See DeferredDebugging.swift.
     @exclusivity(unchecked) var firingPlaces: [ObjectIdentifier: ProgramPlace]?
 
+    // Tasks. See Async/WaitTable.swift and Async/Spawning.swift.
+    @exclusivity(unchecked) var waits = WaitTable()
+    @exclusivity(unchecked) var tasks = SlotTable<SpawnedTask>()
+
     private let makeServices: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
     @exclusivity(unchecked) var services: (any ReactorServices)?
     /// The ports that a group of reactors shares, if this one belongs to a group.
@@ -99,10 +106,12 @@ public final class Reactor {
         self.backend = backend.makeBackend()
         makeServices = services
         inbox = Inbox()
+        executor = ReactorExecutor(inbox: inbox)
     }
 
     deinit {
-        inbox.abandon()
+        executor.queue.append(contentsOf: inbox.abandon())
+        executor.queue.abandonRest()
         require(
             !life.isStarted || backend.openHandleCount == 0,
             "Reactor: released with \(backend.openHandleCount) handles open; call shutDown first")
@@ -124,6 +133,8 @@ public final class Reactor {
         result.datagramPorts = datagramPorts.count
         result.watches = watches.count
         result.delayedCalls = timers.count
+        result.suspendedTasks = waits.count
+        result.tasks = tasks.count
         result.openHandles = life.isStarted ? backend.openHandleCount : 0
         return result
     }
@@ -205,11 +216,13 @@ public final class Reactor {
         require(owner == 0, "Reactor: run was called while the reactor runs on another thread")
         owner = torsion_thread_id()
         noteDriver()
+        executor.queue.bind()
     }
 
     func unbind() {
         owner = 0
         inbox.driver.store(0, ordering: .relaxed)
+        executor.queue.unbind()
     }
 
     /// Lets doors know which thread turns the reactor: see ``Remote/leadsToThisThread``.

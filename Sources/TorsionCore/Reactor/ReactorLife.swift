@@ -23,6 +23,8 @@ struct ReactorLife {
     var patience = Duration.zero
     var isPatienceOver = false
     var patienceTimer: DelayedCall?
+    /// How often the end has run what became ready by it.
+    var endRounds = 0
     /// What the closure of `run` threw.
     var failure: (any Error)?
 }
@@ -156,7 +158,10 @@ extension Reactor {
         checkThread()
         require(life.phase == .idle, "Reactor: shutDown was called while it runs; use stop")
         require(eventDepth == 0, "Reactor: shutDown was called inside a callback")
-        if life.isStarted { end() }
+        guard life.isStarted else { return }
+        executor.queue.bind()
+        end()
+        executor.queue.unbind()
     }
 
     // MARK: Phases
@@ -180,6 +185,8 @@ extension Reactor {
         try backend.start()
         life.isStarted = true
         inbox.open(waker: backend.waker)
+        executor.queue.awaitLateJob()
+        waits.isClosed = false
     }
 
     /// Goes from phase to phase as far as it can without waiting.
@@ -265,13 +272,7 @@ extension Reactor {
         for connection in connections.elements { connection.abortConnection() }
     }
 
-    /// Releases everything that is left, so that no handle is open.
-    private func end() {
-        finishThreadWork()
-        // Accepted calls still run; later ones are refused. A call may open something, so that
-        // comes before the closing.
-        inbox.close()
-        runThreadCalls()
+    private func closeEverything() {
         stopPorts()
         for attempt in attempts.elements { attempt.abandon() }
         while connections.count > 0 || datagramPorts.count > 0 {
@@ -279,6 +280,16 @@ extension Reactor {
             abortConnections()
             deliverLosses()
         }
+    }
+
+    /// Releases everything that is left, so that no handle is open.
+    private func end() {
+        finishThreadWork()
+        // Accepted calls still run; later ones are refused. A call may open something, so that
+        // comes before the closing.
+        inbox.close()
+        runThreadCalls()
+        repeat { closeEverything() } while endTasks()
         life.patienceTimer = nil
         services?.shutDown()
         services = nil

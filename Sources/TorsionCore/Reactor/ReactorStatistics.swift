@@ -9,6 +9,8 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var threadCalls: UInt64 = 0
     /// Delayed calls that have run.
     public internal(set) var timersFired: UInt64 = 0
+    /// Jobs of async code that have run.
+    public internal(set) var jobs: UInt64 = 0
     /// Connections accepted or connected so far.
     public internal(set) var connectionsMade: UInt64 = 0
     /// Clients refused for want of descriptors.
@@ -31,6 +33,10 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var watches = 0
     /// Delayed calls that are pending.
     public internal(set) var delayedCalls = 0
+    /// Tasks that ``Reactor/spawn(file:line:_:)`` started and that have not ended.
+    public internal(set) var tasks = 0
+    /// Tasks that wait for something of this reactor.
+    public internal(set) var suspendedTasks = 0
     /// What the backend holds open: sockets, listeners, ports and watches.
     public internal(set) var openHandles = 0
 }

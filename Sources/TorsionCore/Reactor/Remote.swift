@@ -115,7 +115,9 @@ extension Reactor {
     func runThreadCalls() {
         guard !inbox.isEmpty else { return }
         var batch: [Inbox.Call] = []
-        inbox.take(into: &batch)
+        var jobs: [QueuedJob] = []
+        inbox.take(into: &batch, jobs: &jobs)
+        executor.queue.append(contentsOf: jobs)
         for call in batch {
             counters.threadCalls += 1
             performEvent { call(self) }

@@ -20,6 +20,7 @@ public final class ListeningPort {
     private let options: SharedOptions
     private var listener: (any BackendListener)?
     private var slot: Int32 = -1
+    private var isPaused = false
     private var rest = Duration.milliseconds(10)
     private var resumption: DelayedCall?
     private var lastFailure: MonotonicInstant?
@@ -77,6 +78,19 @@ public final class ListeningPort {
         return .succeeded((), on: reactor)
     }
 
+    /// Leaves clients in the kernel's queue.
+    func pauseAccepting() {
+        isPaused = true
+        listener?.stopAccepting()
+    }
+
+    /// Accepts again.
+    func resumeAccepting() {
+        isPaused = false
+        // A shortage ends by itself.
+        if !(resumption?.isActive ?? false) { listener?.startAccepting() }
+    }
+
     /// Stands between the backend and the port, so that a listener that fails to open leaves no
     /// half-made port behind.
     private final class Relay: ListenerReceiver {
@@ -114,7 +128,9 @@ public final class ListeningPort {
         listener.stopAccepting()
         let pause = rest
         rest = min(rest * 2, Self.longestRest)
-        resumption = reactor.callLater(pause) { [self] in self.listener?.startAccepting() }
+        resumption = reactor.callLater(pause) { [self] in
+            if !isPaused { self.listener?.startAccepting() }
+        }
     }
 
     private func reportFailure(_ code: ErrorCode) {

@@ -16,7 +16,8 @@ import Testing
 
     private func runAll(on reactor: Reactor?) {
         var batch: [Inbox.Call] = []
-        inbox.take(into: &batch)
+        var jobs: [QueuedJob] = []
+        inbox.take(into: &batch, jobs: &jobs)
         for call in batch { call(reactor) }
     }
 
@@ -57,7 +58,7 @@ import Testing
     @Test func `calls that will not run are told so when the reactor is released`() {
         _ = call(1)
         _ = call(2)
-        inbox.abandon()
+        #expect(inbox.abandon().isEmpty)
         #expect(log.numbers == [-1, -2])
         #expect(!call(3))
     }

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Torsion
+
+/// Who is there; it belongs to one reactor, whose tasks share it without a lock.
+final class Room {
+    private var members: [ConnectionID: AsyncConnection] = [:]
+
+    /// Keeps a member until it leaves, and hands on each of its lines.
+    func serve(_ member: AsyncConnection) async throws {
+        members[member.id] = member
+        defer { members[member.id] = nil }
+        try await member.write("welcome, \(members.count) here\r\n")
+        let lines = LineDecoder()
+        let decode = { (bytes: RawSpan) in
+            _ = try lines.decode(bytes) { line in
+                self.say("\(member.peerAddress): \(String(decoding: line))\r\n", from: member)
+                return true
+            }
+        }
+        while try await member.read(decode) != nil {}
+    }
+
+    /// A member that does not read is disconnected at a limit, and nobody waits for it.
+    private func say(_ text: String, from speaker: AsyncConnection) {
+        for (id, member) in members where id != speaker.id { member.transport.write(text) }
+    }
+}
+
+@main
+struct ChatAsync {
+    static func main() async throws {
+        try await withReactor { reactor in
+            let room = Room()
+            let place = CommandLine.arguments.dropFirst().first ?? "tcp:8008"
+            let endpoint = try ServerEndpoint(parsing: place)
+            try await endpoint.serve(on: reactor) { try await room.serve($0) }
+        }
+    }
+}

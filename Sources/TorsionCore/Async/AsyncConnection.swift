@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A connection for async code: bytes are read when they are asked for, and writing waits for room.
+///
+///     let connection = try await endpoint.connect(on: reactor).value
+///     try await connection.write("hello\r\n")
+///     for try await bytes in connection.inbound { print(bytes) }
+///
+/// It belongs to its reactor: use it in tasks of that reactor, on whose thread they stay. One task
+/// reads at a time, any number write. The connection is closed by ``close()``, or when the last
+/// reference to it goes.
+///
+/// A peer that ends its direction is an end of reading only; what is written still leaves.
+public final class AsyncConnection {
+    let mailbox: ConnectionMailbox
+
+    /// The transport below, for what needs no waiting: `write` on it never suspends, and a peer
+    /// that does not read is aborted at ``Watermarks/limit``.
+    public let transport: any StreamTransport
+
+    init(_ mailbox: ConnectionMailbox) {
+        self.mailbox = mailbox
+        transport = mailbox.transport
+    }
+
+    deinit { mailbox.close() }
+
+    /// The reactor that this connection belongs to.
+    public var reactor: Reactor { transport.reactor }
+
+    /// A name for logs and dictionaries.
+    public var id: ConnectionID { transport.id }
+
+    /// The other end.
+    public var peerAddress: SocketAddress { transport.peerAddress }
+
+    /// This end.
+    public var localAddress: SocketAddress { transport.localAddress }
+
+    /// Ends reading, sends what was written, and closes: ``StreamTransport/loseConnection()``.
+    ///
+    /// Returns at once; a reader sees the end.
+    public func close() { mailbox.close() }
+
+    // MARK: Reading
+
+    /// What arrives, as bytes of its own, cut anywhere; ends when the peer does.
+    ///
+    /// Reads only when asked: a loop that is busy leaves the peer waiting, with no more than one
+    /// read held here. Leaving the loop loses nothing, another goes on behind it.
+    public var inbound: Inbound { Inbound(mailbox: mailbox) }
+
+    /// Waits for bytes and lends them to `body`, without an allocation or a copy.
+    ///
+    ///     while try await connection.read({ parser.feed($0) }) != nil {}
+    ///
+    /// `body` gets at least one byte, borrowed until it returns, and is to use all: what it leaves
+    /// is gone. It runs on the reactor, and may write to ``transport``.
+    ///
+    /// - Returns: What `body` returns; nil at the peer's end, without calling it.
+    /// - Throws: What `body` throws; ``ConnectionLoss`` if the connection breaks,
+    ///   `CancellationError` if the task is cancelled, which loses no byte.
+    public nonisolated(nonsending) func read<Result>(
+        _ body: (RawSpan) throws -> Result
+    ) async throws -> Result? {
+        guard try await mailbox.waitForBytes() else { return nil }
+        return try mailbox.take(body)
+    }
+
+    /// Reads everything up to the peer's end, at most `limitBytes`.
+    ///
+    /// - Throws: ``ReadLimitExceeded`` when more arrives; ``ConnectionLoss``, `CancellationError`.
+    public nonisolated(nonsending) func readToEnd(limitBytes: Int) async throws -> Bytes {
+        var whole: [UInt8] = []
+        while try await mailbox.waitForBytes() {
+            let fits = mailbox.take { bytes in
+                guard bytes.byteCount <= limitBytes - whole.count else { return false }
+                whole += bytes
+                return true
+            }
+            guard fits else { throw ReadLimitExceeded(limitBytes: limitBytes) }
+        }
+        return Bytes(whole)
+    }
+
+    // MARK: Writing
+
+    /// Queues a copy of `bytes`, and waits while more than the high mark is queued.
+    ///
+    /// It returns as soon as there is room for more, not when the peer has the bytes. What is
+    /// written in one go leaves together, at the task's next wait.
+    ///
+    /// - Throws: ``ConnectionLoss`` if the connection is closed or broken, `CancellationError`;
+    ///   in the latter case the bytes are queued all the same.
+    public nonisolated(nonsending) func write(_ bytes: RawSpan) async throws {
+        transport.write(bytes)
+        if !mailbox.mayGoOn(afterWriting: bytes.byteCount) { try await mailbox.waitForRoom() }
+    }
+
+    /// Queues `bytes` without a copy where that pays; see ``write(_:)-(RawSpan)``.
+    public nonisolated(nonsending) func write(_ bytes: Bytes) async throws {
+        transport.write(bytes)
+        if !mailbox.mayGoOn(afterWriting: bytes.count) { try await mailbox.waitForRoom() }
+    }
+
+    /// Queues a copy of `bytes`; see ``write(_:)-(RawSpan)``.
+    public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws {
+        transport.write(bytes)
+        if !mailbox.mayGoOn(afterWriting: bytes.count) { try await mailbox.waitForRoom() }
+    }
+
+    /// Queues the UTF-8 of `text`; see ``write(_:)-(RawSpan)``.
+    public nonisolated(nonsending) func write(_ text: String) async throws {
+        transport.write(text)
+        if !mailbox.mayGoOn(afterWriting: text.utf8.count) { try await mailbox.waitForRoom() }
+    }
+
+    /// Sends what is queued, then ends the outgoing direction; reading goes on.
+    public func finishWriting() { mailbox.finishWriting() }
+}
+
+extension AsyncConnection {
+    /// The bytes of a connection as a sequence.
+    public struct Inbound: AsyncSequence {
+        /// Bytes as they were read, at least one.
+        public typealias Element = Bytes
+
+        let mailbox: ConnectionMailbox
+
+        /// Begins where reading stands.
+        public func makeAsyncIterator() -> Iterator { Iterator(mailbox: mailbox) }
+
+        /// Reads when it is asked.
+        public struct Iterator: AsyncIteratorProtocol {
+            let mailbox: ConnectionMailbox
+
+            /// Waits for the next bytes; nil at the end.
+            public mutating func next() async throws -> Bytes? {
+                guard try await mailbox.waitForBytes() else { return nil }
+                return mailbox.takeBytes()
+            }
+
+            /// Waits for the next bytes; nil at the end.
+            public mutating func next(
+                isolation actor: isolated (any Actor)?
+            ) async throws(any Error) -> Bytes? {
+                guard try await mailbox.waitForBytes() else { return nil }
+                return mailbox.takeBytes()
+            }
+        }
+    }
+}
+
+/// A peer sent more than was allowed.
+public struct ReadLimitExceeded: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The most that would have been taken.
+    public let limitBytes: Int
+
+    /// A sentence.
+    public var description: String { "the peer sent more than \(limitBytes) bytes" }
+}
+
+extension ClientEndpoint {
+    /// Connects, for async code.
+    ///
+    ///     let connection = try await endpoint.connect(on: reactor).value
+    ///
+    /// - Returns: The connection, which closes when it is let go of. It fails with an ``IOError``
+    ///   that names the address and the cause.
+    public func connect(on reactor: Reactor) -> Deferred<AsyncConnection> {
+        connect(on: reactor) { ConnectionMailbox() }.addCallback { AsyncConnection($0) }
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// How bytes reach a task without a copy.
+//
+// A read is lent to `dataReceived` for the length of that call. So when a task waits for it, the
+// task is resumed and the reactor's jobs run *inside* the call: the task finds the bytes where the
+// kernel put them, and what it answers is gathered in the connection's own event like any
+// callback's. A task that does not come for them, or does not ask again before the next read, has
+// them copied and the connection paused: so at most one read is held for a task that is busy, and
+// one that always asks again costs no system call to pause and resume.
+
+/// Stands above a transport for the tasks that use it as an ``AsyncConnection``.
+final class ConnectionMailbox: HalfCloseableProtocol {
+    private enum Ending {
+        case none
+        /// The peer will send no more, or both sides have closed.
+        case finished
+        case lost(ConnectionLoss)
+    }
+
+    private(set) var transport: (any StreamTransport)!
+    /// Called when the connection can be used.
+    private let opened: ((ConnectionMailbox) -> Void)?
+
+    /// The present read, during its delivery.
+    @exclusivity(unchecked) private var lent: UnsafeRawBufferPointer?
+    @exclusivity(unchecked) private var reader: WaitKey?
+    /// What nobody came for.
+    private var held = Bytes()
+    private var isPaused = false
+    private var ending = Ending.none
+
+    private var isFull = false
+    private var isClosing = false
+    private var writers: [WaitKey] = []
+    /// What was written since this connection last let other tasks run.
+    @exclusivity(unchecked) private var unyieldedByteCount = 0
+
+    /// More in one go would keep the reactor from its other connections.
+    private static let byteCountPerTurn = 256 * 1024
+
+    init(opened: ((ConnectionMailbox) -> Void)? = nil) { self.opened = opened }
+
+    // MARK: What the transport tells
+
+    func connectionMade(_ transport: any StreamTransport) {
+        self.transport = transport
+        transport.registerProducer(self)
+        opened?(self)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        if let waiting = reader.take(), transport.reactor.resume(waiting) {
+            unsafe lent = bytes.withUnsafeBytes { unsafe $0 }
+            transport.reactor.runReadyJobs()
+            if unsafe lent.take() == nil { return }
+        }
+        held = Bytes(bytes)
+        isPaused = true
+        transport.pauseProducing()
+    }
+
+    func readConnectionLost(from transport: any StreamTransport) { end(.finished) }
+
+    func writeConnectionLost(from transport: any StreamTransport) {}
+
+    /// The reactor stops: readers see the end, as if the peer had closed, and finish their work.
+    func shutdownRequested(_ transport: any StreamTransport) { drain() }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        isClosing = true
+        if case .none = ending { end(why.isClean ? .finished : .lost(why)) }
+        // A peer that had finished and then broke the connection is a loss for writers.
+        if !why.isClean { ending = .lost(why) }
+        resumeWriters()
+    }
+
+    private func end(_ ending: Ending) {
+        self.ending = ending
+        if let waiting = reader.take() { transport.reactor.resume(waiting) }
+    }
+
+    /// Lets readers see the end when they have read what is held.
+    func drain() {
+        if case .none = ending { end(.finished) }
+    }
+
+    // MARK: Reading
+
+    /// Waits until there is something to take.
+    ///
+    /// A connection that cannot send does not read either, so that an echo whose client never reads
+    /// holds little more than the high mark, whatever it writes with.
+    ///
+    /// - Returns: False at the end.
+    nonisolated(nonsending) func waitForBytes() async throws -> Bool {
+        transport.reactor.checkThread()
+        while unsafe lent == nil, held.isEmpty {
+            switch ending {
+            case .none: break
+            case .finished: return false
+            case .lost(let why): throw why
+            }
+            while isFull { try await transport.reactor.suspend { writers.append($0) } }
+            precondition(reader == nil, "AsyncConnection: two tasks read at the same time")
+            if isPaused {
+                isPaused = false
+                transport.resumeProducing()
+            }
+            // The connection may have ended while there was no room.
+            guard case .none = ending else { continue }
+            defer { reader = nil }
+            try await transport.reactor.suspend { reader = $0 }
+            unyieldedByteCount = 0
+        }
+        return true
+    }
+
+    /// Lends what there is, which is then gone.
+    func take<Result>(_ body: (RawSpan) throws -> Result) rethrows -> Result {
+        if let bytes = unsafe lent.take() { return try body(unsafe bytes.bytes) }
+        var bytes = Bytes()
+        swap(&bytes, &held)
+        return try body(bytes.span)
+    }
+
+    /// Takes what there is.
+    func takeBytes() -> Bytes {
+        if let bytes = unsafe lent.take() { return Bytes(unsafe bytes.bytes) }
+        var bytes = Bytes()
+        swap(&bytes, &held)
+        return bytes
+    }
+
+    // MARK: Writing
+
+    /// Whether a writer goes on without waiting, after it wrote so many bytes.
+    @inline(__always)
+    func mayGoOn(afterWriting byteCount: Int) -> Bool {
+        unyieldedByteCount &+= byteCount
+        return !isFull && !isClosing && unyieldedByteCount < Self.byteCountPerTurn
+    }
+
+    /// Waits while the queue is above its high mark, and lets others run now and then.
+    nonisolated(nonsending) func waitForRoom() async throws {
+        if case .lost(let why) = ending { throw why }
+        if isClosing { throw ConnectionLoss.closedLocally }
+        if unyieldedByteCount >= Self.byteCountPerTurn {
+            unyieldedByteCount = 0
+            await transport.reactor.yield()
+        }
+        while isFull { try await transport.reactor.suspend { writers.append($0) } }
+        if case .lost(let why) = ending { throw why }
+    }
+
+    private func resumeWriters() {
+        isFull = false
+        let waiting = writers
+        writers.removeAll(keepingCapacity: true)
+        for key in waiting { transport.reactor.resume(key) }
+    }
+
+    // MARK: Closing
+
+    func finishWriting() {
+        // Reading must go on, though the peer reads nothing.
+        resumeWriters()
+        transport.unregisterProducer()
+        transport.loseWriteConnection()
+    }
+
+    func close() {
+        guard !isClosing else { return }
+        isClosing = true
+        drain()
+        transport.unregisterProducer()
+        transport.loseConnection()
+        resumeWriters()
+    }
+
+    func abort(because error: any Error) {
+        guard !isClosing else { return }
+        transport.abortConnection(because: error)
+    }
+}
+
+extension ConnectionMailbox: PushProducer {
+    func pauseProducing() { isFull = true }
+
+    func resumeProducing() { resumeWriters() }
+
+    func stopProducing() { resumeWriters() }
+}

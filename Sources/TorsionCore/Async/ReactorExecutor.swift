@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Runs async code on a reactor's thread.
+///
+/// An actor lives on a reactor by naming it as its executor; calls from tasks of that reactor then
+/// never change the thread, and calls from elsewhere wake it:
+///
+///     actor Ledger {
+///         nonisolated let executor: ReactorExecutor
+///         nonisolated var unownedExecutor: UnownedSerialExecutor {
+///             executor.asUnownedSerialExecutor()
+///         }
+///         init(_ executor: ReactorExecutor) { self.executor = executor }
+///     }
+///     let ledger = Ledger(reactor.executor)
+///
+/// Tasks are started by ``Reactor/spawn(file:line:_:)``, which needs nothing of this. A `Task` with
+/// this as its `executorPreference` runs there too, at about twice the cost a resume.
+///
+/// Jobs run in phases of the reactor's turn, at most a thousand between two waits. Queued on the
+/// reactor's thread a job costs neither lock nor system call, from another thread one wake-up for
+/// any number. Jobs that come before the reactor runs wait for it. Those that come after its end
+/// run on Swift's own threads, one at a time, so that nobody who waits for them hangs; what they
+/// ask of the reactor fails with ``ReactorStopped``.
+///
+/// May be kept, shared and used on any thread, and outlives its reactor.
+public final class ReactorExecutor: SerialExecutor, TaskExecutor {
+    let queue: JobQueue
+    let lane: TaskLane
+
+    init(inbox: Inbox) {
+        queue = JobQueue(inbox: inbox)
+        lane = TaskLane(queue: queue)
+        unsafe queue.serial = self
+        unsafe queue.lane = lane
+    }
+
+    /// Queues a job behind those that are ready.
+    ///
+    /// Called by the language, on any thread.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        queue.append(.serial(UnownedJob(job)))
+    }
+
+    /// This executor, for an actor's `unownedExecutor`.
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+        UnownedSerialExecutor(ordinary: self)
+    }
+
+    /// This executor, for a task's preference.
+    public func asUnownedTaskExecutor() -> UnownedTaskExecutor {
+        UnownedTaskExecutor(ordinary: self)
+    }
+
+    /// Traps unless the calling thread runs the reactor.
+    ///
+    /// So `assumeIsolated` works inside the callbacks of a protocol.
+    public func checkIsolated() {
+        guard queue.isOnThread else {
+            fatalError("ReactorExecutor: this thread does not run the reactor")
+        }
+    }
+
+    /// Whether the calling thread runs the reactor.
+    public func isIsolatingCurrentContext() -> Bool? { queue.isOnThread }
+}
+
+/// What tasks of a reactor prefer: see the measurements at ``JobQueue``.
+final class TaskLane: TaskExecutor {
+    private let queue: JobQueue
+
+    init(queue: JobQueue) { self.queue = queue }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        queue.append(.lane(UnownedJob(job)))
+    }
+
+    func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+}
+
+extension Reactor {
+    /// Runs the jobs that are ready, as one event.
+    @inline(__always)
+    func runJobs() {
+        if !executor.queue.isEmpty { runReadyJobs() }
+    }
+
+    /// Runs the jobs that are ready inside the present event.
+    ///
+    /// For a callback that lends something to a task.
+    @inline(never)
+    func runReadyJobs() {
+        performEvent { counters.jobs &+= UInt64(executor.queue.run()) }
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// `async let` and task groups refuse to capture what belongs to a reactor. These do the same for
+// tasks of one reactor: none outlives the call that started it.
+
+extension Reactor {
+    /// Waits for a time to pass, by the reactor's clock.
+    ///
+    /// Call it from a task of this reactor. A negative time counts as zero; the task goes on in a
+    /// later turn at the earliest. Unlike `Task.sleep` it needs no other thread.
+    ///
+    /// - Throws: `CancellationError` when the task is cancelled, ``ReactorStopped`` at the end of
+    ///   the reactor.
+    public nonisolated(nonsending) func sleep(for duration: Duration) async throws {
+        var call: DelayedCall?
+        defer { call?.cancel() }
+        try await suspend { key in
+            call = callLater(duration) { [unowned self] in resume(key) }
+        }
+    }
+
+    /// Runs `body`, and cancels it if it has not ended within `limit`.
+    ///
+    /// It waits for `body` to end in any case, so one that does not heed being cancelled is waited
+    /// for.
+    ///
+    /// - Throws: What `body` throws; ``TimeoutError`` in place of the `CancellationError` that the
+    ///   limit brought about.
+    public nonisolated(nonsending) func withTimeout<Value>(
+        _ limit: Duration, file: StaticString = #fileID, line: UInt = #line,
+        _ body: nonisolated(nonsending) @escaping () async throws -> Value
+    ) async throws -> Value {
+        try await spawn(file: file, line: line, body).addTimeout(limit, file: file, line: line)
+            .value
+    }
+
+    /// Runs two closures, each as a task of its own, and returns both values.
+    ///
+    ///     let (name, quota) = try await reactor.concurrently(
+    ///         { try await directory.name(of: user) }, { try await ledger.quota(of: user) })
+    ///
+    /// If one throws the other is cancelled, and waited for. More than two nest, or use
+    /// ``withServingGroup(_:)``.
+    ///
+    /// - Throws: The first error.
+    @discardableResult
+    public nonisolated(nonsending) func concurrently<First, Second>(
+        _ first: nonisolated(nonsending) @escaping () async throws -> First,
+        _ second: nonisolated(nonsending) @escaping () async throws -> Second
+    ) async throws -> (First, Second) {
+        var values: (First?, Second?) = (nil, nil)
+        try await withServingGroup { group in
+            group.spawn { values.0 = try await first() }
+            group.spawn { values.1 = try await second() }
+        }
+        // A group that returns has ended without an error, so that both have a value.
+        return (values.0!, values.1!)
+    }
+
+    /// Runs `body`, which may start any number of tasks in the group, and waits for all of them.
+    ///
+    /// When one throws, or `body` does, or the calling task is cancelled, the others are cancelled.
+    ///
+    /// - Throws: The first error, when all tasks have ended.
+    public nonisolated(nonsending) func withServingGroup<Value>(
+        _ body: nonisolated(nonsending) (ServingGroup) async throws -> Value
+    ) async throws -> Value {
+        checkThread()
+        let group = ServingGroup(on: self)
+        var value: Value?
+        do { value = try await body(group) } catch { group.fail(error) }
+        try await group.join()
+        if let error = group.failure { throw error }
+        // Without an error `body` has returned.
+        return value!
+    }
+}
+
+/// Tasks of a reactor that end together, and whose closures may capture what belongs to it.
+///
+///     try await reactor.withServingGroup { group in
+///         for try await connection in listener {
+///             group.spawn { try await answer(connection) }
+///         }
+///     }
+///
+/// - SeeAlso: ``Reactor/withServingGroup(_:)``; Swift's `withThrowingDiscardingTaskGroup`.
+public final class ServingGroup {
+    private let reactor: Reactor
+    /// By the order of their start, in which they are cancelled too.
+    private var children: [Int: Deferred<Void>] = [:]
+    private var startedCount = 0
+    private var waiter: WaitKey?
+    fileprivate private(set) var failure: (any Error)?
+    private var isCancelled = false
+
+    fileprivate init(on reactor: Reactor) { self.reactor = reactor }
+
+    /// Tasks that have not ended.
+    public var count: Int { children.count }
+
+    /// Starts a task, which is cancelled at once if the group is.
+    public func spawn(
+        file: StaticString = #fileID, line: UInt = #line,
+        _ body: nonisolated(nonsending) @escaping () async throws -> Void
+    ) {
+        let child = reactor.spawn(file: file, line: line, body)
+        let key = startedCount
+        startedCount += 1
+        children[key] = child
+        child.addBoth(file: file, line: line) { [self] result in
+            children[key] = nil
+            if case .failure(let error) = result { fail(error) }
+            if children.isEmpty, let waiter { reactor.resume(waiter) }
+        }
+        if isCancelled { child.cancel() }
+    }
+
+    /// Cancels every task of the group, and those that it starts from now on.
+    public func cancelAll() {
+        isCancelled = true
+        for key in children.keys.sorted() { children[key]?.cancel() }
+    }
+
+    fileprivate func fail(_ error: any Error) {
+        if failure == nil { failure = error }
+        cancelAll()
+    }
+
+    /// Waits for all tasks; cancels them if the calling task is.
+    fileprivate nonisolated(nonsending) func join() async throws {
+        while !children.isEmpty {
+            do {
+                try await reactor.suspend(shielded: isCancelled) { waiter = $0 }
+            } catch is CancellationError {
+                fail(CancellationError())
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+import Torsion
+
+private struct Mishap: Error {}
+
+/// Serving by tasks, and how it ends.
+@Suite struct AsyncServingTests {
+    @Test(arguments: backendNames)
+    func `an error in the closure aborts its connection, is reported, and harms no other`(
+        name: String
+    ) throws {
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let (_, endpoint) = try await world.serve { connection in
+                for try await bytes in connection.inbound {
+                    if bytes == "bad" { throw Mishap() }
+                    try await connection.write(bytes)
+                }
+            }
+            let good = try await endpoint.connect(on: reactor).value
+            let bad = try await endpoint.connect(on: reactor).value
+            try await bad.write("bad")
+            await #expect(throws: ConnectionLoss.self) { try await bad.read { _ in } }
+            try await good.write("fine")
+            let answer = try await good.read { String(decoding: $0) }
+            #expect(answer == "fine")
+            #expect(world.unhandled.map { $0.error is Mishap } == [true])
+        }
+    }
+
+    @Test(arguments: backendNames)
+    func `cancelling the server drains it`(name: String) throws {
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let (server, endpoint) = try await world.serve { connection in
+                while try await connection.read({ _ in }) != nil {}
+                try await reactor.sleep(for: .milliseconds(10))
+                try await connection.write("goodbye")
+            }
+            let connection = try await endpoint.connect(on: reactor).value
+            try await connection.write("x")
+            try await reactor.sleep(for: .milliseconds(20))
+            server.cancel()
+            let farewell = try await connection.readToEnd(limitBytes: 100)
+            #expect(farewell == "goodbye")
+            connection.close()
+            try await server.value
+            await #expect(throws: IOError.self) {
+                _ = try await endpoint.connect(on: reactor).value
+            }
+        }
+    }
+
+    @Test(arguments: backendNames)
+    func `a graceful stop of the reactor drains as well`(name: String) throws {
+        let reactor = Reactor(backend: try .named(name, among: BackendChoice.linked))
+        var farewell: Bytes?
+        try reactor.run(signals: .ignore) { reactor in
+            let world = AsyncWorld(reactor)
+            let client = reactor.addClient(world) { farewell = $0 }
+            client.whenFailed { Issue.record("\($0)") }
+        }
+        #expect(farewell == "goodbye")
+        #expect(reactor.statistics.tasks == 0 && reactor.statistics.liveTransports == 0)
+    }
+
+    @Test(arguments: backendNames)
+    func `a stop with tasks suspended everywhere ends them all`(name: String) throws {
+        let reactor = Reactor(backend: try .named(name, among: BackendChoice.linked))
+        var begun = 0
+        var ended = 0
+        func start(
+            _ body: nonisolated(nonsending) @escaping (AsyncConnection) async throws -> Void,
+            _ endpoint: ClientEndpoint
+        ) {
+            reactor.spawn {
+                let connection = try await endpoint.connect(on: reactor).value
+                begun += 1
+                defer { ended += 1 }
+                try await body(connection)
+            }
+        }
+        try reactor.run(signals: .ignore) { reactor in
+            let world = AsyncWorld(reactor)
+            reactor.spawn {
+                let (_, endpoint) = try await world.serve { connection in
+                    // Neither reads nor ends.
+                    try await Deferred<Void>(on: reactor).value
+                    _ = connection
+                }
+                let chunk = Bytes([UInt8](repeating: 7, count: 256 * 1024))
+                start({ _ = try await $0.read { _ in } }, endpoint)
+                start({ for try await _ in $0.inbound {} }, endpoint)
+                start({ while true { try await $0.write(chunk) } }, endpoint)
+                start({ _ in try await reactor.sleep(for: .seconds(3_600)) }, endpoint)
+                start({ _ in try await Deferred<Void>(on: reactor).value }, endpoint)
+                start(
+                    { _ in
+                        let endpoint = ServerEndpoint.tcp(port: 0, interface: .loopback)
+                        for try await _ in try endpoint.listen(on: reactor) {}
+                    }, endpoint)
+                start(
+                    { _ in
+                        _ = try await reactor.concurrently(
+                            { try await Deferred<Void>(on: reactor).value },
+                            { try await reactor.sleep(for: .seconds(3_600)) })
+                    }, endpoint)
+                while begun < 7 { try await reactor.sleep(for: .milliseconds(1)) }
+                try await reactor.sleep(for: .milliseconds(20))
+                reactor.stop(within: .milliseconds(50))
+            }
+        }
+        #expect(begun == 7 && ended == 7)
+        let figures = reactor.statistics
+        #expect(figures.tasks == 0 && figures.suspendedTasks == 0)
+        #expect(figures.liveTransports == 0 && figures.openHandles == 0)
+    }
+
+    @Test(arguments: backendNames)
+    func `accepted connections come as a sequence, and rest in the kernel when nobody takes them`(
+        name: String
+    ) throws {
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let listener = try ServerEndpoint.tcp(port: 0, interface: .loopback)
+                .listen(on: reactor)
+            let endpoint = ClientEndpoint.address(listener.localAddress)
+            var clients: [AsyncConnection] = []
+            for _ in 0..<40 { clients.append(try await endpoint.connect(on: reactor).value) }
+            try await reactor.sleep(for: .milliseconds(20))
+            // Both ends are in this reactor; a batch may have been accepted before the rest began.
+            #expect(reactor.statistics.openConnections < 80)
+            var taken = 0
+            for try await connection in listener {
+                taken += 1
+                connection.close()
+                if taken == 40 { listener.close() }
+            }
+            #expect(taken == 40)
+        }
+    }
+
+    @Test(arguments: backendNames)
+    func `no other thread runs any of it`(name: String) throws {
+        var threads: Set<String> = []
+        let home = threadName()
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let note = { _ = threads.insert(threadName()) }
+            let (_, endpoint) = try await world.serve { connection in
+                note()
+                for try await bytes in connection.inbound {
+                    note()
+                    try await connection.write(bytes)
+                    note()
+                }
+                note()
+            }
+            let tally = Tally(reactor.executor)
+            for _ in 0..<20 {
+                let connection = try await endpoint.connect(on: reactor).value
+                note()
+                try await reactor.concurrently(
+                    {
+                        try await connection.write(pattern(200_000))
+                        note()
+                        connection.finishWriting()
+                    },
+                    {
+                        note()
+                        while try await connection.read({ _ in note() }) != nil { note() }
+                    })
+                note()
+                try await reactor.sleep(for: .microseconds(10))
+                note()
+                threads.insert(await tally.add())
+                note()
+                await reactor.yield()
+                note()
+                try? await reactor.withTimeout(.microseconds(100)) {
+                    note()
+                    defer { note() }
+                    try await Deferred<Void>(on: reactor).value
+                }
+                note()
+            }
+        }
+        #expect(threads == [home])
+    }
+}
+
+/// An actor on a reactor.
+private actor Tally {
+    nonisolated let executor: ReactorExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    private var count = 0
+
+    init(_ executor: ReactorExecutor) { self.executor = executor }
+
+    func add() -> String {
+        count += 1
+        return threadName()
+    }
+}
+
+extension Reactor {
+    /// Serves one client that waits for the server's last word, and stops the reactor meanwhile.
+    fileprivate func addClient(
+        _ world: AsyncWorld, _ finished: @escaping (Bytes) -> Void
+    ) -> Deferred<Void> {
+        spawn { [self] in
+            let (_, endpoint) = try await world.serve { connection in
+                while try await connection.read({ _ in }) != nil {}
+                try await connection.write("goodbye")
+            }
+            // A protocol, since an asynchronous client would see the end as well.
+            let client = try await endpoint.connect(on: self) { Listening(finished) }.value
+            client.transport?.write("x")
+            try await sleep(for: .milliseconds(20))
+            stop(within: .seconds(10))
+        }
+    }
+}
+
+/// Hears a server out, also when its own reactor stops.
+private final class Listening: StreamProtocol {
+    private let finished: (Bytes) -> Void
+    private var heard: [UInt8] = []
+    var transport: (any StreamTransport)?
+
+    init(_ finished: @escaping (Bytes) -> Void) { self.finished = finished }
+
+    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) { heard += bytes }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        self.transport = nil
+        finished(Bytes(heard))
+    }
+
+    func shutdownRequested(_ transport: any StreamTransport) {}
+}
