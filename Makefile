@@ -86,5 +86,6 @@ ifneq ($(wildcard Benchmarks/bench.mk),)
 bench: ## build in release mode and run the throughput comparison; PEERS=nio adds SwiftNIO
 bench-full: ## the same with the rounds that steady figures need, io_uring and SwiftNIO
 bench-counts: ## system calls, allocations and instructions against their budgets
+bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk
 endif

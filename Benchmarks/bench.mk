@@ -4,6 +4,8 @@
 # bench        the table of Benchmarks/README.md in at most three minutes after the build
 # bench-full   the same with the rounds that steady figures need (about half an hour), io_uring, SwiftNIO
 # bench-counts instructions, system calls, allocations and memory against their budgets; fails on a miss
+# bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
+#              where Python is there, Twisted's and asyncio's; fails on a miss
 #
 # PEERS=nio adds SwiftNIO to `bench` (its build takes minutes). BENCH_ARGS go to the harness as they
 # are: `make bench BENCH_ARGS='--scenarios echo.64connections --server mine=./my-echo'`.
@@ -19,7 +21,7 @@ BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
 
-.PHONY: bench bench-full bench-counts bench-build bench-nio bench-test bench-dependencies
+.PHONY: bench bench-full bench-counts bench-parts bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
@@ -30,6 +32,11 @@ bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
 
 bench-counts: bench-build
 	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) $(BENCH_ARGS)
+
+bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
+	swift build -c release --package-path Benchmarks
+	swift build -c release --package-path Benchmarks/Parts
+	$(BENCH_RUN) parts --peers nio --json $(BENCH_JSON:.json=-parts.json) $(BENCH_ARGS)
 
 bench-test: ## run the tests of the harness
 	swift test --package-path Benchmarks
@@ -48,7 +55,7 @@ bench-dependencies:
 $(BENCH_BIN): | bench-dependencies
 	@mkdir -p $@
 
-$(BENCH_BIN)/libuv-c: BENCH_LIBS := -luv
+$(BENCH_BIN)/libuv-c $(BENCH_BIN)/parts-c: BENCH_LIBS := -luv
 $(BENCH_BIN)/uring-c: BENCH_LIBS := -luring
 $(BENCH_BIN)/%-c: Benchmarks/Twins/%.c Benchmarks/Twins/twin.h | $(BENCH_BIN)
 	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS) -lpthread

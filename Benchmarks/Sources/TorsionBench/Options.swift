@@ -5,11 +5,12 @@ import Glibc
 
 /// What the command line asks for.
 struct Options {
-    enum Command { case run, counts, page, list, help }
+    enum Command { case run, counts, parts, page, list, help }
 
     static let usage = """
         usage: torsion-bench run [--quick | --full] [OPTION ...]
                torsion-bench counts [OPTION ...]      counts against budgets; fails on a miss
+               torsion-bench parts [OPTION ...]       pieces of the engine against others'; fails on a miss
                torsion-bench page [OPTION ...]        results that were written before, as HTML
                torsion-bench list                     the scenarios
                torsion-bench help                     this text
@@ -45,6 +46,7 @@ struct Options {
         switch rest.popFirst() {
         case "run": command = .run
         case "counts": command = .counts
+        case "parts": command = .parts
         case "page": command = .page
         case "list": command = .list
         case "help", "--help", "-h": command = .help
@@ -91,6 +93,13 @@ struct Options {
             throw BenchError("unknown scenario '\(name)'; see `torsion-bench list`")
         }
         return Scenario.all.filter { scenarios.isEmpty || scenarios.contains($0.name) }
+    }
+
+    func selectedParts() throws -> [Part] {
+        for name in scenarios where !Part.all.contains(where: { $0.name == name }) {
+            throw BenchError("unknown part '\(name)'; see `torsion-bench list`")
+        }
+        return Part.all.filter { scenarios.isEmpty || scenarios.contains($0.name) }
     }
 
     /// Returns the servers to measure, each C server before the backends that are held to it.

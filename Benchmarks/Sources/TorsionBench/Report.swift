@@ -66,6 +66,7 @@ struct Report: Codable {
     var baseline: String
     var scenarios: [ScenarioResult] = []
     var budgets: [BudgetResult] = []
+    var parts: [PartsRun.PartResult]?
 
     init(mode: String) throws {
         self.mode = mode

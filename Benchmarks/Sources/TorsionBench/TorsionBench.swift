@@ -24,6 +24,8 @@ struct TorsionBench {
             return try Run(options: options).start()
         case .counts:
             return try Counts(options: options).start()
+        case .parts:
+            return try PartsRun(options: options).start()
         case .page:
             guard let html = options.html else { throw BenchError("page needs --html PATH") }
             try Report.read(from: options.json).writePage(to: html)
@@ -33,6 +35,7 @@ struct TorsionBench {
             return true
         case .list:
             for scenario in Scenario.all { writeText("\(scenario.name): \(scenario.summary)\n") }
+            for part in Part.all { writeText("\(part.name): \(part.summary)\n") }
             return true
         }
     }

@@ -32,7 +32,7 @@ extension Deferred {
         case .succeeded:
             phase = .delivered
             // What has succeeded has a value.
-            return stored.take()!
+            return takeStored()
         case .failed(let error):
             phase = .delivered
             throw error

@@ -99,7 +99,7 @@ extension Reactor {
         } onCancel: { [inbox] in
             // On any thread, perhaps this one: so it is only queued. A closed inbox means that
             // every wait has failed or is about to.
-            _ = inbox.append { $0?.cancelWait(key) }
+            _ = inbox.append(.program { $0.cancelWait(key) })
         }
     }
 

@@ -37,7 +37,7 @@ public class AnyDeferred {
         case linked
         /// A link whose upstream was released without a result: only cancelling can end it.
         case abandoned
-        /// The result is what the subclass has `stored`, and was not handed on.
+        /// The result is the value in `words`, and was not handed on.
         case succeeded
         /// The result is this error, and was not handed on.
         case failed(any Error)
@@ -70,6 +70,8 @@ public class AnyDeferred {
     @safe @exclusivity(unchecked) @usableFromInline final var canceller: ((AnyDeferred) -> Void)?
     private final let file: StaticString
     private final let line: UInt32
+    /// The value, while the phase is `succeeded`: see `Deferred.store`.
+    @safe @exclusivity(unchecked) @usableFromInline final var words = StoredWords()
 
     /// Makes a source.
     @usableFromInline
@@ -101,13 +103,32 @@ public class AnyDeferred {
     /// Learns that what this waits for will have no result, unless somebody cancels it.
     func upstreamWasAbandoned() {}
 
+    /// Releases the value in `words`.
+    @usableFromInline
+    func destroyStored() {}
+
     deinit {
-        if case .failed(let error) = phase { reportUnhandled(error) }
+        switch phase {
+        case .delivered, .unfired, .cancelling, .linked, .abandoned: break
+        case .succeeded: destroyStored()
+        case .failed(let error): reportUnhandled(error)
+        }
         if hasFiringPlace { forgetFiringPlace() }
         // The compiler releases a chain of objects of one class in a loop, so that this does not
         // recurse (SILGen's `emitRecursiveChainDestruction`); a test with 500,000 links holds it.
         next?.abandon()
     }
+}
+
+/// Room for a value: of a class, a string, an array, a number or three.
+@usableFromInline
+struct StoredWords {
+    @usableFromInline var first: UInt = 0
+    @usableFromInline var second: UInt = 0
+    @usableFromInline var third: UInt = 0
+
+    @inlinable
+    init() {}
 }
 
 // MARK: - Cancelling and pausing

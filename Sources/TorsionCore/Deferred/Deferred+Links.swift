@@ -40,7 +40,7 @@ extension Deferred {
             return nil
         }
         phase = .delivered
-        return stored.take()
+        return takeStored()
     }
 
     /// Takes the error; hands a value on to `link` and returns nil.
@@ -48,7 +48,7 @@ extension Deferred {
     func takeError(orPassTo link: Deferred<Value>) -> (any Error)? {
         defer { phase = .delivered }
         if case .failed(let error) = phase { return error }
-        link.stored = stored.take()
+        link.store(takeStored())
         link.phase = .succeeded
         return nil
     }
@@ -59,14 +59,14 @@ extension Deferred {
         defer { phase = .delivered }
         if case .failed(let error) = phase { return .failure(error) }
         // `deliver` calls a step only with a result, and what is no error is a value.
-        return .success(stored.take()!)
+        return .success(takeStored())
     }
 
     /// Gives this link what `body` returns or throws.
     @inlinable @inline(__always)
     func settle(_ body: () throws -> Value) -> AnyDeferred {
         do {
-            stored = try body()
+            store(try body())
             phase = .succeeded
         } catch {
             phase = .failed(error)
@@ -83,7 +83,7 @@ extension Deferred {
                 // Two Deferreds of one type, as the lines above say.
                 let inner = unsafe unsafeDowncast(inner, to: Deferred<Value>.self)
                 let link = unsafe unsafeDowncast(link, to: Deferred<Value>.self)
-                link.stored = inner.stored.take()
+                if case .succeeded = inner.phase { link.store(inner.takeStored()) }
                 link.phase = inner.phase
                 inner.phase = .delivered
                 return link

@@ -11,8 +11,25 @@ internal import Synchronization
 /// The inbox is closed under its lock before the backend is shut down, and the waker is used under
 /// the same lock: so no wake can reach a descriptor that was closed, or reused by somebody else.
 final class Inbox: Sendable {
-    /// Given the reactor; or nil if it was released before it could run the call.
-    typealias Call = @Sendable (Reactor?) -> Void
+    /// A call for a reactor.
+    ///
+    /// A program's closure is kept as it came: to wrap it in another would be an allocation, which
+    /// is most of what a call costs.
+    enum Call: Sendable {
+        /// Forgotten if the reactor was released before it could run it.
+        case program(@Sendable (Reactor) throws -> Void)
+        /// Given nil if the reactor was released before it could run it.
+        case always(@Sendable (Reactor?) -> Void)
+
+        func callAsFunction(_ reactor: Reactor?) {
+            switch self {
+            case .program(let body):
+                guard let reactor else { return }
+                do { try body(reactor) } catch { reactor.report(error, in: "a call from a thread") }
+            case .always(let body): body(reactor)
+            }
+        }
+    }
 
     private struct State {
         var isOpen = true
@@ -37,7 +54,7 @@ final class Inbox: Sendable {
     /// Queues a call and wakes the reactor, unless somebody before did so already.
     ///
     /// - Returns: Whether the call will run; false after the reactor has stopped.
-    func append(_ call: @escaping Call) -> Bool {
+    func append(_ call: Call) -> Bool {
         state.withLock { state in
             guard state.isOpen else { return false }
             state.calls.append(call)

@@ -34,10 +34,10 @@ public struct Remote<Object: AnyObject>: Sendable {
     /// - Complexity: O(1); a thousand calls queued while the reactor is busy wake it once.
     @discardableResult
     public func callFromThread(_ body: @escaping @Sendable (Object) throws -> Void) -> Bool {
-        inbox.append { [find] reactor in
-            guard let reactor, let object = find(reactor) else { return }
-            do { try body(object) } catch { reactor.report(error, in: "a call from a thread") }
-        }
+        inbox.append(
+            .program { [find] reactor in
+                if let object = find(reactor) { try body(object) }
+            })
     }
 
     /// Runs `body` with the object on the reactor's thread and returns what it returns.
@@ -47,14 +47,26 @@ public struct Remote<Object: AnyObject>: Sendable {
         _ body: @escaping @Sendable (Object) throws -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
-            let accepted = inbox.append { [find] reactor in
+            let call = Inbox.Call.always { [find] reactor in
                 guard let reactor, let object = find(reactor) else {
                     return continuation.resume(throwing: ReactorStopped())
                 }
                 continuation.resume(with: Swift.Result { try body(object) })
             }
-            if !accepted { continuation.resume(throwing: ReactorStopped()) }
+            if !inbox.append(call) { continuation.resume(throwing: ReactorStopped()) }
         }
+    }
+}
+
+extension Remote where Object == Reactor {
+    /// Runs `body` with the reactor on its thread, in a later turn.
+    ///
+    /// As for any other object, but without an allocation besides what `body` captures.
+    ///
+    /// - Returns: Whether the call will run; false after the reactor has stopped.
+    @discardableResult
+    public func callFromThread(_ body: @escaping @Sendable (Reactor) throws -> Void) -> Bool {
+        inbox.append(.program(body))
     }
 }
 
@@ -87,7 +99,7 @@ final class RemoteToken: Sendable {
     deinit {
         let key = key
         // A closed inbox means that the table was emptied with the reactor's run.
-        _ = inbox.append { $0?.remoteObjects[key] = nil }
+        _ = inbox.append(.program { $0.remoteObjects[key] = nil })
     }
 }
 

@@ -179,6 +179,7 @@ extension MonotonicInstant {
 }
 
 extension TimerWheel {
+    @inline(__always)
     private mutating func setDeadline(of slot: UInt32, to deadline: MonotonicInstant) {
         slab[slot].deadline = deadline
         slab[slot].sequence = newestSequence
@@ -190,6 +191,7 @@ extension TimerWheel {
         }
     }
 
+    @inline(__always)
     private mutating func putInWheel(_ slot: UInt32, tick: UInt64) {
         let highestBit = 63 - (tick ^ self.tick).leadingZeroBitCount
         let level = highestBit / 6
@@ -199,6 +201,7 @@ extension TimerWheel {
         occupiedLevels |= 1 << UInt8(level)
     }
 
+    @inline(__always)
     private mutating func append(_ slot: UInt32, to index: Int) {
         let last = lists[index].last
         slab[slot].place = UInt16(index)
@@ -216,6 +219,7 @@ extension TimerWheel {
     }
 
     /// Takes a timer from where it is; it keeps its slot.
+    @inline(__always)
     private mutating func takeOut(_ slot: UInt32) {
         let place = slab[slot].place
         guard place != Self.inHeap else {
@@ -229,6 +233,7 @@ extension TimerWheel {
         if previous == noTimer, next == noTimer { markEmpty(index) }
     }
 
+    @inline(__always)
     private mutating func markEmpty(_ index: Int) {
         lists[index] = TimerList()
         guard index != Self.early else { return }
@@ -237,6 +242,7 @@ extension TimerWheel {
         if occupiedLists[level] == 0 { occupiedLevels &= ~(1 << UInt8(level)) }
     }
 
+    @inline(__always)
     private mutating func release(_ slot: UInt32) -> Payload? {
         let payload = slab[slot].payload.take()
         slab.free(slot)

@@ -128,4 +128,35 @@ struct DeferredLifetimeTests {
         }
         #expect(still.unhandled.count == 1)
     }
+
+    /// As large as a value in place can be, larger, and with more alignment than one has in place.
+    private struct Pair { var first: Resident, second: Resident, third = 0 }
+    private struct Large { var pair: Pair, rest = (1, 2, 3) }
+    private struct Aligned { var lanes = SIMD4<Double>(1, 2, 3, 4) }
+
+    private func check<Value>(_ make: () -> Value, _ census: Census, _ look: (Value) -> Bool) {
+        do {
+            let untaken = Deferred<Value>(on: reactor)
+            untaken.succeed(make())
+            let handedOn = Deferred<Value>(on: reactor)
+            let end = handedOn.addErrback { throw $0 }.addCallback { $0 }
+            handedOn.succeed(make())
+            var seen: Value?
+            end.addCallback { seen = $0 }
+            #expect(seen.map(look) == true)
+            Deferred.succeeded(make(), on: reactor).addCallback { _ in }
+        }
+        #expect(census.living == 0)
+    }
+
+    @Test func `a value of any size is kept until it is taken, and released if it never is`() {
+        let census = Census()
+        func pair() -> Pair { Pair(first: Resident(census), second: Resident(census), third: 7) }
+        check({ Resident(census) }, census) { _ in census.living > 0 }
+        check(pair, census) { $0.third == 7 }
+        check({ Large(pair: pair()) }, census) { $0.pair.third + $0.rest.2 == 10 }
+        check({ Aligned() }, census) { $0.lanes.sum() == 10 }
+        check({ [Resident(census)] as [Resident]? }, census) { $0?.count == 1 }
+        check({ Resident(census) as Any }, census) { $0 is Resident }
+    }
 }

@@ -11,7 +11,7 @@ import Testing
     private let log = Log()
 
     private func call(_ number: Int) -> Bool {
-        inbox.append { [log] reactor in log.note(reactor == nil ? -number : number) }
+        inbox.append(.always { [log] reactor in log.note(reactor == nil ? -number : number) })
     }
 
     private func runAll(on reactor: Reactor?) {
