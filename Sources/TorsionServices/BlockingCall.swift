@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import Synchronization
 public import TorsionCore
 
 extension Remote {
@@ -77,7 +76,7 @@ public struct BlockedReactor: Error, Hashable, Sendable, CustomStringConvertible
 
 /// Where a thread waits for one answer; the first is taken.
 private final class AnswerSlot<Value: Sendable>: Sendable {
-    private let answer = Mutex<Result<Value, any Error>?>(nil)
+    private let answer = Lock<Result<Value, any Error>?>(nil)
     private let semaphore = NativeSemaphore()
 
     func give(_ result: Result<Value, any Error>) {

@@ -66,6 +66,8 @@ public enum ReactorGroup {
         func run(
             _ reactor: Reactor, signals: SignalPolicy, _ body: (Reactor) throws -> Void
         ) {
+            // Often holds the reactor, which is not used after this.
+            defer { reactor.unhandledError = { $0.printToStandardError() } }
             let door = reactor.remote
             let isLate = state.withLock { state in
                 state.doors.append(door)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import Synchronization
 internal import TorsionCore
 
 /// A pool of threads of one reactor.
@@ -59,7 +58,7 @@ private final class WorkQueue: Sendable {
 
     private enum Next { case work(Work), wait, end }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let promises = NativeSemaphore()
 
     /// Whether a thread waits for work that nobody has handed in yet.

@@ -45,8 +45,7 @@ import Testing
         try #require(!expected.isEmpty, "\(sample) expects nothing")
         let program = try Compiler.link(sample)
         defer { unlink(program) }
-        let process = try Program(
-            path: program, [], environment: ["SWIFT_BACKTRACE=enable=no"])
+        let process = try Program(path: program, [])
         let errors = process.readErrors()
         let end = process.wait()
         #expect(end != 0, "\(errors)")

@@ -49,6 +49,23 @@ private struct Mishap: Error {}
         #expect(errors == 2)
     }
 
+    @Test(arguments: names)
+    func `a trigger of a start that fires late does not shorten the stop`(name: String) throws {
+        let reactor = Reactor(backend: try Self.backend(name))
+        let start = Deferred<Void>(on: reactor)
+        var order: [String] = []
+        reactor.addTrigger(.before, .startup, waitingFor: { start })
+        reactor.addTrigger(
+            .before, .shutdown,
+            waitingFor: {
+                start.succeed()
+                return reactor.deferLater(.milliseconds(2)) { order.append("before") }
+            })
+        reactor.addTrigger(.after, .shutdown) { order.append("after") }
+        try reactor.run(signals: .ignore) { $0.stop() }
+        #expect(order == ["before", "after"])
+    }
+
     // R2
     @Test(arguments: names)
     func `stopping twice or when not running is harmless, and it runs again`(name: String) throws {

@@ -34,7 +34,7 @@ final class NativeThreadOfTest {
 
 /// Addresses that several threads note.
 final class PortList: Sendable {
-    private let list = Mutex<[SocketAddress]>([])
+    private let list = Lock<[SocketAddress]>([])
 
     var all: [SocketAddress] { list.withLock { $0 } }
     var count: Int { all.count }

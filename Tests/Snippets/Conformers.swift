@@ -303,6 +303,7 @@ final class IdlePoller: Poller {
     let null = MemoryTransport(Discard()).transport.reactor.adopt(NullStream(), Discard())
     LastWord(null).say("nobody reads it")
     #expect(null.pendingByteCount == 0)
+    null.reactor.shutDown()
 }
 
 // snippet: DatagramProtocol

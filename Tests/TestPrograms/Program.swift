@@ -43,7 +43,9 @@ public final class Program {
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         let words = ([path] + arguments).map { strdup($0) } + [nil]
-        let own = environment.map { strdup($0) }
+        // The runtime's account of a crash takes seconds, and has been seen to wait for ever for a
+        // program that the address sanitizer had ended, holding our end of its standard error.
+        let own = (environment + ["SWIFT_BACKTRACE=enable=no"]).map { strdup($0) }
         defer { (words + own).forEach { free($0) } }
         var child: pid_t = 0
         let code = posix_spawnp(

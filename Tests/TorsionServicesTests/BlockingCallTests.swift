@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import Synchronization
 import Testing
 import TorsionCore
 
@@ -12,7 +11,7 @@ import TorsionCore
     private func answer(
         _ host: String, _ call: @escaping @Sendable (Remote<Reactor>) throws -> String
     ) throws -> String {
-        let text = Mutex("")
+        let text = Lock("")
         var thread: NativeThread?
         try run(host) { reactor in
             let door = reactor.remote
@@ -69,7 +68,7 @@ import TorsionCore
 
     @Test func `the end of the reactor's run ends the waiting, and later calls are refused`() throws
     {
-        let texts = Mutex<[String]>([])
+        let texts = Lock<[String]>([])
         // Outlives the run, so that its chain does not end the waiting.
         var unfired: Deferred<Int>?
         var thread: NativeThread?

@@ -63,7 +63,7 @@ struct Mishap: Error, Equatable {
     {
         let hasBegun = NativeSemaphore()
         let blocked = NativeSemaphore()
-        let begun = Mutex<[Int]>([])
+        let begun = Lock<[Int]>([])
         var log: [String] = []
         try run("epoll") { reactor in
             try reactor.threads.limit = 1

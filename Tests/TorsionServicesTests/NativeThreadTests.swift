@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import Synchronization
 import Testing
+import TorsionCore
 import TorsionServices
 
 @Suite struct NativeThreadTests {
     @Test func `a thread runs its body, and joining waits for it`() throws {
-        let count = Mutex(0)
+        let count = Lock(0)
         let threads = try (0..<4).map { _ in
             try NativeThread.start { count.withLock { $0 += 1 } }
         }

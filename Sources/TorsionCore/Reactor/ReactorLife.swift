@@ -57,6 +57,8 @@ extension Reactor {
         signals: SignalPolicy = .stop, _ body: (Reactor) throws -> Void
     ) throws {
         let reactor = Reactor(backend: backend, services: services)
+        // The one thing that a run leaves as it is, and it often holds the reactor.
+        defer { reactor.unhandledError = { $0.printToStandardError() } }
         try reactor.run(signals: signals, body)
     }
 
@@ -72,8 +74,9 @@ extension Reactor {
 
     /// Runs on this thread, `body` first, until ``stop(within:)``.
     ///
-    /// At its end every connection has been told of its loss, no handle is open, delayed calls and
-    /// watches are dropped, and calls from other threads are refused.
+    /// At its end every connection has been told of its loss, no handle is open, delayed calls,
+    /// watches and triggers are dropped, and calls from other threads are refused: of what was made
+    /// for the run nothing holds the reactor any more.
     ///
     /// - Throws: What `body` throws, or ``IOError`` if the kernel refuses the reactor.
     @available(*, noasync, message: "use withReactor in async code")
@@ -151,17 +154,23 @@ extension Reactor {
     /// Ends a reactor that is turned by hand and never run, at once: connections are aborted and
     /// told so, and everything is released.
     ///
-    /// It may be turned again.
+    /// The triggers of a stop are called, and not waited for. It may be turned again.
     ///
     /// - Precondition: Not running, and not inside a callback.
     public func shutDown() {
         checkThread()
         require(life.phase == .idle, "Reactor: shutDown was called while it runs; use stop")
         require(eventDepth == 0, "Reactor: shutDown was called inside a callback")
-        guard life.isStarted else { return }
         executor.queue.bind()
+        defer { executor.queue.unbind() }
+        life.isPatienceOver = true
+        fireTriggers(.before, .shutdown)
+        fireTriggers(.during, .shutdown)
+        endConnections()
+        deliverLosses()
+        finishThreadWork()
+        fireTriggers(.after, .shutdown)
         end()
-        executor.queue.unbind()
     }
 
     // MARK: Phases
@@ -244,6 +253,7 @@ extension Reactor {
     }
 
     private func beginPatience() {
+        triggers.beginRound()
         life.awaitedTriggers = 0
         life.isPatienceOver = life.patience <= .zero
         guard !life.isPatienceOver else { return }
@@ -296,11 +306,16 @@ extension Reactor {
         for watch in watches.elements { watch.cancel() }
         guests = []
         hungryConnections = []
-        // What the bodies hold is let go here, outside the wheel: its end may come back to us.
-        _ = timers.removeAll()
         remoteObjects = [:]
-        precondition(backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
-        backend.shutDown()
+        // What the bodies hold is let go here, outside table and wheel: its end may come back to us.
+        _ = triggers.removeAll()
+        triggers.beginRound()
+        _ = timers.removeAll()
+        if life.isStarted {
+            precondition(
+                backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
+            backend.shutDown()
+        }
         let failure = life.failure
         life = ReactorLife()
         threadWork = ThreadWork()

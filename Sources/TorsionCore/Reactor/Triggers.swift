@@ -37,6 +37,12 @@ struct TriggerTable {
 
     private var entries: [Entry] = []
     private var lastNumber = 0
+    /// Of the start or stop whose Deferreds are counted.
+    ///
+    /// What was left behind by an earlier one does not count any more.
+    private(set) var round = 0
+
+    mutating func beginRound() { round += 1 }
 
     mutating func add(
         _ phase: TriggerPhase, _ event: ReactorEvent,
@@ -54,16 +60,22 @@ struct TriggerTable {
         return entries.count < count
     }
 
+    mutating func removeAll() -> [() throws -> Deferred<Void>?] {
+        defer { entries = [] }
+        return entries.map(\.body)
+    }
+
     func bodies(_ phase: TriggerPhase, _ event: ReactorEvent) -> [() throws -> Deferred<Void>?] {
         entries.filter { $0.phase == phase && $0.event == event }.map(\.body)
     }
 }
 
 extension Reactor {
-    /// Calls `body` each time the reactor starts or stops, in the given phase.
+    /// Calls `body` when the reactor starts or stops, in the given phase.
     ///
-    /// A Deferred that it returns is waited for before the next phase, at a stop no longer than
-    /// the stop's patience. One that fails is reported, and does not keep the others from running.
+    /// A trigger is for one run: the end of that drops it, fired or not. A Deferred that it returns
+    /// is waited for before the next phase, at a stop no longer than the stop's patience. One that
+    /// fails is reported, and does not keep the others from running.
     @discardableResult
     public func addTrigger(
         _ phase: TriggerPhase, _ event: ReactorEvent,
@@ -73,7 +85,8 @@ extension Reactor {
         return triggers.add(phase, event, body)
     }
 
-    /// Calls `body` each time the reactor starts or stops, in the given phase.
+    /// Calls `body` when the reactor starts or stops, in the given phase; the end of the run drops
+    /// it, fired or not.
     @discardableResult
     public func addTrigger(
         _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping () throws -> Void
@@ -96,13 +109,14 @@ extension Reactor {
 
     /// Calls the triggers of one phase, and counts those that are waited for.
     func fireTriggers(_ phase: TriggerPhase, _ event: ReactorEvent) {
+        let round = triggers.round
         for body in triggers.bodies(phase, event) {
             performEvent {
                 do {
                     guard let waited = try body() else { return }
                     life.awaitedTriggers += 1
                     _ = waited.addBoth { [self] result in
-                        life.awaitedTriggers -= 1
+                        if triggers.round == round { life.awaitedTriggers -= 1 }
                         if case .failure(let error) = result { reportTrigger(error, phase, event) }
                     }
                 } catch {

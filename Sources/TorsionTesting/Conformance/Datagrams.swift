@@ -295,7 +295,12 @@ final class Mailbox: DatagramProtocol {
         events.append(.failed(error.code))
     }
 
-    func transportStopped(_ transport: any DatagramTransport) { events.append(.stopped) }
+    func transportStopped(_ transport: any DatagramTransport) {
+        events.append(.stopped)
+        // What the check's closures hold may be the mailbox itself.
+        onStarted = { _ in }
+        onReceived = { _, _, _ in }
+    }
 
     func note(_ event: Event) { events.append(event) }
 }

@@ -12,7 +12,7 @@ extension ConformanceSuite {
         backend in
         let world = try World(backend)
         let door = world.reactor.remote
-        let seen = Mutex([[Int]](repeating: [], count: 8))
+        let seen = Lock([[Int]](repeating: [], count: 8))
         let threads = (0..<8).map { thread in
             Thread {
                 for number in 0..<500 {
@@ -54,7 +54,7 @@ extension ConformanceSuite {
     ) {
         backend in
         let world = try World(backend)
-        let released = Mutex<UInt>(0)
+        let released = Lock<UInt>(0)
         final class Held {
             let onEnd: () -> Void
             init(_ onEnd: @escaping () -> Void) { self.onEnd = onEnd }

@@ -134,7 +134,7 @@ final class FaultBackend: ReactorBackend {
 final class FaultListener: BackendListener, ListenerReceiver {
     var inner: (any BackendListener)!
     private unowned let backend: FaultBackend
-    private let receiver: any ListenerReceiver
+    private var receiver: (any ListenerReceiver)?
 
     init(_ backend: FaultBackend, _ receiver: any ListenerReceiver) {
         self.backend = backend
@@ -149,19 +149,24 @@ final class FaultListener: BackendListener, ListenerReceiver {
 
     func shed(limit: Int) -> Int { inner.shed(limit: limit) }
 
-    func close() { inner.close() }
+    func close() {
+        // It may hold us: a backend whose calls go wrong may be inside another.
+        receiver = nil
+        inner.close()
+    }
 
     func listenerDidAccept(_ stream: any BackendStream) {
         guard let code = backend.plan.failure(of: .accept) else {
             let faulty = FaultStream(backend)
             faulty.inner = stream
-            return receiver.listenerDidAccept(faulty)
+            receiver?.listenerDidAccept(faulty)
+            return
         }
         // As if the kernel had not had the descriptor for it; the client is refused by hand, for
         // it cannot be put back into the queue.
         stream.close()
-        receiver.listenerDidFail(code)
+        receiver?.listenerDidFail(code)
     }
 
-    func listenerDidFail(_ code: ErrorCode) { receiver.listenerDidFail(code) }
+    func listenerDidFail(_ code: ErrorCode) { receiver?.listenerDidFail(code) }
 }

@@ -40,7 +40,7 @@ import TorsionTesting
         let box = Box()
         let port = MemoryDatagramTransport(box)
         var sentEarly = 0
-        box.onReceived = { text, sender, transport in
+        box.onReceived = { [unowned port] text, sender, transport in
             try transport.write(text + "!", to: sender)
             sentEarly += port.takeDatagrams().count
         }

@@ -66,7 +66,7 @@ import Testing
 
 /// Notes numbers on any thread.
 private final class Log: Sendable {
-    private let state = Mutex<[Int]>([])
+    private let state = Lock<[Int]>([])
 
     var numbers: [Int] { state.withLock { $0 } }
 

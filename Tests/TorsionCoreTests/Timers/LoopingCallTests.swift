@@ -40,10 +40,11 @@ struct LoopingCallTests {
 
     @Test func `it may begin after an interval`() {
         var times: [Int] = []
-        LoopingCall(on: reactor) { times.append(time) }
-            .start(every: .seconds(3), first: .afterInterval)
+        let loop = LoopingCall(on: reactor) { times.append(time) }
+        loop.start(every: .seconds(3), first: .afterInterval)
         clock.advance(by: .seconds(7))
         #expect(times == [3, 6])
+        loop.stop()
     }
 
     @Test func `a Deferred is waited for, what was missed is skipped, and the rest is aligned`() {
@@ -65,6 +66,8 @@ struct LoopingCallTests {
         clock.advance(by: .seconds(2))
         #expect(calls == [[0, 1], [6, 3], [8, 1]])
         #expect(loop.skippedCount == 2)
+        loop.stop()
+        works[2].succeed()
     }
 
     @Test func `an interval of zero calls once a turn`() {
