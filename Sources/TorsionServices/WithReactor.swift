@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import Synchronization
 public import TorsionCore
 
 /// Runs `body` on reactors with threads of their own, for a program with an asynchronous `main`.
@@ -60,11 +59,11 @@ private final class ReactorScope: Sendable {
         var thread: NativeThread?
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let patience: Duration
 
     init(count: Int, patience: Duration) {
-        state = Mutex(State(unfinished: count))
+        state = Lock(State(unfinished: count))
         self.patience = patience
     }
 

@@ -47,6 +47,8 @@ import TorsionTesting
         _ = try reactor.signals.catchSignal(.hangUp) { _ in hold(reactor) }
         try reactor.resolver.resolve("localhost", port: 1).addBoth { _ in hold(reactor) }
         reactor.deferToThread { 1 }.addBoth { _ in hold(reactor) }
+        reactor.spawn { try await reactor.sleep(for: .seconds(3_600)) }
+            .addBoth { _ in hold(reactor) }
         reactor.remote.callFromThread { reactor in
             reactor.callLater(.seconds(3_600)) { hold(reactor) }
         }

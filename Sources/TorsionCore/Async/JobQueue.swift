@@ -47,9 +47,9 @@ final class JobQueue: @unchecked Sendable {
     @exclusivity(unchecked) private var budget = limitBetweenWaits
     @exclusivity(unchecked) private var isRunning = false
 
-    private let late = Mutex(LateJobs())
+    private let late = Lock(LateJobs())
     /// Held while a late job runs, so that a reactor which runs again waits for its end.
-    private let lateTurnstile = Mutex(())
+    private let lateTurnstile = Lock(())
     private let lateThread = Atomic<UInt>(0)
 
     init(inbox: Inbox) { self.inbox = inbox }
