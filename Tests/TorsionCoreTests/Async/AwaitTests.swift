@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import Glibc
 import Synchronization
 import Testing
 
@@ -66,7 +67,10 @@ import Testing
         }
         turn()
         #expect(sum == 4_999_950_000)
-        #expect(highest - deepest < 4_096)
+        // The address sanitizer keeps what a function's locals point to elsewhere. There the stack
+        // itself is the check: a hundred thousand frames overflow it.
+        let isElsewhere = dlsym(nil, "__asan_init") != nil
+        #expect(isElsewhere || highest - deepest < 4_096)
     }
 
     // D15
