@@ -16,8 +16,8 @@ final class FaultDraws {
     private let source: Source
     /// Faults that happened, in order.
     private(set) var struck: [Fault] = []
-    /// Chances so far.
-    private(set) var chanceCount = 0
+    /// From then on nothing goes wrong any more.
+    var isOver = false
 
     init(seed: UInt64, rates: FaultRates) {
         self.seed = SeededGenerator.mix(seed &+ 0x9e37_79b9_7f4a_7c15)
@@ -36,7 +36,7 @@ final class FaultDraws {
     func strike(_ kind: Fault.Kind, _ chances: Chances) -> UInt64? {
         let ordinal = chances.counts[Int(kind.rawValue)]
         chances.counts[Int(kind.rawValue)] = ordinal &+ 1
-        chanceCount &+= 1
+        guard !isOver else { return nil }
         let name =
             UInt64(kind.rawValue) << 56 | UInt64(chances.place.rawValue) << 48
             | UInt64(chances.number)

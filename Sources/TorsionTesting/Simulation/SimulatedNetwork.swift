@@ -42,6 +42,12 @@ public final class SimulatedNetwork {
     /// Faults that have happened, in order.
     public var faults: [Fault] { draws.struck }
 
+    /// Lets nothing go wrong from now on: a program that is right gets its work done then.
+    public func endFaults() {
+        draws.isOver = true
+        note("no more faults")
+    }
+
     /// Writes a line into the trace, for example what a scenario is doing.
     public func note(_ text: String, host: String? = nil) {
         trace.add(time: now.nanoseconds, host: host.flatMap(node)?.index ?? -1, .noted(text))
@@ -92,6 +98,23 @@ public final class SimulatedNetwork {
         partitions.removeAll { $0.until <= time }
         let pair = Set([one.index, other.index])
         return partitions.filter { Set([$0.0, $0.1]) == pair }.map(\.until).max()
+    }
+
+    // MARK: Breaking connections
+
+    /// Resets a connection by hand: both ends see it at once.
+    ///
+    /// Connections are numbered from 1 in the order in which they were begun.
+    public func reset(connection number: Int) {
+        sockets.first { $0.number == number && $0.isClient }?.breakOff()
+    }
+
+    /// Ends one direction of a connection by hand: the receiver sees the end, the sender a broken
+    /// pipe; what had not left is lost.
+    ///
+    /// `sender`: `.client` or `.server`.
+    public func end(connection number: Int, from sender: Fault.Place) {
+        sockets.first { $0.number == number && $0.chances.place == sender }?.truncate()
     }
 
     // MARK: Time

@@ -49,6 +49,8 @@ final class SimulatedSocket {
     private var lineIsFreeAt: UInt64 = 0
     private var connectTries = 0
     private var sentByteCount = 0
+    /// Whether something of it was lost for good, so that nothing behind it can arrive either.
+    private var isMute = false
 
     // Incoming.
     var received = ByteQueue()
@@ -239,7 +241,8 @@ final class SimulatedSocket {
         if case .bytes(let bytes) = segment { byteCountUnderWay -= bytes.count }
         defer { releaseIfDone() }
         if case .connect = segment { return connectArrives() }
-        guard !otherNode.isDown else { return }
+        if otherNode.isDown { isMute = true }
+        guard !isMute else { return }
         guard let peer, peer.state != .gone else {
             // Nobody is there any more, and says so.
             if case .reset = segment { return }
@@ -277,11 +280,19 @@ final class SimulatedSocket {
             .call { socket.fail(.connectionReset) }, at: network.now.nanoseconds + latency)
     }
 
+    private func answerRefusal() {
+        let arrival = network.now.nanoseconds + latency
+        network.trace.add(
+            time: network.now.nanoseconds, host: otherNode.index, other: node.index,
+            connection: number, .sent(.refuse, arrival: arrival))
+        network.schedule(.refusal(self), at: arrival)
+    }
+
     private func connectArrives() {
         guard state == .connecting, strike(.ignore) == nil, !otherNode.isDown else { return }
         let listener = otherNode.listener(for: peerAddress)
         guard let listener, strike(.refuse) == nil else {
-            return network.schedule(.refusal(self), at: network.now.nanoseconds + latency)
+            return answerRefusal()
         }
         guard !listener.isFull else {
             // Sent again after a second, then two, then four: `tcp_syn_retries` in tcp(7).
@@ -321,7 +332,8 @@ final class SimulatedSocket {
         precondition(unsent.byteCount <= sendLimit, "SimulatedSocket: the send buffer ran over")
         precondition(
             received.byteCount <= receiveLimit, "SimulatedSocket: the receive buffer ran over")
-        guard let peer, error == nil, peer.error == nil, state == .open, peer.state == .open
+        guard let peer, !isMute, error == nil, peer.error == nil, state == .open,
+            peer.state == .open
         else { return }
         precondition(
             sentByteCount == peer.receivedByteCount + byteCountUnderWay + unsent.byteCount,
