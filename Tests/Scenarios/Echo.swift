@@ -68,7 +68,7 @@ final class EchoClient: Audited {
     }
 
     private func closeIfDone() {
-        if isSent, isComplete { transport?.loseConnection() }
+        if isSent, isComplete { close() }
     }
 
     /// Begins so many clients, each on a host of its own, which connect to port 7 of a host.

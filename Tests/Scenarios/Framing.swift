@@ -124,7 +124,7 @@ private final class FrameClient: Audited, LineProtocol {
             answerCount < answers.count && answers[answerCount] == text,
             "answer \(answerCount + 1) is \(text)")
         answerCount += 1
-        if answerCount == answers.count { transport.loseConnection() }
+        if answerCount == answers.count { close() }
     }
 
     override func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {

@@ -102,7 +102,7 @@ final class Answerer: Audited, HalfCloseableProtocol {
         ledger.expect(answer == nil, "server: readConnectionLost twice")
         let answer = [UInt8].pattern(count: count, seed: received.value)
         self.answer = answer
-        source = Source(answer, to: transport, ledger, seed: seed) { transport.loseConnection() }
+        source = Source(answer, to: transport, ledger, seed: seed) { [unowned self] in close() }
         source?.start()
     }
 

@@ -37,6 +37,8 @@ class Audited: StreamProtocol {
     private(set) var loss: ConnectionLoss?
     /// The connect failed, so that there was never a connection.
     var hasFailed = false
+    /// It asked for its end, after which there is no data any more.
+    private var isClosing = false
 
     init(_ name: String, _ ledger: Ledger) {
         self.name = name
@@ -53,10 +55,18 @@ class Audited: StreamProtocol {
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         ledger.expect(self.transport != nil, "\(name): data without a connection")
+        ledger.expect(!isClosing, "\(name): data after it closed")
         ledger.expect(bytes.byteCount > 0, "\(name): data without bytes")
         ledger.expect(transport.isDelivering, "\(name): data while paused or closing")
         received.add(bytes)
     }
+
+    func close() {
+        isClosing = true
+        transport?.loseConnection()
+    }
+
+    func shutdownRequested(_ transport: any StreamTransport) { close() }
 
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         ledger.expect(loss == nil, "\(name): connectionLost twice")

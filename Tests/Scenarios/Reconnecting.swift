@@ -133,7 +133,7 @@ private final class Sender {
 
         func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
             sender.wasAnswered(Int(String(decoding: line)) ?? .max)
-            if sender.isDone { transport.loseConnection() }
+            if sender.isDone { close() }
         }
 
         override func connectionLost(

@@ -31,8 +31,9 @@ public final class SimulatedWorld {
     /// Steps so far.
     public private(set) var stepCount = 0
 
-    /// Errors that no program took, save those of descriptors running out: see
-    /// `Reactor.unhandledError`. ``finish()`` fails for the first.
+    /// Errors that no program took, save those of descriptors running out.
+    ///
+    /// See `Reactor.unhandledError`. ``finish()`` fails for the first.
     public private(set) var unhandled: [String] = []
 
     private var hosts: [SimulatedHost] = []
