@@ -147,7 +147,10 @@ final class Source: PushProducer {
 
     private func takeBreak(_ duration: Duration) {
         isResting = true
-        transport.reactor.callLater(duration) { [self] in
+        let reactor = transport.reactor
+        let due = reactor.now.advanced(by: duration)
+        reactor.callLater(duration) { [self] in
+            ledger.expect(reactor.now >= due, "a delayed call came too early")
             isResting = false
             send()
         }

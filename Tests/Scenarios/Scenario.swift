@@ -33,7 +33,9 @@ public struct Scenario: Sendable, CustomStringConvertible {
     public func run(in world: SimulatedWorld) throws { try body(world) }
 
     /// All of them.
-    public static let all = [echo, halfClose, proxy, reconnecting, framing, shutDown]
+    public static let all = [
+        echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown,
+    ]
 }
 
 extension SimulatedWorld {

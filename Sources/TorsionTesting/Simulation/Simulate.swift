@@ -16,7 +16,8 @@
 ///     }
 ///
 /// With the variable `SEED` set, only that seed runs: `SEED=41 make sim` plays a failure again.
-/// With `SEEDS` set, as many run as it says, whatever the range.
+/// With `SEEDS` set, as many run as it says, whatever the range. With `TELL_SEEDS` set, each is told
+/// on standard error before it runs, so that one that traps is known, and nothing is shrunk.
 ///
 /// - Throws: ``SimulationFailure``, with the few faults that matter and a picture.
 @discardableResult
@@ -25,14 +26,15 @@ public func simulate(
     _ scenario: (SimulatedWorld) throws -> Void
 ) throws(SimulationFailure) -> SimulationReport {
     var report = SimulationReport()
+    let isTerse = Environment.value("TELL_SEEDS") != nil
     for seed in chosenSeeds(seeds) {
-        if Environment.value("TRACE_SEEDS") != nil { Environment.print("\(name): seed \(seed)") }
+        if isTerse { Environment.print("\(name): seed \(seed)") }
         let rates = faults.swarm(seed: seed)
         let draws = FaultDraws(seed: seed, rates: rates)
         let outcome = SimulationRun(seed: seed, draws: draws, scenario)
         report.add(outcome)
         guard let error = outcome.error else { continue }
-        let few = shrink(draws.struck, seed: seed, scenario)
+        let few = isTerse ? draws.struck : shrink(draws.struck, seed: seed, scenario)
         let last = SimulationRun(seed: seed, draws: FaultDraws(seed: seed, script: few), scenario)
         throw SimulationFailure(
             name: name, seed: seed, faults: few, allFaultCount: draws.struck.count,

@@ -40,6 +40,9 @@ public final class SimulatedWorld {
     private var invariants: [() throws -> Void] = []
     private let chances = Chances(0, .host)
 
+    /// A program that does something in every microsecond would take years to reach a limit.
+    private static let stepLimit = 2_000_000
+
     /// A world without hosts.
     public convenience init(seed: UInt64, faults: FaultRates = .none) {
         self.init(seed: seed, draws: FaultDraws(seed: seed, rates: faults))
@@ -92,8 +95,8 @@ public final class SimulatedWorld {
 
     /// Runs until the condition holds.
     ///
-    /// - Throws: ``CheckFailure`` if it does not within the limit, or if nothing is left to happen;
-    ///   what an invariant or a program throws.
+    /// - Throws: ``CheckFailure`` if it does not within the limit, if nothing is left to happen, or
+    ///   if a program is busy for ever; what an invariant or a program throws.
     public func run(
         limit: Duration = .seconds(3_600), until condition: () -> Bool
     ) throws {
@@ -121,6 +124,9 @@ public final class SimulatedWorld {
         guard let next = nextTime, next < limit else { return false }
         network.advance(to: max(next, now))
         stepCount += 1
+        guard stepCount < Self.stepLimit else {
+            throw CheckFailure(description: "SimulatedWorld: no end after \(stepCount) steps")
+        }
         let start = firstHost
         var turned = false
         for offset in hosts.indices {
