@@ -5,8 +5,9 @@ import TorsionCore
 import TorsionTesting
 
 extension Scenario {
-    /// A server answers and closes in the middle of an upload. The answer arrives in full, and a
-    /// client that neither reads nor ends cannot hold the server.
+    /// A server answers and closes in the middle of an upload.
+    ///
+    /// The answer arrives in full, and a client that neither reads nor ends cannot hold the server.
     static let lastWords = Scenario("lastWords") { world in
         let ledger = Ledger(world)
         world.vary()
