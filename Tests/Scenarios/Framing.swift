@@ -34,12 +34,12 @@ extension Scenario {
 /// A line "raw N" announces N bytes that are no lines.
 private final class Framer: Audited, LineProtocol {
     let lines = LineDecoder(limitBytes: 4_000)
-    private var dice: SeededGenerator
+    private var dice: SeededDice
     private var rawCount = 0
     private var raw = StreamHash()
 
     init(_ ledger: Ledger, seed: UInt64) {
-        dice = SeededGenerator(seed: seed)
+        dice = SeededDice(seed: seed)
         super.init("server", ledger)
     }
 
@@ -87,7 +87,7 @@ private final class FrameClient: Audited, LineProtocol {
     private var source: Source?
     private(set) var answerCount = 0
 
-    init(_ ledger: Ledger, count: Int, _ dice: inout SeededGenerator) {
+    init(_ ledger: Ledger, count: Int, _ dice: inout SeededDice) {
         for number in 1...count {
             let size = dice.below([2, 100, 1_000][dice.below(3)])
             if dice.percent(30) {

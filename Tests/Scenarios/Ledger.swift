@@ -93,7 +93,7 @@ final class Source: PushProducer {
     private let transport: any StreamTransport
     private let ledger: Ledger
     private let whenDone: () -> Void
-    private var dice: SeededGenerator
+    private var dice: SeededDice
     private var state = State.producing
     private var isResting = false
     private(set) var sentCount = 0
@@ -106,7 +106,7 @@ final class Source: PushProducer {
         self.transport = transport
         self.ledger = ledger
         self.whenDone = whenDone
-        dice = SeededGenerator(seed: seed)
+        dice = SeededDice(seed: seed)
     }
 
     func start() {

@@ -20,13 +20,13 @@ final class FaultDraws {
     var isOver = false
 
     init(seed: UInt64, rates: FaultRates) {
-        self.seed = SeededGenerator.mix(seed &+ 0x9e37_79b9_7f4a_7c15)
+        self.seed = SeededDice.mix(seed &+ 0x9e37_79b9_7f4a_7c15)
         source = .rates(rates)
     }
 
     /// Exactly these faults happen.
     init(seed: UInt64, script: [Fault]) {
-        self.seed = SeededGenerator.mix(seed &+ 0x9e37_79b9_7f4a_7c15)
+        self.seed = SeededDice.mix(seed &+ 0x9e37_79b9_7f4a_7c15)
         source = .script(Set(script))
     }
 
@@ -40,8 +40,8 @@ final class FaultDraws {
         let name =
             UInt64(kind.rawValue) << 56 | UInt64(chances.place.rawValue) << 48
             | UInt64(chances.number)
-        let word = SeededGenerator.mix(
-            SeededGenerator.mix(seed ^ name) &+ UInt64(ordinal) &* 0x9e37_79b9_7f4a_7c15)
+        let word = SeededDice.mix(
+            SeededDice.mix(seed ^ name) &+ UInt64(ordinal) &* 0x9e37_79b9_7f4a_7c15)
         switch source {
         case .rates(let rates):
             guard Int(word % 10_000) < rates[kind] else { return nil }
@@ -51,7 +51,7 @@ final class FaultDraws {
             guard script.contains(fault) else { return nil }
             struck.append(fault)
         }
-        return SeededGenerator.mix(word)
+        return SeededDice.mix(word)
     }
 }
 

@@ -42,7 +42,7 @@ public struct FaultRates: Sendable {
     ///
     /// - SeeAlso: Groce and others, *Swarm Testing*, 2012.
     func swarm(seed: UInt64) -> FaultRates {
-        var dice = SeededGenerator(seed: seed ^ 0x7377_6172_6d00_0000)
+        var dice = SeededDice(seed: seed ^ 0x7377_6172_6d00_0000)
         var result = self
         for kind in Fault.Kind.allCases {
             let factor = [0, 0, 1, 4, 8, 16][dice.below(6)]

@@ -23,7 +23,7 @@ public final class SimulatedWorld {
     public let network: SimulatedNetwork
 
     /// What the scenario may throw dice with: depends on the seed alone.
-    public var dice: SeededGenerator
+    public var dice: SeededDice
 
     /// The seed.
     public let seed: UInt64
@@ -55,7 +55,7 @@ public final class SimulatedWorld {
 
     init(seed: UInt64, draws: FaultDraws) {
         self.seed = seed
-        dice = SeededGenerator(seed: seed)
+        dice = SeededDice(seed: seed)
         network = SimulatedNetwork(draws: draws)
     }
 
@@ -72,6 +72,8 @@ public final class SimulatedWorld {
             host.note("\(error)")
             if !Self.isOfNetwork(error) { unhandled.append("\(name): \(error)") }
         }
+        // A retrying client's waits and the like; each host has its own.
+        host.reactor.chance = SeededGenerator(seed: seed &+ UInt64(host.node.index) << 32)
         hosts.append(host)
         return host
     }

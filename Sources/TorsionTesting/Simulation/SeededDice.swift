@@ -6,11 +6,11 @@
 /// The standard library promises the sequence of no generator, nor how it makes a range of one; so
 /// both stand here, and a seed means the same on every machine and in every version.
 ///
-///     var dice = SeededGenerator(seed: 7)
+///     var dice = SeededDice(seed: 7)
 ///     let face = dice.below(6) + 1
 ///
 /// - SeeAlso: Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014.
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
+public struct SeededDice: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     /// A generator for this seed.
@@ -26,7 +26,7 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     ///
     /// - Precondition: `limit` is positive.
     public mutating func below(_ limit: Int) -> Int {
-        precondition(limit > 0, "SeededGenerator: there is no number below \(limit)")
+        precondition(limit > 0, "SeededDice: there is no number below \(limit)")
         return Int(next() % UInt64(limit))
     }
 
