@@ -5,7 +5,8 @@
 ///
 /// It is a name, so that a list of faults can be printed, read, and made to happen again. As text:
 /// `reset 3> 1` is the second chance of a reset on what the client of connection 3 sends, `<` what
-/// the server sends, and `stall 2. 40` the forty-first turn of host 2.
+/// the server sends; `stall 2. 40` is the forty-first turn of host 2, and `lose 1: 0` the first
+/// datagram of the first port for them.
 public struct Fault: Hashable, Sendable {
     /// What can go wrong.
     public enum Kind: UInt8, CaseIterable, Sendable {
@@ -37,12 +38,19 @@ public struct Fault: Hashable, Sendable {
         case ignore
         /// Descriptors run out in accept.
         case shortage
+        /// A datagram is lost.
+        case lose
+        /// A datagram arrives twice.
+        case duplicate
+        /// A datagram takes longer, and those behind it do not wait.
+        case reorder
 
         /// Whether a program that is right may lose a connection by it.
         public var isBreaking: Bool {
             switch self {
             case .delay, .split, .cutRead, .cutWrite, .fullBuffer, .late, .stall, .order: false
             case .partition, .reset, .end, .refuse, .ignore, .shortage: true
+            case .lose, .duplicate, .reorder: true
             }
         }
     }
@@ -55,6 +63,8 @@ public struct Fault: Hashable, Sendable {
         case server = 0x3c  // <
         /// A host, or, numbered 0, the network.
         case host = 0x2e  // .
+        /// What a port for datagrams sends and does.
+        case port = 0x3a  // :
     }
 
     /// What went wrong.

@@ -33,7 +33,7 @@ public struct FaultRates: Sendable {
     public static let harsh: FaultRates = [
         .delay: 2_000, .split: 1_500, .cutRead: 2_000, .cutWrite: 2_000, .fullBuffer: 1_000,
         .late: 1_500, .stall: 30, .order: 2_000, .partition: 30, .reset: 60, .end: 40,
-        .refuse: 500, .ignore: 300, .shortage: 800,
+        .refuse: 500, .ignore: 300, .shortage: 800, .lose: 300, .duplicate: 300, .reorder: 500,
     ]
 
     /// Some kinds left out and the others made rarer or more frequent, by the seed.

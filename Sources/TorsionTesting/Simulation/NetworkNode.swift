@@ -12,6 +12,8 @@ final class NetworkNode {
     let chances: Chances
     /// The kernel's side of what listens here.
     var listeners: [SimulatedListener] = []
+    var datagramPorts: [SimulatedDatagramPort] = []
+    var unixNames = 0
     /// Sockets, listeners and watches beyond this many are refused.
     var descriptorLimit = Int.max
     /// Whether nothing answers here: a packet for it vanishes.

@@ -39,7 +39,8 @@ struct SequenceDiagram {
         switch entry.event {
         case .sent(let segment, let arrival):
             let travel = seconds(arrival - entry.time)
-            let label = "#\(entry.connection) \(segment.label) (+\(travel))"
+            let number = entry.connection > 0 ? "#\(entry.connection) " : ""
+            let label = "\(number)\(segment.label) (+\(travel))"
             return time(entry) + arrow(from: entry.host, to: entry.other, label)
         case .told(let told):
             return time(entry) + own(entry.host, "#\(entry.connection) \(told.label)")

@@ -87,6 +87,13 @@ final class SimulatedBackend: ReactorBackend {
         return stream
     }
 
+    func bindDatagrams(
+        on address: SocketAddress, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        if isShort { throw IOError(.listen, function: "socket", code: .tooManyOpenFiles) }
+        return try SimulatedDatagramPort(backend: self, address: address, options: options)
+    }
+
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
         throw noDescriptors(.open, input < 0 ? input : output)
     }

@@ -35,13 +35,7 @@ final class SimulatedListener: SimulatedHandle {
 
     /// Whether a client that names this address comes here.
     func isReached(by address: SocketAddress) -> Bool {
-        switch (localAddress, address) {
-        case (.ipv4(let own, let port), .ipv4(let ip, let wanted)):
-            port == wanted && (own == ip || own == .any || ip == .any)
-        case (.ipv6(let own, let port), .ipv6(let ip, let wanted)):
-            port == wanted && (own == ip || own == .any || ip == .any)
-        default: localAddress == address
-        }
+        localAddress.isReached(by: address)
     }
 
     /// Linux holds one more than was asked for: `listen(2)`.

@@ -9,9 +9,6 @@ public import TorsionCore
 ///
 ///     world.network.conditions.bandwidth = 1_000_000
 ///     world.network.partition("client", "server", for: .seconds(30))
-///
-/// Where datagrams will join: they are events of the same queue, without the order that
-/// ``SimulatedSocket`` keeps.
 public final class SimulatedNetwork {
     /// What the network is like when nothing goes wrong.
     public var conditions = NetworkConditions()
@@ -28,6 +25,7 @@ public final class SimulatedNetwork {
     /// Connections of which a side is still there.
     private var sockets: [SimulatedSocket] = []
     private var connectionCount = 0
+    private var portCount = 0
     /// Pairs of hosts that do not reach each other, and until when.
     private var partitions: [(Int, Int, until: UInt64)] = []
 
@@ -149,6 +147,11 @@ public final class SimulatedNetwork {
     func nextConnection() -> Int {
         connectionCount += 1
         return connectionCount
+    }
+
+    func nextPort() -> Int {
+        portCount += 1
+        return portCount
     }
 
     /// Keeps a socket until it is done, which may be long after its program closed it.

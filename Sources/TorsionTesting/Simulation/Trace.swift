@@ -37,6 +37,8 @@ public struct Trace: Sendable {
         case bytes(Int)
         /// The end of one direction, and of both.
         case end, reset
+        /// A datagram of so many bytes.
+        case datagram(Int)
     }
 
     /// What a program is told.
@@ -99,6 +101,7 @@ extension Trace.Segment {
         case .end: 4
         case .reset: 5
         case .bytes(let count): 16 + UInt64(count)
+        case .datagram(let count): 1 << 40 + UInt64(count)
         }
     }
 
@@ -111,6 +114,7 @@ extension Trace.Segment {
         case .end: "END"
         case .reset: "RESET"
         case .bytes(let count): "\(count) bytes"
+        case .datagram(let count): "datagram of \(count)"
         }
     }
 }
