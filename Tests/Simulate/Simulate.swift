@@ -23,6 +23,7 @@ struct Simulate {
                 total.add(report)
             } catch {
                 print(error)
+                print("\nSEED=\(error.seed) make sim FILTER=\(scenario.name) plays it again")
                 hasFailed = true
             }
         }

@@ -54,7 +54,7 @@ struct SearchTests {
         #expect([.cutRead, .split, .cutWrite].contains(kind))
         #expect(failure.error.hasPrefix("read "))
         let text = failure.description
-        #expect(text.contains("SEED=\(failure.seed) make sim"))
+        #expect(text.contains("SEED=\(failure.seed) set"))
         #expect(text.contains("*** \(failure.faults[0])"))
         #expect(text.contains("#1 connect"))
 

@@ -15,7 +15,7 @@
 ///         }
 ///     }
 ///
-/// With the variable `SEED` set, only that seed runs: `SEED=41 make sim` plays a failure again.
+/// With the variable `SEED` set, only that seed runs: `SEED=41 swift test` plays a failure again.
 /// With `SEEDS` set, as many run as it says, whatever the range. With `TELL_SEEDS` set, each is told
 /// on standard error before it runs, so that one that traps is known, and nothing is shrunk.
 ///

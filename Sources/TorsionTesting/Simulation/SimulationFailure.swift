@@ -22,7 +22,7 @@ public struct SimulationFailure: Error, CustomStringConvertible {
         return """
             \(name) fails with seed \(seed): \(error)
             \(faults.count) of \(allFaultCount) faults are enough: [\(list)]
-            SEED=\(seed) plays it again, as in SEED=\(seed) make sim FILTER=\(name)
+            With SEED=\(seed) set, only this seed runs.
 
             \(diagram)
             """
