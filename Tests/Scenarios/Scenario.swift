@@ -34,7 +34,7 @@ public struct Scenario: Sendable, CustomStringConvertible {
 
     /// All of them.
     public static let all = [
-        echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown,
+        echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams,
     ]
 }
 
