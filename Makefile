@@ -75,7 +75,7 @@ sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo fo
 	SEED=$(SEED) .build/release/Simulate $(or $(SEEDS),10000) $(FILTER)
 
 mutants: dependencies ## break the engine in each way of Tests/Mutants; fails if a search misses one
-	scripts/run-mutants $(or $(SEEDS),1000) $(FILTER)
+	scripts/run-mutants $(or $(SEEDS),300) $(FILTER)
 
 docs: dependencies ## build the documentation into .build/docs, warnings being errors
 	scripts/build-docs
