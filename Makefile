@@ -12,6 +12,9 @@ CONFIGURATIONS ?= debug
 BUILD_FLAGS ?= --explicit-target-dependency-import-check error
 # Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
 TEST_FLAGS ?= --disable-xctest
+# For make sim: one seed alone, or how many
+SEED ?=
+SEEDS ?=
 # What `make ci` runs after lint and build, in this order
 CI_TARGETS ?= test docs first-program
 
@@ -23,7 +26,8 @@ debug_FLAGS = -c debug
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix san docs interfaces first-program check ci clean dependencies
+.PHONY: help build test lint fix san sim mutants docs interfaces first-program check ci clean
+.PHONY: dependencies
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -64,6 +68,14 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 	@echo "==> address sanitizer, with leaks"
 	$(SWIFT) test --disable-xctest --sanitize=address -Xswiftc -use-ld=lld \
 	    --scratch-path .build-asan $(filter)
+
+# Optimised, since ten thousand seeds of each scenario are many.
+sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo for one, SEED=7 again
+	$(SWIFT) build -c release --product Simulate $(BUILD_FLAGS)
+	SEED=$(SEED) .build/release/Simulate $(or $(SEEDS),10000) $(FILTER)
+
+mutants: dependencies ## break the engine in each way of Tests/Mutants; fails if a search misses one
+	scripts/run-mutants $(or $(SEEDS),300) $(FILTER)
 
 docs: dependencies ## build the documentation into .build/docs, warnings being errors
 	scripts/build-docs

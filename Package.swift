@@ -95,6 +95,14 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Whole programs under many seeds
+        .target(
+            name: "Scenarios", dependencies: ["TorsionCore", "TorsionProtocols", "TorsionTesting"],
+            path: "Tests/Scenarios", swiftSettings: settings),
+        .executableTarget(
+            name: "Simulate", dependencies: ["Scenarios", "TorsionTesting"],
+            path: "Tests/Simulate", swiftSettings: settings),
+
         // Tests
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
         tests("Snippets", ["Torsion", "TorsionSockets", "TorsionTesting"]),
@@ -107,6 +115,7 @@ let package = Package(
         tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
         .target(name: "CAcceptFaults", path: "Tests/CAcceptFaults"),
         tests("ToolTests", ["TestPrograms", "TorsionTool"]),
+        tests("SimulationTests", ["Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
         tests("ReactorTests", ["Torsion", "TorsionTesting", "CAcceptFaults"]),
         tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),

@@ -14,6 +14,9 @@ public struct StreamHash: Equatable, Sendable {
     /// How many bytes were added.
     public private(set) var byteCount = 0
 
+    /// The hash as a number.
+    public var value: UInt64 { (mixed ^ rest) &+ UInt64(byteCount) }
+
     /// The hash of no bytes.
     public init() {}
 

@@ -13,9 +13,17 @@ struct BackendUnderTest: CustomStringConvertible, Sendable {
 
     static let all = BackendChoice.linked.map(BackendUnderTest.init)
 
-    static let irregular = BackendChoice.linked.map {
+    static let irregular = (BackendChoice.linked + [.simulated]).map {
         BackendUnderTest(choice: .faulty($0, .irregular(seed: 1)))
     }
+
+    /// The simulator with everything that a right program does not notice.
+    static let gentle = (1...3).map {
+        BackendUnderTest(choice: .simulated(seed: $0, faults: .gentle))
+    }
+
+    /// Whether the descriptors of the system can be given to it.
+    var hasDescriptors: Bool { !choice.name.contains("simulated") }
 }
 
 @Suite(.serialized)
@@ -25,12 +33,42 @@ struct ConformanceTests {
         try check.run(on: backend.choice)
     }
 
+    /// The fake is a verified fake: it keeps the whole contract but what takes descriptors.
+    @Test(arguments: ConformanceSuite.checks.filter { !$0.needsDescriptors })
+    func `the simulated backend keeps the contract`(check: Check) throws {
+        try check.run(on: .simulated)
+    }
+
+    @Test(
+        arguments: ConformanceSuite.checks.filter { !$0.needsDescriptors && !$0.isSlow },
+        BackendUnderTest.gentle)
+    func `the simulated backend keeps the contract when it is cut, late and slow`(
+        check: Check, backend: BackendUnderTest
+    ) throws {
+        try check.run(on: backend.choice)
+    }
+
+    /// What is missing says so: an error, never a trap or a wait without end.
+    @Test(arguments: ConformanceSuite.checks.filter(\.needsDescriptors))
+    func `the simulated backend refuses descriptors and files`(check: Check) throws {
+        do {
+            try check.run(on: .simulated)
+            Issue.record("it passes: it needs no descriptors")
+        } catch let error as IOError {
+            #expect(error.code == .notSupported)
+        } catch let failure as CheckFailure {
+            // A simulated UNIX port has a name and no file.
+            #expect(failure.description.contains("Datagrams.swift"))
+        }
+    }
+
     /// A backend may deliver in pieces, take less than it was offered, and be late: no check may
     /// depend on the kernel being generous.
     @Test(arguments: ConformanceSuite.checks.filter { !$0.isSlow }, BackendUnderTest.irregular)
     func `the contract holds when calls are cut and late`(
         check: Check, backend: BackendUnderTest
     ) throws {
+        guard backend.hasDescriptors || !check.needsDescriptors else { return }
         try check.run(on: backend.choice)
     }
 }

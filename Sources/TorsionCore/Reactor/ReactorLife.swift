@@ -27,6 +27,8 @@ struct ReactorLife {
     var endRounds = 0
     /// What the closure of `run` threw.
     var failure: (any Error)?
+    /// Signals that stop the run.
+    var caught: [any SignalRegistration] = []
 }
 
 /// What a reactor does when the process is told to end.
@@ -83,26 +85,59 @@ extension Reactor {
     public func run(signals policy: SignalPolicy, _ body: (Reactor) throws -> Void) throws {
         require(
             !isBoundToThisThread, "Reactor: run was called inside a callback of the same reactor")
+        try beginRun(signals: policy, body)
+        while advanceLife() { turn(until: nil) { true } }
+        try finishRun()
+    }
+
+    private func beginRun(
+        signals policy: SignalPolicy, _ body: (Reactor) throws -> Void
+    ) throws(IOError) {
         bindToThisThread()
-        defer { unbind() }
-        try startIfNeeded()
+        do throws(IOError) { try startIfNeeded() } catch {
+            unbind()
+            throw error
+        }
         life.phase = .startingBefore
-        var caught: [any SignalRegistration] = []
         do {
-            caught = try catchStopSignals(policy)
+            life.caught = try catchStopSignals(policy)
             try runBody(body)
         } catch {
             life.failure = error
             life.isStopRequested = true
         }
         fireTriggers(.before, .startup)
-        while advanceLife() { turn(until: nil) { true } }
-        caught.forEach { $0.cancel() }
+    }
+
+    private func finishRun() throws {
+        defer { unbind() }
+        life.caught.forEach { $0.cancel() }
         end()
         if let failure = life.failure {
             life.failure = nil
             throw failure
         }
+    }
+
+    /// Begins a run whose turns somebody else makes, who drives several reactors on one thread.
+    ///
+    /// - Throws: ``IOError`` if the backend does not start. What `body` throws ends the run, and is
+    ///   thrown by ``continueRun()``.
+    package func beginDrivenRun(_ body: (Reactor) throws -> Void) throws(IOError) {
+        try beginRun(signals: .ignore, body)
+    }
+
+    /// Makes one turn of a run, or ends it.
+    ///
+    /// - Returns: False when it has ended.
+    /// - Throws: What ended it.
+    package func continueRun() throws -> Bool {
+        guard advanceLife() else {
+            try finishRun()
+            return false
+        }
+        turn(until: nil) { true }
+        return true
     }
 
     private func runBody(_ body: (Reactor) throws -> Void) throws {

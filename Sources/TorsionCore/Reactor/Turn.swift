@@ -74,6 +74,11 @@ extension Reactor {
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
     }
 
+    /// Until when the next turn would wait; the past if it has work, nil if nothing is due.
+    ///
+    /// Calls from other threads and what the backend has are not counted.
+    package var nextTurn: MonotonicInstant? { waitDeadline(nil) }
+
     /// Tells protocols that their connections and ports have ended.
     @inline(never)
     func deliverLosses() {

@@ -12,14 +12,18 @@ public struct Check: Sendable, CustomStringConvertible {
     /// Whether it moves much data or makes many connections.
     public let isSlow: Bool
 
+    /// Whether it uses pipes and files of the system, which a simulated host does not have.
+    public let needsDescriptors: Bool
+
     private let body: @Sendable (BackendChoice) throws -> Void
 
     init(
-        _ name: String, isSlow: Bool = false,
+        _ name: String, isSlow: Bool = false, needsDescriptors: Bool = false,
         _ body: @escaping @Sendable (BackendChoice) throws -> Void
     ) {
         self.name = name
         self.isSlow = isSlow
+        self.needsDescriptors = needsDescriptors
         self.body = body
     }
 

@@ -236,7 +236,8 @@ extension ConformanceSuite {
     }
 
     static let unixFile = Check(
-        "a UNIX port's file goes with it; that of a dead one is replaced, of a live one not"
+        "a UNIX port's file goes with it; that of a dead one is replaced, of a live one not",
+        needsDescriptors: true
     ) { backend in
         let world = try World(backend)
         let path = "/tmp/torsion-check-\(world.reactor.number)-\(world.reactor.now.nanoseconds)"

@@ -7,8 +7,9 @@ internal import TorsionCore
 extension ConformanceSuite {
     static let descriptors = [overPipes, brokenPipe, regularFile, flagsRestored, badDescriptor]
 
-    static let overPipes = Check("a stream over two pipes carries bytes both ways, and ends") {
-        backend in
+    static let overPipes = Check(
+        "a stream over two pipes carries bytes both ways, and ends", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         let request = PipeEnds.make(), answer = PipeEnds.make()
         let server = Echoing()
@@ -27,7 +28,8 @@ extension ConformanceSuite {
 
     // FAULTS: EPIPE / SIGPIPE
     static let brokenPipe = Check(
-        "writing to a pipe that nobody reads ends the stream, not the process"
+        "writing to a pipe that nobody reads ends the stream, not the process",
+        needsDescriptors: true
     ) { backend in
         let world = try World(backend)
         let request = PipeEnds.make(), answer = PipeEnds.make()
@@ -45,9 +47,9 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let regularFile = Check("a regular file, which cannot be waited for, is read to its end")
-    {
-        backend in
+    static let regularFile = Check(
+        "a regular file, which cannot be waited for, is read to its end", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         let bytes = [UInt8].pattern(count: 200_000)
         let answer = PipeEnds.make()
@@ -64,8 +66,9 @@ extension ConformanceSuite {
         try world.finish()
     }
 
-    static let flagsRestored = Check("a descriptor gets back the flags that it came with") {
-        backend in
+    static let flagsRestored = Check(
+        "a descriptor gets back the flags that it came with", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         let request = PipeEnds.make(), answer = PipeEnds.make()
         // Others share the open file, as a shell does a terminal.

@@ -20,7 +20,7 @@ extension ConformanceSuite {
                 }
             }
         }
-        try world.run { seen.withLock { $0.allSatisfy { $0.count == 500 } } }
+        world.runWithoutLimit { seen.withLock { $0.allSatisfy { $0.count == 500 } } }
         threads.forEach { $0.join() }
         try expect(seen.withLock { $0.allSatisfy { $0 == Array(0..<500) } }, "out of order")
         try world.finish()
@@ -68,7 +68,7 @@ extension ConformanceSuite {
         let thread = Thread {
             sent.callFromThread { _ in calls.wrappingAdd(1, ordering: .relaxed) }
         }
-        try world.run { calls.load(ordering: .relaxed) == 1 }
+        world.runWithoutLimit { calls.load(ordering: .relaxed) == 1 }
         thread.join()
         try expectEqual(released.withLock { $0 }, 0)
         _ = consume sent
@@ -84,7 +84,7 @@ extension ConformanceSuite {
         let thread = Thread {
             door.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
         }
-        while !hasRun.load(ordering: .acquiring) { world.reactor.turn() }
+        world.runWithoutLimit { hasRun.load(ordering: .acquiring) }
         thread.join()
         try world.finish()
     }

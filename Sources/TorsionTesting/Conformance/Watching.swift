@@ -6,7 +6,9 @@ internal import TorsionCore
 extension ConformanceSuite {
     static let watching = [watchesPipe, watchRemovedInTurn, watchErrors, closedBehindOurBack]
 
-    static let watchesPipe = Check("a watch tells readability until it is cancelled") { backend in
+    static let watchesPipe = Check(
+        "a watch tells readability until it is cancelled", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         let pipe = Pipe()
         var count = 0
@@ -34,9 +36,8 @@ extension ConformanceSuite {
 
     // R11
     static let watchRemovedInTurn = Check(
-        "a watch removed in a callback of the same turn does not fire"
-    ) {
-        backend in
+        "a watch removed in a callback of the same turn does not fire", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         let pipes = [Pipe(), Pipe()]
         var watches: [DescriptorWatch] = []
@@ -57,8 +58,9 @@ extension ConformanceSuite {
     }
 
     // R8
-    static let watchErrors = Check("an error in a watch is reported, and the watch goes on") {
-        backend in
+    static let watchErrors = Check(
+        "an error in a watch is reported, and the watch goes on", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         var seen: [UnhandledError] = []
         world.reactor.unhandledError = { seen.append($0) }
@@ -73,8 +75,9 @@ extension ConformanceSuite {
     }
 
     // R11
-    static let closedBehindOurBack = Check("a descriptor closed behind our back never spins") {
-        backend in
+    static let closedBehindOurBack = Check(
+        "a descriptor closed behind our back never spins", needsDescriptors: true
+    ) { backend in
         let world = try World(backend)
         world.reactor.unhandledError = { _ in }
         let pipe = Pipe()

@@ -35,6 +35,12 @@ final class World {
         }
     }
 
+    /// Turns the reactor until the condition holds, for what other threads do: a limit in time
+    /// means nothing to them where time is virtual.
+    func runWithoutLimit(until condition: () -> Bool) {
+        while !condition() { reactor.turn() }
+    }
+
     /// Turns the reactor for a while, for what must not happen.
     func run(for duration: Duration) {
         var isOver = false

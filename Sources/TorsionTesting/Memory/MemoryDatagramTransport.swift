@@ -161,17 +161,18 @@ final class MemoryDatagramPort: BackendDatagramPort {
         let taken = unsafe withBorrowed(batch) { unsafe receiver?.portDidReceive($0) ?? 0 }
         arrived.insert(contentsOf: batch[taken...], at: 0)
     }
+}
 
-    private func withBorrowed<Result>(
-        _ batch: [Datagram], _ body: (UnsafeBufferPointer<BorrowedDatagram>) -> Result
-    ) -> Result {
-        // The batch outlives the call, and with it the bytes.
-        let borrowed = batch.map { datagram in
-            unsafe datagram.bytes.withUnsafeBytes {
-                unsafe BorrowedDatagram(bytes: $0, address: datagram.address)
-            }
+/// Lends datagrams to a receiver.
+func withBorrowed<Result>(
+    _ batch: [Datagram], _ body: (UnsafeBufferPointer<BorrowedDatagram>) -> Result
+) -> Result {
+    // The batch outlives the call, and with it the bytes.
+    let borrowed = batch.map { datagram in
+        unsafe datagram.bytes.withUnsafeBytes {
+            unsafe BorrowedDatagram(bytes: $0, address: datagram.address)
         }
-        defer { extendLifetime(batch) }
-        return unsafe borrowed.withUnsafeBufferPointer { unsafe body($0) }
     }
+    defer { extendLifetime(batch) }
+    return unsafe borrowed.withUnsafeBufferPointer { unsafe body($0) }
 }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// A stream over a simulated socket.
+final class SimulatedStream: SimulatedHandle {
+    private static let readsPerTurn = 16
+    private static let writesPerTurn = 16
+    private static let readByteCount = 64 * 1024
+
+    private let socket: SimulatedSocket
+    private var receiver: (any StreamReceiver)?
+    private var phase: Phase
+    private var isReading = false
+    private var isEndTold = false
+    private var queue: WriteQueue?
+
+    private enum Phase { case connecting, open, failed, closed }
+
+    init(backend: SimulatedBackend, socket: SimulatedSocket, receiver: (any StreamReceiver)?) {
+        self.socket = socket
+        self.receiver = receiver
+        phase = socket.isClient ? .connecting : .open
+        super.init(backend: backend)
+        socket.stream = self
+    }
+
+    /// The socket has room for more.
+    func roomAppeared() { if queue != nil { becameReady() } }
+
+    override func poll() {
+        if phase != .closed, socket.strike(.late) != nil { return becameReady() }
+        switch phase {
+        case .closed, .failed: return
+        case .connecting: finishConnecting()
+        case .open: break
+        }
+        if phase == .open, isReading { readOn() }
+        if phase == .open, let code = socket.error, !isReading || socket.received.isEmpty {
+            fail(code, "recv", .read)
+        }
+        if phase == .open { writeOn() }
+        if phase == .open, hasMore { becameReady() }
+    }
+
+    private var hasMore: Bool {
+        if isReading, !socket.received.isEmpty || socket.hasPeerEnded && !isEndTold { return true }
+        return socket.error != nil || queue != nil && socket.room > 0
+    }
+
+    private func finishConnecting() {
+        if let code = socket.error { return fail(code, "connect", .connect) }
+        guard socket.state == .open else { return }
+        phase = .open
+        note(.connected)
+        receiver?.streamDidConnect()
+    }
+
+    // MARK: Reading
+
+    private func readOn() {
+        for _ in 0..<Self.readsPerTurn {
+            guard isReading, !socket.received.isEmpty else { break }
+            var limit = Self.readByteCount
+            if let word = socket.strike(.cutRead) {
+                limit = 1 + Int(word % UInt64(min(limit, socket.received.byteCount)))
+            }
+            let bytes = socket.read(limit)
+            note(.read(bytes.count))
+            receiver?.streamDidRead(bytes.span)
+        }
+        guard isReading, socket.received.isEmpty, socket.error == nil else { return }
+        if socket.hasPeerEnded, !isEndTold {
+            isEndTold = true
+            isReading = false
+            note(.end)
+            receiver?.streamDidReadEnd()
+        }
+    }
+
+    // MARK: Writing
+
+    private func writeOn() {
+        for _ in 0..<Self.writesPerTurn {
+            guard phase == .open, let queue, !queue.isEmpty else { break }
+            if let code = socket.error { return fail(code, "sendmsg", .write) }
+            let count = unsafe queue.withHead { runs in unsafe take(runs) }
+            guard count > 0 else { return }
+            note(.wrote(count))
+            receiver?.streamDidWrite(byteCount: count)
+        }
+        if queue?.isEmpty ?? true { queue = nil }
+    }
+
+    /// Takes what there is room for.
+    private func take(_ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Int {
+        let offered = unsafe runs.reduce(0) { $0 + $1.count }
+        let limit = writeLimit(offered)
+        guard limit > 0 else { return 0 }
+        var joined: [UInt8] = []
+        joined.reserveCapacity(limit)
+        for index in 0..<runs.count where joined.count < limit {
+            unsafe joined.append(contentsOf: runs[index].prefix(limit - joined.count))
+        }
+        socket.take(Bytes(joined))
+        return limit
+    }
+
+    private func writeLimit(_ offered: Int) -> Int {
+        let room = min(offered, socket.room)
+        guard room > 0, socket.strike(.fullBuffer) == nil else { return 0 }
+        guard let word = socket.strike(.cutWrite) else { return room }
+        return 1 + Int(word % UInt64(room))
+    }
+
+    // MARK: The end
+
+    private func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
+        phase = .failed
+        isReading = false
+        queue = nil
+        note(.failed(code.name))
+        receiver?.streamDidFail(
+            IOError(operation, function: function, code: code, subject: "\(peerAddress)"))
+    }
+
+    private func leave() {
+        precondition(phase != .closed, "BackendStream: closed twice")
+        phase = .closed
+        isReading = false
+        queue = nil
+        receiver = nil
+        backend.openHandleCount -= 1
+    }
+
+    private func note(_ told: Trace.Told) {
+        let network = backend.network
+        network.trace.add(
+            time: network.now.nanoseconds, host: socket.node.index, connection: socket.number,
+            .told(told))
+    }
+}
+
+extension SimulatedStream: BackendStream {
+    var peerAddress: SocketAddress { socket.peerAddress }
+
+    var localAddress: SocketAddress {
+        phase == .closed ? .unix(.unnamed) : socket.localAddress
+    }
+
+    var needsDraining: Bool { true }
+
+    func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
+
+    func startReading() {
+        isReading = true
+        if hasMore { becameReady() }
+    }
+
+    func stopReading() { isReading = false }
+
+    func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        if let code = socket.error { return .failed(code) }
+        return unsafe withUnsafeTemporaryAllocation(
+            of: UnsafeRawBufferPointer.self, capacity: 2
+        ) { runs in
+            unsafe runs.initializeElement(at: 0, to: first)
+            unsafe runs.initializeElement(at: 1, to: second)
+            return unsafe .wrote(take(UnsafeBufferPointer(runs)))
+        }
+    }
+
+    func startWriting(from queue: WriteQueue) {
+        self.queue = queue
+        if socket.room > 0 { becameReady() }
+    }
+
+    func shutdownWriting() -> ErrorCode? {
+        if let code = socket.error { return code }
+        socket.shutdown()
+        return nil
+    }
+
+    func close() {
+        leave()
+        socket.close()
+    }
+
+    func reset() {
+        leave()
+        socket.reset()
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+import Torsion
+import TorsionTesting
+
+/// Faults by hand and by script: each does what it says.
+@Suite
+struct NetworkTests {
+    private final class Witness: StreamProtocol {
+        var transport: (any StreamTransport)?
+        var text = ""
+        var reads = 0
+        var loss: ConnectionLoss?
+
+        func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+            text += String(decoding: bytes)
+            reads += 1
+        }
+
+        func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+            loss = why
+            self.transport = nil
+        }
+    }
+
+    /// A server and a client, connected unless the network says otherwise.
+    private final class Pair {
+        let world: SimulatedWorld
+        let server = Witness(), client = Witness()
+        var failure: IOError?
+
+        init(_ world: SimulatedWorld = SimulatedWorld(seed: 1)) throws {
+            self.world = world
+            try world.host("server").run { [self] reactor in
+                try reactor.listen(on: .ipv4(.any, port: 7)) { [server] _ in server }
+            }
+            try world.host("client").run { _ in }
+        }
+
+        func connect() throws {
+            begin()
+            try world.run { client.transport != nil && server.transport != nil }
+        }
+
+        func begin() {
+            ClientEndpoint.tcp(host: "server", port: 7)
+                .connect(on: world.host("client").reactor) { [client] in client }
+                .whenFailed { [self] in failure = $0 as? IOError }
+        }
+    }
+
+    @Test func `bytes take the latency, and a host is found by name`() throws {
+        let pair = try Pair()
+        pair.world.network.conditions.latency = .milliseconds(40)
+        try pair.connect()
+        let start = pair.world.elapsed
+        pair.client.transport?.write("hello")
+        try pair.world.run { pair.server.text == "hello" }
+        #expect(pair.world.elapsed - start >= .milliseconds(40))
+        #expect(pair.world.elapsed - start < .milliseconds(41))
+        try pair.world.finish()
+    }
+
+    @Test func `a bandwidth bounds what arrives in a second`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        pair.world.network.conditions.bandwidth = 10_000
+        let start = pair.world.elapsed
+        pair.client.transport?.write(String(repeating: "x", count: 30_000))
+        try pair.world.run { pair.server.text.utf8.count == 30_000 }
+        #expect(pair.world.elapsed - start >= .seconds(3))
+        try pair.world.finish()
+    }
+
+    @Test func `a partition delays and loses nothing`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        pair.world.network.partition("client", "server", for: .seconds(50))
+        let start = pair.world.elapsed
+        pair.client.transport?.write("after all")
+        try pair.world.run { pair.server.text == "after all" }
+        #expect(pair.world.elapsed - start >= .seconds(50))
+        try pair.world.finish()
+    }
+
+    @Test func `an hour without an answer takes no time and ends in a timeout`() throws {
+        let pair = try Pair()
+        pair.world.host("server").isDown = true
+        pair.begin()
+        try pair.world.run { pair.failure != nil }
+        #expect(pair.failure?.code == .timedOut)
+        #expect(pair.world.elapsed >= .seconds(30))
+        try pair.world.run(for: .seconds(3_600))
+        #expect(pair.world.elapsed > .seconds(3_600))
+        try pair.world.finish()
+    }
+
+    @Test func `a port where nobody listens refuses`() throws {
+        let pair = try Pair()
+        ClientEndpoint.tcp(host: "server", port: 8).connect(on: pair.world.host("client").reactor) {
+            Witness()
+        }.whenFailed { pair.failure = $0 as? IOError }
+        try pair.world.run { pair.failure != nil }
+        #expect(pair.failure?.code == .connectionRefused)
+        try pair.world.finish()
+    }
+
+    @Test func `a name that no host has is not found`() throws {
+        let pair = try Pair()
+        ClientEndpoint.tcp(host: "nobody", port: 7).connect(on: pair.world.host("client").reactor) {
+            Witness()
+        }.whenFailed { pair.failure = $0 as? IOError }
+        try pair.world.run { pair.failure != nil }
+        #expect(pair.failure?.code == .hostNotFound)
+        try pair.world.finish()
+    }
+
+    @Test func `a reset by hand is seen by both ends`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        pair.world.network.reset(connection: 1)
+        try pair.world.run { pair.server.loss != nil && pair.client.loss != nil }
+        for witness in [pair.server, pair.client] {
+            guard case .failed(let error) = witness.loss else {
+                Issue.record("\(witness.loss as Any)")
+                continue
+            }
+            #expect(error.code == .connectionReset)
+        }
+        try pair.world.finish()
+    }
+
+    @Test func `an end by hand is an end to the receiver, and an error to the sender`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        pair.world.network.end(connection: 1, from: .client)
+        try pair.world.run { pair.server.loss != nil && pair.client.loss != nil }
+        #expect(pair.server.loss == .closedByPeer)
+        #expect(pair.client.loss?.isClean == false)
+        try pair.world.finish()
+    }
+
+    @Test func `a machine that vanishes leaves its peer waiting`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        pair.world.host("server").isDown = true
+        pair.client.transport?.write("anybody?")
+        try pair.world.run(for: .seconds(1_000))
+        #expect(pair.client.loss == nil && pair.server.text == "")
+        pair.client.transport?.loseConnection()
+        try pair.world.run { pair.client.loss != nil }
+        #expect(pair.client.loss == .deadlinePassed(.closing))
+        try pair.world.finish()
+    }
+
+    @Test func `a stalled host does nothing until it goes on`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        pair.world.host("server").stall(for: .seconds(9))
+        let start = pair.world.elapsed
+        pair.client.transport?.write("late")
+        try pair.world.run { pair.server.text == "late" }
+        #expect(pair.world.elapsed - start >= .seconds(9))
+        try pair.world.finish()
+    }
+
+    @Test func `a host without descriptors refuses and recovers`() throws {
+        let pair = try Pair()
+        pair.world.host("server").descriptorLimit = 1
+        pair.begin()
+        try pair.world.run { pair.client.loss != nil }
+        #expect(pair.server.transport == nil)
+        pair.client.loss = nil
+        pair.world.host("server").descriptorLimit = 2
+        try pair.connect()
+        try pair.world.finish()
+    }
+
+    @Test func `a full buffer pauses the sender's producer, not the world`() throws {
+        let pair = try Pair()
+        pair.world.network.conditions.sendBufferBytes = 10
+        pair.world.network.conditions.receiveBufferBytes = 10
+        try pair.connect()
+        pair.server.transport?.pauseProducing()
+        pair.client.transport?.write(String(repeating: "y", count: 100))
+        try pair.world.run(for: .seconds(1))
+        #expect(pair.client.transport?.pendingByteCount == 80)
+        pair.server.transport?.resumeProducing()
+        try pair.world.run { pair.server.text.utf8.count == 100 }
+        try pair.world.finish()
+    }
+
+    @Test func `a script makes exactly its faults happen`() throws {
+        let script = try ["cutRead 1< 0", "cutRead 1< 2"].map { try #require(Fault($0)) }
+        let pair = try Pair(SimulatedWorld(seed: 3, script: script))
+        try pair.connect()
+        pair.client.transport?.write("0123456789")
+        try pair.world.run { pair.server.text.utf8.count == 10 }
+        #expect(pair.world.network.faults.first == script[0])
+        #expect(pair.server.reads >= 2)
+        try pair.world.finish()
+    }
+
+    @Test func `names of faults are read as they are written`() throws {
+        for kind in Fault.Kind.allCases {
+            for place in [Fault.Place.client, .server, .host] {
+                let fault = Fault(kind: kind, number: 12, place: place, ordinal: 345)
+                #expect(Fault("\(fault)") == fault)
+            }
+        }
+        #expect(Fault("reset 3> 1")?.ordinal == 1)
+        for text in ["", "reset", "reset 3> x", "reset 3 1", "nothing 3> 1", "reset -3> 1"] {
+            #expect(Fault(text) == nil)
+        }
+    }
+}
