@@ -11,7 +11,7 @@ public import TorsionCore
 ///
 /// `body` runs once on each reactor, as one of its tasks. When all have returned, one has thrown,
 /// a signal came or the calling task is cancelled, every reactor is stopped gracefully, as
-/// ``Reactor/stop(within:)`` does, and this returns when their threads have ended. Being cancelled
+/// `Reactor/stop(within:)` does, and this returns when their threads have ended. Being cancelled
 /// also cancels `body`.
 ///
 /// As a service of ServiceLifecycle, whose `run()` is this one line:
@@ -29,8 +29,8 @@ public import TorsionCore
 ///   - signals: What SIGINT and SIGTERM do.
 ///   - patience: How long the end waits for connections, unless a signal's is shorter.
 ///   - body: Is called on several threads at once, with a reactor each.
-/// - Throws: The first error of a `body`, or ``IOError``. What ends it at a stop,
-///   ``ReactorStopped``, is none.
+/// - Throws: The first error of a `body`, or `IOError`. What ends it at a stop,
+///   `ReactorStopped`, is none.
 public func withReactor(
     count: Int = 1, backend: BackendChoice,
     services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,

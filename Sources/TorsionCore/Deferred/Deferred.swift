@@ -3,8 +3,8 @@
 
 /// A result that is not there yet, and the chain of callbacks that it will run through.
 ///
-/// Whoever promises the result makes a Deferred, keeps it, and calls ``succeed(_:)`` or
-/// ``fail(_:)`` once. Whoever wants it adds callbacks: each call of
+/// Whoever promises the result makes a Deferred, keeps it, and calls ``succeed(_:file:line:)`` or
+/// ``fail(_:file:line:)`` once. Whoever wants it adds callbacks: each call of
 /// `addCallback` and its kin returns a *new* Deferred for what the callback
 /// returns, so that calls are written one behind the other.
 ///
@@ -18,7 +18,7 @@
 ///   `addCallback` if the result is already there. Each runs once, in the order of the chain.
 /// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback.
 ///   A failure that nobody took is sent, when its Deferred is released, to
-///   ``Reactor/report(_:in:place:)`` with the place where that Deferred was made.
+///   ``Reactor/report(_:in:place:firingPlace:)`` with the place where that Deferred was made.
 ///   `CancellationError` is not: somebody here asked for it.
 /// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
 ///   caller's mistake and traps, as does firing it twice.
@@ -95,7 +95,7 @@ public class Deferred<Value>: AnyDeferred {
 
     /// Fires with an error; the errbacks run before this returns.
     ///
-    /// The rules are those of ``succeed(_:)``.
+    /// The rules are those of ``succeed(_:file:line:)``.
     public final func fail(
         _ error: any Error, file: StaticString = #fileID, line: UInt = #line
     ) {

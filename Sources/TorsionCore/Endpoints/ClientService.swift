@@ -8,9 +8,9 @@
 ///     service.start()
 ///     service.whenConnected().addCallback { greeter in greeter.greet("world") }
 ///
-/// Between two attempts it waits as its ``RetryPolicy`` says. It ends by ``stop()``, with the
-/// reactor, by an error that the policy calls permanent, or when the policy's attempts are used up
-/// without success. While it runs the reactor keeps it alive. Call every member on the reactor's
+/// Between two attempts it waits as its ``RetryPolicy`` says. It ends by ``stop(file:line:)``, with
+/// the reactor, by an error that the policy calls permanent, or when the policy's attempts are used
+/// up without success. While it runs the reactor keeps it alive. Call every member on the reactor's
 /// thread.
 ///
 /// - SeeAlso: Twisted `ClientService`.

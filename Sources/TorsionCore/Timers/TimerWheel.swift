@@ -134,13 +134,14 @@ struct TimerWheel<Payload>: ~Copyable {
     /// It is the next deadline, unless the timer that had it was cancelled. Then it may be too
     /// early, once for each level that the next timer still has to move through.
     var nextWakeup: MonotonicInstant? {
+        guard count > 0 else { return nil }
         var earliest = lists[Self.early].earliest
         if let first = heap.first {
             earliest = min(earliest, first.deadline)
         } else if let index = firstOccupiedList {
             earliest = min(earliest, lists[index].earliest)
         }
-        return count == 0 ? nil : earliest
+        return earliest
     }
 
     /// The next deadline, nil without timers.
