@@ -16,7 +16,7 @@ TEST_FLAGS ?= --disable-xctest
 SEED ?=
 SEEDS ?=
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test docs first-program
+CI_TARGETS ?= test docs first-program fuzz-short
 
 SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
 # @testable wants -enable-testing, which a release build lacks; with a folder of its own the
@@ -26,7 +26,7 @@ debug_FLAGS = -c debug
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix san sim mutants docs interfaces first-program check ci clean
+.PHONY: help build test lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
 .PHONY: dependencies
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
@@ -73,6 +73,13 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo for one, SEED=7 again
 	$(SWIFT) build -c release --product Simulate $(BUILD_FLAGS)
 	SEED=$(SEED) .build/release/Simulate $(or $(SEEDS),10000) $(FILTER)
+
+# Sixty seconds for each decoder; CI runs a few, over the seeds and what they lead to at once.
+fuzz: ## feed each decoder with any bytes in any cuts for SECONDS (60); FILTER=Lines for one
+	scripts/run-fuzz $(or $(SECONDS),60) $(FILTER)
+
+fuzz-short: ## the same for five seconds each, as CI does
+	scripts/run-fuzz 5 $(FILTER)
 
 mutants: dependencies ## break the engine in each way of Tests/Mutants; fails if a search misses one
 	scripts/run-mutants $(or $(SEEDS),300) $(FILTER)

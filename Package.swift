@@ -117,7 +117,7 @@ let package = Package(
         tests("ToolTests", ["TestPrograms", "TorsionTool"]),
         tests("SimulationTests", ["Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
         tests("ReactorTests", ["Torsion", "TorsionTesting", "CAcceptFaults"]),
-        tests("TorsionProtocolsTests", ["Torsion", "TorsionTesting"]),
+        tests("TorsionProtocolsTests", ["Torsion", "TorsionProtocols", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),

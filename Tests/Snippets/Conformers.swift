@@ -43,6 +43,15 @@ final class LineCounter: LineProtocol {
 }
 // snippet end
 
+// snippet: FrameProtocol
+final class Reverser: FrameProtocol {
+    let frames = FrameDecoder(.lengthPrefix(.uint16))
+    func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) throws {
+        try transport.write(frame: [UInt8](frame).reversed(), as: frames.format)
+    }
+}
+// snippet end
+
 // snippet: StreamTransport
 /// A layer is a transport to the protocol above; `StreamLayer` passes everything through.
 final class CountingLayer: StreamLayer {
@@ -279,6 +288,10 @@ final class IdlePoller: Poller {
     half.receive("12345")
     half.peerCloses()
     #expect(half.takeText() == "5 bytes\r\n" && half.hasEnded)
+
+    let reverser = MemoryTransport(Reverser())
+    reverser.receive("\0\u{3}abc")
+    #expect(reverser.takeText() == "\0\u{3}cba")
 
     try checkTransport { CountingLayer(above: $0) }
     try checkProducer(pull: { consumer, _ in Once(consumer) })

@@ -32,8 +32,10 @@ public final class LineDecoder {
     /// the beginning of a line that is held is raw too: see ``takePartial()``.
     public var isRaw = false
 
-    /// The beginning of a line whose end has not arrived.
-    private var partial: [UInt8] = []
+    /// How many lines were shown, the one that is being shown included.
+    public private(set) var shownCount = 0
+
+    private var partial = PartialFrame()
 
     /// A decoder for one connection.
     ///
@@ -45,18 +47,14 @@ public final class LineDecoder {
     }
 
     /// Bytes of a line that is not complete.
-    public var partialByteCount: Int { partial.count }
+    public var partialByteCount: Int { partial.bytes.count }
 
     /// Takes out the bytes of a line that is not complete; none inside `lineReceived`.
     ///
     /// For a switch of protocols at any other time, so that no byte is lost:
     ///
     ///     transport.switchProtocol(to: next, remaining: lines.takePartial().span)
-    public func takePartial() -> Bytes {
-        let taken = Bytes(partial)
-        partial.removeAll()
-        return taken
-    }
+    public func takePartial() -> Bytes { Bytes(partial.take()) }
 
     /// Takes what arrived, and shows the lines in it one after the other.
     ///
@@ -72,7 +70,7 @@ public final class LineDecoder {
         var start = 0
         while start < bytes.byteCount, !isRaw {
             guard let end = endOfLine(in: bytes, from: start) else {
-                try keep(bytes, from: start)
+                try keep(bytes.extracting(start..<bytes.byteCount))
                 return bytes.byteCount
             }
             let rest = start
@@ -87,7 +85,7 @@ public final class LineDecoder {
         var from = start
         while let position = bytes.firstIndex(of: Self.lineFeed, from: from) {
             if terminator == .lineFeed { return position }
-            let previous = position > start ? bytes[position - 1] : partial.last
+            let previous = position > start ? bytes[position - 1] : partial.bytes.last
             if previous == Self.carriageReturn { return position }
             from = position + 1
         }
@@ -97,19 +95,14 @@ public final class LineDecoder {
     private func show(
         _ bytes: RawSpan, _ range: Range<Int>, to line: (RawSpan) throws -> Bool
     ) throws -> Bool {
-        guard !partial.isEmpty else {
+        guard !partial.bytes.isEmpty else {
             return try show(whole: bytes.extracting(range), to: line)
         }
+        try keep(bytes.extracting(range))
         // Taken out, since the callback may come back here.
-        var whole: [UInt8] = []
-        swap(&whole, &partial)
-        whole += bytes.extracting(range)
-        let goesOn = unsafe try show(whole: whole.span.bytes, to: line)
-        if partial.isEmpty {
-            whole.removeAll(keepingCapacity: true)
-            swap(&whole, &partial)
-        }
-        return goesOn
+        var whole = partial.take()
+        defer { partial.recycle(&whole) }
+        return unsafe try show(whole: whole.span.bytes, to: line)
     }
 
     private func show(whole: RawSpan, to line: (RawSpan) throws -> Bool) throws -> Bool {
@@ -117,20 +110,23 @@ public final class LineDecoder {
         let endsInReturn = count > 0 && whole[count - 1] == Self.carriageReturn
         let length = endsInReturn ? count - 1 : count
         guard length <= limitBytes else { throw LineTooLong(limitBytes: limitBytes) }
+        shownCount &+= 1
         return try line(whole.extracting(0..<length))
     }
 
-    private func keep(_ bytes: RawSpan, from start: Int) throws {
+    private func keep(_ bytes: RawSpan) throws {
         // One more than the limit: the last byte may be the carriage return of the end.
-        guard partial.count + bytes.byteCount - start <= limitBytes + 1 else {
+        guard partial.bytes.count + bytes.byteCount <= limitBytes + 1 else {
             throw LineTooLong(limitBytes: limitBytes)
         }
-        partial += bytes.extracting(start..<bytes.byteCount)
+        partial.append(bytes, limitBytes: limitBytes + 1)
     }
 
     private static let lineFeed = UInt8(ascii: "\n")
     private static let carriageReturn = UInt8(ascii: "\r")
 }
+
+extension LineDecoder: StreamCutter {}
 
 /// A peer sent a line longer than is allowed.
 public struct LineTooLong: Error, Hashable, Sendable, CustomStringConvertible {

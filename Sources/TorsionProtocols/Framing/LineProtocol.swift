@@ -38,22 +38,10 @@ extension LineProtocol {
 
     /// Cuts what arrived into lines.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        if lines.isRaw, lines.partialByteCount > 0 {
-            // The raw mode began between two reads: what is held of a line belongs to it.
-            var whole = [UInt8](lines.takePartial().span)
-            whole += bytes
-            return unsafe try rawDataReceived(whole.span.bytes, from: transport)
-        }
-        let used = try lines.decode(bytes) { line in
+        try lines.cut(bytes, from: transport) { line in
             try lineReceived(line, from: transport)
-            return transport.isDelivering
-        }
-        guard used < bytes.byteCount else { return }
-        let rest = bytes.extracting(used..<bytes.byteCount)
-        if transport.isDelivering {
+        } orRaw: { rest in
             try rawDataReceived(rest, from: transport)
-        } else {
-            transport.unread(rest)
         }
     }
 }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// Cuts a stream of bytes into frames: netstrings, or what a length before it delimits.
+///
+/// A frame that arrives whole is shown where it lies; only one that spans two reads is copied. What
+/// is held is never more than one frame and its header, and grows with what has arrived, not with
+/// the length that a peer announces.
+///
+///     let frames = FrameDecoder(.lengthPrefix(.uint16))
+///     _ = try frames.decode(bytes) { frame in
+///         print(frame.byteCount)
+///         return true
+///     }
+///
+/// A class, since the callback that it makes may touch it: a protocol that stores it may set
+/// ``isRaw`` from inside `frameReceived`.
+///
+/// - Complexity: Linear in the bytes, whatever the cuts.
+public final class FrameDecoder {
+    /// What the frames look like, and how long they may be.
+    public let format: FrameFormat
+
+    /// Whether what follows is not frames: it goes to `rawDataReceived` as it comes.
+    ///
+    /// May be set from inside `frameReceived`; the bytes behind that frame are raw then. Set
+    /// elsewhere, the beginning of a frame that is held is raw too: see ``takePartial()``.
+    public var isRaw = false
+
+    /// How many frames were shown, the one that is being shown included.
+    public private(set) var shownCount = 0
+
+    private var partial = PartialFrame()
+    /// That of the frame which is held, once enough of it is there.
+    private var extent: FrameFormat.Extent?
+
+    /// A decoder for one connection.
+    public init(_ format: FrameFormat) { self.format = format }
+
+    /// Bytes of a frame that is not complete, its header included.
+    public var partialByteCount: Int { partial.bytes.count }
+
+    /// Takes out the bytes of a frame that is not complete, as they arrived; none inside
+    /// `frameReceived`.
+    ///
+    /// For a switch of protocols at any other time, so that no byte is lost.
+    public func takePartial() -> Bytes {
+        extent = nil
+        return Bytes(partial.take())
+    }
+
+    /// Takes what arrived, and shows the frames in it one after the other.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed for the call.
+    ///   - frame: Called with each frame, borrowed for that call: the payload; with the header in
+    ///     front of it in a format of ``FrameFormat/header(byteCount:length:at:counting:limitBytes:)``.
+    /// - Returns: How many bytes were used: all of them, unless `frame` returned false, which stops
+    ///   behind its frame, or ``isRaw`` was set.
+    /// - Throws: ``FrameError``, as soon as the bytes that show it are there; or what `frame` throws.
+    public func decode(
+        _ bytes: RawSpan, _ frame: (_ frame: RawSpan) throws -> Bool
+    ) throws -> Int {
+        var start = 0
+        while start < bytes.byteCount, !isRaw {
+            let rest = bytes.extracting(start..<bytes.byteCount)
+            guard partial.bytes.isEmpty else {
+                start += try fillPartial(from: rest)
+                if try !showPartial(to: frame) { break }
+                continue
+            }
+            let extent = try format.extent(of: rest)
+            guard let extent, extent.byteCount <= rest.byteCount else {
+                partial.append(rest, limitBytes: extent?.byteCount ?? rest.byteCount)
+                self.extent = extent
+                return bytes.byteCount
+            }
+            start += extent.byteCount
+            if try !show(rest.extracting(0..<extent.byteCount), extent, to: frame) { break }
+        }
+        return start
+    }
+
+    /// Adds what belongs to the frame that is held, or to its header while that is not complete.
+    ///
+    /// - Returns: How many bytes that were.
+    private func fillPartial(from bytes: RawSpan) throws -> Int {
+        let held = partial.bytes.count
+        let needed = extent?.byteCount ?? format.neededByteCount(having: held)
+        let count = min(needed - held, bytes.byteCount)
+        partial.append(bytes.extracting(0..<count), limitBytes: needed)
+        if extent == nil { extent = try partial.extent(by: format) }
+        return count
+    }
+
+    /// Shows the frame that is held, if it is complete.
+    ///
+    /// - Returns: Whether to go on.
+    private func showPartial(to frame: (RawSpan) throws -> Bool) throws -> Bool {
+        guard let extent, extent.byteCount == partial.bytes.count else { return true }
+        // Taken out, since the callback may come back here.
+        self.extent = nil
+        var whole = partial.take()
+        defer { partial.recycle(&whole) }
+        return try unsafe show(whole.span.bytes, extent, to: frame)
+    }
+
+    private func show(
+        _ whole: RawSpan, _ extent: FrameFormat.Extent, to frame: (RawSpan) throws -> Bool
+    ) throws -> Bool {
+        let range = try format.shownRange(of: whole, extent)
+        shownCount &+= 1
+        return try frame(whole.extracting(range))
+    }
+}
+
+extension FrameDecoder: StreamCutter {}
+
+extension PartialFrame {
+    fileprivate func extent(by format: FrameFormat) throws(FrameError) -> FrameFormat.Extent? {
+        try unsafe format.extent(of: bytes.span.bytes)
+    }
+}
