@@ -214,9 +214,14 @@ final class SocketStream: PollTarget {
 /// Called by the poller, from C.
 private func streamIsReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
     Unmanaged<SocketStream>.fromOpaque(target)._withUnsafeGuaranteedRef { stream in
-        stream.ready(PollEvents(rawValue: UInt8(truncatingIfNeeded: events)))
+        deliver(PollEvents(rawValue: UInt8(truncatingIfNeeded: events)), to: stream)
     }
 }
+
+/// A function of its own, with the stream as a parameter, for the sake of its price: the closure
+/// that it is called from then vanishes, and the C function is a jump to here.
+@inline(never)
+private func deliver(_ events: PollEvents, to stream: SocketStream) { stream.ready(events) }
 
 extension SocketStream: BackendStream {
     var localAddress: SocketAddress {

@@ -133,15 +133,20 @@ struct TimerWheel<Payload>: ~Copyable {
     ///
     /// It is the next deadline, unless the timer that had it was cancelled. Then it may be too
     /// early, once for each level that the next timer still has to move through.
+    ///
+    /// Mutating, so that it is read where the wheel lies: a getter that only reads is handed a copy
+    /// of the whole wheel, at each wait.
     var nextWakeup: MonotonicInstant? {
-        guard count > 0 else { return nil }
-        var earliest = lists[Self.early].earliest
-        if let first = heap.first {
-            earliest = min(earliest, first.deadline)
-        } else if let index = firstOccupiedList {
-            earliest = min(earliest, lists[index].earliest)
+        mutating get {
+            guard count > 0 else { return nil }
+            var earliest = lists[Self.early].earliest
+            if let first = heap.first {
+                earliest = min(earliest, first.deadline)
+            } else if let index = firstOccupiedList {
+                earliest = min(earliest, lists[index].earliest)
+            }
+            return earliest
         }
-        return earliest
     }
 
     /// The next deadline, nil without timers.

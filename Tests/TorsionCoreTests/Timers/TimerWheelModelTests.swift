@@ -111,12 +111,13 @@ private struct TwoWheels: ~Copyable {
         if let expected { model.timers.remove(at: expected) }
     }
 
-    borrowing func check() {
+    mutating func check() {
         let next = model.timers.map(\.deadline).min()
         #expect(wheel.count == model.timers.count)
         #expect(wheel.nextDeadline?.nanoseconds == next)
-        #expect((wheel.nextWakeup?.nanoseconds ?? 0) <= next ?? 0)
-        #expect((wheel.nextWakeup == nil) == (next == nil))
+        let wakeup = wheel.nextWakeup?.nanoseconds
+        #expect((wakeup ?? 0) <= next ?? 0)
+        #expect((wakeup == nil) == (next == nil))
         #expect(Set(wheel.activeKeys) == Set(model.timers.map(\.key)))
         for timer in model.timers {
             #expect(wheel.deadline(of: timer.key)?.nanoseconds == timer.deadline)
