@@ -104,6 +104,7 @@ clean: ## remove everything that was built
 ifneq ($(wildcard Benchmarks/bench.mk),)
 bench: ## build in release mode and run the throughput comparison; PEERS=nio adds SwiftNIO
 bench-full: ## the same with the rounds that steady figures need, io_uring and SwiftNIO
+budget: ## all budgets line by line: counts, parts and bench-full, an hour; fails on a missed count
 bench-counts: ## system calls, allocations and instructions against their budgets
 bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk

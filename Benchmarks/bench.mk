@@ -4,6 +4,8 @@
 # bench        the table of Benchmarks/README.md in at most three minutes after the build
 # bench-full   the same with the rounds that steady figures need (about half an hour), io_uring, SwiftNIO
 # bench-counts instructions, system calls, allocations and memory against their budgets; fails on a miss
+# budget       every budget, line by line: bench-counts, bench-parts, bench-full, and then
+#              what they found; fails on a count that was missed
 # bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
 #              where Python is there, Twisted's and asyncio's; fails on a miss
 #
@@ -21,7 +23,7 @@ BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
 
-.PHONY: bench bench-full bench-counts bench-parts bench-build bench-nio bench-test bench-dependencies
+.PHONY: budget bench-tokio bench bench-full bench-counts bench-parts bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
@@ -38,6 +40,13 @@ bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 	swift build -c release --package-path Benchmarks/Parts
 	$(BENCH_RUN) parts --peers nio --json $(BENCH_JSON:.json=-parts.json) $(BENCH_ARGS)
 
+# Each goes on where another has missed: the last line says what, and fails.
+budget: bench-build bench-nio bench-tokio $(BENCH_BIN)/uring-c
+	-$(MAKE) bench-counts BENCH_ARGS='--peers nio,tokio $(BENCH_ARGS)'
+	-$(MAKE) bench-parts
+	-$(MAKE) bench-full
+	$(BENCH_RUN) budget --json $(BENCH_JSON)
+
 bench-test: ## run the tests of the harness
 	swift test --package-path Benchmarks
 
@@ -48,6 +57,11 @@ bench-build: $(BENCH_PROGRAMS)
 
 bench-nio: bench-dependencies
 	swift build -c release --package-path Benchmarks/PeerNIO
+
+# Debian's own cargo and packages, so that nothing is downloaded.
+bench-tokio:
+	@scripts/install-dependencies tokio
+	cd Benchmarks/PeerTokio && /usr/bin/cargo build --quiet --release --offline --target-dir .build
 
 bench-dependencies:
 	@if [ -x scripts/install-dependencies ]; then scripts/install-dependencies bench; fi

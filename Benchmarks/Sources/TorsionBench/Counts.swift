@@ -6,6 +6,14 @@ struct Counts {
     let options: Options
     let progress = Progress()
 
+    private static let instructions = "instructions an echoed message"
+
+    /// Engines that a message is held against as well, if they are among the servers.
+    private static let peers = [
+        (name: "tokio", share: 0.5, text: "half of tokio's"),
+        (name: "nio", share: 0.05, text: "a twentieth of SwiftNIO's"),
+    ]
+
     private var load: LoadGenerator { LoadGenerator(path: options.programs + "/load") }
 
     /// Returns whether every budget is met.
@@ -21,6 +29,14 @@ struct Counts {
         let twin = try InstructionCounter(load: load).perMessage(baseline, .echoCounted)
         for server in held {
             report.budgets += try check(server, twinInstructions: twin)
+        }
+        for (name, share, text) in Counts.peers {
+            guard let peer = servers.first(where: { $0.name == name }) else { continue }
+            progress.note("instructions of \(name)")
+            let its = try InstructionCounter(load: load).perMessage(peer, .echoCounted)
+            report.budgets += report.budgets
+                .filter { $0.name == Counts.instructions }
+                .map { .init("\(text) instructions", $0.server, $0.measured, its * share) }
         }
         progress.clear()
         writeText(render(report.budgets, baseline: twin))
@@ -49,7 +65,7 @@ struct Counts {
         let factor = name == "torsion-libuv" ? 1.1 : 1.0
         let depth = Double(Scenario.echoLines.depth)
         return [
-            .init("instructions an echoed message", name, instructions, twinInstructions * factor),
+            .init(Counts.instructions, name, instructions, twinInstructions * factor),
             .init("allocations an echoed message", name, allocations, 0),
             .init("receives an echoed message", name, echo.reads, 1),
             .init("sends an echoed message", name, echo.writes, 1),

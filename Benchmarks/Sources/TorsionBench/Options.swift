@@ -5,19 +5,20 @@ import Glibc
 
 /// What the command line asks for.
 struct Options {
-    enum Command { case run, counts, parts, page, list, help }
+    enum Command { case run, counts, parts, budget, page, list, help }
 
     static let usage = """
         usage: torsion-bench run [--quick | --full] [OPTION ...]
                torsion-bench counts [OPTION ...]      counts against budgets; fails on a miss
                torsion-bench parts [OPTION ...]       pieces of the engine against others'; fails on a miss
+               torsion-bench budget [OPTION ...]      what those three wrote, line by line
                torsion-bench page [OPTION ...]        results that were written before, as HTML
                torsion-bench list                     the scenarios
                torsion-bench help                     this text
 
           --scenarios NAME,...    only these
           --only NAME,...         only these servers
-          --peers nio,uring       SwiftNIO (built in Benchmarks/PeerNIO), io_uring
+          --peers nio,tokio,uring SwiftNIO and tokio (built in Benchmarks/), io_uring
           --server NAME=COMMAND   one more; prints 'listening on ADDRESS:PORT ...' and ends on SIGTERM
           --rounds N              instead of 5 (quick) or 15 (full)
           --no-counts             without system calls and allocations
@@ -47,6 +48,7 @@ struct Options {
         case "run": command = .run
         case "counts": command = .counts
         case "parts": command = .parts
+        case "budget": command = .budget
         case "page": command = .page
         case "list": command = .list
         case "help", "--help", "-h": command = .help
@@ -88,6 +90,11 @@ struct Options {
         return .peer(parts[0], command: parts[1].split(separator: " ").map(String.init))
     }
 
+    /// The results of another command, beside those of `run`: `bench-counts.json`.
+    func json(of command: String) -> String {
+        json.hasSuffix(".json") ? json.dropLast(5) + command + ".json" : json + command
+    }
+
     func selectedScenarios() throws -> [Scenario] {
         for name in scenarios where !Scenario.all.contains(where: { $0.name == name }) {
             throw BenchError("unknown scenario '\(name)'; see `torsion-bench list`")
@@ -119,7 +126,10 @@ struct Options {
                 let path = "Benchmarks/PeerNIO/.build/release/nio-echo"
                 all.append(.peer("nio", command: [path]))
                 all.append(.peer("nio-async", command: [path, "--async"]))
-            default: throw BenchError("unknown peer '\(peer)': nio, uring")
+            case "tokio":
+                let path = "Benchmarks/PeerTokio/.build/release/tokio-echo"
+                all.append(.peer("tokio", command: [path]))
+            default: throw BenchError("unknown peer '\(peer)': nio, tokio, uring")
             }
         }
         all += extra

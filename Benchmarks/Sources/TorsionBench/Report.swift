@@ -109,6 +109,10 @@ struct Report: Codable {
         }
     }
 
+    static func readIfPresent(from path: String) throws -> Report? {
+        access(path, F_OK) == 0 ? try read(from: path) : nil
+    }
+
     func writePage(to path: String) throws {
         try Data(Page(report: self).render().utf8).write(to: URL(filePath: path))
     }

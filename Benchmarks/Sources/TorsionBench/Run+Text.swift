@@ -37,7 +37,7 @@ extension Run {
         for bound in result.bounds {
             text +=
                 "  \(bound.server) <= \(decimal(bound.factor, 2)) x \(bound.reference): "
-                + "\(decimal(bound.ratio.median, 2)) \(brackets(bound.ratio)), "
+                + "\(bound.ratio.text), "
                 + "\(bound.verdict.rawValue) after \(result.rounds) rounds\n"
         }
         return text
@@ -49,17 +49,13 @@ extension Run {
             optional(result.messagesPerSecond),
             optional(result.cpuMicrosecondsPerMessage),
             result.ratioToBaseline.map { decimal($0.median, 2) } ?? "-",
-            result.ratioToBaseline.map(brackets) ?? "-",
+            result.ratioToBaseline?.brackets ?? "-",
             optional(result.p50Microseconds),
             optional(result.p99Microseconds),
             result.loadCPUShare.map { decimal($0 * 100, 0) + " %" } ?? "-",
             optional(result.systemCallsPerMessage?.total),
             optional(result.allocationsPerMessage),
         ]
-    }
-
-    private func brackets(_ interval: Interval) -> String {
-        "[\(decimal(interval.low, 2)), \(decimal(interval.high, 2))]"
     }
 
     private func optional(_ value: Double?) -> String { value.map(figure) ?? "-" }

@@ -6,6 +6,10 @@ struct Interval: Codable, Sendable {
     var median: Double
     var low: Double
     var high: Double
+
+    var text: String { "\(decimal(median, 2)) \(brackets)" }
+
+    var brackets: String { "[\(decimal(low, 2)), \(decimal(high, 2))]" }
 }
 
 func median(_ values: [Double]) -> Double {
@@ -50,6 +54,7 @@ struct SplitMix64: RandomNumberGenerator {
 enum Verdict: String, Codable, Sendable {
     case met, missed
     case notEstablished = "not established"
+    case notMeasured = "not measured"
 
     /// A bound is missed only when the whole interval lies above it: one binary against itself gives
     /// 0.85 to 1.19 in single rounds.

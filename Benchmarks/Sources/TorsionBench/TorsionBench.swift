@@ -26,6 +26,8 @@ struct TorsionBench {
             return try Counts(options: options).start()
         case .parts:
             return try PartsRun(options: options).start()
+        case .budget:
+            return try Budget(options: options).start()
         case .page:
             guard let html = options.html else { throw BenchError("page needs --html PATH") }
             try Report.read(from: options.json).writePage(to: html)

@@ -20,7 +20,7 @@ struct PartsRun {
     struct PartResult: Codable {
         var name: String
         var rows: [Row] = []
-        var verdicts: [String] = []
+        var findings: [Budget.Finding] = []
         var isMissed = false
     }
 
@@ -101,9 +101,10 @@ struct PartsRun {
             else { continue }
             let verdict = Verdict(ratio: ratio, factor: bound.factor)
             result.isMissed = result.isMissed || verdict == .missed
-            result.verdicts.append(
-                "torsion <= \(decimal(bound.factor, 2)) x \(bound.reference): "
-                    + "\(decimal(ratio.median, 2)) \(brackets(ratio)), \(verdict.rawValue)")
+            result.findings.append(
+                .init(
+                    budget: "at most \(decimal(bound.factor, 2)) x \(bound.reference)",
+                    measured: ratio.text, verdict: verdict, isCount: false))
         }
         let counts = Dictionary(
             uniqueKeysWithValues: result.rows.map { ($0.program, $0.allocations) })
@@ -118,8 +119,10 @@ struct PartsRun {
             // A thousandth is a table that grew in the longer run.
             let isMet = own <= most + 0.001
             result.isMissed = result.isMissed || !isMet
-            result.verdicts.append(
-                "allocations: \(figure(own)), at most \(figure(most)), \(isMet ? "met" : "missed")")
+            result.findings.append(
+                .init(
+                    budget: "allocations: at most \(figure(most))", measured: figure(own),
+                    verdict: isMet ? .met : .missed, isCount: true))
         }
     }
 
@@ -128,15 +131,13 @@ struct PartsRun {
             [
                 row.program, figure(median(row.nanoseconds)),
                 row.ratioOfTorsion.map { decimal($0.median, 2) } ?? "-",
-                row.ratioOfTorsion.map(brackets) ?? "-", row.allocations.map(figure) ?? "-",
+                row.ratioOfTorsion?.brackets ?? "-", row.allocations.map(figure) ?? "-",
             ]
         }
         return "\n\(part.name): \(part.summary)\n"
             + table(["program", "ns", "torsion's ratio to it", "[95 %]", "allocations"], rows)
-            + result.verdicts.map { "  \($0)\n" }.joined()
-    }
-
-    private func brackets(_ interval: Interval) -> String {
-        "[\(decimal(interval.low, 2)), \(decimal(interval.high, 2))]"
+            + result.findings.map {
+                "  \($0.budget): \($0.measured), \($0.verdict.rawValue)\n"
+            }.joined()
     }
 }

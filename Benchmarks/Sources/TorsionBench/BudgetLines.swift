@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+extension Budget {
+    /// What the engine may cost, in the order in which a message meets it.
+    ///
+    /// The figures themselves stand where they are measured: `Counts`, `Scenarios/` and `Part`.
+    static let lines: [Line] = [
+        echo(backend: "libuv", twin: "libuv-c"),
+        echo(backend: "epoll", twin: "epoll-c"),
+        Line(
+            work: "instructions of an echoed message beside other engines",
+            items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
+                ["half of tokio's instructions", "a twentieth of SwiftNIO's instructions"]
+                    .map { Item.count($0, of: server) }
+            }),
+        Line(
+            work: "sixteen pipelined messages",
+            items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
+                ["reads for sixteen lines", "writes for sixteen lines"]
+                    .map { Item.count($0, of: server) }
+            }),
+        Line(
+            work: "bulk echo, 4 connections",
+            items: ["torsion-libuv", "torsion-epoll"].map { .cpu("echo.bulk", of: $0, to: nil) }),
+        Line(
+            work: "a connection made, one message, closed",
+            items: [("torsion-libuv", "libuv-c"), ("torsion-epoll", "epoll-c")].flatMap {
+                [
+                    .cpu("connect", of: $0.0, to: $0.1),
+                    .count("allocations a connection made and closed", of: $0.0),
+                ]
+            }),
+        Line(
+            work: "an idle connection",
+            items: ["torsion-libuv", "torsion-epoll"].map {
+                .count("bytes an idle connection", of: $0)
+            }),
+        Line(
+            work: "a delayed call scheduled and cancelled",
+            items: [0, 10_000, 1_000_000].map { .part("timer.\($0)Pending") }),
+        Line(work: "a Deferred's callback", items: [.part("deferred.chainOfTen")]),
+        Line(work: "calls from another thread", items: [.part("thread.flood")]),
+    ]
+
+    private static func echo(backend: String, twin: String) -> Line {
+        let server = "torsion-\(backend)"
+        let counts = [
+            "allocations an echoed message", "instructions an echoed message",
+            "receives an echoed message", "sends an echoed message",
+        ]
+        return Line(
+            work: "echo of a 64-byte message, \(backend)",
+            items: counts.map { .count($0, of: server) }
+                + ["echo.64connections", "echo.1000connections"].map {
+                    .cpu($0, of: server, to: twin)
+                })
+    }
+}
