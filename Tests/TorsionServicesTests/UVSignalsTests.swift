@@ -45,6 +45,7 @@ import TorsionServices
         }
     }
 
+    // R10
     @Test func `the handler that was there before comes back`() async {
         await #expect(processExitsWith: .success) {
             for host in hosts {
@@ -57,6 +58,7 @@ import TorsionServices
         }
     }
 
+    // R10
     @Test func `SIGTERM stops a reactor that asked for it`() async {
         await #expect(processExitsWith: .success) {
             for host in hosts {
@@ -65,6 +67,7 @@ import TorsionServices
         }
     }
 
+    // R10
     @Test func `a second SIGTERM while it stops ends the process`() async {
         await #expect(processExitsWith: .signal(SIGTERM)) {
             try run("libuv", signals: .stop(within: .seconds(60))) { reactor in

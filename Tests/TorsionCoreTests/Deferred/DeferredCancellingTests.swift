@@ -8,6 +8,7 @@ struct DeferredCancellingTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D7
     @Test func `without a canceller it fails now, and the first late result is dropped`() {
         var failures: [any Error] = []
         let source = Deferred<Int>(on: reactor)
@@ -19,6 +20,7 @@ struct DeferredCancellingTests {
         #expect(failures.count == 1)
     }
 
+    // D8
     @Test func `a canceller that fires nothing is followed by CancellationError`() {
         var log: [String] = []
         let source = Deferred<Int>(on: reactor) { _ in log.append("cancelled") }
@@ -28,6 +30,7 @@ struct DeferredCancellingTests {
         #expect(log == ["cancelled", "CancellationError"])
     }
 
+    // D8
     @Test func `a canceller may give a value`() {
         var seen: [Int] = []
         let source = Deferred<Int>(on: reactor) { $0.succeed(9) }
@@ -36,6 +39,7 @@ struct DeferredCancellingTests {
         #expect(seen == [9])
     }
 
+    // D8
     @Test func `a canceller may give an error, and cancel again without effect`() {
         var seen: [Failed] = []
         var runs = 0
@@ -53,6 +57,7 @@ struct DeferredCancellingTests {
         #expect(runs == 1)
     }
 
+    // D9
     @Test func `cancelling after a result does nothing`() {
         var cancelled = 0
         var seen: [Int] = []
@@ -66,6 +71,7 @@ struct DeferredCancellingTests {
         #expect(cancelled == 0)
     }
 
+    // D9
     @Test func `cancelling goes up the chain to the source`() {
         var log: [String] = []
         let source = Deferred<Int>(on: reactor) { _ in log.append("source cancelled") }
@@ -78,6 +84,7 @@ struct DeferredCancellingTests {
         #expect(log == ["source cancelled", "went on with 0"])
     }
 
+    // D9
     @Test func `cancelling reaches the Deferred that is waited for`() {
         var log: [String] = []
         let inner = Deferred<Int>(on: reactor) { _ in log.append("inner cancelled") }

@@ -8,6 +8,7 @@ struct DeferredDebuggingTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D12
     @Test func `a failure names where it was fired, also at the end of a chain`() {
         reactor.debugsDeferreds = true
         do {
@@ -50,6 +51,7 @@ struct DeferredDebuggingTests {
         #expect(still.unhandled.allSatisfy { $0.firingPlace == nil })
     }
 
+    // D1, D12
     @Test func `firing twice names where it was made and where it was first fired`() async {
         let result = await #expect(
             processExitsWith: .failure, observing: [\.standardErrorContent]

@@ -40,6 +40,7 @@ struct DeferredLifetimeTests {
         return (held, census.living)
     }
 
+    // D10
     @Test func `nothing is left after success`() {
         let census = Census()
         let left = left { $0.succeed(Resident(census)) }
@@ -47,14 +48,17 @@ struct DeferredLifetimeTests {
         #expect(census.living == 0)
     }
 
+    // D10
     @Test func `nothing is left after failure`() {
         #expect(left { $0.fail(Failed()) }.released == 0)
     }
 
+    // D10
     @Test func `nothing is left after cancelling`() {
         #expect(left { $0.cancel() }.released == 0)
     }
 
+    // D10
     @Test func `nothing is left of a chain that nobody fires`() {
         #expect(left { _ in }.released == 0)
     }
@@ -81,6 +85,7 @@ struct DeferredLifetimeTests {
         #expect(census.living == 0)
     }
 
+    // D12
     @Test func `a failure that nobody handled is reported once, with the place`() throws {
         do {
             let source = Deferred<Int>(on: reactor, file: "Here.swift", line: 41)
@@ -93,6 +98,7 @@ struct DeferredLifetimeTests {
         #expect(report.place == "Here.swift:41")
     }
 
+    // D12
     @Test func `a chain reports its failure once, at its end`() {
         do {
             let source = Deferred<Int>(on: reactor)
@@ -102,6 +108,7 @@ struct DeferredLifetimeTests {
         #expect(still.unhandled.map(\.place) == ["End.swift:3"])
     }
 
+    // D12
     @Test func `a failure that was handled or handed on is not reported`() {
         do {
             Deferred<Int>.failed(Failed(), on: reactor).addErrback { _ in 0 }

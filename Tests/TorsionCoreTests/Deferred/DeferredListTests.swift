@@ -27,6 +27,7 @@ struct DeferredListTests {
 
     // MARK: All results
 
+    // D13
     @Test func `all results come, in the order of the list, values and errors`() {
         var seen: [[Int]] = []
         let members = Members(3, on: reactor)
@@ -40,6 +41,7 @@ struct DeferredListTests {
         #expect(still.unhandled.isEmpty)
     }
 
+    // D13
     @Test func `an empty list has all results, and all values, at once`() {
         var counts: [Int] = []
         let none = DeferredList<Int>([], on: reactor)
@@ -48,6 +50,7 @@ struct DeferredListTests {
         #expect(counts == [0, 0])
     }
 
+    // D13
     @Test func `cancelling cancels what has no result yet, and the rest is kept`() {
         var seen: [[Int]] = []
         let members = Members(3, on: reactor)
@@ -86,6 +89,7 @@ struct DeferredListTests {
 
     // MARK: The first value
 
+    // D13
     @Test func `the first value comes with its place, and the others run on`() {
         var seen: [Int] = []
         let members = Members(3, on: reactor)
@@ -101,6 +105,7 @@ struct DeferredListTests {
         #expect(members.cancelled.isEmpty)
     }
 
+    // D13
     @Test func `if all fail, or there is none, the first value is a FailureGroup`() {
         var groups: [FailureGroup] = []
         let members = Members(2, on: reactor)
@@ -139,6 +144,7 @@ struct DeferredListTests {
 
     // MARK: All values
 
+    // D13
     @Test func `the first failure comes with its place, and a cancellation as it is`() {
         var seen: [any Error] = []
         for number in [1, 0] {

@@ -8,6 +8,7 @@ struct DeferredLockTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D14
     @Test func `one holds it at a time, in the order in which they came`() {
         var log: [Int] = []
         let lock = DeferredLock(on: reactor)

@@ -11,6 +11,7 @@ struct DeferredMistakeTests {
         #expect(text.contains("Here.swift:41"), "\(text)")
     }
 
+    // D1
     @Test func `firing twice traps`() async {
         expectPlace(
             await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
@@ -21,6 +22,7 @@ struct DeferredMistakeTests {
             })
     }
 
+    // D7
     @Test func `a second late result after cancelling traps`() async {
         expectPlace(
             await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
@@ -32,6 +34,7 @@ struct DeferredMistakeTests {
             })
     }
 
+    // D8
     @Test func `a late result after a canceller traps`() async {
         expectPlace(
             await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {

@@ -8,6 +8,7 @@ struct DeferredPausingTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D6
     @Test func `a paused Deferred keeps its result until it is resumed as often`() {
         var seen: [Int] = []
         let source = Deferred<Int>(on: reactor)
@@ -31,6 +32,7 @@ struct DeferredPausingTests {
         #expect(seen == [1])
     }
 
+    // D6
     @Test func `pausing in the middle of a chain lets what is before it run`() {
         var log: [String] = []
         let source = Deferred<Void>(on: reactor)
@@ -43,6 +45,7 @@ struct DeferredPausingTests {
         #expect(log == ["before", "after"])
     }
 
+    // D6
     @Test func `whoever waits for a paused Deferred waits until it is resumed`() {
         var seen: [Int] = []
         let inner = Deferred.succeeded(1, on: reactor)

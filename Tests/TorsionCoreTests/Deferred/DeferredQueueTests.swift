@@ -8,6 +8,7 @@ struct DeferredQueueTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D14
     @Test func `elements leave in the order in which they came`() throws {
         var seen: [Int] = []
         let queue = DeferredQueue<Int>(limit: 3, on: reactor)
@@ -17,6 +18,7 @@ struct DeferredQueueTests {
         #expect(seen == [1, 2, 3])
     }
 
+    // D14
     @Test func `elements go to takers in the order in which they asked`() throws {
         var log: [String] = []
         let queue = DeferredQueue<Int>(limit: 3, on: reactor)
@@ -39,6 +41,7 @@ struct DeferredQueueTests {
         #expect(log == ["a 1", "b 2", "a again 3"])
     }
 
+    // D14
     @Test func `too many elements are an overflow, and are not kept`() throws {
         var seen: [Int] = []
         let queue = DeferredQueue<Int>(limit: 1, on: reactor)
@@ -50,6 +53,7 @@ struct DeferredQueueTests {
         #expect(seen == [1, 3])
     }
 
+    // D14
     @Test func `too many who wait are an underflow, and do not wait`() throws {
         var failures: [any Error] = []
         var seen: [Int] = []
@@ -61,6 +65,7 @@ struct DeferredQueueTests {
         #expect(seen == [1])
     }
 
+    // D14
     @Test func `who is cancelled leaves the line, and loses no element`() throws {
         var log: [String] = []
         let queue = DeferredQueue<Int>(limit: 1, on: reactor)

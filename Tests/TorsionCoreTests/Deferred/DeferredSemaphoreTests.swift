@@ -8,6 +8,7 @@ struct DeferredSemaphoreTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D14
     @Test func `so many have a place, the others get theirs in the order in which they came`() {
         var log: [Int] = []
         let semaphore = DeferredSemaphore(count: 2, on: reactor)
@@ -22,6 +23,7 @@ struct DeferredSemaphoreTests {
         #expect(semaphore.freeCount == 1)
     }
 
+    // D14
     @Test func `who asks while a place goes to another waits behind it`() {
         var log: [String] = []
         let semaphore = DeferredSemaphore(count: 1, on: reactor)
@@ -38,6 +40,7 @@ struct DeferredSemaphoreTests {
         #expect(log == ["first in the line", "second in the line", "who came late"])
     }
 
+    // D14
     @Test func `who is cancelled leaves the line without a place`() {
         var log: [String] = []
         let semaphore = DeferredSemaphore(count: 1, on: reactor)

@@ -8,6 +8,7 @@ struct DeferredTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D2
     @Test func `callbacks run in the order of the chain, each once`() {
         var log: [String] = []
         let source = Deferred<Int>(on: reactor)
@@ -22,6 +23,7 @@ struct DeferredTests {
         #expect(log == ["first 21", "second 42"])
     }
 
+    // D2
     @Test func `a callback that is added after the result runs at once`() {
         var seen: [Int] = []
         Deferred.succeeded(1, on: reactor)
@@ -80,6 +82,7 @@ struct DeferredTests {
         #expect(failures == 1)
     }
 
+    // D3
     @Test func `a callback added inside a running one waits its turn`() {
         var log: [String] = []
         let source = Deferred<Void>(on: reactor)
@@ -94,6 +97,7 @@ struct DeferredTests {
         link = nil
     }
 
+    // D3
     @Test func `a chain fired inside a callback of another runs at once`() {
         var log: [String] = []
         let inner = Deferred<Void>(on: reactor)

@@ -23,6 +23,7 @@ struct DeferredTimeoutTests {
         }
     }
 
+    // D11
     @Test func `a result in time goes through, and the timer is gone`() {
         let outcome = Outcome()
         let source = Deferred<Int>(on: reactor)
@@ -34,6 +35,7 @@ struct DeferredTimeoutTests {
         #expect(reactor.statistics.delayedCalls == 0)
     }
 
+    // D11
     @Test func `a failure in time goes through, and the timer is gone`() {
         let outcome = Outcome()
         let source = Deferred<Int>(on: reactor)
@@ -48,6 +50,7 @@ struct DeferredTimeoutTests {
         #expect(reactor.statistics.delayedCalls == 0)
     }
 
+    // D11
     @Test func `too late is a TimeoutError, and the work is cancelled`() {
         let outcome = Outcome()
         var cancelled = 0
@@ -58,6 +61,7 @@ struct DeferredTimeoutTests {
         #expect(cancelled == 1)
     }
 
+    // D11
     @Test func `what a canceller gives at the timeout goes through as it is`() {
         let values = Outcome()
         let errors = Outcome()
@@ -70,6 +74,7 @@ struct DeferredTimeoutTests {
         #expect(errors.errors.first as? Failed == Failed(number: 7))
     }
 
+    // D11
     @Test func `a cancellation by somebody else stays one`() {
         let outcome = Outcome()
         let source = Deferred<Int>(on: reactor)
@@ -79,6 +84,7 @@ struct DeferredTimeoutTests {
         #expect(reactor.statistics.delayedCalls == 0)
     }
 
+    // D11
     @Test(arguments: [(1, 5), (5, 1)])
     func `of two timeouts the shorter one is told`(inner: Int, outer: Int) {
         let outcome = Outcome()

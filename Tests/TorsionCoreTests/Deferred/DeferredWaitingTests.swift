@@ -8,6 +8,7 @@ struct DeferredWaitingTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D4
     @Test func `a returned Deferred that has a result is waited for without delay`() {
         var seen: [Int] = []
         let reactor = reactor
@@ -17,6 +18,7 @@ struct DeferredWaitingTests {
         #expect(seen == [2])
     }
 
+    // D4
     @Test func `a returned Deferred is waited for until it fires`() {
         var seen: [Int] = []
         let inner = Deferred<Int>(on: reactor)
@@ -28,6 +30,7 @@ struct DeferredWaitingTests {
         #expect(seen == [3])
     }
 
+    // D4
     @Test(arguments: [true, false])
     func `a returned Deferred that fails takes the errback path`(firesFirst: Bool) {
         var log: [String] = []
@@ -44,6 +47,7 @@ struct DeferredWaitingTests {
         #expect(still.unhandled.isEmpty)
     }
 
+    // D4
     @Test func `waiting nests`() {
         var log: [String] = []
         let innermost = Deferred<String>(on: reactor)
@@ -59,6 +63,7 @@ struct DeferredWaitingTests {
         #expect(log == ["deep"])
     }
 
+    // D4
     @Test func `errbacks and addBoth can return a Deferred`() {
         var seen: [Int] = []
         let first = Deferred<Int>(on: reactor)
@@ -76,6 +81,7 @@ struct DeferredWaitingTests {
         #expect(seen == [3])
     }
 
+    // D5
     @Test func `the stack stays flat for a chain of 100,000 made before firing`() {
         let source = Deferred<Int>(on: reactor)
         var end = source
@@ -86,6 +92,7 @@ struct DeferredWaitingTests {
         #expect(result == 100_000)
     }
 
+    // D5
     @Test func `the stack stays flat for a chain of 100,000 made after firing`() {
         var end = Deferred.succeeded(0, on: reactor)
         for _ in 0..<100_000 { end = end.addCallback { value in value + 1 } }
@@ -94,6 +101,7 @@ struct DeferredWaitingTests {
         #expect(result == 100_000)
     }
 
+    // D5
     @Test func `the stack stays flat for 100,000 Deferreds that wait for one another`() {
         let innermost = Deferred<Int>(on: reactor)
         // Each waits for the one made before it.
@@ -108,6 +116,7 @@ struct DeferredWaitingTests {
         #expect(result == 5)
     }
 
+    // D5
     @Test func `the stack stays flat for 100,000 callbacks that return ready Deferreds`() {
         let reactor = reactor
         let source = Deferred<Int>(on: reactor)
@@ -121,6 +130,7 @@ struct DeferredWaitingTests {
         #expect(result == 100_000)
     }
 
+    // D5
     @Test func `the stack stays flat when a chain of 500,000 is released unfired`() {
         let census = Census()
         do {

@@ -8,6 +8,7 @@ struct GatherResultsTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D13
     @Test func `values come in the order of the Deferreds`() {
         var seen: [[Int]] = []
         let members = (0..<3).map { _ in Deferred<Int>(on: reactor) }
@@ -19,6 +20,7 @@ struct GatherResultsTests {
         #expect(seen == [[0, 1, 2]])
     }
 
+    // D13
     @Test func `none to wait for, and all there already, succeed at once`() {
         var seen: [[Int]] = []
         gatherResults([Deferred<Int>](), on: reactor).addCallback { seen.append($0) }
@@ -27,6 +29,7 @@ struct GatherResultsTests {
         #expect(seen == [[], [1, 2]])
     }
 
+    // D13
     @Test func `the first failure is that of the whole, and later results are dropped`() {
         var seen: [any Error] = []
         let members = (0..<3).map { _ in Deferred<Int>(on: reactor) }
@@ -38,6 +41,7 @@ struct GatherResultsTests {
         #expect(still.unhandled.isEmpty)
     }
 
+    // D13
     @Test func `cancelling cancels what has no result yet`() {
         var cancelled: [Int] = []
         var seen: [any Error] = []
@@ -54,6 +58,7 @@ struct GatherResultsTests {
         #expect(seen.first is CancellationError)
     }
 
+    // D13
     @Test func `the first failure can cancel the others, before it is told`() {
         var log: [String] = []
         let members = (0..<3).map { index in

@@ -8,6 +8,7 @@ struct RaceTests {
     let still = StillReactor()
     var reactor: Reactor { still.reactor }
 
+    // D13
     @Test func `the first value wins, and the others are cancelled before it is told`() {
         var log: [String] = []
         let members = (0..<3).map { index in
@@ -41,6 +42,7 @@ struct RaceTests {
         #expect(seen == [1])
     }
 
+    // D13
     @Test func `a race that all lose, or nobody runs, fails with what they failed with`() {
         var counts: [Int] = []
         let members = (0..<2).map { _ in Deferred<Int>(on: reactor) }
@@ -54,6 +56,7 @@ struct RaceTests {
         #expect(counts == [0, 2])
     }
 
+    // D13
     @Test func `cancelling cancels all who run`() {
         var cancelled: [Int] = []
         var seen: [any Error] = []

@@ -24,6 +24,7 @@ struct LoopingCallTests {
         }
     }
 
+    // K1
     @Test func `it is called at once, then at whole intervals from its start`() {
         var times: [Int] = []
         let loop = LoopingCall(on: reactor) { times.append(time) }
@@ -47,6 +48,7 @@ struct LoopingCallTests {
         loop.stop()
     }
 
+    // K1
     @Test func `a Deferred is waited for, what was missed is skipped, and the rest is aligned`() {
         var calls: [[Int]] = []
         var works: [Deferred<Void>] = []
@@ -80,6 +82,7 @@ struct LoopingCallTests {
         loop.stop()
     }
 
+    // K1
     @Test func `it can be stopped inside its call, and started again`() {
         let ending = Ending()
         var count = 0
@@ -142,6 +145,7 @@ struct LoopingCallTests {
         loop.stop()
     }
 
+    // K1
     @Test func `a reset inside the call counts from then`() {
         var calls: [[Int]] = []
         var loop: LoopingCall?
