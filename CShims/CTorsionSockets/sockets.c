@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,11 @@ int torsion_receive_messages(int descriptor, struct torsion_message *messages, u
 
 int torsion_send_messages(int descriptor, struct torsion_message *messages, unsigned int count) {
     return sendmmsg(descriptor, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count) {
+    off_t position = offset;
+    return sendfile(socket, file, &position, count);
 }
 
 int torsion_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }

@@ -23,6 +23,18 @@ extension ErrorCode {
         case "ENFILE": self = .tooManyOpenFilesInSystem
         case "EAGAIN": self = .wouldBlock
         case "ETIMEDOUT": self = .timedOut
+        case "ENOSPC", "EDQUOT": self = .noSpace
+        case "ENOENT": self = .noSuchFile
+        case "EEXIST": self = .fileExists
+        case "ENOTDIR": self = .notDirectory
+        case "EISDIR": self = .isDirectory
+        case "ENAMETOOLONG": self = .nameTooLong
+        case "ELOOP": self = .symbolicLinkLoop
+        case "EROFS": self = .readOnlyFileSystem
+        case "ENODEV", "ENXIO": self = .noSuchDevice
+        case "EIO": self = .inputOutput
+        case "EBUSY", "ETXTBSY": self = .busy
+        case "EBADF": self = .badDescriptor
         default: self = .other(-code)
         }
     }

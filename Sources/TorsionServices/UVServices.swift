@@ -19,6 +19,9 @@ public final class UVServices: ReactorServices {
     /// Ten threads of the reactor's own, started when there is work for them.
     public var threads: any WorkerThreads { workers }
 
+    /// The machine's files, by libuv's calls without a callback.
+    public let files: any FileSystem = UVFiles()
+
     private let workers: UVThreads
     private let guest: GuestLoop
     private let lookups: UVResolver

@@ -28,6 +28,7 @@ final class SocketStream: PollTarget {
     @exclusivity(unchecked) private var phase: Phase
     @exclusivity(unchecked) private var isReading = false
     @exclusivity(unchecked) private var queue: WriteQueue?
+    @exclusivity(unchecked) private var awaitsRoom = false
     /// What the poller was asked for; nil while the descriptor is not registered.
     @exclusivity(unchecked) private var interest: PollEvents?
 
@@ -91,7 +92,9 @@ final class SocketStream: PollTarget {
         } else if !events.isDisjoint(with: [.error, .hangUp, .disconnected]) {
             checkError()
         }
-        if phase == .open, queue != nil, events.contains(.writable) { writeQueue() }
+        guard events.contains(.writable) else { return }
+        if phase == .open, queue != nil { writeQueue() }
+        if phase == .open, queue == nil, awaitsRoom { tellRoom() }
     }
 
     @inline(never)
@@ -183,12 +186,20 @@ final class SocketStream: PollTarget {
         }
     }
 
+    @inline(never)
+    private func tellRoom() {
+        awaitsRoom = false
+        receiver?.streamHasRoom()
+        // Only now: who has more to send has asked again, and the poller need not hear of it.
+        updateInterest()
+    }
+
     // MARK: The poller
 
     private func updateInterest() {
         guard phase != .closed else { return }
         var wanted: PollEvents = isReading ? .readable : []
-        if queue != nil { wanted.insert(.writable) }
+        if queue != nil || awaitsRoom { wanted.insert(.writable) }
         if wanted.isEmpty { wanted = .errorsOnly }
         guard wanted != interest else { return }
         defer { interest = wanted }
@@ -206,6 +217,7 @@ final class SocketStream: PollTarget {
         interest = nil
         isReading = false
         queue = nil
+        awaitsRoom = false
         receiver = nil
         backend.openHandleCount -= 1
     }
@@ -261,6 +273,28 @@ extension SocketStream: BackendStream {
 
     func startWriting(from queue: WriteQueue) {
         self.queue = queue
+        updateInterest()
+    }
+
+    func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
+        let count = torsion_send_file(descriptor, file, offset, byteCount)
+        guard count <= 0 else { return .sent(count) }
+        return count == 0 ? .fileEnded : sendFileRefused()
+    }
+
+    private func sendFileRefused() -> SendFileResult {
+        let code = errno
+        return switch code {
+        case EAGAIN, EINTR: .full
+        // A file that cannot be mapped, such as those of /proc.
+        case EINVAL, ENOSYS, EOVERFLOW, ESPIPE: .unsupported
+        case EIO, ENOMEM, EBADF: .fileFailed(ErrorCode(errno: code))
+        default: .streamFailed(ErrorCode(errno: code))
+        }
+    }
+
+    func awaitRoom() {
+        awaitsRoom = true
         updateInterest()
     }
 

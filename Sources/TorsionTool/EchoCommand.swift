@@ -2,8 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
-internal import Glibc
-internal import Synchronization
 internal import Torsion
 
 /// `torsion echo`: sends back what it receives.
@@ -22,11 +20,7 @@ struct EchoCommand: ParsableCommand {
     @Option(help: "A TCP port on 127.0.0.1 instead; 0 picks one.")
     var port: UInt16?
 
-    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
-    var backend: String?
-
-    @Option(help: "Threads, each with a reactor and a listening socket of its own.")
-    var threads = 1
+    @OptionGroup var serving: ServingOptions
 
     @Option(help: "bytes sends back what arrives, lines answers each line by a write of its own.")
     var framing = Framing.bytes
@@ -34,9 +28,6 @@ struct EchoCommand: ParsableCommand {
     // For measurements: each face of the engine costs something else.
     @Option(help: .hidden)
     var style = Style.callbacks
-
-    @Option(help: "Seconds that open connections are given at the end.")
-    var grace = 0.5
 
     enum Framing: String, ExpressibleByArgument, CaseIterable, Sendable { case bytes, lines }
 
@@ -46,17 +37,11 @@ struct EchoCommand: ParsableCommand {
     }
 
     func validate() throws {
-        guard 1...1024 ~= threads else {
-            throw ValidationError("'\(threads)' is no number of threads: allowed is 1 to 1024")
-        }
-        guard 0...86_400 ~= grace else {
-            throw ValidationError("'\(grace)' is no grace: allowed is 0 to 86400 seconds")
-        }
+        try serving.check()
         guard listen == nil || port == nil else {
             throw ValidationError("--listen and --port name a place twice: give one of them")
         }
         _ = try endpoint
-        _ = try BackendChoice.chosen(backend)
     }
 
     private var endpoint: ServerEndpoint {
@@ -70,26 +55,19 @@ struct EchoCommand: ParsableCommand {
 
     func run() throws {
         let endpoint = try endpoint
-        let backend = try BackendChoice.chosen(backend)
-        let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
         let (framing, style) = (framing, style)
-        raiseDescriptorLimit()
-        try reportingErrors {
-            try ReactorGroup.run(
-                count: threads, backend: backend, signals: .stop(within: .seconds(grace))
-            ) { reactor in
-                guard style == .callbacks else {
-                    try serve(endpoint, on: reactor, style, announcement)
-                    return
-                }
-                let port = try endpoint.listen(on: reactor) {
-                    switch framing {
-                    case .bytes: Echo()
-                    case .lines: LineEcho()
-                    }
-                }
-                announcement.make(for: port)
+        try serving.run { reactor, announcement in
+            guard style == .callbacks else {
+                try serve(endpoint, on: reactor, style, announcement)
+                return
             }
+            let port = try endpoint.listen(on: reactor) {
+                switch framing {
+                case .bytes: Echo()
+                case .lines: LineEcho()
+                }
+            }
+            announcement.make(for: port)
         }
     }
 
@@ -110,20 +88,6 @@ struct EchoCommand: ParsableCommand {
         }.whenFailed { error in
             fail(with: error)
             reactor.stop(within: .zero)
-        }
-    }
-
-    /// The line that tools wait for, printed by the first thread that listens.
-    private final class Announcement: Sendable {
-        private let details: String
-        private let isMade = Atomic(false)
-
-        init(_ details: String) { self.details = details }
-
-        func make(for port: ListeningPort) {
-            guard !isMade.exchange(true, ordering: .relaxed) else { return }
-            print("listening on \(port.localAddress) \(details)")
-            fflush(nil)
         }
     }
 }

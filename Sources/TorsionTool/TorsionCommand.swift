@@ -11,7 +11,10 @@ struct TorsionCommand: ParsableCommand {
         commandName: "torsion",
         abstract: "Serve, connect and measure with the Torsion networking engine.",
         version: "0.1.0",
-        subcommands: [EchoCommand.self, ConnectCommand.self, BackendsCommand.self])
+        subcommands: [
+            EchoCommand.self, ConnectCommand.self, ProxyCommand.self, SendCommand.self,
+            ReceiveCommand.self, BackendsCommand.self,
+        ])
 }
 
 extension BackendChoice {
@@ -46,9 +49,11 @@ func reportingErrors(_ body: () throws -> Void) throws {
 }
 
 /// Prints the sentence of an error.
-func fail(with error: any Error) {
-    var line = "\(error)\n"
-    line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+func fail(with error: any Error) { writeToStandardError("\(error)\n") }
+
+func writeToStandardError(_ text: String) {
+    var text = text
+    text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
 /// Lets the process open as many descriptors as the system allows it: `setrlimit(2)`.

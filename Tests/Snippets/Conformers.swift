@@ -111,6 +111,19 @@ final class Collector: Consumer {
 }
 // snippet end
 
+// snippet: ByteSource
+/// The same text for each consumer.
+final class Motto: ByteSource {
+    private let reactor: Reactor
+    init(on reactor: Reactor) { self.reactor = reactor }
+    func produce(into consumer: any Consumer) -> Deferred<Int> {
+        consumer.write("share nothing\n")
+        consumer.finishConsuming()
+        return .succeeded(14, on: reactor)
+    }
+}
+// snippet end
+
 // snippet: NameResolver
 final class Hosts: NameResolver {
     private let reactor: Reactor
@@ -138,6 +151,31 @@ final class NoThreads: WorkerThreads {
     func run(_ work: @escaping @Sendable () -> Void) throws(IOError) {
         throw IOError(.start, function: "", code: .notSupported, subject: "a thread")
     }
+}
+// snippet end
+
+// snippet: FileSystem
+final class EmptyDisk: FileSystem {
+    func open(_ path: String, for access: FileAccess) throws(IOError) -> any OpenFile {
+        guard access == .reading else {
+            throw IOError(.open, function: "", code: .readOnlyFileSystem, subject: path)
+        }
+        return EmptyFile()
+    }
+}
+// snippet end
+
+// snippet: OpenFile
+final class EmptyFile: OpenFile {
+    let descriptor: Int32 = -1
+    func byteCount() -> Int64 { 0 }
+    func read(at offset: Int64, limit: Int) -> Bytes { Bytes() }
+    func write(_ bytes: RawSpan, at offset: Int64) throws(IOError) {
+        throw IOError(.write, function: "", code: .readOnlyFileSystem)
+    }
+    func isCached(_ range: Range<Int64>) -> Bool { true }
+    func fetch(_ range: Range<Int64>) {}
+    func close() {}
 }
 // snippet end
 

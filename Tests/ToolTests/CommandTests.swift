@@ -8,8 +8,15 @@ import Testing
 /// What other tools rely on.
 @Suite(.serialized) struct CommandTests {
     private func startEcho(_ arguments: [String]) throws -> (program: Program, endpoint: String) {
+        try start("echo", arguments)
+    }
+
+    /// Starts a command that listens on a port of its own.
+    private func start(
+        _ command: String, _ arguments: [String]
+    ) throws -> (program: Program, endpoint: String) {
         let program = try Program(
-            "torsion", ["echo", "--listen", "tcp:0:interface=127.0.0.1"] + arguments)
+            "torsion", [command, "--listen", "tcp:0:interface=127.0.0.1"] + arguments)
         let line = program.readLine()
         let words = line.split(separator: " ").map(String.init)
         try #require(words.count == 5 && line.hasPrefix("listening on 127.0.0.1:"), "\(line)")
@@ -67,6 +74,7 @@ import Testing
         (["echo", "--listen", "tpc:80"], "allowed are tcp, tcp6, unix, stdio"),
         (["echo", "--listen", "tcp:70000"], "0 to 65535"),
         (["connect", "tcp:example.org"], "needs a port"),
+        (["proxy", "--listen", "tcp:0", "--to", "tcp:example.org"], "needs a port"),
         (["echo", "--threads", "0"], "1 to 1024"),
     ])
     func `a wrong argument ends with status 64 and what is allowed`(
@@ -88,5 +96,78 @@ import Testing
         #expect(client.wait() == 0)
         echo.signal(SIGTERM)
         #expect(echo.wait() == 0)
+    }
+
+    @Test(arguments: ["libuv", "epoll"])
+    func `a proxy carries both ways, and each end by itself`(backend: String) throws {
+        let (echo, target) = try startEcho(["--backend", backend])
+        let (proxy, endpoint) = try start("proxy", ["--to", target, "--backend", backend])
+        let client = try Socket(port: try #require(UInt16(endpoint.split(separator: ":").last!)))
+        let text = (0..<20_000).map { "line \($0)\n" }.joined()
+        client.write("first\n")
+        #expect(client.readLine() == "first")
+        client.write(text)
+        // The answers still come, to the last of them.
+        client.endOutput()
+        #expect(client.readToEnd() == text)
+        client.close()
+        proxy.signal(SIGTERM)
+        #expect(proxy.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
+    @Test func `a proxy aborts a client whose target is away, and says why`() throws {
+        let nobody = try Socket.bound()
+        let (proxy, endpoint) = try start("proxy", ["--to", "tcp:127.0.0.1:\(nobody.port)"])
+        let client = try Socket(port: try #require(UInt16(endpoint.split(separator: ":").last!)))
+        #expect(client.readToEnd() == "")
+        proxy.signal(SIGTERM)
+        #expect(
+            proxy.readErrors().contains(
+                "cannot connect to 127.0.0.1:\(nobody.port): connection refused"))
+        #expect(proxy.wait() == 0)
+    }
+
+    @Test(arguments: ["libuv", "epoll"])
+    func `a file is sent and received, and both say how much`(backend: String) throws {
+        let source = Program.folder + "/torsion"
+        let target = "/tmp/torsion-received.\(getpid()).\(backend)"
+        defer { unlink(target) }
+        let (receiver, endpoint) = try start("receive", [target, "--backend", backend])
+        let sender = try Program(
+            "torsion", ["send", source, endpoint, "--progress", "--backend", backend])
+        let sent = sender.readLine()
+        #expect(sent.hasPrefix("sent ") && receiver.readLine() == "received" + sent.dropFirst(4))
+        #expect(sender.readErrors().contains("100 % of "))
+        #expect(sender.wait() == 0 && receiver.wait() == 0)
+        let comparison = try Program(path: "cmp", [source, target])
+        #expect(comparison.wait() == 0)
+    }
+
+    @Test func `a full disk ends both commands with status 1, and says so`() throws {
+        let (receiver, endpoint) = try start("receive", ["/dev/full"])
+        let sender = try Program("torsion", ["send", Program.folder + "/torsion", endpoint])
+        #expect(
+            receiver.readErrors()
+                == "cannot write to /dev/full: no space left on device (ENOSPC)\n")
+        #expect(receiver.wait() == 1)
+        #expect(sender.readErrors().contains("ECONNRESET"))
+        #expect(sender.wait() == 1)
+    }
+
+    @Test func `a part of a file is sent, and a missing file is named`() throws {
+        let (receiver, endpoint) = try start("receive", ["/dev/null"])
+        let part = try Program(
+            "torsion",
+            ["send", Program.folder + "/torsion", endpoint, "--offset", "1000", "--count", "77"])
+        #expect(part.readLine() == "sent 77 bytes" && receiver.readLine() == "received 77 bytes")
+        #expect(part.wait() == 0 && receiver.wait() == 0)
+        let (second, other) = try start("receive", ["/dev/null"])
+        let missing = try Program("torsion", ["send", "/nowhere", other])
+        #expect(
+            missing.readErrors() == "cannot open /nowhere: no such file or directory (ENOENT)\n")
+        #expect(missing.wait() == 1)
+        #expect(second.wait() == 1)
     }
 }

@@ -33,6 +33,9 @@ int torsion_receive_messages(int descriptor, struct torsion_message *_Nonnull me
 int torsion_send_messages(int descriptor, struct torsion_message *_Nonnull messages,
                           unsigned int count);
 
+/* sendfile(2) from an offset of the file, which keeps its own position. SIGPIPE must be ignored. */
+ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count);
+
 /* epoll_create1(2) with EPOLL_CLOEXEC. */
 int torsion_epoll_create(void);
 

@@ -182,6 +182,44 @@ void torsion_uv_semaphore_wait(torsion_uv_semaphore *semaphore);
 /* Releases it. No thread waits for it or will use it. Wraps uv_sem_destroy(). */
 void torsion_uv_semaphore_free(torsion_uv_semaphore *semaphore);
 
+/* file.c: regular files, by calls that block. Any thread, one call for a descriptor at a time.
+ * Each returns what the libuv function returns: a count, or a negative code. */
+
+#define TORSION_UV_FILE_READ 0
+#define TORSION_UV_FILE_REPLACE 1 /* O_CREAT | O_TRUNC */
+#define TORSION_UV_FILE_CREATE 2  /* O_CREAT | O_EXCL */
+
+/* Opens a file, with O_NONBLOCK, so that a FIFO without a writer does not wait; that changes
+ * nothing for a regular file. Wraps uv_fs_open(); returns a descriptor, which is closed on exec. */
+int torsion_uv_file_open(const char *path, int mode);
+
+#define TORSION_UV_FILE_OTHER 0
+#define TORSION_UV_FILE_REGULAR 1
+#define TORSION_UV_FILE_DIRECTORY 2
+
+/* What a descriptor is open for. Wraps uv_fs_fstat(). */
+int torsion_uv_file_kind(int descriptor);
+
+/* Wraps uv_fs_fstat(). */
+int64_t torsion_uv_file_byte_count(int descriptor);
+
+/* Wrap uv_fs_read() and uv_fs_write(), with an offset. EINTR is tried again. */
+int64_t torsion_uv_file_read(int descriptor, void *_Nullable bytes, size_t count, int64_t offset);
+int64_t torsion_uv_file_write(int descriptor, const void *_Nullable bytes, size_t count,
+                              int64_t offset);
+
+/* Wraps uv_fs_close(). The descriptor is gone, whatever it returns. */
+int torsion_uv_file_close(int descriptor);
+
+/* Whether all pages of the range are in the kernel's memory: cachestat(2), since Linux 6.5. Returns
+ * 1 or 0; 0 also where the kernel does not tell: an older one, or a file of somebody else's. Does
+ * not block. */
+int torsion_uv_file_is_cached(int descriptor, int64_t start, int64_t end);
+
+/* Reads the range, and drops what it read: the pages are in memory then. Returns 0 or a code; a
+ * range beyond the end is read as far as it goes. */
+int torsion_uv_file_fetch(int descriptor, int64_t start, int64_t end);
+
 #ifdef __clang__
 #pragma clang assume_nonnull end
 #endif

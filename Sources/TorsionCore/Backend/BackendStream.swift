@@ -51,6 +51,19 @@ public protocol BackendStream: AnyObject {
     /// when the queue is empty after such a call, or at ``close()``.
     func startWriting(from queue: WriteQueue)
 
+    /// Offers the kernel bytes of a regular file, without waiting for room: `sendfile(2)`.
+    ///
+    /// Called only while the queue of ``startWriting(from:)`` is empty, and for bytes that are in
+    /// memory, so that it does not wait for a disk either. By default says that this stream cannot:
+    /// then the core reads the file in pieces and writes them.
+    func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult
+
+    /// Asks to be told by ``StreamReceiver/streamHasRoom()`` once, in a later turn, when the queue
+    /// of ``startWriting(from:)`` is empty and the kernel has room; at once if it has some.
+    ///
+    /// Called only for a stream whose ``trySendFile(_:at:byteCount:)`` is its own.
+    func awaitRoom()
+
     /// Ends the outgoing direction: `shutdown(2)` with `SHUT_WR`. The queue is empty.
     ///
     /// - Returns: What went wrong, or nil.
@@ -72,6 +85,14 @@ extension BackendStream {
     public func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
     }
+
+    /// Says that this stream cannot.
+    public func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
+        .unsupported
+    }
+
+    /// Does nothing: nobody asks a stream that cannot send a file.
+    public func awaitRoom() {}
 }
 
 /// What a stream tells the core.
@@ -90,8 +111,16 @@ public protocol StreamReceiver: AnyObject {
     /// The kernel took this many bytes from the head of the queue, at least one.
     func streamDidWrite(byteCount: Int)
 
+    /// There is room, as ``BackendStream/awaitRoom()`` asked. By default does nothing.
+    func streamHasRoom()
+
     /// The stream is broken: not connected, or lost. Once, last; the core then closes it.
     func streamDidFail(_ error: IOError)
+}
+
+extension StreamReceiver {
+    /// Does nothing: for a receiver that never asks.
+    public func streamHasRoom() {}
 }
 
 /// What the kernel took of an offered write.
@@ -100,4 +129,21 @@ public enum WriteResult {
     case wrote(Int)
     /// None, and none ever again: the stream is broken.
     case failed(ErrorCode)
+}
+
+/// What the kernel took of a file.
+@nonexhaustive
+public enum SendFileResult: Hashable, Sendable {
+    /// So many bytes, at least one; fewer than offered mostly when it has no more room now.
+    case sent(Int)
+    /// None: it has no room now.
+    case full
+    /// None: the file has no byte there. It may have been longer.
+    case fileEnded
+    /// None: the file cannot be read.
+    case fileFailed(ErrorCode)
+    /// None, and none ever again: the stream is broken.
+    case streamFailed(ErrorCode)
+    /// None: not by this stream, or not from this file.
+    case unsupported
 }

@@ -1,29 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Carries everything that arrives at one transport to another, until it ends.
+/// Carries everything that a source has to a consumer, no faster than it is taken, until it ends.
 ///
-/// The source's protocol is replaced: what arrives is written to the destination, whose
-/// backpressure pauses the source. The source's end is passed on by `loseWriteConnection`, and
-/// everything before it has been written by then. If the source breaks the destination is aborted;
-/// if the destination is lost, the source is closed. Two pipes make a proxy:
-///
-///     pipe(from: client, to: server)
+///     pipe(from: client, to: server)              // with its counterpart, a proxy
 ///     pipe(from: server, to: client)
+///     pipe(from: FileProducer(path: path, on: reactor), to: client)
+///     pipe(from: client, to: FileConsumer(path: path, on: reactor))
+///
+/// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
+/// outgoing direction; everything before it has been written by then. If the source breaks,
+/// ``Consumer/abandonConsuming(because:)`` is called, which aborts a transport; if the destination
+/// is lost, the source is stopped, which closes a transport. A transport that is a source has its
+/// protocol replaced.
 ///
 /// - Precondition: The destination has no producer.
 /// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
-///   before; fails with a
-///   ``ConnectionLoss`` if the source broke or was lost already, or ``PipeBroken`` if the
-///   destination was lost first.
+///   before; fails with what broke the source, a ``ConnectionLoss`` for a transport, or with
+///   ``PipeBroken`` if the destination was lost first.
 @discardableResult
-public func pipe(
-    from source: any StreamTransport, to destination: any StreamTransport
-) -> Deferred<Int> {
-    let result = Deferred<Int>(on: source.reactor)
-    let carrier = PipeProtocol(to: destination, from: source, result: result)
-    source.switchProtocol(to: carrier)
-    return result
+public func pipe(from source: any ByteSource, to destination: any Consumer) -> Deferred<Int> {
+    source.produce(into: destination)
+}
+
+/// Something whose bytes can be carried to any consumer: what arrives at a transport, a file, an
+/// asynchronous sequence.
+public protocol ByteSource {
+    /// Writes everything there is to `consumer`, heeding its backpressure, then finishes it.
+    ///
+    /// ``pipe(from:to:)`` says what is called at which end. Called once.
+    ///
+    /// - Precondition: The consumer has no producer.
+    /// - Returns: Fires with the number of bytes that were written when the source has ended.
+    func produce(into consumer: any Consumer) -> Deferred<Int>
+}
+
+extension StreamTransport {
+    /// Replaces the protocol by one that writes what arrives to `consumer`.
+    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+        let result = Deferred<Int>(on: reactor)
+        switchProtocol(to: PipeProtocol(to: consumer, from: self, result: result))
+        return result
+    }
+
+    /// Ends the outgoing direction when everything has left.
+    public func finishConsuming() { loseWriteConnection() }
+
+    /// Aborts the connection: what the peer has got is not the whole.
+    public func abandonConsuming(because error: any Error) { abortConnection() }
 }
 
 /// The destination of a pipe was lost before the source had ended.
@@ -40,13 +64,13 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
 /// Stands above the source, and is the destination's producer.
 private final class PipeProtocol: HalfCloseableProtocol {
     private let source: any StreamTransport
-    private let destination: any StreamTransport
+    private let destination: any Consumer
     private var result: Deferred<Int>?
     private var byteCount = 0
     private var isProducing = false
 
     init(
-        to destination: any StreamTransport, from source: any StreamTransport, result: Deferred<Int>
+        to destination: any Consumer, from source: any StreamTransport, result: Deferred<Int>
     ) {
         self.destination = destination
         self.source = source
@@ -57,9 +81,9 @@ private final class PipeProtocol: HalfCloseableProtocol {
     /// a transport that is lost lets go of its protocol's successor without a call.
     deinit {
         guard let result else { return }
-        destination.abortConnection()
         let subject = "\(source.peerAddress)"
         let error = IOError(.read, function: "", code: .notConnected, subject: subject)
+        destination.abandonConsuming(because: ConnectionLoss.failed(error))
         result.fail(ConnectionLoss.failed(error))
     }
 
@@ -77,7 +101,7 @@ private final class PipeProtocol: HalfCloseableProtocol {
 
     func readConnectionLost(from transport: any StreamTransport) {
         stopBeingProducer()
-        destination.loseWriteConnection()
+        destination.finishConsuming()
         finish(.success(byteCount))
     }
 
@@ -87,12 +111,20 @@ private final class PipeProtocol: HalfCloseableProtocol {
         stopBeingProducer()
         guard result != nil else { return }
         if why.isClean {
-            destination.loseConnection()
+            closeDestination()
             finish(.success(byteCount))
         } else {
-            destination.abortConnection()
+            destination.abandonConsuming(because: why)
             finish(.failure(why))
         }
+    }
+
+    /// Both directions of the source have ended: so does a connection that it was joined to.
+    private func closeDestination() {
+        guard let transport = destination as? any StreamTransport else {
+            return destination.finishConsuming()
+        }
+        transport.loseConnection()
     }
 
     private func stopBeingProducer() {

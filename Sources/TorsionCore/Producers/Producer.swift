@@ -53,9 +53,23 @@ public protocol Consumer: AnyObject {
 
     /// The producer has finished. Harmless when none is registered.
     func unregisterProducer()
+
+    /// Nothing more comes: told by a ``pipe(from:to:)`` behind the last byte, its producer being
+    /// unregistered. By default does nothing, since the pipe's Deferred tells it too.
+    func finishConsuming()
+
+    /// Nothing more comes and something is missing: told by a ``pipe(from:to:)`` whose source
+    /// broke. By default does nothing, since the pipe's Deferred fails with the same error.
+    func abandonConsuming(because error: any Error)
 }
 
 extension Consumer {
+    /// Does nothing.
+    public func finishConsuming() {}
+
+    /// Does nothing.
+    public func abandonConsuming(because error: any Error) {}
+
     /// Queues a copy of `bytes`.
     @inlinable
     public func write(_ bytes: [UInt8]) { unsafe write(bytes.span.bytes) }

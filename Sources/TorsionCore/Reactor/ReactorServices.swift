@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a reactor does not do itself: names, signals and threads.
+/// What a reactor does not do itself: names, signals, threads and files.
 ///
 /// `TorsionServices` provides it over libuv, the simulator its own; a reactor makes its services
 /// when one of them is first used.
@@ -15,6 +15,9 @@ public protocol ReactorServices: AnyObject {
     /// Runs what blocks on other threads. By default there are none.
     var threads: any WorkerThreads { get }
 
+    /// Opens files, on whichever thread asks. By default there are none.
+    var files: any FileSystem { get }
+
     /// Releases everything, watches and guests too. Called once, at the end of a run.
     func shutDown()
 }
@@ -22,6 +25,9 @@ public protocol ReactorServices: AnyObject {
 extension ReactorServices {
     /// Refuses all work.
     public var threads: any WorkerThreads { NoThreads() }
+
+    /// Refuses every path.
+    public var files: any FileSystem { NoFiles() }
 }
 
 private final class NoThreads: WorkerThreads {

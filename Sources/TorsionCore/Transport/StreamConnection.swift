@@ -500,6 +500,11 @@ extension StreamConnection: StreamReceiver {
         }
     }
 
+    func streamHasRoom() {
+        guard case .push(let producer) = producer else { return }
+        reactor.performEvent { (producer as? FileTransfer)?.roomAppeared() }
+    }
+
     func streamDidFail(_ error: IOError) {
         guard !machine.isClosed else { return }
         loss = .failed(error)
@@ -548,6 +553,24 @@ extension StreamConnection: EndOfEventFlushing {
         swap(&bytes, &unreadBytes)
         attempt { try $0.dataReceived(bytes.span, from: self) }
     }
+}
+
+extension StreamConnection: FileSendingConsumer {
+    func sendFile(_ descriptor: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
+        reactor.checkThread()
+        // What was written before it leaves before it: a header, for example.
+        sendGathered()
+        guard queue?.isEmpty ?? true, acceptsWrites else { return .full }
+        let result = stream.trySendFile(descriptor, at: offset, byteCount: byteCount)
+        switch result {
+        case .sent: hasProgressed = true
+        case .streamFailed(let code): failed(code, "sendfile", .write)
+        case .full, .fileEnded, .fileFailed, .unsupported: break
+        }
+        return result
+    }
+
+    func awaitRoom() { if !machine.isClosed { stream.awaitRoom() } }
 }
 
 extension StreamConnection: LossTelling {

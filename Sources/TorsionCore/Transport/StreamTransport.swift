@@ -8,10 +8,11 @@
 /// ``StreamProtocol/connectionLost(_:from:)`` returns; afterwards calls do nothing.
 ///
 /// It is a ``Consumer`` of what is to be sent and a ``PushProducer`` of what arrives: pausing it
-/// stops reading from the kernel, so that the peer feels it.
+/// stops reading from the kernel, so that the peer feels it. As a ``ByteSource`` what arrives can be
+/// carried to any consumer.
 ///
 /// - SeeAlso: Twisted `ITransport` and `IConsumer`; libuv `uv_stream_t`.
-public protocol StreamTransport: Consumer, PushProducer {
+public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// The reactor that this transport belongs to.
     var reactor: Reactor { get }
 

@@ -3,11 +3,11 @@
 
 internal import TorsionCore
 
-// P1 is a trap, and tested as one; P7 is about layers.
+// P1 is a trap, and tested as one.
 extension ConformanceSuite {
     static let producing = [
         pausedAndResumedOnce, pulledOncePerDrain, lostTransport, writingInside, waitsForProducer,
-        unregisterAfterLoss, pipes,
+        unregisterAfterLoss, pipes, threeHops,
     ]
 
     // P3

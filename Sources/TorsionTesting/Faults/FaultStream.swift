@@ -113,6 +113,14 @@ extension FaultStream: BackendStream {
         tellLater()
     }
 
+    func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
+        if let code = backend.plan.failure(of: .write) { return .streamFailed(code) }
+        let limit = backend.plan.writeLimit(byteCount)
+        return limit == 0 ? .full : inner.trySendFile(file, at: offset, byteCount: limit)
+    }
+
+    func awaitRoom() { inner.awaitRoom() }
+
     func shutdownWriting() -> ErrorCode? {
         backend.plan.failure(of: .shutdown) ?? inner.shutdownWriting()
     }
@@ -166,6 +174,8 @@ extension FaultStream: StreamReceiver {
         if let code = backend.plan.failure(of: .write) { return fail(.write, "sendmsg", code) }
         receiver?.streamDidWrite(byteCount: byteCount)
     }
+
+    func streamHasRoom() { receiver?.streamHasRoom() }
 
     func streamDidFail(_ error: IOError) {
         isConnectHeld = false

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// The machine's files, by calls that may block.
+///
+/// A reactor's services provide it. ``FileProducer`` and ``FileConsumer`` call it on worker threads;
+/// a program that does so itself uses ``Reactor/deferToThread(file:line:_:)``:
+///
+///     let files = try reactor.files
+///     reactor.deferToThread { try files.open(path, for: .reading).read(at: 0, limit: 4_096) }
+///
+/// - SeeAlso: libuv `uv_fs_t`.
+public protocol FileSystem: Sendable {
+    /// Opens a regular file; for writing also a device such as `/dev/null`. Callable from any
+    /// thread; blocks.
+    ///
+    /// - Throws: ``IOError`` of operation `open` that names the path; ``ErrorCode/notSupported`` for
+    ///   another kind of file, such as a pipe.
+    func open(_ path: String, for access: FileAccess) throws(IOError) -> any OpenFile
+}
+
+/// What a file is opened for.
+@nonexhaustive
+public enum FileAccess: Hashable, Sendable {
+    /// Reading.
+    case reading
+    /// Writing, from empty: the file is made if there is none, and what it held is dropped.
+    case replacing
+    /// Writing to a file that is made; it is an error if there is one.
+    case creating
+}
+
+/// A regular file that is open.
+///
+/// It is closed when it is released, if it was not before. Callable from any thread, one call at a
+/// time; every call but ``isCached(_:)`` may block.
+public protocol OpenFile: AnyObject, Sendable {
+    /// Its descriptor, which is valid as long as the file is not closed: for
+    /// ``BackendStream/trySendFile(_:at:byteCount:)``.
+    var descriptor: Int32 { get }
+
+    /// How long it is now.
+    ///
+    /// - Throws: ``IOError`` of operation `read` that names the path.
+    func byteCount() throws(IOError) -> Int64
+
+    /// Reads at most `limit` bytes from an offset; none at the end.
+    ///
+    /// - Throws: ``IOError`` of operation `read` that names the path.
+    func read(at offset: Int64, limit: Int) throws(IOError) -> Bytes
+
+    /// Writes all of `bytes` at an offset.
+    ///
+    /// - Throws: ``IOError`` of operation `write` that names the path, for example
+    ///   ``ErrorCode/noSpace``.
+    func write(_ bytes: RawSpan, at offset: Int64) throws(IOError)
+
+    /// Whether reading these bytes would find all of them in memory. Does not block; false where
+    /// the system does not tell.
+    func isCached(_ range: Range<Int64>) -> Bool
+
+    /// Reads these bytes into memory, so that who reads them next does not wait for the disk.
+    ///
+    /// - Throws: ``IOError`` of operation `read` that names the path.
+    func fetch(_ range: Range<Int64>) throws(IOError)
+
+    /// Closes it, and tells what a late write met. Called at most once, last.
+    ///
+    /// - Throws: ``IOError`` of operation `close` that names the path.
+    func close() throws(IOError)
+}
+
+extension Reactor {
+    /// The machine's files.
+    ///
+    /// - Throws: ``IOError`` if the services cannot be made.
+    public var files: any FileSystem {
+        get throws(IOError) { try startedServices(for: .open).files }
+    }
+}
+
+/// For services without files.
+struct NoFiles: FileSystem {
+    func open(_ path: String, for access: FileAccess) throws(IOError) -> any OpenFile {
+        throw IOError(.open, function: "", code: .notSupported, subject: path)
+    }
+}

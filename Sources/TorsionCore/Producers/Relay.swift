@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Connects each client to another place, and carries what either says to the other.
+///
+///     let target = try ClientEndpoint(parsing: "tcp:127.0.0.1:8007")
+///     try ServerEndpoint(parsing: "tcp:8009").listen(on: reactor) { Relay(to: target) }
+///
+/// Nothing is read of a client before there is somewhere to put it. Then each direction is a
+/// ``pipe(from:to:)``: it ends by itself, and who reads slowly slows the other end down. A client
+/// whose target cannot be reached is aborted; one that goes while it waits ends the attempt.
+///
+/// - SeeAlso: Twisted `twisted.protocols.portforward`.
+public final class Relay: StreamProtocol {
+    private let connect: (Reactor) -> Deferred<FarEnd>
+    private var whenEnded: ((Result<RelayedBytes, any Error>) -> Void)?
+    private var attempt: Deferred<FarEnd>?
+    /// What came of the directions that have ended.
+    private var toTarget: Result<Int, any Error>?
+    private var toClient: Result<Int, any Error>?
+
+    /// Relays one connection.
+    ///
+    /// - Parameters:
+    ///   - target: Where the client is connected to.
+    ///   - whenEnded: Called once, on the reactor, when both directions have ended. An error is an
+    ///     ``IOError`` if the target cannot be reached, else a ``ConnectionLoss`` or
+    ///     ``PipeBroken``. By default nobody is told.
+    public init(
+        to target: ClientEndpoint,
+        whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
+    ) {
+        connect = { reactor in target.connect(on: reactor) { FarEnd() } }
+        self.whenEnded = whenEnded
+    }
+
+    /// The same with layers on the connection to the target.
+    public init(
+        to target: WrappedClientEndpoint,
+        whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
+    ) {
+        connect = { reactor in target.connect(on: reactor) { FarEnd() } }
+        self.whenEnded = whenEnded
+    }
+
+    /// Begins to connect to the target.
+    public func connectionMade(_ client: any StreamTransport) {
+        client.pauseProducing()
+        let attempt = connect(client.reactor)
+        self.attempt = attempt
+        attempt
+            .addCallback { [self] farEnd in join(client, farEnd) }
+            .whenFailed { [self] error in
+                self.attempt = nil
+                client.abortConnection()
+                end(.failure(error))
+            }
+    }
+
+    /// Not called: the client is paused until the pipes take over.
+    public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    /// Ends the attempt of a client that did not wait for it.
+    public func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        guard let attempt = attempt.take() else { return }
+        end(.failure(why))
+        attempt.cancel()
+    }
+
+    private func join(_ client: any StreamTransport, _ farEnd: FarEnd) {
+        attempt = nil
+        guard let server = farEnd.transport.take() else {
+            client.abortConnection()
+            return end(.failure(PipeBroken(byteCount: 0)))
+        }
+        pipe(from: client, to: server).addBoth { [self] result in
+            toTarget = result
+            endIfBothDid()
+        }
+        pipe(from: server, to: client).addBoth { [self] result in
+            toClient = result
+            endIfBothDid()
+        }
+    }
+
+    private func endIfBothDid() {
+        guard let toTarget, let toClient else { return }
+        switch (toTarget, toClient) {
+        case (.success(let toTarget), .success(let toClient)):
+            end(.success(RelayedBytes(toTarget: toTarget, toClient: toClient)))
+        // That the other connection was lost says less than what it was lost of.
+        case (.failure(let error), .success), (.success, .failure(let error)),
+            (.failure(is PipeBroken), .failure(let error)), (.failure(let error), .failure):
+            end(.failure(error))
+        }
+    }
+
+    private func end(_ result: Result<RelayedBytes, any Error>) {
+        whenEnded.take()?(result)
+    }
+}
+
+/// How much a ``Relay`` carried.
+public struct RelayedBytes: Hashable, Sendable {
+    /// From the client to the target.
+    public let toTarget: Int
+    /// From the target to the client.
+    public let toClient: Int
+}
+
+/// Holds the target's connection until the pipes take over.
+private final class FarEnd: StreamProtocol {
+    var transport: (any StreamTransport)?
+
+    func connectionMade(_ transport: any StreamTransport) {
+        self.transport = transport
+        transport.pauseProducing()
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        self.transport = nil
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Torsion
+
+/// `torsion send`: sends a file to a server.
+struct SendCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "send",
+        abstract: "Send a file to a server, and wait until it has taken all of it.",
+        discussion: "Ends with status 1 if the file could not be sent whole.")
+
+    @Argument(help: "The file.")
+    var file: String
+
+    @Argument(help: "Where to connect to, for example tcp:example.org:8010 or unix:/run/sink.")
+    var endpoint: String
+
+    @Option(help: "Begin with this byte, counted from 0.")
+    var offset: Int64 = 0
+
+    @Option(help: "Send so many bytes; else all to the end.")
+    var count: Int64?
+
+    @Flag(help: "Tell on standard error how far it is.")
+    var progress = false
+
+    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    var backend: String?
+
+    func validate() throws {
+        guard offset >= 0, count ?? 0 >= 0 else {
+            throw ValidationError("--offset and --count are not negative")
+        }
+        _ = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        _ = try BackendChoice.chosen(backend)
+    }
+
+    func run() throws {
+        let endpoint = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        let backend = try BackendChoice.chosen(backend)
+        let outcome = TransferOutcome()
+        try reportingErrors {
+            try Reactor.run(backend: backend) { reactor in
+                let producer = FileProducer(
+                    path: file, offset: offset, byteCount: count, on: reactor,
+                    progress: progress ? ProgressLine().show : nil)
+                endpoint.connect(on: reactor) { FileSender(producer, outcome) }
+                    .whenFailed { error in
+                        outcome.end(.failure(error))
+                        reactor.stop(within: .zero)
+                    }
+            }
+            print("sent \(try outcome.byteCount()) bytes")
+        }
+    }
+}
+
+/// How the one transfer of a command ended.
+final class TransferOutcome {
+    private var result: Result<Int, any Error>?
+
+    /// The first counts.
+    func end(_ result: Result<Int, any Error>) { if self.result == nil { self.result = result } }
+
+    /// - Throws: Why it failed; a signal is a reason too.
+    func byteCount() throws -> Int { try (result ?? .failure(TransferInterrupted())).get() }
+}
+
+/// A signal came before the transfer had ended.
+struct TransferInterrupted: Error, CustomStringConvertible {
+    var description: String { "interrupted" }
+}
+
+/// Sends its file, and closes.
+private final class FileSender: StreamProtocol {
+    private let producer: FileProducer
+    private let outcome: TransferOutcome
+    private var sent: Int?
+
+    init(_ producer: FileProducer, _ outcome: TransferOutcome) {
+        self.producer = producer
+        self.outcome = outcome
+    }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        pipe(from: producer, to: transport)
+            .addCallback { [self] count in
+                sent = count
+                transport.loseConnection()
+            }
+            // What the connection broke of says more than that it did.
+            .whenFailed { [outcome] error in
+                if !(error is PipeBroken) { outcome.end(.failure(error)) }
+            }
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        if let sent, why.isClean {
+            outcome.end(.success(sent))
+        } else {
+            outcome.end(.failure(why))
+        }
+        transport.reactor.stop(within: .zero)
+    }
+}
+
+/// Tells each whole percent once.
+private final class ProgressLine {
+    private var shown: Int64 = -1
+
+    func show(_ sent: Int64, _ whole: Int64) {
+        let percent = whole == 0 ? 100 : Int64(Double(sent) / Double(whole) * 100)
+        guard percent > shown else { return }
+        shown = percent
+        writeToStandardError("\(percent) % of \(whole) bytes\n")
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Glibc
+internal import Synchronization
+internal import Torsion
+
+/// The options of the commands that serve until they are told to end.
+struct ServingOptions: ParsableArguments {
+    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    var backend: String?
+
+    @Option(help: "Threads, each with a reactor and a listening socket of its own.")
+    var threads = 1
+
+    @Option(help: "Seconds that open connections are given at the end.")
+    var grace = 0.5
+
+    /// - Throws: `ValidationError`, which ends the command with status 64.
+    func check() throws {
+        guard 1...1024 ~= threads else {
+            throw ValidationError("'\(threads)' is no number of threads: allowed is 1 to 1024")
+        }
+        guard 0...86_400 ~= grace else {
+            throw ValidationError("'\(grace)' is no grace: allowed is 0 to 86400 seconds")
+        }
+        _ = try BackendChoice.chosen(backend)
+    }
+
+    /// Runs `body` once on each thread, until SIGINT or SIGTERM.
+    func run(_ body: @escaping @Sendable (Reactor, Announcement) throws -> Void) throws {
+        let backend = try BackendChoice.chosen(backend)
+        let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
+        raiseDescriptorLimit()
+        try reportingErrors {
+            try ReactorGroup.run(
+                count: threads, backend: backend, signals: .stop(within: .seconds(grace))
+            ) { reactor in try body(reactor, announcement) }
+        }
+    }
+}
+
+/// The line that tools wait for, printed by the first thread that listens.
+///
+///     listening on 127.0.0.1:41234 backend=epoll threads=1
+final class Announcement: Sendable {
+    private let details: String
+    private let isMade = Atomic(false)
+
+    init(_ details: String) { self.details = details }
+
+    func make(for port: ListeningPort) {
+        guard !isMade.exchange(true, ordering: .relaxed) else { return }
+        print("listening on \(port.localAddress) \(details)")
+        fflush(nil)
+    }
+}

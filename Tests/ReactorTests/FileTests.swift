@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import Testing
+import Torsion
+import TorsionTesting
+
+/// How a file reaches its peer.
+enum Way: CustomTestStringConvertible, CaseIterable, Sendable {
+    /// By `sendfile`.
+    case plain
+    /// Through a layer, so in pieces.
+    case layered
+    /// By `sendfile` whose calls are cut, refused and late.
+    case irregular
+
+    var testDescription: String { "\(self)" }
+
+    func choice(_ name: String) throws -> BackendChoice {
+        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        return self == .irregular ? .faulty(backend, .irregular(seed: 3)) : backend
+    }
+}
+
+/// A file that is gone at the end.
+private final class TemporaryFile {
+    let path: String
+
+    init(_ bytes: [UInt8] = []) throws {
+        var name = Array("/tmp/torsion.XXXXXX".utf8CString)
+        let descriptor = mkstemp(&name)
+        try #require(descriptor >= 0)
+        path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        var written = 0
+        while written < bytes.count {
+            written += bytes.withUnsafeBytes {
+                write(descriptor, $0.baseAddress! + written, $0.count - written)
+            }
+        }
+        close(descriptor)
+    }
+
+    deinit { unlink(path) }
+
+    var bytes: [UInt8] {
+        let descriptor = open(path, O_RDONLY)
+        defer { close(descriptor) }
+        let count = Int(lseek(descriptor, 0, SEEK_END))
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            while filled < count {
+                let more = pread(
+                    descriptor, buffer.baseAddress! + filled, count - filled, off_t(filled))
+                if more <= 0 { return }
+                filled += more
+            }
+        }
+    }
+}
+
+/// Takes what comes, at leisure if it is slow.
+private final class Sink: StreamProtocol {
+    var hash = StreamHash()
+    var loss: ConnectionLoss?
+    var onBytes: (Int, any StreamTransport) -> Void = { _, _ in }
+    var onLost: () -> Void = {}
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        hash.add(bytes)
+        onBytes(hash.byteCount, transport)
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        loss = why
+        onLost()
+    }
+}
+
+/// Sends one file, and notes what came of it.
+private final class Sender: StreamProtocol {
+    var outcome = ""
+    var loss: ConnectionLoss?
+    private let begin: (any StreamTransport) -> Deferred<Int>
+
+    init(_ begin: @escaping (any StreamTransport) -> Deferred<Int>) { self.begin = begin }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        transport.write("a header, ")
+        let sending = begin(transport)
+        // S4: it waits for the file.
+        transport.loseConnection()
+        sending.addBoth { [self] result in
+            switch result {
+            case .success(let count): outcome = "\(count) bytes"
+            case .failure(let error): outcome = "\(error)"
+            }
+        }
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) { loss = why }
+}
+
+/// Passes everything through.
+private final class Through: StreamLayer {}
+
+/// Sends a file over a connection of its own.
+///
+/// - Returns: The outcome in words, and what the peer saw.
+private func send(
+    _ path: String, offset: Int64 = 0, byteCount: Int64? = nil, _ way: Way, _ backend: String,
+    progress: @escaping (Int64, Int64) -> Void = { _, _ in },
+    onBytes: @escaping (Int, any StreamTransport) -> Void = { _, _ in }
+) throws -> (outcome: String, sink: Sink) {
+    nonisolated(unsafe) let sink = Sink()
+    nonisolated(unsafe) var outcome = ""
+    nonisolated(unsafe) let progress = progress
+    sink.onBytes = onBytes
+    try Reactor.run(backend: try way.choice(backend), signals: .ignore) { reactor in
+        reactor.unhandledError = { Issue.record("\($0)") }
+        let limit = reactor.callLater(.seconds(60)) { reactor.stop(within: .zero) }
+        let sender = Sender { transport in
+            let file = FileProducer(
+                path: path, offset: offset, byteCount: byteCount, on: reactor, progress: progress)
+            return pipe(from: file, to: transport)
+        }
+        sink.onLost = {
+            limit.cancel()
+            reactor.callLater(.milliseconds(20)) {
+                outcome = sender.outcome
+                reactor.stop(within: .seconds(5))
+            }
+        }
+        let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in sink }
+        let endpoint = ClientEndpoint.address(port.localAddress)
+        if way == .layered {
+            endpoint.wrapped { Through(above: $0) }.connect(on: reactor) { sender }
+                .whenFailed { Issue.record("\($0)") }
+        } else {
+            endpoint.connect(on: reactor) { sender }.whenFailed { Issue.record("\($0)") }
+        }
+    }
+    return (outcome, sink)
+}
+
+private let backends = BackendChoice.linked.map(\.name)
+
+@Suite struct FileTests {
+    private static let content = [UInt8].pattern(count: 5_000_001)
+
+    private func hash(_ range: Range<Int>) -> StreamHash {
+        StreamHash(Array("a header, ".utf8) + Self.content[range])
+    }
+
+    @Test(arguments: backends, Way.allCases)
+    func `a file arrives whole behind what was written before`(
+        backend: String, way: Way
+    ) throws {
+        let file = try TemporaryFile(Self.content)
+        var steps: [Int64] = []
+        let (outcome, sink) = try send(file.path, way, backend) { sent, whole in
+            #expect(whole == 5_000_001)
+            steps.append(sent)
+        }
+        #expect(outcome == "5000001 bytes")
+        #expect(sink.hash == hash(0..<5_000_001))
+        #expect(sink.loss == .closedByPeer)
+        #expect(steps == steps.sorted() && steps.last == 5_000_001)
+    }
+
+    @Test(arguments: backends, Way.allCases)
+    func `a reader that pauses loses no byte of a file`(backend: String, way: Way) throws {
+        let file = try TemporaryFile(Self.content)
+        var pausedAt = 0
+        let (outcome, sink) = try send(file.path, way, backend) { _, _ in
+        } onBytes: { count, transport in
+            guard count > pausedAt + 500_000 else { return }
+            pausedAt = count
+            transport.pauseProducing()
+            transport.reactor.callLater(.milliseconds(1)) { transport.resumeProducing() }
+        }
+        #expect(outcome == "5000001 bytes")
+        #expect(sink.hash == hash(0..<5_000_001))
+    }
+
+    @Test(arguments: [(0, 0), (4_095, 2), (1_234_567, 3_000_000), (5_000_001, 0)], Way.allCases)
+    func `a range of a file arrives alone`(range: (offset: Int64, count: Int64), way: Way) throws {
+        let file = try TemporaryFile(Self.content)
+        let (outcome, sink) = try send(
+            file.path, offset: range.offset, byteCount: range.count, way, "epoll")
+        #expect(outcome == "\(range.count) bytes")
+        #expect(sink.hash == hash(Int(range.offset)..<Int(range.offset + range.count)))
+        #expect(sink.loss == .closedByPeer)
+    }
+
+    @Test(arguments: [(5_000_002, nil), (0, 5_000_002), (5_000_000, 2), (1, .max)], Way.allCases)
+    func `a range beyond the end fails, and the peer is told`(
+        range: (offset: Int64, count: Int64?), way: Way
+    ) throws {
+        let file = try TemporaryFile(Self.content)
+        let (outcome, sink) = try send(
+            file.path, offset: range.offset, byteCount: range.count, way, "epoll")
+        #expect(outcome == "cannot read from \(file.path): end of file (EOF)")
+        #expect(sink.loss?.isClean == false)
+    }
+
+    @Test(arguments: backends, [Way.plain, .layered])
+    func `a file that shrinks meanwhile is an error, not a wait without end`(
+        backend: String, way: Way
+    ) throws {
+        let file = try TemporaryFile([UInt8].pattern(count: 20_000_000))
+        var isCut = false
+        let (outcome, sink) = try send(file.path, way, backend) { _, _ in
+        } onBytes: { count, _ in
+            guard !isCut, count > 1_000_000 else { return }
+            isCut = true
+            // More than the sockets hold is still to come.
+            #expect(truncate(file.path, 10_000_000) == 0)
+        }
+        #expect(outcome == "cannot read from \(file.path): end of file (EOF)")
+        #expect(sink.loss?.isClean == false)
+        #expect(sink.hash.byteCount < 20_000_000)
+    }
+
+    @Test(arguments: Way.allCases)
+    func `a file that cannot be opened fails the pipe and names the path`(way: Way) throws {
+        let missing = try send("/nowhere/at all", way, "epoll")
+        #expect(
+            missing.outcome == "cannot open /nowhere/at all: no such file or directory (ENOENT)")
+        #expect(missing.sink.loss?.isClean == false)
+        #expect(
+            try send("/tmp", way, "epoll").outcome == "cannot open /tmp: is a directory (EISDIR)")
+        let device = try send("/dev/zero", way, "epoll").outcome
+        #expect(device == "cannot open /dev/zero: operation not supported (EOPNOTSUPP)")
+    }
+
+    @Test(arguments: backends)
+    func `a peer that goes ends the pipe`(backend: String) throws {
+        let file = try TemporaryFile([UInt8].pattern(count: 20_000_000))
+        let (outcome, _) = try send(file.path, .plain, backend) { _, _ in
+        } onBytes: { _, transport in
+            transport.abortConnection()
+        }
+        #expect(outcome.hasPrefix("the destination of a pipe was lost after"))
+    }
+
+    @Test(arguments: backends)
+    func `what arrives is written to a file, whose end waits for the disk`(backend: String) throws {
+        let source = try TemporaryFile(Self.content), target = try TemporaryFile()
+        nonisolated(unsafe) var results: [String] = []
+        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        try Reactor.run(backend: choice, signals: .ignore) { reactor in
+            reactor.unhandledError = { Issue.record("\($0)") }
+            let limit = reactor.callLater(.seconds(60)) { reactor.stop(within: .zero) }
+            let file = FileConsumer(
+                path: target.path, watermarks: Watermarks(low: 1, high: 2), on: reactor)
+            file.written.addBoth { result in
+                if case .success(let count) = result { results.append("written \(count)") }
+                if case .failure(let error) = result { results.append("\(error)") }
+                limit.cancel()
+                reactor.stop(within: .seconds(5))
+            }
+            // From a file to a file: any source goes with any consumer.
+            pipe(from: FileProducer(path: source.path, on: reactor), to: file)
+                .addCallback { count in results.append("carried \(count)") }
+                .whenFailed { results.append("\($0)") }
+        }
+        #expect(results == ["carried 5000001", "written 5000001"])
+        #expect(target.bytes == Self.content)
+    }
+
+    @Test func `a full disk fails what writes, and stops its source`() throws {
+        let source = try TemporaryFile(Self.content)
+        nonisolated(unsafe) var results: [String] = []
+        try Reactor.run(backend: .epoll, signals: .ignore) { reactor in
+            let limit = reactor.callLater(.seconds(60)) { reactor.stop(within: .zero) }
+            let file = FileConsumer(path: "/dev/full", on: reactor)
+            file.written.addBoth { result in
+                if case .failure(let error) = result { results.append("\(error)") }
+                limit.cancel()
+                reactor.stop(within: .seconds(5))
+            }
+            pipe(from: FileProducer(path: source.path, on: reactor), to: file)
+                .whenFailed { results.append("\($0 is PipeBroken)") }
+        }
+        #expect(
+            results == ["true", "cannot write to /dev/full: no space left on device (ENOSPC)"])
+    }
+
+    @Test func `a file that is there is kept when it is to be made`() throws {
+        let target = try TemporaryFile(Array("kept".utf8))
+        nonisolated(unsafe) var error = ""
+        try Reactor.run(backend: .epoll, signals: .ignore) { reactor in
+            FileConsumer(path: target.path, for: .creating, on: reactor).written
+                .whenFailed {
+                    error = "\($0)"
+                    reactor.stop(within: .zero)
+                }
+        }
+        #expect(error == "cannot open \(target.path): file exists (EEXIST)")
+        #expect(target.bytes == Array("kept".utf8))
+    }
+}
