@@ -140,8 +140,9 @@ final class Source: PushProducer {
             if dice.percent(15) { takeBreak(.microseconds(dice.below(20_000))) }
         }
         guard state != .done, sentCount == payload.count, !isResting else { return }
-        state = .done
+        // A layer that kept the last piece passes it down now, and may pause us once more.
         transport.unregisterProducer()
+        state = .done
         whenDone()
     }
 

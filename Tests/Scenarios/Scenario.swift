@@ -34,7 +34,8 @@ public struct Scenario: Sendable, CustomStringConvertible {
 
     /// All of them.
     public static let all = [
-        echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams,
+        echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams, switching,
+        service, tasks,
     ]
 }
 

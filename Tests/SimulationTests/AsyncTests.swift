@@ -24,4 +24,86 @@ struct AsyncTests {
         #expect(reactor.statistics.delayedCalls == 0)
         try world.finish()
     }
+
+    /// Each would wait for the other for ever, if a client that cannot send did not read.
+    @Test func `a client that sends much in one task reads the echo of it in another`() throws {
+        let world = SimulatedWorld(seed: 1)
+        let payload = [UInt8].pattern(count: 4_000_000)
+        var received = StreamHash()
+        try world.host("server").run { reactor in
+            reactor.spawn {
+                let endpoint = ServerEndpoint.address(.ipv4(.any, port: 7))
+                try await endpoint.serve(on: reactor) { connection in
+                    for try await bytes in connection.inbound {
+                        try await connection.write(bytes)
+                    }
+                }
+            }
+        }
+        try world.host("client").run { reactor in
+            reactor.spawn {
+                let connection = try await ClientEndpoint.tcp(host: "server", port: 7)
+                    .connect(on: reactor).value
+                try await reactor.concurrently(
+                    {
+                        try await connection.write(payload)
+                        connection.finishWriting()
+                    },
+                    { while try await connection.read({ received.add($0) }) != nil {} })
+            }
+        }
+        try world.run { received == StreamHash(payload) }
+        try world.finish()
+    }
+
+    // MARK: What is not simulated
+
+    @Test func `a task that sleeps elsewhere is told of reactor.sleep when nothing is left`() throws {
+        let world = SimulatedWorld(seed: 1)
+        try world.host("alone").run { reactor in
+            reactor.spawn { try? await Task.sleep(for: .seconds(3_600)) }
+        }
+        let failure = #expect(throws: CheckFailure.self) { try world.run { false } }
+        #expect(failure?.description.contains("nothing is left to happen") == true)
+        #expect(failure?.description.contains("use reactor.sleep instead of Task.sleep") == true)
+    }
+
+    /// Keeps a world busy until `body` has had an effect elsewhere.
+    private static func runLong(_ body: (Reactor) -> Void) throws {
+        let world = SimulatedWorld(seed: 1)
+        try world.host("alone").run { reactor in
+            func tick() { reactor.callLater(.microseconds(1)) { tick() } }
+            tick()
+            body(reactor)
+        }
+        try world.run(limit: .seconds(100_000)) { false }
+    }
+
+    @Test func `a task that Task.sleep resumes elsewhere traps, and is told of reactor.sleep`()
+        async
+    {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            try Self.runLong { reactor in
+                reactor.spawn { try await Task.sleep(for: .milliseconds(1)) }
+            }
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("a task of a simulated host was resumed on another thread"))
+        #expect(text.contains("use reactor.sleep instead of Task.sleep"))
+    }
+
+    @Test func `a call from another thread traps, and says why`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            try Self.runLong { reactor in
+                let door = reactor.remote
+                Task.detached { door.callFromThread { _ in } }
+            }
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("a call for a simulated host came from another thread"))
+    }
 }

@@ -33,7 +33,10 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     private var isFull = false
     private var isClosing = false
+    /// Tasks that wait for room.
     private var writers: [WaitKey] = []
+    /// The reader, while it waits for room.
+    private var throttledReader: WaitKey?
     /// What was written since this connection last let other tasks run.
     @exclusivity(unchecked) private var unyieldedByteCount = 0
 
@@ -91,7 +94,9 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     /// Waits until there is something to take.
     ///
     /// A connection that cannot send does not read either, so that an echo whose client never reads
-    /// holds little more than the high mark, whatever it writes with.
+    /// holds little more than the high mark, whatever it writes with. Not so while another task waits
+    /// for room: then it is not reading that fills the queue, and the peer may be one that sends no
+    /// more before it is read from, as an echo is.
     ///
     /// - Returns: False at the end.
     nonisolated(nonsending) func waitForBytes() async throws -> Bool {
@@ -102,8 +107,13 @@ final class ConnectionMailbox: HalfCloseableProtocol {
             case .finished: return false
             case .lost(let why): throw why
             }
-            while isFull { try await transport.reactor.suspend { writers.append($0) } }
-            precondition(reader == nil, "AsyncConnection: two tasks read at the same time")
+            precondition(
+                reader == nil && throttledReader == nil,
+                "AsyncConnection: two tasks read at the same time")
+            while isFull, writers.isEmpty {
+                defer { throttledReader = nil }
+                try await transport.reactor.suspend { throttledReader = $0 }
+            }
             if isPaused {
                 isPaused = false
                 transport.resumeProducing()
@@ -150,8 +160,22 @@ final class ConnectionMailbox: HalfCloseableProtocol {
             unyieldedByteCount = 0
             await transport.reactor.yield()
         }
-        while isFull { try await transport.reactor.suspend { writers.append($0) } }
+        while isFull { try await waitInLine() }
         if case .lost(let why) = ending { throw why }
+    }
+
+    private nonisolated(nonsending) func waitInLine() async throws {
+        var key: WaitKey?
+        do {
+            try await transport.reactor.suspend { wait in
+                key = wait
+                writers.append(wait)
+                if let throttledReader { transport.reactor.resume(throttledReader) }
+            }
+        } catch {
+            writers.removeAll { $0 == key }
+            throw error
+        }
     }
 
     private func resumeWriters() {
@@ -159,6 +183,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         let waiting = writers
         writers.removeAll(keepingCapacity: true)
         for key in waiting { transport.reactor.resume(key) }
+        if let throttledReader { transport.reactor.resume(throttledReader) }
     }
 
     // MARK: Closing

@@ -106,6 +106,16 @@ public final class WriteQueue {
         }
     }
 
+    /// Asserts what must hold at any time.
+    func checkInvariants() {
+        let rest = chunks[headIndex...]
+        require(
+            rest.allSatisfy { $0.start < $0.end } && byteCount == rest.reduce(0) {
+                $0 + $1.end - $1.start
+            },
+            "WriteQueue: \(byteCount) bytes are not what is there")
+    }
+
     /// Drops everything.
     func removeAll() {
         for index in headIndex..<chunks.count { Self.free(chunks[index]) }

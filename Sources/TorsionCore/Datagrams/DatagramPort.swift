@@ -110,6 +110,14 @@ public final class DatagramPort: DatagramTransport {
         return .succeeded((), on: reactor)
     }
 
+    /// Asserts what must hold between events.
+    func checkInvariants() {
+        require(!isOnFlushList, "DatagramPort: left unflushed")
+        require(isOpen || queue.isEmpty, "DatagramPort: something is queued after its end")
+        require(queue.isEmpty || isAwaitingRoom, "DatagramPort: \(queue.count) wait for nothing")
+        require(failures.isEmpty || telling != nil, "DatagramPort: a failure is not told")
+    }
+
     /// Called by the reactor in the turn's last phase.
     func deliverStop() {
         tellFailures()

@@ -16,6 +16,13 @@ struct BackpressureGate {
     /// A write that finds this true has a producer that ignores both marks.
     var isOverLimit: Bool { pendingByteCount > watermarks.limit }
 
+    /// Asserts what must hold at any time.
+    func checkInvariants() {
+        require(pendingByteCount >= 0, "BackpressureGate: \(pendingByteCount) bytes are pending")
+        require(
+            !isPaused || pendingByteCount > 0, "BackpressureGate: paused with nothing to wait for")
+    }
+
     mutating func didQueue(byteCount: Int) -> Action {
         precondition(byteCount >= 0)
         pendingByteCount += byteCount

@@ -97,6 +97,14 @@ final class GatherPool {
         unsafe cork.deallocate()
     }
 
+    /// Asserts what must hold between events.
+    func checkInvariants() {
+        require(
+            unsafe cork.pointee.owner == 0 && cork.pointee.count == 0,
+            "GatherPool: the cork was left in")
+        require(0...Self.keptCount ~= count, "GatherPool: \(count) buffers are kept")
+    }
+
     @inline(__always)
     func take() -> UnsafeMutableRawPointer {
         guard let buffer = unsafe first else {

@@ -48,6 +48,12 @@ final class Inbox: Sendable {
     /// The thread that turns the reactor, 0 if none does: it must not wait for an answer.
     let driver = Atomic<UInt>(0)
 
+    /// The only thread that may queue anything, 0 for any.
+    ///
+    /// Set for a host of a simulation: what comes from elsewhere comes at no time of its clock, and
+    /// at none that a seed could bring back.
+    private let onlyThread = Atomic<UInt>(0)
+
     /// Spares the reactor the lock in the turns, nearly all, in which nobody has called.
     private let hasWork = Atomic(false)
 
@@ -57,6 +63,7 @@ final class Inbox: Sendable {
     func append(_ call: Call) -> Bool {
         state.withLock { state in
             guard state.isOpen else { return false }
+            requireOnlyThread("a call for a simulated host came from another thread")
             state.calls.append(call)
             hasWork.store(true, ordering: .releasing)
             state.wakeIfFirst()
@@ -68,11 +75,22 @@ final class Inbox: Sendable {
     func append(_ job: QueuedJob) -> Bool {
         state.withLock { state in
             guard state.isOpen else { return false }
+            requireOnlyThread("a task of a simulated host was resumed on another thread")
             state.jobs.append(job)
             hasWork.store(true, ordering: .releasing)
             state.wakeIfFirst()
             return true
         }
+    }
+
+    func confineToThisThread() { onlyThread.store(Reactor.thisThread, ordering: .relaxed) }
+
+    private func requireOnlyThread(_ what: String) {
+        let only = onlyThread.load(ordering: .relaxed)
+        guard only != 0, only != Reactor.thisThread else { return }
+        mistake(
+            "Reactor: \(what), where virtual time does not pass; use reactor.sleep instead of"
+                + " Task.sleep, and wait for nothing that happens elsewhere")
     }
 
     /// Takes what is queued now; what comes later belongs to the next turn.

@@ -139,14 +139,26 @@ public final class Reactor {
         return result
     }
 
-    /// Asserts what must hold between turns.
+    /// Asserts what must hold between turns, of the reactor and of all that is open.
     ///
-    /// Called by the simulator after each step.
+    /// Called by the simulator after each step. O(n) in what is open.
     public func checkInvariants() {
         checkThread()
         require(eventDepth == 0, "Reactor: checkInvariants inside an event")
         require(flushList.isEmpty, "Reactor: something was left unflushed")
         require(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
+        require(
+            lostConnections.isEmpty && stoppedDatagramPorts.isEmpty, "Reactor: an end was not told")
+        gatherPool.checkInvariants()
+        timers.checkInvariants()
+        let open = connections.elements
+        for connection in open { connection.checkInvariants() }
+        require(
+            counters.fullConnections == open.count { $0.isFull },
+            "Reactor: \(counters.fullConnections) full connections of \(open.count)")
+        for attempt in attempts.elements { attempt.checkInvariants() }
+        for port in ports.elements { port.checkInvariants() }
+        for port in datagramPorts.elements { port.checkInvariants() }
     }
 
     /// What resolves host names for this reactor.

@@ -127,6 +127,11 @@ extension Reactor {
         try beginRun(signals: .ignore, body)
     }
 
+    /// Lets no other thread queue calls or jobs from now on: one that does traps.
+    ///
+    /// For a reactor of a simulation, in whose time nothing happens elsewhere.
+    package func confineToThisThread() { inbox.confineToThisThread() }
+
     /// Makes one turn of a run, or ends it.
     ///
     /// - Returns: False when it has ended.

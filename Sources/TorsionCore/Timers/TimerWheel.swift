@@ -177,6 +177,18 @@ struct TimerWheel<Payload>: ~Copyable {
         }
         return keys
     }
+
+    /// Asserts what must hold at any time.
+    ///
+    /// - Complexity: O(*n*).
+    func checkInvariants() {
+        let active = activeKeys
+        require(
+            active.count == count && active.allSatisfy { slab.contains($0) },
+            "TimerWheel: \(count) timers are pending of \(active.count)")
+        guard let deadline = nextDeadline else { return }
+        require(nextWakeup ?? .distantFuture <= deadline, "TimerWheel: wakes up too late")
+    }
 }
 
 extension MonotonicInstant {

@@ -40,6 +40,12 @@ final class ConnectAttempt: StreamReceiver {
     /// The reactor is stopping: fails now.
     func abandon() { fail(.canceled) }
 
+    /// Asserts what must hold between events of one that is under way.
+    func checkInvariants() {
+        require(completion != nil && stream != nil, "ConnectAttempt: kept after its end")
+        require(timeout?.isActive ?? false, "ConnectAttempt: has no deadline")
+    }
+
     func streamDidConnect() {
         guard let completion, let stream = end() else { return }
         reactor.performEvent { completion(.success(stream)) }

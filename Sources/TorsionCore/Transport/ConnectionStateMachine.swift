@@ -30,8 +30,11 @@ struct ConnectionStateMachine {
         /// Tell the protocol that the peer will send no more.
         case announceReadClosed
         /// Discard what arrives from now on, start the close deadline, and report `flushed` when
-        /// the queue is empty.
+        /// the queue is empty and the producer has finished.
         case finish
+        /// The same, but stop the producer: the peer has closed, for all that its protocol knows,
+        /// and a producer that would go on for ever must not hold the connection.
+        case stopProducerAndFinish
         /// Report `flushed` when the queue is empty.
         case flush
         /// Shut down writing and tell the protocol.
@@ -94,25 +97,21 @@ struct ConnectionStateMachine {
         case .open where isHalfCloseable:
             state = .readClosed
             return .announceReadClosed
-        case .open:
-            ending = .byPeer
-            state = .finishing(peerFinished: true)
-            return .finish
         case .writeClosing where isHalfCloseable:
             // What is queued still leaves; both directions have ended then.
             ending = .byPeer
             state = .finishing(peerFinished: true)
             return .announceReadClosed
-        case .writeClosing:
+        case .open, .writeClosing:
             ending = .byPeer
             state = .finishing(peerFinished: true)
-            return .finish
+            return .stopProducerAndFinish
         case .writeClosed:
             state = .closed
             return .close(.byPeer)
         case .finishing:
             state = .finishing(peerFinished: true)
-            return .none
+            return isHalfCloseable ? .none : .stopProducerAndFinish
         case .draining:
             state = .closed
             return .close(ending)

@@ -91,6 +91,13 @@ public final class ListeningPort {
         if !(resumption?.isActive ?? false) { listener?.startAccepting() }
     }
 
+    /// Asserts what must hold between events of one that is open.
+    func checkInvariants() {
+        require(listener != nil, "ListeningPort: kept after its end")
+        require(
+            .milliseconds(10)...Self.longestRest ~= rest, "ListeningPort: rests for \(rest)")
+    }
+
     /// Stands between the backend and the port, so that a listener that fails to open leaves no
     /// half-made port behind.
     private final class Relay: ListenerReceiver {

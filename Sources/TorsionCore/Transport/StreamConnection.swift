@@ -52,10 +52,19 @@ final class StreamConnection {
     private enum RegisteredProducer {
         case none
         case push(any PushProducer)
-        /// `hasAsked` until it has written something since.
-        case pull(any PullProducer, hasAsked: Bool)
+        case pull(any PullProducer, Appetite)
 
         var isNone: Bool { if case .none = self { true } else { false } }
+    }
+
+    /// Where a pull producer is on its way from one question to the next.
+    private enum Appetite {
+        /// It was asked, and has written nothing since.
+        case asked
+        /// It has written, and what it wrote has not left.
+        case fed
+        /// Everything has left: it is on the reactor's list, once, to be asked in a later turn.
+        case hungry
     }
 
     init(
@@ -99,6 +108,52 @@ final class StreamConnection {
         reactor.performEvent { proto?.shutdownRequested(self) }
     }
 
+    // MARK: What must hold
+
+    /// Whether its queue has passed the high mark and not fallen to the low one since.
+    var isFull: Bool { gate.isPaused && !machine.isClosed }
+
+    /// Asserts what must hold between events.
+    func checkInvariants() {
+        require(slot >= 0 && !machine.isClosed, "StreamConnection: kept after its end")
+        require(proto != nil && pendingSwitch == nil, "StreamConnection: without a protocol")
+        require(
+            unsafe gathered == nil && gatheredCount == 0 && !isOnFlushList,
+            "StreamConnection: left unflushed")
+        gate.checkInvariants()
+        queue?.checkInvariants()
+        let queuedByteCount = queue?.byteCount ?? 0
+        require(
+            gate.pendingByteCount == queuedByteCount,
+            "StreamConnection: \(gate.pendingByteCount) bytes are pending of \(queuedByteCount)")
+        let wasPlain = isPlain
+        updatePlainness()
+        require(isPlain == wasPlain, "StreamConnection: does not know whether it is plain")
+        checkProgress()
+    }
+
+    /// Asserts that whatever it waits for can come.
+    private func checkProgress() {
+        let isEmpty = queue?.isEmpty ?? true
+        switch machine.state {
+        case .finishing, .draining:
+            require(closeDeadline?.isActive ?? false, "StreamConnection: closes without a deadline")
+        case .opening, .open, .readClosed, .writeClosing, .writeClosed, .closed: break
+        }
+        switch producer {
+        case .none:
+            require(!isEmpty || !machine.awaitsFlush, "StreamConnection: waits for no flush")
+        case .push: break
+        case .pull(_, let appetite):
+            require(!isEmpty || appetite != .fed, "StreamConnection: a pull producer is forgotten")
+            require(
+                appetite != .hungry || reactor.hungryConnections.count { $0 === self } == 1,
+                "StreamConnection: a pull producer is not on the list once")
+        }
+        if unreadBytes.isEmpty, !owesReadEnd { return }
+        require(!isDelivering, "StreamConnection: what is owed to its protocol was not told")
+    }
+
     // MARK: Actions of the state machine
 
     @inline(never)
@@ -110,6 +165,9 @@ final class StreamConnection {
         case .announceReadClosed:
             announceReadClosed()
         case .finish:
+            beginFinishing()
+        case .stopProducerAndFinish:
+            reactor.performEvent { stopProducer() }
             beginFinishing()
         case .flush:
             updateReading()
@@ -143,15 +201,11 @@ final class StreamConnection {
     }
 
     private func beginFinishing() {
-        if machine.state == .finishing(peerFinished: true) {
-            // The peer has closed, for all we know: a producer that would go on for ever must not
-            // hold the connection. What was queued still leaves.
-            stopProducer()
-        }
         updateReading()
         // Most connections have nothing left to send and end in this very event.
         flushLater()
         if closeDeadline == nil, !machine.isClosed {
+            hasProgressed = false
             closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in
                 closeTimedOut()
             }
@@ -263,8 +317,8 @@ final class StreamConnection {
     /// While a connection that is being closed waits for its producer, that producer writes.
     private var acceptsLastWrites: Bool {
         switch machine.state {
-        case .finishing(peerFinished: false), .writeClosing: !producer.isNone
-        case .opening, .open, .readClosed, .writeClosed, .finishing, .draining, .closed: false
+        case .finishing, .writeClosing: !producer.isNone
+        case .opening, .open, .readClosed, .writeClosed, .draining, .closed: false
         }
     }
 
@@ -335,6 +389,8 @@ final class StreamConnection {
             case .wrote(let count): taken = count
             case .failed(let code): return failed(code, "send", .write)
             }
+            // Of a close that waits for its producer, too.
+            if taken > 0 { hasProgressed = true }
             if taken == first.count + bytes.count { return }
         }
         unsafe enqueue(first, bytes, owner: owner, taken: taken)
@@ -367,6 +423,8 @@ final class StreamConnection {
         }
         isPlain = false
         if wasEmpty { stream.startWriting(from: queue) }
+        // It may have failed to.
+        if machine.isClosed { return }
         perform(gate.didQueue(byteCount: queue.byteCount - before))
     }
 
@@ -423,16 +481,16 @@ final class StreamConnection {
     ///
     /// Called by the reactor in a turn of its own.
     func feed() {
-        guard case .pull(let puller, hasAsked: false) = producer, !machine.isClosed else { return }
-        producer = .pull(puller, hasAsked: true)
+        guard case .pull(let puller, .hungry) = producer, !machine.isClosed else { return }
+        // Others may have written since it was put on the list.
+        guard queue?.isEmpty ?? true else { return producer = .pull(puller, .fed) }
+        producer = .pull(puller, .asked)
         puller.produceMore()
     }
 
     /// Something was written: the pull producer may be asked again when it has left.
     private func noteWriteForPuller() {
-        if case .pull(let puller, hasAsked: true) = producer {
-            producer = .pull(puller, hasAsked: false)
-        }
+        if case .pull(let puller, .asked) = producer { producer = .pull(puller, .fed) }
     }
 }
 
@@ -521,10 +579,13 @@ extension StreamConnection: EndOfEventFlushing {
         if pendingSwitch != nil { performSwitch() }
         if !unreadBytes.isEmpty { deliverUnread() }
         if owesReadEnd { passOnReadEnd() }
-        guard queue?.isEmpty ?? true else { return }
+        // What was called above may have written, and closed behind it: that is flushed first.
+        guard !isOnFlushList, queue?.isEmpty ?? true else { return }
         switch producer {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
-        case .pull(_, hasAsked: false): reactor.hungryConnections.append(self)
+        case .pull(let puller, .fed):
+            producer = .pull(puller, .hungry)
+            reactor.hungryConnections.append(self)
         case .push, .pull: break
         }
     }
@@ -542,7 +603,10 @@ extension StreamConnection: EndOfEventFlushing {
     private func passOnReadEnd() {
         guard isDelivering, unreadBytes.isEmpty else { return }
         owesReadEnd = false
-        guard isHalfCloseable else { return perform(machine.loseWriteConnection()) }
+        guard isHalfCloseable else {
+            stopProducer()
+            return perform(machine.loseWriteConnection())
+        }
         attempt { try ($0 as? any HalfCloseableProtocol)?.readConnectionLost(from: self) }
     }
 
@@ -684,7 +748,7 @@ extension StreamConnection: StreamTransport {
             self.producer.isNone,
             "Consumer: a producer is registered already for \(peerAddress); unregister it first")
         guard acceptsWrites else { return producer.stopProducing() }
-        self.producer = .pull(producer, hasAsked: true)
+        self.producer = .pull(producer, .asked)
         updatePlainness()
         updateReading()
         producer.produceMore()

@@ -138,6 +138,8 @@ final class MemoryStream: BackendStream {
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
     ) -> WriteResult {
+        // As a kernel does: what is written behind the end is the core's mistake, not to be hidden.
+        if hasShutDown { return .failed(.brokenPipe) }
         let before = room
         unsafe take(first)
         if unsafe room > 0 || first.isEmpty { unsafe take(second) }

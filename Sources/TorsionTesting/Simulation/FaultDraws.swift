@@ -16,8 +16,10 @@ final class FaultDraws {
     private let source: Source
     /// Faults that happened, in order.
     private(set) var struck: [Fault] = []
-    /// From then on nothing goes wrong any more.
+    /// From then on nothing goes wrong any more, but what is asked for by hand.
     var isOver = false
+    /// Of each kind, how many of the next chances become faults whatever the source says.
+    private var asked = [Int](repeating: 0, count: Fault.Kind.allCases.count)
 
     init(seed: UInt64, rates: FaultRates) {
         self.seed = SeededDice.mix(seed &+ 0x9e37_79b9_7f4a_7c15)
@@ -30,27 +32,32 @@ final class FaultDraws {
         source = .script(Set(script))
     }
 
+    /// Makes the next chances of a kind faults, wherever they are.
+    func ask(for kind: Fault.Kind, count: Int) { asked[Int(kind.rawValue)] += count }
+
     /// Gives one chance away.
     ///
     /// - Returns: Nil if nothing goes wrong, else a word from which the fault takes its extent.
     func strike(_ kind: Fault.Kind, _ chances: Chances) -> UInt64? {
         let ordinal = chances.counts[Int(kind.rawValue)]
         chances.counts[Int(kind.rawValue)] = ordinal &+ 1
-        guard !isOver else { return nil }
+        let isAsked = asked[Int(kind.rawValue)] > 0
+        guard isAsked || !isOver else { return nil }
         let name =
             UInt64(kind.rawValue) << 56 | UInt64(chances.place.rawValue) << 48
             | UInt64(chances.number)
         let word = SeededDice.mix(
             SeededDice.mix(seed ^ name) &+ UInt64(ordinal) &* 0x9e37_79b9_7f4a_7c15)
-        switch source {
-        case .rates(let rates):
-            guard Int(word % 10_000) < rates[kind] else { return nil }
-            struck.append(chances.fault(kind, ordinal))
-        case .script(let script):
-            let fault = chances.fault(kind, ordinal)
-            guard script.contains(fault) else { return nil }
-            struck.append(fault)
+        let fault = chances.fault(kind, ordinal)
+        if isAsked {
+            asked[Int(kind.rawValue)] -= 1
+        } else {
+            switch source {
+            case .rates(let rates): guard Int(word % 10_000) < rates[kind] else { return nil }
+            case .script(let script): guard script.contains(fault) else { return nil }
+            }
         }
+        struck.append(fault)
         return SeededDice.mix(word)
     }
 }

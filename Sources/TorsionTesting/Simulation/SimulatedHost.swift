@@ -72,6 +72,7 @@ public final class SimulatedHost {
     /// - Precondition: Not running.
     public func run(_ body: (Reactor) throws -> Void) throws {
         precondition(!isRunning, "SimulatedHost: \(name) runs already")
+        reactor.confineToThisThread()
         try reactor.beginDrivenRun(body)
         isRunning = true
     }
@@ -92,6 +93,13 @@ public final class SimulatedHost {
         let now = network.now.nanoseconds
         let time = backend.hasWork ? now : reactor.nextTurn?.nanoseconds
         return time.map { max($0, stalledUntil, now) }
+    }
+
+    /// Tasks that neither run nor wait for their reactor.
+    var tasksWaitingElsewhere: Int {
+        guard isRunning else { return 0 }
+        let figures = reactor.statistics
+        return max(0, figures.tasks - figures.suspendedTasks)
     }
 
     /// Makes one turn, unless the host begins to stall.

@@ -46,6 +46,17 @@ public final class SimulatedNetwork {
         note("no more faults")
     }
 
+    /// Makes the next chances of a kind faults by hand, whoever has them.
+    ///
+    ///     world.network.strike(.refuse)           // the next connect is refused
+    ///     world.network.strike(.lose, count: 3)   // three datagrams are lost
+    ///
+    /// A fault of a certain connection is named by a script: see ``SimulatedWorld/init(seed:script:)``.
+    public func strike(_ kind: Fault.Kind, count: Int = 1) {
+        precondition(count >= 0, "SimulatedNetwork: strike needs a count that is not negative")
+        draws.ask(for: kind, count: count)
+    }
+
     /// Writes a line into the trace, for example what a scenario is doing.
     public func note(_ text: String, host: String? = nil) {
         trace.add(time: now.nanoseconds, host: host.flatMap(node)?.index ?? -1, .noted(text))

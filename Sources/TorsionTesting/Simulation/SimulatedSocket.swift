@@ -43,7 +43,8 @@ final class SimulatedSocket {
     private var sendLimit: Int
     private var underWay: [(segment: Segment, arrival: UInt64)] = []
     private var byteCountUnderWay = 0
-    private var isEndAsked = false
+    /// Whether the program shut down writing.
+    private(set) var isEndAsked = false
     private var isEndSent = false
     private var hasEndArrived = false
     private var lineIsFreeAt: UInt64 = 0

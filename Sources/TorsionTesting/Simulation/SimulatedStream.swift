@@ -164,6 +164,7 @@ extension SimulatedStream: BackendStream {
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
     ) -> WriteResult {
         if let code = socket.error { return .failed(code) }
+        if socket.isEndAsked { return .failed(.brokenPipe) }
         return unsafe withUnsafeTemporaryAllocation(
             of: UnsafeRawBufferPointer.self, capacity: 2
         ) { runs in

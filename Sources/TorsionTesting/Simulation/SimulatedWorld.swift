@@ -105,10 +105,18 @@ public final class SimulatedWorld {
         let end = network.now.advanced(by: limit)
         while !condition() {
             guard try step(before: end.nanoseconds) else {
-                let why = network.now >= end ? "not within \(limit)" : "nothing is left to happen"
-                throw CheckFailure(description: "SimulatedWorld: \(why)")
+                let isStuck = nextTime == nil
+                let why = isStuck ? "nothing is left to happen" : "not within \(limit)"
+                throw CheckFailure(description: "SimulatedWorld: \(why)\(waitingElsewhere)")
             }
         }
+    }
+
+    /// What a wait in vain is often about: something that is not simulated.
+    private var waitingElsewhere: String {
+        guard let host = hosts.first(where: { $0.tasksWaitingElsewhere > 0 }) else { return "" }
+        return "; a task of \(host.name) waits for what is not simulated: use reactor.sleep instead"
+            + " of Task.sleep"
     }
 
     /// Runs for a while.

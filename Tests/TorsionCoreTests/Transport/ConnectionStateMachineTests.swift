@@ -23,7 +23,7 @@ import Testing
 
     @Test func `the peer's end closes once the queue has left, and is the reason`() {
         var machine = open()
-        #expect(machine.readEnded(isHalfCloseable: false) == .finish)
+        #expect(machine.readEnded(isHalfCloseable: false) == .stopProducerAndFinish)
         #expect(!machine.discardsReads, "there is nothing more to read")
         #expect(machine.loseConnection() == .none)
         #expect(machine.flushed() == .close(.byPeer))
@@ -128,7 +128,8 @@ import Testing
     private func isEnd(_ action: ConnectionStateMachine.Action) -> Bool {
         switch action {
         case .close, .reset: true
-        case .none, .announceReadClosed, .finish, .flush, .shutdownAndAnnounce, .shutdownAndDrain:
+        case .none, .announceReadClosed, .finish, .stopProducerAndFinish, .flush,
+            .shutdownAndAnnounce, .shutdownAndDrain:
             false
         }
     }
