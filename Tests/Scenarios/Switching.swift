@@ -316,8 +316,9 @@ private final class Guest: Audited, HalfCloseableProtocol {
         let answer = errand.answer(to: payload)
         guard received == StreamHash(answer) else {
             throw Violation(
-                description: "\(name), \(errand.kind): \(received.byteCount) bytes that are not the "
-                    + "\(answer.count) of the answer")
+                description:
+                    "\(name), \(errand.kind): \(received.byteCount) bytes are not the answer "
+                    + "of \(answer.count)")
         }
     }
 }

@@ -58,7 +58,8 @@ struct AsyncTests {
 
     // MARK: What is not simulated
 
-    @Test func `a task that sleeps elsewhere is told of reactor.sleep when nothing is left`() throws {
+    @Test func `a task that sleeps elsewhere is told of reactor.sleep when nothing is left`() throws
+    {
         let world = SimulatedWorld(seed: 1)
         try world.host("alone").run { reactor in
             reactor.spawn { try? await Task.sleep(for: .seconds(3_600)) }
@@ -91,7 +92,7 @@ struct AsyncTests {
         }
         let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
         #expect(text.contains("a task of a simulated host was resumed on another thread"))
-        #expect(text.contains("use reactor.sleep instead of Task.sleep"))
+        #expect(text.contains("wait by reactor.sleep"))
     }
 
     @Test func `a call from another thread traps, and says why`() async {

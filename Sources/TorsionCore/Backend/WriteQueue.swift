@@ -108,11 +108,9 @@ public final class WriteQueue {
 
     /// Asserts what must hold at any time.
     func checkInvariants() {
-        let rest = chunks[headIndex...]
+        let counts = chunks[headIndex...].map { $0.end - $0.start }
         require(
-            rest.allSatisfy { $0.start < $0.end } && byteCount == rest.reduce(0) {
-                $0 + $1.end - $1.start
-            },
+            counts.allSatisfy { $0 > 0 } && counts.reduce(0, +) == byteCount,
             "WriteQueue: \(byteCount) bytes are not what is there")
     }
 

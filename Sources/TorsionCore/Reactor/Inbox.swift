@@ -89,8 +89,8 @@ final class Inbox: Sendable {
         let only = onlyThread.load(ordering: .relaxed)
         guard only != 0, only != Reactor.thisThread else { return }
         mistake(
-            "Reactor: \(what), where virtual time does not pass; use reactor.sleep instead of"
-                + " Task.sleep, and wait for nothing that happens elsewhere")
+            "Reactor: \(what), where virtual time does not pass; wait by reactor.sleep, and for"
+                + " nothing that happens elsewhere")
     }
 
     /// Takes what is queued now; what comes later belongs to the next turn.

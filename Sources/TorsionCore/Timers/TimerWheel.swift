@@ -181,7 +181,7 @@ struct TimerWheel<Payload>: ~Copyable {
     /// Asserts what must hold at any time.
     ///
     /// - Complexity: O(*n*).
-    func checkInvariants() {
+    mutating func checkInvariants() {
         let active = activeKeys
         require(
             active.count == count && active.allSatisfy { slab.contains($0) },
