@@ -32,7 +32,7 @@ extension Scenario {
 /// Answers each line with its length, and each raw stretch with its hash.
 ///
 /// A line "raw N" announces N bytes that are no lines.
-private final class Framer: Audited, LineProtocol {
+final class Framer: Audited, LineProtocol {
     let lines = LineDecoder(limitBytes: 4_000)
     private var dice: SeededDice
     private var rawCount = 0
@@ -79,7 +79,7 @@ private final class Framer: Audited, LineProtocol {
 }
 
 /// Sends frames, and checks the answers in order.
-private final class FrameClient: Audited, LineProtocol {
+final class FrameClient: Audited, LineProtocol {
     let lines = LineDecoder()
     private var whole: [UInt8] = []
     private var answers: [String] = []

@@ -42,7 +42,7 @@ extension Scenario {
 }
 
 /// Answers the first bytes, whatever they are, and closes.
-private final class Hasty: Audited {
+final class Hasty: Audited {
     private let answer: [UInt8]
     private var hasAnswered = false
 

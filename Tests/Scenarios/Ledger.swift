@@ -10,10 +10,15 @@ final class Ledger {
     private(set) var madeCount = 0
     private(set) var lostCount = 0
 
+    init() {}
+
     init(_ world: SimulatedWorld) {
-        world.always { [self] in
-            if let first = violations.first { throw Violation(description: first) }
-        }
+        world.always { [self] in try check() }
+    }
+
+    /// Throws for the first that was seen.
+    func check() throws {
+        if let first = violations.first { throw Violation(description: first) }
     }
 
     /// Whether every connection that was made has been lost.

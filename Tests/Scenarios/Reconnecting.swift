@@ -36,7 +36,7 @@ final class Mailbox {
 }
 
 /// Takes "number text", answers with the number, and drops what it has.
-private final class Receiver: Audited, LineProtocol {
+final class Receiver: Audited, LineProtocol {
     let lines = LineDecoder()
     private let mailbox: Mailbox
 
@@ -62,10 +62,11 @@ private final class Receiver: Audited, LineProtocol {
 }
 
 /// Sends what was not answered, again on each new connection.
-private final class Sender {
+final class Sender {
     private let count: Int
     private let ledger: Ledger
     private let reactor: Reactor
+    var endpoint = ClientEndpoint.tcp(host: "server", port: 7)
     private var answered = 0
     private var backoff = Duration.milliseconds(100)
 
@@ -82,7 +83,7 @@ private final class Sender {
     var isDone: Bool { answered == count }
 
     func connect() {
-        var endpoint = ClientEndpoint.tcp(host: "server", port: 7)
+        var endpoint = endpoint
         endpoint.options.connectTimeout = .seconds(3)
         endpoint.connect(on: reactor) { [self] in Connection(self, ledger) }
             .whenFailed { [self] _ in connectLater() }

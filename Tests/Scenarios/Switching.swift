@@ -43,7 +43,7 @@ extension Scenario {
 }
 
 /// What a connection is for.
-private struct Errand {
+struct Errand {
     enum Kind: String, CaseIterable {
         /// Everything comes back.
         case echo
@@ -67,6 +67,12 @@ private struct Errand {
         kind = Kind.allCases[world.dice.below(Kind.allCases.count)]
         seed = world.dice.next()
         count = world.payload().count
+    }
+
+    init(_ kind: Kind, count: Int, seed: UInt64) {
+        self.kind = kind
+        self.count = count
+        self.seed = seed
     }
 
     init?(parsing line: [UInt8]) {
@@ -107,7 +113,7 @@ private struct Errand {
 }
 
 /// Reads the first line, and gives way.
-private final class Doorkeeper: StreamProtocol {
+final class Doorkeeper: StreamProtocol {
     private let ledger: Ledger
     private let seed: UInt64
     private var line: [UInt8] = []
@@ -262,7 +268,7 @@ private final class Portions: PullProducer {
 }
 
 /// Says what it wants, sends, and reads to the server's end.
-private final class Guest: Audited, HalfCloseableProtocol {
+final class Guest: Audited, HalfCloseableProtocol {
     private let errand: Errand
     private let payload: [UInt8]
     private let endsFirst: Bool

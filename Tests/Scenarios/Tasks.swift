@@ -30,7 +30,7 @@ extension Scenario {
         }
         let clients = try (1...(1 + world.dice.below(3))).map { number in
             let client = AsyncClient("client\(number)", ledger, world)
-            client.options.watermarks = world.watermarks()
+            client.endpoint.options.watermarks = world.watermarks()
             try world.host(client.name).run { reactor in client.start(on: reactor) }
             return client
         }
@@ -56,7 +56,7 @@ extension Scenario {
 }
 
 /// Sends, and wants the same back, by two tasks.
-private final class AsyncClient {
+final class AsyncClient {
     let name: String
     private let ledger: Ledger
     private let payload: [UInt8]
@@ -65,14 +65,24 @@ private final class AsyncClient {
     private var dice: SeededDice
     private var receivedCount = 0
     private var outcome: Result<Void, any Error>?
-    var options = StreamOptions()
 
-    init(_ name: String, _ ledger: Ledger, _ world: SimulatedWorld) {
+    var endpoint = ClientEndpoint.tcp(host: "server", port: 7)
+
+    init(_ name: String, _ ledger: Ledger, payload: [UInt8], limit: Duration?, seed: UInt64) {
         self.name = name
         self.ledger = ledger
-        payload = world.payload() + world.payload()
-        limit = world.dice.percent(25) ? .milliseconds(1 + world.dice.below(4_000)) : nil
-        dice = SeededDice(seed: world.dice.next())
+        self.payload = payload
+        self.limit = limit
+        dice = SeededDice(seed: seed)
+    }
+
+    convenience init(_ name: String, _ ledger: Ledger, _ world: SimulatedWorld) {
+        let payload = world.payload() + world.payload()
+        let isHasty = world.dice.percent(25)
+        self.init(
+            name, ledger, payload: payload,
+            limit: isHasty ? .milliseconds(1 + world.dice.below(4_000)) : nil,
+            seed: world.dice.next())
     }
 
     var isOver: Bool { outcome != nil }
@@ -91,7 +101,6 @@ private final class AsyncClient {
     }
 
     private func talk(on reactor: Reactor) async throws {
-        let endpoint = ClientEndpoint.tcp(host: "server", port: 7, options: options)
         let connection = try await endpoint.connect(on: reactor).value
         defer { connection.close() }
         try await reactor.concurrently(

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+import TorsionProtocols
+import TorsionTesting
+
+/// A scenario's programs on one reactor, over any backend, real ones too: short, and always the
+/// same, so that the failure of each call that they make can be tried.
+public struct Rehearsal: Sendable, CustomStringConvertible {
+    /// That of the scenario.
+    public let name: String
+
+    /// Begins, and gives what tells whether all has ended.
+    private let begin: @Sendable (Reactor, Ledger) throws -> () -> Bool
+
+    /// The name.
+    public var description: String { name }
+
+    /// What a call that failed left waiting is ended then.
+    private static let limit = Duration.milliseconds(300)
+
+    /// Runs the programs to their end.
+    ///
+    /// Calls may fail; nothing may be told twice or out of order, and nothing may be left.
+    ///
+    /// - Returns: Whether all ended by itself.
+    /// - Throws: What was seen that must not be.
+    @discardableResult
+    public func run(over backend: BackendChoice) throws -> Bool {
+        let ledger = Ledger()
+        let reactor = Reactor(backend: backend, services: nil)
+        reactor.unhandledError = { _ in }
+        var isComplete = false
+        do {
+            try reactor.run(signals: .ignore) { reactor in
+                let isDone = try begin(reactor, ledger)
+                func watch() {
+                    isComplete = isDone()
+                    if isComplete { reactor.stop(within: .zero) }
+                    reactor.callLater(.milliseconds(1)) { watch() }
+                }
+                watch()
+                reactor.callLater(Self.limit) { reactor.stop(within: .zero) }
+            }
+        } catch is IOError {
+            // The reactor did not start, or the port did not open.
+        }
+        try ledger.check()
+        let figures = reactor.statistics
+        let left = [
+            ("connections that were not told of their loss", ledger.madeCount - ledger.lostCount),
+            ("handles", figures.openHandles), ("transports", figures.liveTransports),
+            ("tasks", figures.tasks),
+        ].filter { $0.1 != 0 }
+        for (what, count) in left { throw Violation(description: "\(count) \(what) are left") }
+        return isComplete
+    }
+
+    private static func listen(
+        _ reactor: Reactor, _ makeProtocol: @escaping (SocketAddress) throws -> any StreamProtocol
+    ) throws -> ClientEndpoint {
+        let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { try makeProtocol($0) }
+        var endpoint = ClientEndpoint.address(port.localAddress)
+        endpoint.options.connectTimeout = .milliseconds(100)
+        return endpoint
+    }
+
+    private static func connect(
+        _ endpoint: ClientEndpoint, _ reactor: Reactor, _ client: Audited
+    ) -> () -> Bool {
+        endpoint.connect(on: reactor) { client }
+            .whenFailed { _ in client.hasFailed = client.loss == nil }
+        return { client.isOver }
+    }
+
+    /// One of each scenario, and of each way in which a protocol ends a connection.
+    public static let all =
+        [echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams, tasks]
+        + Errand.Kind.allCases.map(switching)
+
+    private static let payload = [UInt8].pattern(count: 3_000, seed: 4)
+
+    private static let echo = Rehearsal(name: "echo") { reactor, ledger in
+        let endpoint = try listen(reactor) { _ in EchoServer("server", ledger) }
+        let client = EchoClient("client", ledger, payload: payload, seed: 1)
+        return connect(endpoint, reactor, client)
+    }
+
+    private static let halfClose = Rehearsal(name: "halfClose") { reactor, ledger in
+        let endpoint = try listen(reactor) { _ in Answerer(ledger, count: 2_000, seed: 2) }
+        return connect(
+            endpoint, reactor, Asker("client", ledger, payload: payload, seed: 3))
+    }
+
+    private static let lastWords = Rehearsal(name: "lastWords") { reactor, ledger in
+        let endpoint = try listen(reactor) { _ in Hasty(ledger, answer: payload) }
+        return connect(
+            endpoint, reactor, Asker("client", ledger, payload: payload, seed: 5))
+    }
+
+    private static let proxy = Rehearsal(name: "proxy") { reactor, ledger in
+        let server = try listen(reactor) { _ in EchoServer("server", ledger) }
+        let endpoint = try listen(reactor) { _ in Relay(to: server) }
+        return connect(
+            endpoint, reactor, EchoClient("client", ledger, payload: payload, seed: 6))
+    }
+
+    private static let reconnecting = Rehearsal(name: "reconnecting") { reactor, ledger in
+        let mailbox = Mailbox()
+        let sender = Sender(count: 3, ledger, reactor: reactor)
+        sender.endpoint = try listen(reactor) { _ in Receiver(mailbox, ledger) }
+        sender.connect()
+        return { sender.isDone && ledger.isQuiet }
+    }
+
+    private static let framing = Rehearsal(name: "framing") { reactor, ledger in
+        var dice = SeededDice(seed: 7)
+        let endpoint = try listen(reactor) { _ in Framer(ledger, seed: 8) }
+        return connect(endpoint, reactor, FrameClient(ledger, count: 5, &dice))
+    }
+
+    private static let shutDown = Rehearsal(name: "shutDown") { reactor, ledger in
+        let endpoint = try listen(reactor) { _ in EchoServer("server", ledger) }
+        let client = EchoClient("client", ledger, payload: payload, seed: 9)
+        reactor.callLater(.milliseconds(3)) { reactor.stop(within: .milliseconds(50)) }
+        return connect(endpoint, reactor, client)
+    }
+
+    private static let datagrams = Rehearsal(name: "datagrams") { reactor, ledger in
+        var dice = SeededDice(seed: 10)
+        let server = try reactor.listenForDatagrams(
+            on: .ipv4(.loopback, port: 0), Answering(ledger, mayFail: true))
+        let client = Asking("client", ledger, server: server.localAddress, &dice)
+        client.mayFail = true
+        try reactor.listenForDatagrams(on: .ipv4(.loopback, port: 0), client)
+        return { client.isDone }
+    }
+
+    private static let tasks = Rehearsal(name: "tasks") { reactor, ledger in
+        let client = AsyncClient("client", ledger, payload: payload, limit: nil, seed: 11)
+        let server = ServerEndpoint.address(.ipv4(.loopback, port: 0))
+        reactor.spawn {
+            try await server.serve(on: reactor, patience: .zero) { port in
+                client.endpoint = .address(port.localAddress)
+                client.endpoint.options.connectTimeout = .milliseconds(100)
+                client.start(on: reactor)
+            } _: { connection in
+                for try await bytes in connection.inbound { try await connection.write(bytes) }
+            }
+        }
+        return { client.isOver }
+    }
+
+    private static func switching(_ kind: Errand.Kind) -> Rehearsal {
+        Rehearsal(name: "switching, \(kind)") { reactor, ledger in
+            var dice = SeededDice(seed: 12)
+            let errand = Errand(kind, count: 1_500, seed: 13)
+            let endpoint = try listen(reactor) { _ in
+                Scrambler.layers(1, above: Doorkeeper(ledger, seed: 14))
+            }
+            let client = Guest("client", ledger, errand, &dice)
+            endpoint.wrapped { Scrambler.layers(1, above: $0) }.connect(on: reactor) { client }
+                .whenFailed { _ in client.hasFailed = client.loss == nil }
+            return { client.isOver }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Scenarios
+import Testing
+import Torsion
+import TorsionTesting
+
+/// Fail call N of each scenario's programs over each real backend, for N = 1, 2, 3, … until they
+/// are done before: whatever fails, every connection ends once and nothing is left.
+@Suite
+struct RehearsalTests {
+    @Test(arguments: Rehearsal.all, BackendChoice.linked.map(\.name))
+    func `whichever call of a scenario fails, each connection ends once`(
+        rehearsal: Rehearsal, name: String
+    ) throws {
+        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        #expect(try rehearsal.run(over: backend), "it does not end where nothing fails")
+        let count = try failingEachCall(of: backend, with: .noBufferSpace) { backend in
+            try rehearsal.run(over: backend)
+        }
+        #expect(count >= 6, "\(count) calls are too few to prove anything")
+    }
+}
