@@ -8,7 +8,7 @@ extension Scenario {
     /// A first line names what the connection is for, and the protocol of that takes over in the
     /// middle of a read, above none, one or two layers, and ends the connection in its own way.
     ///
-    /// The client ends its direction when it has sent everything, or when the server ends.
+    /// Some clients come through a proxy, and must not notice. The client ends its direction when it has sent everything, or when the server ends.
     static let switching = Scenario("switching") { world in
         let ledger = Ledger(world)
         world.vary()
@@ -27,17 +27,29 @@ extension Scenario {
                     return Doorkeeper(ledger, seed: seed &+ servedCount)
                 }
         }
+        let place = world.dice.percent(30) ? "proxy" : "server"
+        if place == "proxy" {
+            let server = ClientEndpoint.tcp(host: "server", port: 7, options: options)
+            try world.host(place).run { [options] reactor in
+                try reactor.listen(on: .ipv4(.any, port: 7), options: options) { _ in
+                    Relay(to: server)
+                }
+            }
+        }
         let clients = try (1...(1 + world.dice.below(2))).map { number in
             let client = Guest("client\(number)", ledger, Errand(world), &world.dice)
             try world.host(client.name).run { [options] reactor in
-                ClientEndpoint.tcp(host: "server", port: 7, options: options)
+                ClientEndpoint.tcp(host: place, port: 7, options: options)
                     .wrapped { Scrambler.layers(layerCount, above: $0) }
                     .connect(on: reactor) { client }
                     .whenFailed { _ in client.hasFailed = client.loss == nil }
             }
             return client
         }
-        try world.run(limit: .seconds(7_200)) { clients.allSatisfy(\.isOver) && ledger.isQuiet }
+        try world.run(limit: .seconds(7_200)) {
+            clients.allSatisfy(\.isOver) && ledger.isQuiet
+                && world.host(place).reactor.statistics.openConnections == 0
+        }
         for client in clients { try client.check(in: world) }
     }
 }
@@ -55,6 +67,8 @@ struct Errand {
         case download, reply
         /// The same by a pull producer.
         case pull
+        /// So many bytes by a pull producer, and as many as the client sends, whichever comes first.
+        case both
         /// A word, and the end.
         case bye
     }
@@ -90,13 +104,16 @@ struct Errand {
     /// Whether the server waits for the client's end.
     var needsEnd: Bool {
         switch kind {
-        case .echo, .hash, .reply: true
+        case .echo, .hash, .reply, .both: true
         case .digest, .download, .pull, .bye: false
         }
     }
 
     /// What the server has to say by itself.
     var content: [UInt8] { .pattern(count: count, seed: seed) }
+
+    /// In any order the same.
+    static let filler = UInt8(ascii: "x")
 
     static func digest(_ bytes: [UInt8]) -> [UInt8] { Array("\(StreamHash(bytes).value)\n".utf8) }
 
@@ -107,6 +124,7 @@ struct Errand {
         case .hash: Self.digest(payload)
         case .digest: Self.digest(Array(payload.prefix(count)))
         case .download, .reply, .pull: content
+        case .both: .init(repeating: Self.filler, count: count + payload.count)
         case .bye: Array("bye\n".utf8)
         }
     }
@@ -173,6 +191,9 @@ private final class Clerk: HalfCloseableProtocol {
         case .pull:
             transport.registerProducer(Portions(errand.content, transport, seed: dice.next()))
             close()
+        case .both:
+            let content = [UInt8](repeating: Errand.filler, count: errand.count)
+            transport.registerProducer(Portions(content, transport, seed: dice.next()))
         case .bye:
             transport.write("bye\n")
             close()
@@ -212,6 +233,7 @@ private final class Clerk: HalfCloseableProtocol {
         case .digest where received.count >= errand.count:
             transport.write(Errand.digest(Array(received.prefix(errand.count))))
             close()
+        case .both: transport.write([UInt8](repeating: Errand.filler, count: bytes.byteCount))
         case .digest, .hash, .download, .reply, .pull, .bye: break
         }
     }
@@ -224,7 +246,7 @@ private final class Clerk: HalfCloseableProtocol {
             transport.write(Errand.digest(received))
             close()
         case .reply: produce(on: transport)
-        case .echo, .digest, .download, .pull, .bye: close()
+        case .echo, .digest, .download, .pull, .both, .bye: close()
         }
     }
 

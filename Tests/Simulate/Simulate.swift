@@ -20,6 +20,8 @@ struct Simulate {
             do {
                 let report = try scenario.search(1...max(1, count))
                 print("\(scenario.name): \(report)")
+                // Who sends the output to a file wants to see how far it is.
+                fflush(nil)
                 total.add(report)
             } catch {
                 print(error)
