@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <time.h>
@@ -25,6 +26,61 @@ int torsion_receive_messages(int descriptor, struct torsion_message *messages, u
 
 int torsion_send_messages(int descriptor, struct torsion_message *messages, unsigned int count) {
     return sendmmsg(descriptor, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Aligned as the macros of cmsg(3) need it. */
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(TORSION_DESCRIPTOR_LIMIT * sizeof(int))];
+};
+
+ssize_t torsion_send_descriptors(int socket, const struct iovec *runs, size_t run_count,
+                                 const int *descriptors, size_t descriptor_count) {
+    union control control;
+    size_t size = descriptor_count * sizeof(int);
+    struct msghdr message = {
+        .msg_iov = (struct iovec *)runs, /* only read */
+        .msg_iovlen = run_count,
+        .msg_control = control.bytes,
+        .msg_controllen = CMSG_SPACE(size),
+    };
+    memset(control.bytes, 0, message.msg_controllen);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(header), descriptors, size);
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+ssize_t torsion_receive_descriptors(int socket, void *bytes, size_t count, int *descriptors,
+                                    int *descriptor_count) {
+    union control control;
+    struct iovec run = {.iov_base = bytes, .iov_len = count};
+    struct msghdr message = {
+        .msg_iov = &run,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof control.bytes,
+    };
+    *descriptor_count = 0;
+    ssize_t result = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (result < 0) return result;
+    int found = 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL;
+         header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        size_t size = header->cmsg_len - CMSG_LEN(0);
+        memcpy(descriptors + found, CMSG_DATA(header), size);
+        found += (int)(size / sizeof(int));
+    }
+    if (message.msg_flags & MSG_CTRUNC) {
+        while (found > 0) close(descriptors[--found]);
+        *descriptor_count = -1;
+    } else {
+        *descriptor_count = found;
+    }
+    return result;
 }
 
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count) {

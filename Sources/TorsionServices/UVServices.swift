@@ -22,6 +22,19 @@ public final class UVServices: ReactorServices {
     /// The machine's files, by libuv's calls without a callback.
     public let files: any FileSystem = UVFiles()
 
+    /// What systemd opened for this process, by `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    ///
+    /// They are closed on exec from the first look on.
+    public var inheritedDescriptors: [InheritedDescriptor] {
+        let all = InheritedDescriptor.list(
+            processID: torsion_uv_process_id(),
+            listenPID: Environment.value(of: "LISTEN_PID"),
+            listenFDs: Environment.value(of: "LISTEN_FDS"),
+            listenFDNames: Environment.value(of: "LISTEN_FDNAMES"))
+        for one in all { torsion_uv_close_on_exec(one.number) }
+        return all
+    }
+
     private let workers: UVThreads
     private let guest: GuestLoop
     private let lookups: UVResolver

@@ -45,6 +45,19 @@ final class SocketListener: PollTarget {
         backend.openHandleCount += 1
     }
 
+    /// A socket that listens already; its file, if it has one, is whoever's who made it.
+    init(
+        backend: SocketBackend, adopted descriptor: Int32, at address: SocketAddress,
+        receiver: any ListenerReceiver
+    ) {
+        self.backend = backend
+        self.receiver = receiver
+        localAddress = address
+        file = nil
+        super.init(descriptor: descriptor)
+        backend.openHandleCount += 1
+    }
+
     override func ready(_ events: PollEvents) {
         var failures = 0
         for _ in 0..<Self.acceptsPerTurn where isAccepting {

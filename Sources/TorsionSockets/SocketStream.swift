@@ -26,17 +26,29 @@ final class SocketStream: PollTarget {
     private let slab: UnsafeMutableRawPointer
     @exclusivity(unchecked) private var receiver: (any StreamReceiver)?
     @exclusivity(unchecked) private var phase: Phase
-    @exclusivity(unchecked) private var isReading = false
+    @exclusivity(unchecked) private var isReading = false {
+        didSet { isReadingPlainly = isReading && !receivesDescriptors }
+    }
+    /// Nearly every stream reads without asking for descriptors, and need not look whether it does.
+    @exclusivity(unchecked) private var isReadingPlainly = false
+    @exclusivity(unchecked) private var receivesDescriptors = false
     @exclusivity(unchecked) private var queue: WriteQueue?
     @exclusivity(unchecked) private var awaitsRoom = false
     /// What the poller was asked for; nil while the descriptor is not registered.
     @exclusivity(unchecked) private var interest: PollEvents?
 
+    /// Others have duplicates of the descriptor, so that closing ours ends nothing.
+    private let isShared: Bool
+
     private enum Phase { case connecting, open, closed }
 
-    /// An accepted socket.
-    init(backend: SocketBackend, accepted descriptor: Int32, from peer: SocketAddress) {
+    /// A socket that was accepted, or adopted.
+    init(
+        backend: SocketBackend, accepted descriptor: Int32, from peer: SocketAddress,
+        isShared: Bool = false
+    ) {
         self.backend = backend
+        self.isShared = isShared
         slab = backend.slab
         peerAddress = peer
         phase = .open
@@ -50,6 +62,7 @@ final class SocketStream: PollTarget {
         receiver: any StreamReceiver
     ) throws(IOError) {
         self.backend = backend
+        isShared = false
         slab = backend.slab
         peerAddress = address
         phase = .connecting
@@ -76,7 +89,7 @@ final class SocketStream: PollTarget {
     @inline(__always)
     override final func ready(_ events: PollEvents) {
         // Nearly every event. A stream reads only while it is open.
-        if events == .readable, isReading { return read() }
+        if events == .readable, isReadingPlainly { return read() }
         readyOtherwise(events)
     }
 
@@ -88,7 +101,7 @@ final class SocketStream: PollTarget {
         case .closed: return
         }
         if isReading, !events.isDisjoint(with: [.readable, .error, .hangUp, .disconnected]) {
-            read()
+            if receivesDescriptors { readWithDescriptors() } else { read() }
         } else if !events.isDisjoint(with: [.error, .hangUp, .disconnected]) {
             checkError()
         }
@@ -155,6 +168,33 @@ final class SocketStream: PollTarget {
     }
 
     @inline(never)
+    private func readWithDescriptors() {
+        let limit = Int(TORSION_DESCRIPTOR_LIMIT)
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: limit) { numbers in
+            // A temporary allocation has an address.
+            let room = numbers.baseAddress!
+            for _ in 0..<Self.readsPerTurn where isReading && phase == .open {
+                var found: Int32 = 0
+                let count = torsion_receive_descriptors(
+                    descriptor, slab, SocketBackend.slabByteCount, room, &found)
+                guard count > 0 else { return readFailed(count) }
+                guard found >= 0 else {
+                    // Some are lost, and nobody could say which.
+                    return fail(.tooManyOpenFiles, "recvmsg", .read)
+                }
+                let bytes = UnsafeRawBufferPointer(start: slab, count: count).bytes
+                guard found > 0 else {
+                    receiver?.streamDidRead(bytes)
+                    if count < SocketBackend.slabByteCount { return }
+                    continue
+                }
+                receiver?.streamDidRead(
+                    bytes, carrying: PassedDescriptors(owning: numbers[..<Int(found)]))
+            }
+        }
+    }
+
+    @inline(never)
     private func readFailed(_ result: Int) {
         if result == 0 {
             isReading = false
@@ -173,7 +213,12 @@ final class SocketStream: PollTarget {
     private func writeQueue() {
         for _ in 0..<Self.writesPerTurn {
             guard phase == .open, let queue, !queue.isEmpty else { break }
-            let result = queue.withHead { sendVectors(descriptor, $0) }
+            let result = queue.withHead { runs in
+                guard let passing = queue.headDescriptors else {
+                    return sendVectors(descriptor, runs)
+                }
+                return sendVectors(descriptor, runs, passing: passing.numbers)
+            }
             guard result > 0 else {
                 if result == 0 || errno == EAGAIN || errno == EINTR { return }
                 return fail(ErrorCode(errno: errno), "sendmsg", .write)
@@ -276,6 +321,37 @@ extension SocketStream: BackendStream {
         updateInterest()
     }
 
+    var passesDescriptors: Bool { if case .unix = peerAddress { true } else { false } }
+
+    func receiveDescriptors(_ isWanted: Bool) {
+        receivesDescriptors = isWanted
+        isReadingPlainly = isReading && !isWanted
+    }
+
+    func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {
+        var own: [Int32] = []
+        for number in descriptors {
+            let copy = fcntl(number, F_DUPFD_CLOEXEC, 0)
+            guard copy >= 0 else {
+                let error = lastError(.write, "fcntl", peerAddress)
+                for number in own { Glibc.close(number) }
+                throw error
+            }
+            own.append(copy)
+        }
+        return PassedDescriptors(owning: own[...])
+    }
+
+    func tryWrite(
+        _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
+    ) -> WriteResult {
+        let count = withUnsafePointer(to: bytes) { run in
+            sendVectors(
+                descriptor, UnsafeBufferPointer(start: run, count: 1), passing: descriptors.numbers)
+        }
+        return count >= 0 ? .wrote(count) : writeRefused()
+    }
+
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
         let count = torsion_send_file(descriptor, file, offset, byteCount)
         guard count <= 0 else { return .sent(count) }
@@ -306,6 +382,7 @@ extension SocketStream: BackendStream {
 
     func close() {
         leave()
+        if isShared { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
         // Not repeated on EINTR: on Linux the descriptor is gone all the same.
         Glibc.close(descriptor)
     }
@@ -313,5 +390,12 @@ extension SocketStream: BackendStream {
     func reset() {
         _ = torsion_set_abortive_close(descriptor)
         close()
+    }
+}
+
+extension PassedDescriptors {
+    /// Descriptors of this process, closed by `close(2)`.
+    convenience init(owning numbers: some Sequence<Int32>) {
+        self.init(Array(numbers)) { number in Glibc.close(number) }
     }
 }

@@ -103,12 +103,28 @@ func ownAddress(of descriptor: Int32) -> SocketAddress {
     return SocketAddress(address, size: size)
 }
 
-/// `getsockopt(2)` of an integer.
-func socketOption(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32 {
+/// `getpeername(2)`; nil with `errno` set, for a socket that is not connected.
+func peerAddress(of descriptor: Int32) -> SocketAddress? {
+    var address = sockaddr_storage()
+    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            getpeername(descriptor, $0, &size)
+        }
+    }
+    return result == 0 ? SocketAddress(address, size: size) : nil
+}
+
+/// `getsockopt(2)` of an integer; nil with `errno` set.
+func integerOption(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32? {
     var value: Int32 = 0
     var size = socklen_t(MemoryLayout<Int32>.size)
-    guard getsockopt(descriptor, level, name, &value, &size) == 0 else { return errno }
-    return value
+    return getsockopt(descriptor, level, name, &value, &size) == 0 ? value : nil
+}
+
+/// `getsockopt(2)` of an integer that is an `errno`, or why it could not be had.
+func socketOption(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32 {
+    integerOption(descriptor, level, name) ?? errno
 }
 
 /// `sendmsg(2)` of several runs of bytes, without SIGPIPE.
@@ -116,6 +132,21 @@ func sendVectors(_ descriptor: Int32, _ runs: UnsafeBufferPointer<UnsafeRawBuffe
     withUnsafeTemporaryAllocation(of: iovec.self, capacity: runs.count) { vectors in
         for index in 0..<runs.count { vectors.initializeElement(at: index, to: iovec(runs[index])) }
         return sendMessage(descriptor, vectors)
+    }
+}
+
+/// The same with descriptors that go before the first byte.
+func sendVectors(
+    _ descriptor: Int32, _ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>,
+    passing descriptors: [Int32]
+) -> Int {
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: runs.count) { vectors in
+        for index in 0..<runs.count { vectors.initializeElement(at: index, to: iovec(runs[index])) }
+        // Both have at least one element, and so an address.
+        return descriptors.withUnsafeBufferPointer {
+            torsion_send_descriptors(
+                descriptor, vectors.baseAddress!, vectors.count, $0.baseAddress!, $0.count)
+        }
     }
 }
 

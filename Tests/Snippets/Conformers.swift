@@ -63,6 +63,32 @@ final class CountingLayer: StreamLayer {
 }
 // snippet end
 
+// snippet: DescriptorTransport
+/// A layer that lets descriptors through, which `StreamLayer` itself does not.
+final class OpenLayer: StreamLayer, DescriptorTransport {
+    private var passing: (any DescriptorTransport)? { below as? any DescriptorTransport }
+    var passesDescriptors: Bool { passing?.passesDescriptors ?? false }
+    func write(_ bytes: RawSpan, passing descriptors: [Int32]) throws(IOError) {
+        try passing?.write(bytes, passing: descriptors)
+    }
+}
+// snippet end
+
+// snippet: DescriptorReceiver
+/// Makes a connection of each socket that arrives.
+final class Switchboard: DescriptorReceiver {
+    func descriptorsReceived(
+        _ descriptors: PassedDescriptors, from transport: any DescriptorTransport
+    ) throws {
+        for number in descriptors.numbers {
+            ClientEndpoint.adopted(descriptor: number).connect(on: transport.reactor) { Discard() }
+                .whenFailed { error in print("\(error)") }
+        }
+    }
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+}
+// snippet end
+
 // snippet: EndOfEventFlushing
 final class LastWord: EndOfEventFlushing {
     private let transport: any StreamTransport

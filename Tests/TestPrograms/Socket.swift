@@ -52,6 +52,9 @@ public final class Socket {
         }
     }
 
+    /// Another number for the same socket, which children inherit; it stays open until closed.
+    public func duplicateForChildren() -> Int32 { dup(descriptor) }
+
     /// Takes the next client.
     public func accept() throws -> Socket { try Socket(Glibc.accept(descriptor, nil, nil)) }
 

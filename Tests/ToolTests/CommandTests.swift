@@ -71,7 +71,7 @@ import Testing
 
     @Test(arguments: [
         (["echo", "--backend", "kqueue"], "libuv, epoll"),
-        (["echo", "--listen", "tpc:80"], "allowed are tcp, tcp6, unix, stdio"),
+        (["echo", "--listen", "tpc:80"], "allowed are tcp, tcp6, unix, stdio, fd, systemd"),
         (["echo", "--listen", "tcp:70000"], "0 to 65535"),
         (["connect", "tcp:example.org"], "needs a port"),
         (["proxy", "--listen", "tcp:0", "--to", "tcp:example.org"], "needs a port"),
@@ -169,5 +169,30 @@ import Testing
             missing.readErrors() == "cannot open /nowhere: no such file or directory (ENOENT)\n")
         #expect(missing.wait() == 1)
         #expect(second.wait() == 1)
+    }
+
+    @Test func `echo takes its socket from systemd by name, and says when it has none`() throws {
+        let listener = try Socket.bound()
+        try listener.listen()
+        let number = listener.duplicateForChildren()
+        defer { close(number) }
+        // What systemd does before it starts a program: sd_listen_fds(3).
+        let script =
+            "exec 3<&\(number) && LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web"
+            + " exec \(Program.folder)/torsion echo --listen systemd:web"
+        let echo = try Program(path: "bash", ["-c", script])
+        #expect(echo.readLine().hasPrefix("listening on 127.0.0.1:\(listener.port) "))
+        let client = try Socket(port: listener.port)
+        client.write("hello\n")
+        #expect(client.readLine() == "hello")
+        client.close()
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+
+        let alone = try Program("torsion", ["echo", "--listen", "systemd:web"])
+        #expect(
+            alone.readErrors()
+                == "cannot open the systemd socket named web: bad file descriptor (EBADF)\n")
+        #expect(alone.wait() == 1)
     }
 }

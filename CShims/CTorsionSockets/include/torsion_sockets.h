@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 /* What `import Glibc` lacks or gets wrong. Each function makes the one system call that it names,
@@ -35,6 +36,19 @@ int torsion_send_messages(int descriptor, struct torsion_message *_Nonnull messa
 
 /* sendfile(2) from an offset of the file, which keeps its own position. SIGPIPE must be ignored. */
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count);
+
+/* SCM_MAX_FD: as many as one message takes. */
+#define TORSION_DESCRIPTOR_LIMIT 253
+
+/* sendmsg(2) without SIGPIPE, with descriptors that go before the first byte: SCM_RIGHTS. */
+ssize_t torsion_send_descriptors(int socket, const struct iovec *_Nonnull runs, size_t run_count,
+                                 const int *_Nonnull descriptors, size_t descriptor_count);
+
+/* recvmsg(2). `descriptors` has room for TORSION_DESCRIPTOR_LIMIT; `*descriptor_count` is how many
+ * came, which are closed on exec, or -1 if the process had no room for all of them: then those that
+ * came were closed. */
+ssize_t torsion_receive_descriptors(int socket, void *_Nonnull bytes, size_t count,
+                                    int *_Nonnull descriptors, int *_Nonnull descriptor_count);
 
 /* epoll_create1(2) with EPOLL_CLOEXEC. */
 int torsion_epoll_create(void);

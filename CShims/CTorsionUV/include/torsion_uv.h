@@ -182,6 +182,14 @@ void torsion_uv_semaphore_wait(torsion_uv_semaphore *semaphore);
 /* Releases it. No thread waits for it or will use it. Wraps uv_sem_destroy(). */
 void torsion_uv_semaphore_free(torsion_uv_semaphore *semaphore);
 
+/* environment.c: what the process was started with. Any thread. */
+
+/* Wraps uv_os_getpid(). */
+int torsion_uv_process_id(void);
+
+/* fcntl(2) of FD_CLOEXEC; nothing for a descriptor that is not open. */
+void torsion_uv_close_on_exec(int descriptor);
+
 /* file.c: regular files, by calls that block. Any thread, one call for a descriptor at a time.
  * Each returns what the libuv function returns: a count, or a negative code. */
 

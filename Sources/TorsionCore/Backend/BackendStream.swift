@@ -47,8 +47,8 @@ public protocol BackendStream: AnyObject {
     /// Sends the queue from its head, each time the kernel has room, until it is empty.
     ///
     /// Progress is told through ``StreamReceiver/streamDidWrite(byteCount:)``, in which the core
-    /// removes the bytes from the queue. The core may append while this is under way. It ends
-    /// when the queue is empty after such a call, or at ``close()``.
+    /// removes the bytes from the queue. The core may append while this is under way. What
+    /// ``WriteQueue/headDescriptors`` has goes before the head's first byte. It ends when the queue is empty after such a call, or at ``close()``.
     func startWriting(from queue: WriteQueue)
 
     /// Offers the kernel bytes of a regular file, without waiting for room: `sendfile(2)`.
@@ -63,6 +63,25 @@ public protocol BackendStream: AnyObject {
     ///
     /// Called only for a stream whose ``trySendFile(_:at:byteCount:)`` is its own.
     func awaitRoom()
+
+    /// Whether open descriptors can be sent beside bytes: `unix(7)`. By default false, and the
+    /// next three are not called.
+    var passesDescriptors: Bool { get }
+
+    /// Says whether descriptors that arrive are told, by
+    /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed.
+    func receiveDescriptors(_ isWanted: Bool)
+
+    /// Duplicates descriptors, to be sent later.
+    ///
+    /// - Throws: ``IOError`` of operation `write`.
+    func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors
+
+    /// As ``tryWrite(_:)``, with descriptors that go before the first byte. If no byte is taken they
+    /// are not either.
+    func tryWrite(
+        _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
+    ) -> WriteResult
 
     /// Ends the outgoing direction: `shutdown(2)` with `SHUT_WR`. The queue is empty.
     ///
@@ -93,6 +112,22 @@ extension BackendStream {
 
     /// Does nothing: nobody asks a stream that cannot send a file.
     public func awaitRoom() {}
+
+    /// False.
+    public var passesDescriptors: Bool { false }
+
+    /// Does nothing.
+    public func receiveDescriptors(_ isWanted: Bool) {}
+
+    /// Throws.
+    public func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {
+        throw IOError(.write, function: "", code: .notSupported, subject: peerAddress)
+    }
+
+    /// Takes none.
+    public func tryWrite(
+        _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
+    ) -> WriteResult { .failed(.notSupported) }
 }
 
 /// What a stream tells the core.
@@ -104,6 +139,10 @@ public protocol StreamReceiver: AnyObject {
 
     /// Bytes arrived, at least one. Borrowed until the call returns.
     func streamDidRead(_ bytes: RawSpan)
+
+    /// The same, with descriptors that were sent before the first of these bytes. By default closes
+    /// them.
+    func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors)
 
     /// The peer will send nothing more. Once; reading has stopped.
     func streamDidReadEnd()
@@ -121,6 +160,11 @@ public protocol StreamReceiver: AnyObject {
 extension StreamReceiver {
     /// Does nothing: for a receiver that never asks.
     public func streamHasRoom() {}
+
+    /// Closes the descriptors.
+    public func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
+        streamDidRead(bytes)
+    }
 }
 
 /// What the kernel took of an offered write.

@@ -59,6 +59,17 @@ public protocol ReactorBackend: AnyObject {
     /// - Throws: ``IOError`` of operation `open`.
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream
 
+    /// Uses a duplicate of a stream socket that somebody made: one that listens, or is connected.
+    /// The descriptor stays the caller's. It becomes non-blocking, for whoever shares it too.
+    ///
+    /// `options`: Those that can be set on a socket that is bound.
+    /// `receiver`: Told of clients, if it listens.
+    ///
+    /// - Throws: ``IOError`` of operation `open` that names the descriptor.
+    func adopt(
+        _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> AdoptedSocket
+
     /// Reports readiness of any pollable descriptor, which stays the caller's.
     ///
     /// - Throws: ``IOError`` of operation `watch`: not open, or of a kind that cannot be waited for.
@@ -73,7 +84,23 @@ public protocol ReactorBackend: AnyObject {
     func shutDown()
 }
 
+/// What a descriptor turned out to be.
+public enum AdoptedSocket {
+    /// It listens; accepting begins with `startAccepting`.
+    case listener(any BackendListener)
+    /// It is connected; the stream is paused and has no receiver yet.
+    case stream(any BackendStream)
+}
+
 extension ReactorBackend {
+    /// Fails: a backend need not have descriptors.
+    public func adopt(
+        _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> AdoptedSocket {
+        throw IOError(
+            .open, function: "", code: .notSupported, subject: "descriptor \(descriptor)")
+    }
+
     /// Fails: a backend for tests of something else need not have datagrams.
     public func bindDatagrams(
         on address: SocketAddress, options: DatagramOptions

@@ -20,6 +20,8 @@ public final class WriteQueue {
         let storage: Storage
         var start: Int
         var end: Int
+        /// Sent before the first byte.
+        var passing: PassedDescriptors?
     }
 
     @safe
@@ -27,6 +29,9 @@ public final class WriteQueue {
         case block(UnsafeMutableRawPointer)
         case bytes(Bytes)
     }
+
+    /// Descriptors that wait with the bytes.
+    @exclusivity(unchecked) private(set) var descriptorCount = 0
 
     /// Bytes in the queue.
     @exclusivity(unchecked) public private(set) var byteCount = 0
@@ -44,7 +49,13 @@ public final class WriteQueue {
     /// Whether everything was taken.
     public var isEmpty: Bool { byteCount == 0 }
 
-    /// Shows the first runs of bytes, in order, for one `writev`.
+    /// What goes before the first byte of the head, if anything; it is gone when a byte was removed.
+    public var headDescriptors: PassedDescriptors? {
+        headIndex < chunks.count ? chunks[headIndex].passing : nil
+    }
+
+    /// Shows the first runs of bytes, in order, for one `writev`; not beyond bytes that have
+    /// descriptors of their own.
     ///
     /// `body`: Given pointers that stay valid until the bytes are removed.
     public func withHead<Result>(
@@ -56,6 +67,7 @@ public final class WriteQueue {
             var count = 0
             while count < Self.headLimit, headIndex + count < chunks.count {
                 let chunk = chunks[headIndex + count]
+                if count > 0, chunk.passing != nil { break }
                 unsafe runs.initializeElement(at: count, to: Self.bytes(of: chunk))
                 count += 1
             }
@@ -78,6 +90,19 @@ public final class WriteQueue {
         }
     }
 
+    /// Appends a copy, with descriptors that go before its first byte.
+    ///
+    /// The bytes are not empty.
+    func append(
+        copying bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
+    ) {
+        // In a block of its own, since a block has one place for descriptors.
+        addBlock()
+        chunks[chunks.count - 1].passing = descriptors
+        descriptorCount += descriptors.numbers.count
+        unsafe append(copying: bytes)
+    }
+
     /// Appends without a copy.
     func append(_ bytes: Bytes) {
         guard !bytes.isEmpty else { return }
@@ -91,6 +116,9 @@ public final class WriteQueue {
         byteCount -= taken
         var rest = taken
         while rest > 0 {
+            if let passed = chunks[headIndex].passing.take() {
+                descriptorCount -= passed.numbers.count
+            }
             let count = chunks[headIndex].end - chunks[headIndex].start
             if rest < count {
                 chunks[headIndex].start += rest
@@ -120,6 +148,7 @@ public final class WriteQueue {
         chunks = []
         headIndex = 0
         byteCount = 0
+        descriptorCount = 0
     }
 
     /// The free bytes of the last block, after adding one if there is none with room.
@@ -130,9 +159,13 @@ public final class WriteQueue {
                 return Self.blockCapacity - last.end
             }
         }
+        addBlock()
+        return Self.blockCapacity
+    }
+
+    private func addBlock() {
         let base = UnsafeMutableRawPointer.allocate(byteCount: Self.blockCapacity, alignment: 16)
         unsafe chunks.append(Chunk(storage: .block(base), start: 0, end: 0))
-        return Self.blockCapacity
     }
 
     private static func bytes(of chunk: Chunk) -> UnsafeRawBufferPointer {

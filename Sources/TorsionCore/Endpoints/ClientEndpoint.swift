@@ -13,6 +13,7 @@ public struct ClientEndpoint: Hashable, Sendable {
     enum Place: Hashable, Sendable {
         case address(SocketAddress)
         case host(String, port: UInt16)
+        case descriptor(Int32)
     }
 
     let place: Place
@@ -51,14 +52,24 @@ public struct ClientEndpoint: Hashable, Sendable {
         ClientEndpoint(.address(.unix(.path(path))), options)
     }
 
+    /// A socket that is connected already.
+    ///
+    /// The descriptor stays yours: each use works with a duplicate, made at once. The end of a
+    /// connection is that of the socket, for whoever else has it too.
+    public static func adopted(
+        descriptor: Int32, options: StreamOptions = StreamOptions()
+    ) -> ClientEndpoint {
+        ClientEndpoint(.descriptor(descriptor), options)
+    }
+
     private static let types: KeyValuePairs = [
-        "tcp": "tcp:example.org:80", "unix": "unix:/run/echo.socket",
+        "tcp": "tcp:example.org:80", "unix": "unix:/run/echo.socket", "fd": "fd:3",
     ]
 
     /// Reads an endpoint from text.
     ///
     /// `tcp:HOST:PORT`, where an IPv6 address is written `[::1]`; `unix:PATH`, or `unix:@NAME` for
-    /// an abstract name. Options: `timeout=SECONDS` for each attempt to connect,
+    /// an abstract name; `fd:NUMBER`, a socket that is connected. Options: `timeout=SECONDS` for each attempt to connect,
     /// `bindAddress=ADDRESS`, `nodelay=no`, `keepalive=SECONDS`. A backslash takes the next
     /// character as it is.
     ///
@@ -72,6 +83,10 @@ public struct ClientEndpoint: Hashable, Sendable {
             try description.refuseParts(after: 2)
             try description.refuseOptions(
                 besides: ["timeout", "bindAddress"] + StreamOptions.describedOptions)
+        case "fd":
+            place = .descriptor(try description.descriptor(0))
+            try description.refuseParts(after: 1)
+            try description.refuseOptions(besides: StreamOptions.describedOptions)
         default:
             let path = try description.part(0, "path")
             place = .address(.unix(try UnixAddress(described: path)))
@@ -129,6 +144,7 @@ extension ClientEndpoint: CustomStringConvertible {
         switch place {
         case .address(let address): address.description
         case .host(let host, let port): "\(host):\(port)"
+        case .descriptor(let descriptor): "descriptor \(descriptor)"
         }
     }
 }

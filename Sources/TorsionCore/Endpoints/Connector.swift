@@ -39,11 +39,27 @@ final class Connector<Made: StreamProtocol> {
             switch endpoint.place {
             case .address(let address): race([address])
             case .host(let host, let port): try resolve(host, port)
+            case .descriptor(let descriptor): try adopt(descriptor)
             }
         } catch {
             finish(.failure(error))
         }
         return result
+    }
+
+    private func adopt(_ descriptor: Int32) throws(IOError) {
+        let adopted = try reactor.backend.adopt(
+            descriptor, options: endpoint.options, receiver: NoClients())
+        guard case .stream(let stream) = adopted else {
+            if case .listener(let listener) = adopted { listener.close() }
+            throw IOError(.connect, function: "", code: .notConnected, subject: "\(endpoint)")
+        }
+        // Not inline: `connect` may be called inside a callback.
+        reactor.callLater(.zero) { [self] in
+            // Cancelled meanwhile.
+            guard result != nil else { return stream.close() }
+            open(stream)
+        }
     }
 
     private func resolve(_ host: String, _ port: UInt16) throws(IOError) {
@@ -193,4 +209,10 @@ extension ErrorCode {
             true
         }
     }
+}
+
+/// A connected socket has none.
+private final class NoClients: ListenerReceiver {
+    func listenerDidAccept(_ stream: any BackendStream) { stream.close() }
+    func listenerDidFail(_ code: ErrorCode) {}
 }

@@ -99,6 +99,11 @@ struct EndpointDescription {
         return UInt16(try number(text, "port", in: lowest...65_535))
     }
 
+    func descriptor(_ index: Int) throws(EndpointError) -> Int32 {
+        let text = try part(index, "descriptor")
+        return Int32(try number(text, "descriptor", in: 0...UInt32(Int32.max)))
+    }
+
     /// A port, on all interfaces of a family or on the one that the option `interface` names.
     func address(isIPv6: Bool) throws(EndpointError) -> SocketAddress {
         let port = try port(0, from: 0)

@@ -12,6 +12,8 @@ public struct ServerEndpoint: Hashable, Sendable {
     private enum Place: Hashable, Sendable {
         case address(SocketAddress)
         case standardStreams
+        case descriptor(Int32)
+        case inherited(InheritedSocket)
     }
 
     private let place: Place
@@ -52,16 +54,44 @@ public struct ServerEndpoint: Hashable, Sendable {
     /// Standard input and output, which serve one connection: pipes, a terminal, regular files.
     public static let standardStreams = ServerEndpoint(.standardStreams, StreamOptions())
 
+    /// A socket that is open already.
+    ///
+    /// One that listens accepts clients here; one that is connected serves its peer, once. The
+    /// descriptor stays yours: each use works with a duplicate of it.
+    public static func adopted(
+        descriptor: Int32, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        ServerEndpoint(.descriptor(descriptor), options)
+    }
+
+    /// The first socket of this name that systemd opened for the process: `FileDescriptorName=` in
+    /// `systemd.socket(5)`, by default the name of the unit.
+    public static func systemd(
+        name: String, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        ServerEndpoint(.inherited(.named(name)), options)
+    }
+
+    /// A socket that systemd opened for the process, by its place among them, counted from 0.
+    public static func systemd(
+        index: Int, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        require(index >= 0, "ServerEndpoint: need index >= 0, got \(index)")
+        return ServerEndpoint(.inherited(.at(index)), options)
+    }
+
     private static let types: KeyValuePairs = [
         "tcp": "tcp:8080:interface=127.0.0.1", "tcp6": "tcp6:8080",
         "unix": "unix:/run/echo.socket", "stdio": "stdio:",
+        "fd": "fd:3", "systemd": "systemd:echo.socket",
     ]
 
     /// Reads an endpoint from text.
     ///
     /// `tcp:PORT`, all IPv4 interfaces, with `interface=ADDRESS` one of them; an IPv6 address is
     /// written `[::1]`. `tcp6:PORT`, all IPv6 interfaces. `unix:PATH`, or `unix:@NAME` for an
-    /// abstract name; with `mode=600`. `stdio:`. Further options: `backlog=N`, `reuseport=yes`,
+    /// abstract name; with `mode=600`. `stdio:`. `fd:NUMBER`, a socket that is open already.
+    /// `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened. Further options: `backlog=N`, `reuseport=yes`,
     /// `nodelay=no`, `keepalive=SECONDS`. A backslash takes the next character as it is.
     ///
     /// - Throws: ``EndpointError``, which says what is allowed.
@@ -79,12 +109,30 @@ public struct ServerEndpoint: Hashable, Sendable {
             place = .address(.unix(try UnixAddress(described: path)))
             try description.refuseParts(after: 1)
             try description.refuseOptions(besides: ["mode", "backlog"])
+        case "fd":
+            place = .descriptor(try description.descriptor(0))
+            try description.refuseParts(after: 1)
+            try description.refuseOptions(besides: StreamOptions.describedOptions)
+        case "systemd":
+            place = .inherited(try Self.inherited(description))
+            try description.refuseOptions(besides: ["index"] + StreamOptions.describedOptions)
         default:
             place = .standardStreams
             if description.parts != [""] { try description.refuseParts(after: 0) }
             try description.refuseOptions(besides: [])
         }
         try readOptions(description)
+    }
+
+    private static func inherited(
+        _ description: EndpointDescription
+    ) throws(EndpointError) -> InheritedSocket {
+        guard let index = description.options["index"] else {
+            try description.refuseParts(after: 1)
+            return .named(try description.part(0, "name"))
+        }
+        try description.refuseParts(after: 0)
+        return .at(Int(try description.number(index, "index", in: 0...4_095)))
     }
 
     private mutating func readOptions(
@@ -110,6 +158,12 @@ public struct ServerEndpoint: Hashable, Sendable {
             try reactor.listen(on: address, options: options, factory: factory)
         case .standardStreams:
             try reactor.serve(input: 0, output: 1, options: options, factory: factory)
+        case .descriptor(let descriptor):
+            try reactor.listen(adopting: descriptor, options: options, factory: factory)
+        case .inherited(let wanted):
+            try reactor.listen(
+                adopting: try reactor.inheritedDescriptor(wanted), options: options,
+                factory: factory)
         }
     }
 
@@ -140,6 +194,8 @@ extension ServerEndpoint: CustomStringConvertible {
         switch place {
         case .address(let address): address.description
         case .standardStreams: "standard input and output"
+        case .descriptor(let descriptor): "descriptor \(descriptor)"
+        case .inherited(let wanted): "\(wanted)"
         }
     }
 }

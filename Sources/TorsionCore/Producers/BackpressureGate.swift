@@ -4,26 +4,26 @@
 /// Decides when a producer is paused and resumed.
 ///
 /// Pure: no I/O, no clock, no callbacks.
-struct BackpressureGate {
-    enum Action: Equatable { case none, pauseProducer, resumeProducer }
+package struct BackpressureGate {
+    package enum Action: Equatable { case none, pauseProducer, resumeProducer }
 
-    var watermarks: Watermarks
-    private(set) var pendingByteCount = 0
-    private(set) var isPaused = false
+    package var watermarks: Watermarks
+    package private(set) var pendingByteCount = 0
+    package private(set) var isPaused = false
 
-    init(watermarks: Watermarks) { self.watermarks = watermarks }
+    package init(watermarks: Watermarks) { self.watermarks = watermarks }
 
     /// A write that finds this true has a producer that ignores both marks.
-    var isOverLimit: Bool { pendingByteCount > watermarks.limit }
+    package var isOverLimit: Bool { pendingByteCount > watermarks.limit }
 
     /// Asserts what must hold at any time.
-    func checkInvariants() {
+    package func checkInvariants() {
         require(pendingByteCount >= 0, "BackpressureGate: \(pendingByteCount) bytes are pending")
         require(
             !isPaused || pendingByteCount > 0, "BackpressureGate: paused with nothing to wait for")
     }
 
-    mutating func didQueue(byteCount: Int) -> Action {
+    package mutating func didQueue(byteCount: Int) -> Action {
         precondition(byteCount >= 0)
         pendingByteCount += byteCount
         guard !isPaused, pendingByteCount > watermarks.high else { return .none }
@@ -31,7 +31,7 @@ struct BackpressureGate {
         return .pauseProducer
     }
 
-    mutating func didSend(byteCount: Int) -> Action {
+    package mutating func didSend(byteCount: Int) -> Action {
         precondition(byteCount >= 0)
         precondition(byteCount <= pendingByteCount, "BackpressureGate: more sent than queued")
         pendingByteCount -= byteCount

@@ -18,6 +18,10 @@ public protocol ReactorServices: AnyObject {
     /// Opens files, on whichever thread asks. By default there are none.
     var files: any FileSystem { get }
 
+    /// The descriptors that whoever started the process opened for it: `sd_listen_fds(3)`. By
+    /// default there are none.
+    var inheritedDescriptors: [InheritedDescriptor] { get }
+
     /// Releases everything, watches and guests too. Called once, at the end of a run.
     func shutDown()
 }
@@ -25,6 +29,9 @@ public protocol ReactorServices: AnyObject {
 extension ReactorServices {
     /// Refuses all work.
     public var threads: any WorkerThreads { NoThreads() }
+
+    /// None.
+    public var inheritedDescriptors: [InheritedDescriptor] { [] }
 
     /// Refuses every path.
     public var files: any FileSystem { NoFiles() }

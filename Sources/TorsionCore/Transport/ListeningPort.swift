@@ -28,21 +28,42 @@ public final class ListeningPort {
     private static let shedLimit = 64
     private static let longestRest = Duration.seconds(1)
 
-    init(
+    convenience init(
         reactor: Reactor, address: SocketAddress, options: StreamOptions,
         factory: any StreamProtocolFactory
     ) throws(IOError) {
+        let relay = Relay()
+        let listener = try reactor.backend.listen(on: address, options: options, receiver: relay)
+        self.init(reactor, listener, relay, options, factory)
+    }
+
+    private init(
+        _ reactor: Reactor, _ listener: any BackendListener, _ relay: Relay,
+        _ options: StreamOptions, _ factory: any StreamProtocolFactory
+    ) {
         self.reactor = reactor
         self.factory = factory
         self.options = SharedOptions(options)
-        let relay = Relay()
-        let listener = try reactor.backend.listen(on: address, options: options, receiver: relay)
         self.listener = listener
         localAddress = listener.localAddress
         unsafe relay.port = self
         slot = reactor.ports.insert(self)
         listener.startAccepting()
         factory.started(on: self)
+    }
+
+    fileprivate static func adopting(
+        _ descriptor: Int32, on reactor: Reactor, _ options: StreamOptions,
+        _ factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        let relay = Relay()
+        switch try reactor.backend.adopt(descriptor, options: options, receiver: relay) {
+        case .listener(let listener):
+            return ListeningPort(reactor, listener, relay, options, factory)
+        case .stream(let stream):
+            return ListeningPort(
+                reactor: reactor, serving: stream, options: options, factory: factory)
+        }
     }
 
     /// A port that never listened: it serves one stream that is there already.
@@ -198,6 +219,19 @@ extension Reactor {
         try startIfNeeded()
         let stream = try backend.open(input: input, output: output)
         return ListeningPort(reactor: self, serving: stream, options: options, factory: factory)
+    }
+
+    /// Serves with a duplicate of a socket that is open already: the clients of one that listens, or
+    /// the one peer of one that is connected.
+    ///
+    /// - Throws: ``IOError`` of operation `open` that names the descriptor.
+    @discardableResult
+    func listen(
+        adopting descriptor: Int32, options: StreamOptions, factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        checkThread()
+        try startIfNeeded()
+        return try ListeningPort.adopting(descriptor, on: self, options, factory)
     }
 
     /// Listens for streams on an address, with a closure for a factory; nil refuses a peer.

@@ -96,6 +96,7 @@ final class StreamConnection {
         stream.deliver(to: self)
         machine.opened()
         updatePlainness()
+        updateDescriptorReceiving()
         attempt { try $0.connectionMade(self) }
         if case .protocolFailed(let error) = loss { throw error }
         if let loss { throw loss }
@@ -309,6 +310,12 @@ final class StreamConnection {
         if wanted { stream.startReading() } else { stream.stopReading() }
     }
 
+    /// Asked of each protocol; most connections are not over UNIX sockets.
+    private func updateDescriptorReceiving() {
+        guard stream.passesDescriptors else { return }
+        stream.receiveDescriptors(proto is any DescriptorReceiver)
+    }
+
     // MARK: Writing
 
     @inline(__always)
@@ -406,7 +413,9 @@ final class StreamConnection {
 
     @inline(never)
     private func enqueue(
-        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, owner: Bytes?, taken: Int
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, owner: Bytes?,
+        taken: Int,
+        passing descriptors: PassedDescriptors? = nil
     ) {
         let queue = queue ?? WriteQueue()
         self.queue = queue
@@ -418,6 +427,8 @@ final class StreamConnection {
         let skip = max(0, taken - first.count)
         if let owner {
             queue.append(owner[skip...])
+        } else if let descriptors {
+            unsafe queue.append(copying: second, passing: descriptors)
         } else {
             unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: second[skip...]))
         }
@@ -426,6 +437,30 @@ final class StreamConnection {
         // It may have failed to.
         if machine.isClosed { return }
         perform(gate.didQueue(byteCount: queue.byteCount - before))
+    }
+
+    /// Descriptors that the kernel has refused so far.
+    var queuedDescriptorCount: Int { queue?.descriptorCount ?? 0 }
+
+    /// Sends bytes with descriptors at once, behind what was gathered.
+    func send(_ bytes: RawSpan, passing descriptors: PassedDescriptors) {
+        guard isPlain || prepareToWrite() else { return }
+        sendGathered()
+        guard !machine.isClosed else { return }
+        let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+        unsafe bytes.withUnsafeBytes { bytes in
+            var taken = 0
+            if queue?.isEmpty ?? true {
+                switch unsafe stream.tryWrite(bytes, passing: descriptors) {
+                case .wrote(let count): taken = count
+                case .failed(let code): return failed(code, "sendmsg", .write)
+                }
+            }
+            guard taken < bytes.count else { return }
+            // Behind its first byte nothing is left to pass.
+            unsafe enqueue(
+                none, bytes, owner: nil, taken: taken, passing: taken == 0 ? descriptors : nil)
+        }
     }
 
     @inline(__always)
@@ -509,6 +544,20 @@ extension StreamConnection: StreamReceiver {
         if count > 0 { uncork(count) }
         unsafe cork.pointee.owner = 0
         reactor.eventDepth &-= 1
+    }
+
+    func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
+        guard machine.deliversReads else { return }
+        reactor.performEvent {
+            attempt {
+                try ($0 as? any DescriptorReceiver)?.descriptorsReceived(descriptors, from: self)
+            }
+            if isDelivering {
+                attempt { try $0.dataReceived(bytes, from: self) }
+            } else {
+                unread(bytes)
+            }
+        }
     }
 
     /// While the connection closes, is full, or is fed inside another's event, as transports in
@@ -596,6 +645,7 @@ extension StreamConnection: EndOfEventFlushing {
         proto = next
         owesReadEnd = machine.state == .readClosed
         updatePlainness()
+        updateDescriptorReceiving()
         attempt { try $0.connectionMade(self) }
     }
 

@@ -117,6 +117,22 @@ final class FaultBackend: ReactorBackend {
         return stream
     }
 
+    func adopt(
+        _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> AdoptedSocket {
+        if let code = plan.failure(of: .open) { throw IOError(.open, function: "", code: code) }
+        let listener = FaultListener(self, receiver)
+        switch try inner.adopt(descriptor, options: options, receiver: listener) {
+        case .listener(let adopted):
+            listener.inner = adopted
+            return .listener(listener)
+        case .stream(let adopted):
+            let stream = FaultStream(self)
+            stream.inner = adopted
+            return .stream(stream)
+        }
+    }
+
     func watch(
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch {

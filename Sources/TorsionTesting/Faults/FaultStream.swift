@@ -113,6 +113,24 @@ extension FaultStream: BackendStream {
         tellLater()
     }
 
+    var passesDescriptors: Bool { inner.passesDescriptors }
+
+    func receiveDescriptors(_ isWanted: Bool) { inner.receiveDescriptors(isWanted) }
+
+    func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {
+        try inner.duplicate(descriptors)
+    }
+
+    func tryWrite(
+        _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
+    ) -> WriteResult {
+        if let code = backend.plan.failure(of: .write) { return .failed(code) }
+        let limit = backend.plan.writeLimit(bytes.count)
+        if limit == 0 { return .wrote(0) }
+        return unsafe inner.tryWrite(
+            UnsafeRawBufferPointer(rebasing: bytes.prefix(limit)), passing: descriptors)
+    }
+
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
         if let code = backend.plan.failure(of: .write) { return .streamFailed(code) }
         let limit = backend.plan.writeLimit(byteCount)
@@ -157,6 +175,12 @@ extension FaultStream: StreamReceiver {
         held = Bytes(bytes)
         inner.stopReading()
         tellLater()
+    }
+
+    /// Not cut: the descriptors go with the first byte.
+    func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
+        if let code = backend.plan.failure(of: .read) { return fail(.read, "recvmsg", code) }
+        receiver?.streamDidRead(bytes, carrying: descriptors)
     }
 
     func streamDidReadEnd() {

@@ -36,6 +36,9 @@ private let tooLong = longest + "x"
             ("tcp:80:interface=[::1]", server("[::1]:80")),
             (#"tcp:80:interface=\:\:1"#, server("[::1]:80")),
             ("tcp6:80", server("[::]:80")),
+            ("fd:3", .adopted(descriptor: 3)),
+            ("systemd:echo.socket", .systemd(name: "echo.socket")),
+            ("systemd:index=2", .systemd(index: 2)),
             ("tcp6:80:interface=[fe80::1%3]", server("[fe80::1%3]:80")),
             ("tcp:80:backlog=5", server("0.0.0.0:80") { $0.backlog = 5 }),
             ("tcp:80:reuseport=yes", server("0.0.0.0:80") { $0.reusePort = true }),
@@ -121,7 +124,7 @@ private let tooLong = longest + "x"
 
     // MARK: What is refused, and how it is said
 
-    private static let serverTypes = "allowed are tcp, tcp6, unix, stdio"
+    private static let serverTypes = "allowed are tcp, tcp6, unix, stdio, fd, systemd"
     private static let serverOptions =
         "allowed are interface, backlog, reuseport, nodelay, keepalive"
     private static let asServer = "as in 'tcp:8080:interface=127.0.0.1'"
@@ -193,13 +196,22 @@ private let tooLong = longest + "x"
         ),
         ("stdio:x", "'x' is one part too many for an endpoint of type 'stdio', as in 'stdio:'"),
         ("stdio:x=1", "an endpoint of type 'stdio' has no option 'x': allowed are none"),
+        ("fd:", "an endpoint of type 'fd' needs a descriptor, as in 'fd:3'"),
+        ("fd:-1", "'-1' is no valid descriptor: allowed is 0 to 2147483647"),
+        ("systemd:", "an endpoint of type 'systemd' needs a name, as in 'systemd:echo.socket'"),
+        ("systemd:index=4096", "'4096' is no valid index: allowed is 0 to 4095"),
+        (
+            "systemd:a:index=1",
+            "'a' is one part too many for an endpoint of type 'systemd',"
+                + " as in 'systemd:echo.socket'"
+        ),
     ])
     func `a server's text is refused with a sentence`(text: String, sentence: String) {
         let error = #expect(throws: EndpointError.self) { try ServerEndpoint(parsing: text) }
         #expect(error?.description == sentence)
     }
 
-    private static let clientTypes = "allowed are tcp, unix"
+    private static let clientTypes = "allowed are tcp, unix, fd"
     private static let asClient = "as in 'tcp:example.org:80'"
     private static let clientPort = "is no valid port: allowed is 1 to 65535"
     private static let hosts =

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// An asynchronous sequence of bytes as a source for ``pipe(from:to:)``.
+///
+///     pipe(from: SequenceSource(rows.map { Bytes($0.csv) }, on: reactor), to: transport)
+///
+/// The next element is only asked for while the consumer has room. What the sequence throws breaks
+/// the pipe; a consumer that goes cancels the task that iterates.
+///
+/// - SeeAlso: ``ConsumedBytes``, the other way round.
+public final class SequenceSource<Elements: AsyncSequence>: ByteSource
+where Elements.Element == Bytes {
+    private let elements: Elements
+    private let reactor: Reactor
+
+    /// A sequence that a task of this reactor iterates.
+    public init(_ elements: Elements, on reactor: Reactor) {
+        self.elements = elements
+        self.reactor = reactor
+    }
+
+    /// Starts the task.
+    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+        let feed = SequenceFeed(to: consumer, on: reactor)
+        return feed.start { [elements] in
+            for try await bytes in elements { try await feed.write(bytes) }
+        }
+    }
+}
+
+/// Stands between the task and the consumer.
+private final class SequenceFeed: PushProducer {
+    private let consumer: any Consumer
+    private let reactor: Reactor
+    private var result: Deferred<Int>?
+    private var task: Deferred<Void>?
+    private var byteCount = 0
+    private var unyieldedByteCount = 0
+    private static let byteCountPerTurn = 256 * 1024
+    private var isPaused = false
+    private var writer: WaitKey?
+
+    init(to consumer: any Consumer, on reactor: Reactor) {
+        self.consumer = consumer
+        self.reactor = reactor
+    }
+
+    func start(
+        _ body: nonisolated(nonsending) @escaping () async throws -> Void
+    ) -> Deferred<Int> {
+        let result = Deferred<Int>(on: reactor) { [weak self] _ in self?.cancel() }
+        self.result = result
+        consumer.registerProducer(self)
+        guard self.result != nil else { return result }
+        let task = reactor.spawn(body)
+        self.task = task
+        task.addBoth { [self] outcome in
+            self.task = nil
+            switch outcome {
+            case .success: end(with: nil)
+            case .failure(let error): end(with: error)
+            }
+        }
+        return result
+    }
+
+    nonisolated(nonsending) func write(_ bytes: Bytes) async throws {
+        byteCount += bytes.count
+        unyieldedByteCount += bytes.count
+        consumer.write(bytes)
+        // A sequence that never waits must not keep the reactor from its other work.
+        if unyieldedByteCount >= Self.byteCountPerTurn {
+            unyieldedByteCount = 0
+            await reactor.yield()
+        }
+        while isPaused {
+            defer { writer = nil }
+            try await reactor.suspend { writer = $0 }
+        }
+        try Task.checkCancellation()
+    }
+
+    private func end(with error: (any Error)?) {
+        guard let result = result.take() else { return }
+        consumer.unregisterProducer()
+        if let error {
+            consumer.abandonConsuming(because: error)
+            result.fail(error)
+        } else {
+            consumer.finishConsuming()
+            result.succeed(byteCount)
+        }
+    }
+
+    private func cancel() {
+        guard result.take() != nil else { return }
+        consumer.unregisterProducer()
+        consumer.abandonConsuming(because: CancellationError())
+        task?.cancel()
+    }
+
+    func pauseProducing() { isPaused = true }
+
+    func resumeProducing() {
+        isPaused = false
+        if let waiting = writer.take() { reactor.resume(waiting) }
+    }
+
+    func stopProducing() {
+        result.take()?.fail(PipeBroken(byteCount: byteCount))
+        task?.cancel()
+    }
+}

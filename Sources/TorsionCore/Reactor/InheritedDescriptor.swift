@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A descriptor that whoever started the process opened for it: systemd's socket activation.
+///
+/// - SeeAlso: `sd_listen_fds(3)`, `systemd.socket(5)`.
+public struct InheritedDescriptor: Hashable, Sendable {
+    /// Its number, from 3 on.
+    public let number: Int32
+    /// `FileDescriptorName=`, which need not be unique; "unknown" if it has none.
+    public let name: String
+
+    /// One of them.
+    public init(number: Int32, name: String) {
+        self.number = number
+        self.name = name
+    }
+
+    /// More than any unit has; a process has as many descriptors only if it was set up to.
+    private static let limit: UInt32 = 4_096
+
+    /// Reads the three variables of the environment.
+    ///
+    /// - Parameters:
+    ///   - processID: This process's.
+    ///   - listenPID: `LISTEN_PID`.
+    ///   - listenFDs: `LISTEN_FDS`, how many there are.
+    ///   - listenFDNames: `LISTEN_FDNAMES`, with a colon between two.
+    /// - Returns: What they tell of, in order; none, if they are missing, were meant for another
+    ///   process, or are not what systemd writes: a number is digits and nothing else.
+    public static func list(
+        processID: Int32, listenPID: String?, listenFDs: String?, listenFDNames: String?
+    ) -> [InheritedDescriptor] {
+        guard let listenPID, let listenFDs,
+            decimal(Array(listenPID.utf8)[...], max: UInt32(Int32.max)) == UInt32(processID),
+            let count = decimal(Array(listenFDs.utf8)[...], max: limit)
+        else { return [] }
+        let names = (listenFDNames ?? "").split(
+            separator: ":", omittingEmptySubsequences: false)
+        return (0..<Int(count)).map { index in
+            let name = index < names.count && !names[index].isEmpty ? names[index] : "unknown"
+            return InheritedDescriptor(number: Int32(3 + index), name: String(name))
+        }
+    }
+}
+
+extension Reactor {
+    /// The descriptors that whoever started the process opened for it, in order; none if there are
+    /// none.
+    ///
+    /// - Throws: ``IOError`` if the services cannot be made.
+    public var inheritedDescriptors: [InheritedDescriptor] {
+        get throws(IOError) { try startedServices(for: .open).inheritedDescriptors }
+    }
+
+    /// Finds one by its name or its place.
+    func inheritedDescriptor(_ wanted: InheritedSocket) throws(IOError) -> Int32 {
+        let all = try inheritedDescriptors
+        let found: InheritedDescriptor? =
+            switch wanted {
+            case .named(let name): all.first { $0.name == name }
+            case .at(let index): index < all.count ? all[index] : nil
+            }
+        if let found { return found.number }
+        throw IOError(.open, function: "", code: .badDescriptor, subject: "\(wanted)")
+    }
+}
+
+/// Which of the inherited sockets is meant.
+enum InheritedSocket: Hashable, Sendable, CustomStringConvertible {
+    case named(String)
+    case at(Int)
+
+    var description: String {
+        switch self {
+        case .named(let name): "the systemd socket named \(name)"
+        case .at(let index): "the systemd socket \(index)"
+        }
+    }
+}
