@@ -146,8 +146,12 @@ extension Reactor {
     }
 
     private func runBody(_ body: (Reactor) throws -> Void) throws {
+        renewTime()
         beginEvent()
-        defer { endEvent() }
+        defer {
+            endEvent()
+            letTimeGo()
+        }
         try body(self)
     }
 

@@ -39,6 +39,7 @@ extension Reactor {
             do { try startIfNeeded() } catch { return report(error, in: "starting the backend") }
         }
         counters.turns &+= 1
+        renewTime()
         // Each is asked for first: most turns of a busy server have nothing but input and output.
         if !inbox.isEmpty { runThreadCalls() }
         runJobs()
@@ -46,10 +47,12 @@ extension Reactor {
         if !hungryConnections.isEmpty { feedPullProducers() }
         runJobs()
         let deadline = waitDeadline(limit)
+        renewTime()
         backend.turn(until: mayWait() ? deadline : MonotonicInstant(nanoseconds: 0))
         executor.queue.renewBudget()
         runJobs()
         if !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty { deliverLosses() }
+        letTimeGo()
     }
 
     private func feedPullProducers() {

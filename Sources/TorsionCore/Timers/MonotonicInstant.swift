@@ -43,6 +43,12 @@ public struct MonotonicInstant: InstantProtocol {
         return MonotonicInstant(nanoseconds: overflow ? 0 : difference)
     }
 
+    @inline(__always)
+    func advanced(by nanoseconds: UInt64) -> MonotonicInstant {
+        let (sum, overflow) = self.nanoseconds.addingReportingOverflow(nanoseconds)
+        return MonotonicInstant(nanoseconds: overflow ? .max : sum)
+    }
+
     /// How long it is from this instant to `other`, exactly; negative if that is earlier.
     @inlinable
     public func duration(to other: MonotonicInstant) -> Duration {
@@ -56,18 +62,33 @@ public struct MonotonicInstant: InstantProtocol {
         left.nanoseconds < right.nanoseconds
     }
 
+    /// A duration in nanoseconds, a negative one as zero.
+    @inlinable @inline(__always)
+    static func wholeNanoseconds(ofPositive duration: Duration) -> UInt64 {
+        let attoseconds = duration.attoseconds
+        return attoseconds > 0 ? wholeNanoseconds(UInt128(truncatingIfNeeded: attoseconds)) : 0
+    }
+
     /// Converts to nanoseconds; what does not fit is `UInt64.max`.
     ///
-    /// One 128 by 64 bit division, which processors have: the general one of `UInt128` and the two
-    /// behind `Duration.components` are a call each, and this is on the path of every timer.
-    @inlinable
+    /// The general division of `UInt128` and the two behind `Duration.components` are a call each,
+    /// and this is on the path of every timer.
+    @inlinable @inline(__always)
     static func wholeNanoseconds(_ attoseconds: UInt128) -> UInt64 {
+        // A milliard is 2^9 times 5^9. Below two hours and a half what is left of the first
+        // division fits 64 bits, and the second, by a constant, is a multiplication.
+        guard attoseconds >> 73 == 0 else { return wholeNanosecondsOfLong(attoseconds) }
+        return UInt64(truncatingIfNeeded: attoseconds >> 9) / 1_953_125
+    }
+
+    /// One 128 by 64 bit division, which processors have.
+    @inlinable @inline(never)
+    static func wholeNanosecondsOfLong(_ attoseconds: UInt128) -> UInt64 {
         let high = UInt64(truncatingIfNeeded: attoseconds >> 64)
         let low = UInt64(truncatingIfNeeded: attoseconds)
         let divisor: UInt64 = 1_000_000_000
         // The quotient fits 64 bits exactly when the high half is less than the divisor.
         guard high < divisor else { return .max }
-        if high == 0 { return low / divisor }
         return divisor.dividingFullWidth((high, low)).quotient
     }
 }

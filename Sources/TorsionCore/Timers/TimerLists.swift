@@ -6,9 +6,11 @@ struct TimerList {
     var first = noTimer
     var last = noTimer
 
-    // No timer here is due before. Set anew when the list was empty: to look for the next one when
-    // a timer is cancelled would cost a walk.
+    // No timer here is due before, unless the list is empty. Set anew by the first that comes: to
+    // look for the next one when a timer is cancelled would cost a walk.
     var earliest = MonotonicInstant.distantFuture
+
+    var isEmpty: Bool { first == noTimer }
 }
 
 /// A fixed number of lists, in memory of their own, for the reason that the slab has it.
@@ -34,4 +36,8 @@ struct TimerLists: ~Copyable {
         @inline(__always)
         nonmutating _modify { yield unsafe &lists[index] }
     }
+
+    /// Where a list is: for who touches it more than once.
+    @inline(__always)
+    func list(_ index: Int) -> UnsafeMutablePointer<TimerList> { unsafe lists + index }
 }

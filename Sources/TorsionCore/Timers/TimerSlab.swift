@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 /// Names a pending timer; once that is over it names nothing, and never another timer.
+@usableFromInline
 struct TimerKey: Hashable {
     let slot: UInt32
     let identity: UInt64
@@ -26,6 +27,10 @@ struct TimerNode<Payload> {
     // The index of a list, or `TimerWheel.inHeap`.
     var place: UInt16 = 0
 
+    // Its own place in the slab, for good.
+    let slot: UInt32
+
+    // Nil while the place is free.
     var payload: Payload?
 }
 
@@ -43,6 +48,8 @@ let noTimer = UInt32.max
 /// what a timer would cost.
 @safe
 struct TimerSlab<Payload>: ~Copyable {
+    typealias Node = UnsafeMutablePointer<TimerNode<Payload>>
+
     // 512 timers of 56 bytes: well below the size that malloc gets from the kernel each time.
     private static var chunkBits: UInt32 { 9 }
     private static var chunkSize: Int { 1 << Int(chunkBits) }
@@ -50,7 +57,7 @@ struct TimerSlab<Payload>: ~Copyable {
     @safe
     private struct Chunk {
         // Nil while the chunk's numbers are unused; if not, every node is initialised.
-        var nodes: UnsafeMutablePointer<TimerNode<Payload>>?
+        var nodes: Node?
         var usedCount = 0
         var firstFree = noTimer
         // Neighbours in the list of chunks with room; of an unused chunk, the next unused one.
@@ -66,6 +73,10 @@ struct TimerSlab<Payload>: ~Copyable {
     private var firstOpen = -1
     private var firstUnused = -1
     private var emptyCount = 0
+
+    // The place that was freed last; its chunk counts it as used. A timer that starts when another
+    // was cancelled takes it, and neither touches the books of a chunk.
+    private var spare: Node?
 
     init() {
         unsafe chunks = .allocate(capacity: chunkRoom)
@@ -85,31 +96,53 @@ struct TimerSlab<Payload>: ~Copyable {
         (0..<chunkCount).count { unsafe chunks[$0].nodes != nil } * Self.chunkSize
     }
 
-    /// Whether `key` names a timer that is there.
+    /// Where the timer is that `key`, made by this slab's owner, names; nil if it is gone.
     @inline(__always)
-    func contains(_ key: TimerKey) -> Bool {
-        let chunk = Int(key.slot >> Self.chunkBits)
-        guard chunk < chunkCount, let nodes = unsafe chunks[chunk].nodes else { return false }
-        return unsafe nodes[Int(key.slot) & (Self.chunkSize - 1)].identity == key.identity
+    func find(_ key: TimerKey) -> Node? {
+        // There are never fewer chunks than there were.
+        guard let nodes = unsafe chunks[Int(key.slot >> Self.chunkBits)].nodes else { return nil }
+        let node = unsafe nodes + Int(key.slot) & (Self.chunkSize - 1)
+        return unsafe node.pointee.identity == key.identity ? node : nil
     }
 
-    /// The timer at a slot that ``allocate()`` gave.
+    /// The timer at a slot.
     subscript(slot: UInt32) -> TimerNode<Payload> {
         @inline(__always)
-        _read {
-            yield unsafe chunks[Int(slot >> Self.chunkBits)]
-                .nodes.unsafelyUnwrapped[Int(slot) & (Self.chunkSize - 1)]
-        }
+        _read { yield unsafe node(slot).pointee }
         @inline(__always)
-        _modify {
-            yield unsafe &chunks[Int(slot >> Self.chunkBits)]
-                .nodes.unsafelyUnwrapped[Int(slot) & (Self.chunkSize - 1)]
-        }
+        _modify { yield unsafe &node(slot).pointee }
     }
 
-    /// Gives a free slot; its payload is nil.
+    /// Where the timer at a slot is, until that is freed.
     @inline(__always)
-    mutating func allocate() -> UInt32 {
+    func node(_ slot: UInt32) -> Node {
+        unsafe chunks[Int(slot >> Self.chunkBits)].nodes.unsafelyUnwrapped
+            + Int(slot) & (Self.chunkSize - 1)
+    }
+
+    /// Whether ``allocate()`` is a load and a store.
+    @inline(__always)
+    var hasSpare: Bool { unsafe spare != nil }
+
+    /// Gives a free place; its payload is nil.
+    @inline(__always)
+    mutating func allocate() -> Node {
+        unsafe spare.take() ?? takeFromChunk()
+    }
+
+    /// Takes a place back; the caller has moved the payload out and cleared the identity.
+    @inline(__always)
+    mutating func free(_ node: Node) {
+        if let last = unsafe spare { giveToChunk(unsafe last.pointee.slot) }
+        unsafe spare = node
+    }
+
+    /// Takes a place back while there is no spare one.
+    @inline(__always)
+    mutating func keepAsSpare(_ node: Node) { unsafe spare = node }
+
+    @inline(never)
+    private mutating func takeFromChunk() -> Node {
         if firstOpen < 0 { openChunk() }
         let chunk = unsafe chunks + firstOpen
         let slot = unsafe chunk.pointee.firstFree
@@ -117,15 +150,13 @@ struct TimerSlab<Payload>: ~Copyable {
         if unsafe chunk.pointee.usedCount == 0 { emptyCount -= 1 }
         unsafe chunk.pointee.usedCount += 1
         if unsafe chunk.pointee.usedCount == Self.chunkSize { takeOffOpenList(firstOpen) }
-        return slot
+        return unsafe node(slot)
     }
 
-    /// Takes a slot back; the caller has moved the payload out.
-    @inline(__always)
-    mutating func free(_ slot: UInt32) {
+    @inline(never)
+    private mutating func giveToChunk(_ slot: UInt32) {
         let number = Int(slot >> Self.chunkBits)
         let chunk = unsafe chunks + number
-        self[slot].identity = 0
         unsafe self[slot].next = chunk.pointee.firstFree
         unsafe chunk.pointee.firstFree = slot
         unsafe chunk.pointee.usedCount -= 1
@@ -138,12 +169,13 @@ struct TimerSlab<Payload>: ~Copyable {
     @inline(never)
     private mutating func openChunk() {
         let chunk = takeUnusedNumber()
-        let nodes = UnsafeMutablePointer<TimerNode<Payload>>.allocate(capacity: Self.chunkSize)
+        let nodes = Node.allocate(capacity: Self.chunkSize)
         let firstSlot = UInt32(chunk) << Self.chunkBits
         for index in 0..<Self.chunkSize {
             let isLast = index == Self.chunkSize - 1
-            let next = isLast ? noTimer : firstSlot + UInt32(index) + 1
-            unsafe (nodes + index).initialize(to: TimerNode(next: next))
+            let slot = firstSlot + UInt32(index)
+            unsafe (nodes + index).initialize(
+                to: TimerNode(next: isLast ? noTimer : slot + 1, slot: slot))
         }
         unsafe chunks[chunk] = Chunk(nodes: nodes, firstFree: firstSlot)
         emptyCount += 1

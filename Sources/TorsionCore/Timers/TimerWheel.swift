@@ -36,11 +36,13 @@ struct TimerWheel<Payload>: ~Copyable {
     /// How many timers are pending.
     private(set) var count = 0
 
+    // The current tick: timers up to it are in the heap or in the list `early`. It stands between
+    // the two counters since the compiler would load neighbours as one: that waits for the store of
+    // the one that a cancel has just written.
+    private var tick: UInt64 = 0
+
     /// The sequence of the timer scheduled or rescheduled last.
     private(set) var newestSequence: UInt64 = 0
-
-    // The current tick: timers up to it are in the heap or in the list `early`.
-    private var tick: UInt64 = 0
 
     // The highest sequence that a turn has allowed: none in the heap is above.
     private var allowedSequence: UInt64 = 0
@@ -51,7 +53,8 @@ struct TimerWheel<Payload>: ~Copyable {
     // The lists, of 64 for each of eight levels, and `early`.
     private var lists = TimerLists(count: early + 1)
 
-    // Which lists of each level have timers, and which levels.
+    // Which lists of each level may have timers, and which levels. A bit is cleared by who looks for
+    // the first list and finds it empty: to cancel the only timer of a list needs not touch them.
     private var occupiedLists = [8 of UInt64](repeating: 0)
     private var occupiedLevels: UInt8 = 0
 
@@ -62,42 +65,64 @@ struct TimerWheel<Payload>: ~Copyable {
     static var inHeap: UInt16 { 513 }
 
     /// Adds a timer.
+    @inline(__always)
     mutating func schedule(
-        _ payload: consuming Payload, at deadline: MonotonicInstant
+        _ payload: __owned Payload, at deadline: MonotonicInstant
     ) -> TimerKey {
-        let slot = slab.allocate()
-        newestSequence += 1
-        count += 1
-        slab[slot].identity = newestSequence
-        slab[slot].payload = consume payload
-        setDeadline(of: slot, to: deadline)
-        return TimerKey(slot: slot, identity: newestSequence)
+        let node = unsafe slab.allocate()
+        // Neither comes round: one has 64 bits, the other is what there is memory for.
+        newestSequence &+= 1
+        count &+= 1
+        unsafe node.pointee.identity = newestSequence
+        // Initialised, not assigned: there is no earlier payload to let go of.
+        unsafe withUnsafeMutablePointer(to: &node.pointee.payload) {
+            unsafe $0.initialize(to: payload)
+        }
+        unsafe setDeadline(of: node, to: deadline)
+        return TimerKey(slot: unsafe node.pointee.slot, identity: newestSequence)
     }
 
     /// Removes a timer and gives its payload; nil if it is not pending.
+    @inline(__always)
     mutating func cancel(_ key: TimerKey) -> Payload? {
-        guard slab.contains(key) else { return nil }
-        takeOut(key.slot)
-        return release(key.slot)
+        guard let node = unsafe slab.find(key) else { return nil }
+        unsafe takeOut(node)
+        return unsafe release(node)
+    }
+
+    /// Whether to schedule a timer touches nothing but its place and its list.
+    @inline(__always)
+    var schedulesAtOnce: Bool { slab.hasSpare }
+
+    /// Cancels a timer, if that touches nothing but its place and its list; else nil.
+    @inline(__always)
+    mutating func cancelAtOnce(_ key: TimerKey) -> Payload? {
+        guard !slab.hasSpare, let node = unsafe slab.find(key),
+            unsafe node.pointee.place != Self.inHeap
+        else { return nil }
+        unsafe takeOffList(node)
+        let payload = unsafe takePayload(node)
+        unsafe slab.keepAsSpare(node)
+        return payload
     }
 
     /// Gives a pending timer another deadline, behind those that have it already.
     ///
     /// - Returns: Whether the timer is pending; if not, nothing happens.
     mutating func reschedule(_ key: TimerKey, to deadline: MonotonicInstant) -> Bool {
-        guard slab.contains(key) else { return false }
-        takeOut(key.slot)
+        guard let node = unsafe slab.find(key) else { return false }
+        unsafe takeOut(node)
         newestSequence += 1
-        setDeadline(of: key.slot, to: deadline)
+        unsafe setDeadline(of: node, to: deadline)
         return true
     }
 
     /// Whether the timer is pending.
-    func isActive(_ key: TimerKey) -> Bool { slab.contains(key) }
+    func isActive(_ key: TimerKey) -> Bool { unsafe slab.find(key) != nil }
 
     /// When a timer is due; nil if it is not pending.
     func deadline(of key: TimerKey) -> MonotonicInstant? {
-        slab.contains(key) ? slab[key.slot].deadline : nil
+        unsafe slab.find(key)?.pointee.deadline
     }
 
     /// Removes the timer that is due first and gives its payload; nil if none is due.
@@ -118,8 +143,9 @@ struct TimerWheel<Payload>: ~Copyable {
         advance(to: now.timerTick)
         admitEarly()
         guard let first = heap.first, first.deadline <= now else { return nil }
-        takeOut(first.slot)
-        return release(first.slot)
+        let node = unsafe slab.node(first.slot)
+        unsafe takeOut(node)
+        return unsafe release(node)
     }
 
     /// Removes all timers and gives their payloads, in no order.
@@ -134,15 +160,15 @@ struct TimerWheel<Payload>: ~Copyable {
     /// It is the next deadline, unless the timer that had it was cancelled. Then it may be too
     /// early, once for each level that the next timer still has to move through.
     ///
-    /// Mutating, so that it is read where the wheel lies: a getter that only reads is handed a copy
-    /// of the whole wheel, at each wait.
+    /// Mutating, since it clears bits; and so that it is read where the wheel lies: a getter that only
+    /// reads is handed a copy of the whole wheel, at each wait.
     var nextWakeup: MonotonicInstant? {
         mutating get {
             guard count > 0 else { return nil }
-            var earliest = lists[Self.early].earliest
+            var earliest = lists[Self.early].isEmpty ? .distantFuture : lists[Self.early].earliest
             if let first = heap.first {
                 earliest = min(earliest, first.deadline)
-            } else if let index = firstOccupiedList {
+            } else if let index = firstOccupiedList() {
                 earliest = min(earliest, lists[index].earliest)
             }
             return earliest
@@ -153,14 +179,16 @@ struct TimerWheel<Payload>: ~Copyable {
     ///
     /// - Complexity: O(*n*) in the number of timers in the first list.
     var nextDeadline: MonotonicInstant? {
-        guard count > 0 else { return nil }
-        var earliest = heap.first?.deadline ?? .distantFuture
-        forEach(in: Self.early) { earliest = min(earliest, slab[$0].deadline) }
-        // What is in the heap is of an earlier tick than any timer in a list of the wheel.
-        if heap.first == nil, let index = firstOccupiedList {
-            forEach(in: index) { earliest = min(earliest, slab[$0].deadline) }
+        mutating get {
+            guard count > 0 else { return nil }
+            var earliest = heap.first?.deadline ?? .distantFuture
+            forEach(in: Self.early) { earliest = min(earliest, slab[$0].deadline) }
+            // What is in the heap is of an earlier tick than any timer in a list of the wheel.
+            if heap.first == nil, let index = firstOccupiedList() {
+                forEach(in: index) { earliest = min(earliest, slab[$0].deadline) }
+            }
+            return earliest
         }
-        return earliest
     }
 
     /// The names of all pending timers, in no order.
@@ -197,88 +225,116 @@ extension MonotonicInstant {
 }
 
 extension TimerWheel {
+    private typealias Node = TimerSlab<Payload>.Node
+
     @inline(__always)
-    private mutating func setDeadline(of slot: UInt32, to deadline: MonotonicInstant) {
-        slab[slot].deadline = deadline
-        slab[slot].sequence = newestSequence
+    private mutating func setDeadline(of node: Node, to deadline: MonotonicInstant) {
+        unsafe node.pointee.deadline = deadline
+        unsafe node.pointee.sequence = newestSequence
         let tick = deadline.timerTick
         if tick > self.tick {
-            putInWheel(slot, tick: tick)
+            unsafe putInWheel(node, tick: tick)
         } else {
-            append(slot, to: Self.early)
+            unsafe append(node, to: Self.early)
         }
     }
 
     @inline(__always)
-    private mutating func putInWheel(_ slot: UInt32, tick: UInt64) {
-        let highestBit = 63 - (tick ^ self.tick).leadingZeroBitCount
-        let level = highestBit / 6
-        let digit = tick >> UInt64(level * 6) & 63
-        append(slot, to: level * 64 + Int(digit))
+    private mutating func putInWheel(_ node: Node, tick: UInt64) {
+        let highestBit = 63 ^ (tick ^ self.tick).leadingZeroBitCount
+        // A sixth: below 64 this is exact.
+        let level = (highestBit &* 43) &>> 8
+        let digit = (tick &>> UInt64(truncatingIfNeeded: level &* 6)) & 63
+        unsafe append(node, to: level &* 64 &+ Int(truncatingIfNeeded: digit))
+        if (occupiedLists[level] &>> digit) & 1 == 0 { mark(level, digit) }
+    }
+
+    private mutating func mark(_ level: Int, _ digit: UInt64) {
         occupiedLists[level] |= 1 << digit
         occupiedLevels |= 1 << UInt8(level)
     }
 
     @inline(__always)
-    private mutating func append(_ slot: UInt32, to index: Int) {
-        let last = lists[index].last
-        slab[slot].place = UInt16(index)
-        slab[slot].previous = last
-        slab[slot].next = noTimer
-        let deadline = slab[slot].deadline
-        lists[index].last = slot
+    private mutating func append(_ node: Node, to index: Int) {
+        let list = unsafe lists.list(index)
+        let slot = unsafe node.pointee.slot
+        let last = unsafe list.pointee.last
+        let deadline = unsafe node.pointee.deadline
+        unsafe node.pointee.place = UInt16(truncatingIfNeeded: index)
+        unsafe node.pointee.previous = last
+        unsafe node.pointee.next = noTimer
+        unsafe list.pointee.last = slot
         if last == noTimer {
-            lists[index].first = slot
-            lists[index].earliest = deadline
+            unsafe list.pointee.first = slot
+            unsafe list.pointee.earliest = deadline
         } else {
             slab[last].next = slot
-            lists[index].earliest = min(lists[index].earliest, deadline)
+            unsafe list.pointee.earliest = min(list.pointee.earliest, deadline)
         }
     }
 
     /// Takes a timer from where it is; it keeps its slot.
     @inline(__always)
-    private mutating func takeOut(_ slot: UInt32) {
-        let place = slab[slot].place
-        guard place != Self.inHeap else {
-            heap.remove(at: Int(slab[slot].next), in: &slab)
-            return
+    private mutating func takeOut(_ node: Node) {
+        guard unsafe node.pointee.place != Self.inHeap else {
+            return unsafe heap.remove(at: Int(node.pointee.next), in: &slab)
         }
-        let index = Int(place)
-        let (previous, next) = (slab[slot].previous, slab[slot].next)
-        if previous == noTimer { lists[index].first = next } else { slab[previous].next = next }
-        if next == noTimer { lists[index].last = previous } else { slab[next].previous = previous }
-        if previous == noTimer, next == noTimer { markEmpty(index) }
+        unsafe takeOffList(node)
     }
 
     @inline(__always)
-    private mutating func markEmpty(_ index: Int) {
-        lists[index] = TimerList()
-        guard index != Self.early else { return }
+    private mutating func takeOffList(_ node: Node) {
+        let (previous, next) = unsafe (node.pointee.previous, node.pointee.next)
+        let list = unsafe lists.list(Int(node.pointee.place))
+        if previous == noTimer {
+            unsafe list.pointee.first = next
+        } else {
+            slab[previous].next = next
+        }
+        if next == noTimer {
+            unsafe list.pointee.last = previous
+        } else {
+            slab[next].previous = previous
+        }
+    }
+
+    /// Clears the bits of a list that is empty.
+    private mutating func unmark(_ index: Int) {
         let level = index / 64
         occupiedLists[level] &= ~(1 << UInt64(index % 64))
         if occupiedLists[level] == 0 { occupiedLevels &= ~(1 << UInt8(level)) }
     }
 
     @inline(__always)
-    private mutating func release(_ slot: UInt32) -> Payload? {
-        let payload = slab[slot].payload.take()
-        slab.free(slot)
-        count -= 1
+    private mutating func release(_ node: Node) -> Payload {
+        let payload = unsafe takePayload(node)
+        unsafe slab.free(node)
         return payload
     }
 
+    @inline(__always)
+    private mutating func takePayload(_ node: Node) -> Payload {
+        count &-= 1
+        unsafe node.pointee.identity = 0
+        // What is pending has one.
+        return unsafe node.pointee.payload.take().unsafelyUnwrapped
+    }
+
     /// The list whose timers are the first to be due, after the heap and `early`.
-    private var firstOccupiedList: Int? {
-        guard occupiedLevels != 0 else { return nil }
-        let level = occupiedLevels.trailingZeroBitCount
-        return level * 64 + occupiedLists[level].trailingZeroBitCount
+    private mutating func firstOccupiedList() -> Int? {
+        while occupiedLevels != 0 {
+            let level = occupiedLevels.trailingZeroBitCount
+            let index = level * 64 + occupiedLists[level].trailingZeroBitCount
+            if !lists[index].isEmpty { return index }
+            unmark(index)
+        }
+        return nil
     }
 
     /// Makes `target` the current tick, unless it is past, and moves what that reaches.
     private mutating func advance(to target: UInt64) {
         guard target > tick else { return }
-        while let index = firstOccupiedList {
+        while let index = firstOccupiedList() {
             let shift = UInt64(index / 64 * 6)
             // The digits above are the current tick's, those below zero.
             let start = ((tick >> (shift + 6)) << 6 | UInt64(index % 64)) << shift
@@ -292,13 +348,15 @@ extension TimerWheel {
     /// Moves the timers of a list whose first tick has come to the levels below, or to the heap.
     private mutating func spread(_ index: Int) {
         var slot = lists[index].first
-        markEmpty(index)
+        lists[index] = TimerList()
+        unmark(index)
         while slot != noTimer {
-            let next = slab[slot].next
-            let tick = slab[slot].deadline.timerTick
+            let node = unsafe slab.node(slot)
+            let next = unsafe node.pointee.next
+            let tick = unsafe node.pointee.deadline.timerTick
             if tick > self.tick {
-                putInWheel(slot, tick: tick)
-            } else if slab[slot].sequence <= allowedSequence {
+                unsafe putInWheel(node, tick: tick)
+            } else if unsafe node.pointee.sequence <= allowedSequence {
                 heap.insert(slot, in: &slab)
             } else {
                 insertEarly(slot)
@@ -313,10 +371,12 @@ extension TimerWheel {
         let sequence = slab[slot].sequence
         while lists[Self.early].last != noTimer, slab[lists[Self.early].last].sequence > sequence {
             moved.append(lists[Self.early].last)
-            takeOut(lists[Self.early].last)
+            unsafe takeOut(slab.node(lists[Self.early].last))
         }
-        append(slot, to: Self.early)
-        while let slot = moved.popLast() { append(slot, to: Self.early) }
+        unsafe append(slab.node(slot), to: Self.early)
+        while let slot = moved.popLast() {
+            unsafe append(slab.node(slot), to: Self.early)
+        }
     }
 
     /// Moves the timers that this turn may see from `early` to the heap.
@@ -324,7 +384,7 @@ extension TimerWheel {
         while true {
             let slot = lists[Self.early].first
             guard slot != noTimer, slab[slot].sequence <= allowedSequence else { return }
-            takeOut(slot)
+            unsafe takeOut(slab.node(slot))
             heap.insert(slot, in: &slab)
         }
     }
