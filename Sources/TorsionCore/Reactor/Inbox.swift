@@ -31,16 +31,11 @@ final class Inbox: Sendable {
         }
     }
 
-    private struct State {
+    private struct State: ~Copyable {
         var isOpen = true
-        var calls: [Call] = []
+        var calls = CallChain()
         var jobs: [QueuedJob] = []
         var waker: (any BackendWaker)?
-
-        /// One wake-up for a thousand: the reactor takes them all at once.
-        func wakeIfFirst() {
-            if calls.count + jobs.count == 1 { waker?.wake() }
-        }
     }
 
     private let state = Lock(State())
@@ -60,13 +55,13 @@ final class Inbox: Sendable {
     /// Queues a call and wakes the reactor, unless somebody before did so already.
     ///
     /// - Returns: Whether the call will run; false after the reactor has stopped.
-    func append(_ call: Call) -> Bool {
+    @inline(__always)
+    func append(_ call: __owned Call) -> Bool {
         state.withLock { state in
             guard state.isOpen else { return false }
             requireOnlyThread("a call for a simulated host came from another thread")
             state.calls.append(call)
-            hasWork.store(true, ordering: .releasing)
-            state.wakeIfFirst()
+            noteWork(state.waker)
             return true
         }
     }
@@ -77,8 +72,7 @@ final class Inbox: Sendable {
             guard state.isOpen else { return false }
             requireOnlyThread("a task of a simulated host was resumed on another thread")
             state.jobs.append(job)
-            hasWork.store(true, ordering: .releasing)
-            state.wakeIfFirst()
+            noteWork(state.waker)
             return true
         }
     }
@@ -93,8 +87,18 @@ final class Inbox: Sendable {
                 + " nothing that happens elsewhere")
     }
 
-    /// Takes what is queued now; what comes later belongs to the next turn.
-    func take(into batch: inout [Call], jobs: inout [QueuedJob]) {
+    /// One wake-up for a thousand: the reactor takes all that is queued at once.
+    ///
+    /// Under the lock, so that what is noted and what is queued agree.
+    @inline(__always)
+    private func noteWork(_ waker: (any BackendWaker)?) {
+        guard !hasWork.load(ordering: .relaxed) else { return }
+        hasWork.store(true, ordering: .releasing)
+        waker?.wake()
+    }
+
+    /// Takes what is queued now for two empty lists; what comes later belongs to the next turn.
+    func take(into batch: inout CallChain, jobs: inout [QueuedJob]) {
         state.withLock { state in
             swap(&state.calls, &batch)
             swap(&state.jobs, &jobs)
@@ -128,11 +132,11 @@ final class Inbox: Sendable {
     ///
     /// - Returns: The jobs, which must run all the same.
     func abandon() -> [QueuedJob] {
-        var calls: [Call] = []
+        var calls = CallChain()
         var jobs: [QueuedJob] = []
         close()
         take(into: &calls, jobs: &jobs)
-        for call in calls { call(nil) }
+        while let call = calls.popFirst() { call(nil) }
         return jobs
     }
 }

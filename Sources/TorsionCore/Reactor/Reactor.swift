@@ -42,6 +42,8 @@ public final class Reactor {
     /// The thread that runs this reactor, 0 while none does.
     @exclusivity(unchecked) private var owner: UInt = 0
     let inbox: Inbox
+    /// Those of the inbox that this turn runs.
+    @exclusivity(unchecked) var takenCalls = CallChain()
 
     /// Runs async code on this reactor's thread: for actors that live there.
     public let executor: ReactorExecutor

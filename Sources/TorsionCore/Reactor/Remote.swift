@@ -65,7 +65,9 @@ extension Remote where Object == Reactor {
     ///
     /// - Returns: Whether the call will run; false after the reactor has stopped.
     @discardableResult
-    public func callFromThread(_ body: @escaping @Sendable (Reactor) throws -> Void) -> Bool {
+    public func callFromThread(
+        _ body: consuming @escaping @Sendable (Reactor) throws -> Void
+    ) -> Bool {
         inbox.append(.program(body))
     }
 }
@@ -126,11 +128,10 @@ extension Reactor {
     /// Runs what other threads had queued when the turn began.
     func runThreadCalls() {
         guard !inbox.isEmpty else { return }
-        var batch: [Inbox.Call] = []
         var jobs: [QueuedJob] = []
-        inbox.take(into: &batch, jobs: &jobs)
+        inbox.take(into: &takenCalls, jobs: &jobs)
         executor.queue.append(contentsOf: jobs)
-        for call in batch {
+        while let call = takenCalls.popFirst() {
             counters.threadCalls += 1
             performEvent { call(self) }
         }

@@ -15,10 +15,10 @@ import Testing
     }
 
     private func runAll(on reactor: Reactor?) {
-        var batch: [Inbox.Call] = []
+        var batch = CallChain()
         var jobs: [QueuedJob] = []
         inbox.take(into: &batch, jobs: &jobs)
-        for call in batch { call(reactor) }
+        while let call = batch.popFirst() { call(reactor) }
     }
 
     @Test func `calls come out in the order in which they went in, once`() {
@@ -29,6 +29,26 @@ import Testing
         #expect(inbox.isEmpty)
         runAll(on: host.reactor)
         #expect(log.numbers == [1, 2, 3, 4, 5])
+    }
+
+    @Test func `a burst of calls keeps its order from block to block, and what is left is let go`() {
+        for number in 1...1_000 { _ = call(number) }
+        let host = StillReactor()
+        runAll(on: host.reactor)
+        for number in 1_001...1_700 { _ = call(number) }
+        runAll(on: host.reactor)
+        #expect(log.numbers == Array(1...1_700))
+        weak let held: Log? = leave(1_000)
+        #expect(held == nil)
+    }
+
+    /// Queues calls that hold an object, in a chain that nobody empties.
+    private func leave(_ count: Int) -> Log {
+        let log = Log()
+        var chain = CallChain()
+        for _ in 0..<count { chain.append(.always { _ in log.note(0) }) }
+        #expect(chain.popFirst() != nil)
+        return log
     }
 
     @Test func `many calls wake the reactor once, and again when they were taken`() {
