@@ -39,6 +39,13 @@ extension Budget {
         Line(
             work: "a delayed call scheduled and cancelled",
             items: [0, 10_000, 1_000_000].map { .part("timer.\($0)Pending") }),
+        Line(
+            work: "echo by tasks",
+            items: [
+                .count("allocations an echoed message", of: "torsion-async-read"),
+                .cpu("echo.64connections.async", of: "torsion-async-read", to: nil),
+            ]),
+        Line(work: "an await", items: [.part("await.ready"), .part("await.reactor")]),
         Line(work: "a Deferred's callback", items: [.part("deferred.chainOfTen")]),
         Line(work: "calls from another thread", items: [.part("thread.flood")]),
     ]

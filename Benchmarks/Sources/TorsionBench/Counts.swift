@@ -23,7 +23,9 @@ struct Counts {
         guard let baseline = servers.first(where: { $0.name == "libuv-c" }) else {
             throw BenchError("counts: needs libuv-c, whose instructions are the yardstick")
         }
-        let held = servers.filter { $0.kind == .torsion && $0.name != "torsion-uring" }
+        let held = servers.filter {
+            $0.kind == .torsion && !$0.isFace && $0.name != "torsion-uring"
+        }
         guard !held.isEmpty else { throw BenchError("counts: no server of Torsion's to hold") }
         progress.note("instructions of \(baseline.name)")
         let twin = try InstructionCounter(load: load).perMessage(baseline, .echoCounted)
@@ -37,6 +39,13 @@ struct Counts {
             report.budgets += report.budgets
                 .filter { $0.name == Counts.instructions }
                 .map { .init("\(text) instructions", $0.server, $0.measured, its * share) }
+        }
+        for face in servers where face.name == "torsion-async-read" {
+            progress.note("\(face.name): allocations")
+            let made = try AllocationCounter(
+                library: options.programs + "/malloc_counter.so", load: load
+            ).perMessage(face, .echoCounted)
+            report.budgets.append(.init("allocations an echoed message", face.name, made, 0))
         }
         progress.clear()
         writeText(render(report.budgets, baseline: twin))

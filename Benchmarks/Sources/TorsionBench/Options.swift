@@ -116,6 +116,8 @@ struct Options {
             .torsion(backend: "libuv", command: torsion),
             .twin("epoll-c", programs: programs),
             .torsion(backend: "epoll", command: torsion),
+            .torsion(backend: "libuv", style: "async", command: torsion),
+            .torsion(backend: "libuv", style: "async-read", command: torsion),
         ]
         for peer in peers {
             switch peer {

@@ -18,7 +18,7 @@ struct Run {
         let scenarios = try options.selectedScenarios()
         for (index, scenario) in scenarios.enumerated() {
             progress.note("\(scenario.name) (\(index + 1)/\(scenarios.count)): \(scenario.summary)")
-            let result = try measure(scenario, servers, plan)
+            let result = try measure(scenario, servers.filter(scenario.admits), plan)
             progress.clear()
             writeText(render(result, scenario))
             report.scenarios.append(result)

@@ -11,6 +11,8 @@ struct Scenario: Sendable {
     var unit = "message"
     var load = Load.echo
     let connections: Int
+    /// The servers that take part; nil for all but the other faces of an engine.
+    var servers: Set<String>?
     var size = 64
     /// Messages in flight on each connection.
     var depth = 1
@@ -24,9 +26,13 @@ struct Scenario: Sendable {
     var bounds: [Bound] = []
 
     static let all = [
-        echoOneConnection, echo64Connections, echo1000Connections, echoPipelined, echoBulk,
-        connectAndClose, idleConnections,
+        echoOneConnection, echo64Connections, echo64Async, echo1000Connections, echoPipelined,
+        echoBulk, connectAndClose, idleConnections,
     ]
+
+    func admits(_ server: Server) -> Bool {
+        servers.map { $0.contains(server.name) } ?? !server.isFace
+    }
 }
 
 /// `server` needs at most `factor` times the CPU for a message that the reference does.

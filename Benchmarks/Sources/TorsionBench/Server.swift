@@ -10,6 +10,8 @@ struct Server: Sendable {
 
     let name: String
     let kind: Kind
+    /// Whether it is an engine's server in another face of that engine, for one scenario only.
+    var isFace = false
     /// What is started; `lines` when the scenario sends lines to a server of lines.
     let command: @Sendable (Framing) -> [String]
 
@@ -21,11 +23,14 @@ extension Server {
         Server(name: name, kind: .twin) { _ in ["\(programs)/\(name)", "0"] }
     }
 
-    static func torsion(backend: String, command: String) -> Server {
-        Server(name: "torsion-\(backend)", kind: .torsion) { framing in
-            let base = [
-                command, "echo", "--listen", "tcp:0:interface=127.0.0.1", "--backend", backend,
-            ]
+    /// Torsion's echo: with callbacks, or in the face that `style` names.
+    static func torsion(backend: String, style: String? = nil, command: String) -> Server {
+        Server(
+            name: "torsion-\(style ?? backend)", kind: .torsion, isFace: style != nil
+        ) { framing in
+            let base =
+                [command, "echo", "--listen", "tcp:0:interface=127.0.0.1", "--backend", backend]
+                + (style.map { ["--style", $0] } ?? [])
             switch framing {
             case .raw: return base
             case .lines: return base + ["--framing", "lines"]

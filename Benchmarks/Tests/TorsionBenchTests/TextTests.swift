@@ -44,6 +44,9 @@ import Testing
     #expect(options.isFull)
     let names = try options.servers().map(\.name)
     #expect(names.contains("uring-c") && names.contains("torsion-uring"))
+    let faces = try options.servers().filter { !Scenario.echo64Connections.admits($0) }.map(\.name)
+    #expect(faces == ["torsion-async", "torsion-async-read"])
+    #expect(try options.servers().filter(Scenario.echo64Async.admits).count == 4)
     #expect(try options.servers().last?.command(.raw) == ["./mine", "-v"])
     #expect(throws: BenchError.self) { try Options(["run", "--rounds", "0"]) }
     #expect(throws: BenchError.self) { try Options(["race"]) }

@@ -11,7 +11,9 @@ struct TorsionParts {
     static func main() throws {
         let arguments = CommandLine.arguments
         guard arguments.count >= 3, let count = Int(arguments[2]) else {
-            fatalError("usage: torsion-parts chain|chain-waiting|timers|flood COUNT [SIZE]")
+            fatalError(
+                "usage: torsion-parts"
+                    + " chain|chain-waiting|timers|flood|await-ready|await-reactor COUNT [SIZE]")
         }
         let size = arguments.count > 3 ? Int(arguments[3]) ?? 0 : 0
         try Reactor.run(signals: .ignore) { reactor in
@@ -25,6 +27,10 @@ struct TorsionParts {
                 print(time(count) { timers.scheduleAndCancel(on: reactor) })
             case "flood":
                 return try flood(reactor, count: count)
+            case "await-ready":
+                return awaitReady(on: reactor, count: count)
+            case "await-reactor":
+                return awaitReactor(on: reactor, count: count)
             default:
                 fatalError("torsion-parts: unknown part \(arguments[1])")
             }

@@ -29,8 +29,12 @@ struct Part {
     var peers: [String]
     var bounds: [Bound] = []
     var allocations: [Allocations] = []
+    /// How many system calls one time may take; nil leaves them uncounted.
+    var systemCalls: Double?
 
-    static let all: [Part] = [chain, chainWaiting] + [0, 10_000, 1_000_000].map(timers) + [flood]
+    static let all: [Part] =
+        [chain, chainWaiting] + [0, 10_000, 1_000_000].map(timers)
+        + [flood, awaitReady, awaitReactor]
 
     /// Expected by hand: eleven allocations, 40 ns each with the release, and eleven indirect calls.
     static let chain = Part(
@@ -63,4 +67,17 @@ struct Part {
         summary: "a call from another thread; uv_async_send behind a lock-free list",
         program: "flood", counts: (slow: 0, fast: 1_000_000), peers: ["libuv-c"],
         bounds: [Bound(reference: "libuv-c", factor: 1.5)])
+
+    /// The one allocation is the Deferred itself: to wait for it takes none.
+    static let awaitReady = Part(
+        name: "await.ready", summary: "a Deferred that has a value, and its await",
+        program: "await-ready", counts: (slow: 0, fast: 1_000_000), peers: [],
+        allocations: [.atMost(1)], systemCalls: 0)
+
+    /// Expected by hand: what it waits for and what waits for it are an object each. The system
+    /// calls are those of the turns, one for up to a thousand jobs.
+    static let awaitReactor = Part(
+        name: "await.reactor", summary: "a Deferred that another task of the reactor fires",
+        program: "await-reactor", counts: (slow: 0, fast: 200_000), peers: [],
+        allocations: [.atMost(2)], systemCalls: 0.01)
 }

@@ -41,6 +41,19 @@ struct PartProgram {
         return value
     }
 
+    /// Returns the system calls of one time: what twice as many take more.
+    func systemCalls(_ part: Part, count: Int) throws -> Double {
+        let path = ".build/bench/strace.\(getpid())"
+        var traced = self
+        traced.command = ["strace", "-f", "-c", "-o", path] + command
+        func total(_ count: Int) throws -> Double {
+            defer { unlink(path) }
+            _ = try traced.measure(part, count: count)
+            return Double(try SystemCallCounter.parse(readText(path)).values.reduce(0, +))
+        }
+        return max(0, try total(2 * count) - total(count)) / (1.1 * Double(count))
+    }
+
     /// Returns the allocations of one time: what twice as many take more.
     func allocations(_ part: Part, count: Int, library: String) throws -> Double {
         let path = ".build/bench/malloc.\(getpid())"

@@ -14,6 +14,7 @@ struct PartsRun {
         var program: String
         var nanoseconds: [Double]
         var allocations: Double?
+        var systemCalls: Double?
         var ratioOfTorsion: Interval?
     }
 
@@ -87,6 +88,9 @@ struct PartsRun {
                 row.allocations = try? program.allocations(
                     part, count: 20_000, library: options.programs + "/malloc_counter.so")
             }
+            if part.systemCalls != nil {
+                row.systemCalls = try? program.systemCalls(part, count: 20_000)
+            }
             result.rows.append(row)
         }
         judge(part, &result)
@@ -106,6 +110,7 @@ struct PartsRun {
                     budget: "at most \(decimal(bound.factor, 2)) x \(bound.reference)",
                     measured: ratio.text, verdict: verdict, isCount: false))
         }
+        judgeSystemCalls(part, &result)
         let counts = Dictionary(
             uniqueKeysWithValues: result.rows.map { ($0.program, $0.allocations) })
         guard let own = counts["torsion"].flatMap({ $0 }) else { return }
@@ -124,6 +129,17 @@ struct PartsRun {
                     budget: "allocations: at most \(figure(most))", measured: figure(own),
                     verdict: isMet ? .met : .missed, isCount: true))
         }
+    }
+
+    private func judgeSystemCalls(_ part: Part, _ result: inout PartResult) {
+        guard let most = part.systemCalls, let own = result.rows.first?.systemCalls else { return }
+        // What starting and ending take more in a longer run: a table that grew, a late wake-up.
+        let isMet = own <= most + 0.001
+        result.isMissed = result.isMissed || !isMet
+        result.findings.append(
+            .init(
+                budget: "system calls: at most \(figure(most))", measured: decimal(own, 4),
+                verdict: isMet ? .met : .missed, isCount: true))
     }
 
     private func render(_ part: Part, _ result: PartResult) -> String {
