@@ -24,7 +24,7 @@ BEGIN {
     conditional_targets = "^Sources/(TorsionSockets|TorsionUV|TorsionEpoll|TorsionURing|TorsionServices)/"
     # Portable but for the files that say so, so that another system needs no new design.
     portable_targets = "^Sources/(TorsionCore|TorsionSockets|TorsionUV)/"
-    linux_words = "(^|[^A-Za-z_])(SOCK_NONBLOCK|SOCK_CLOEXEC|MSG_NOSIGNAL|TCP_KEEPIDLE|accept4|eventfd|timerfd|epoll_[a-z]+|EPOLL[A-Z]+)([^A-Za-z_]|$)"
+    linux_words = "(^|[^A-Za-z_])(SOCK_NONBLOCK|SOCK_CLOEXEC|MSG_NOSIGNAL|TCP_KEEPIDLE|IP_MULTICAST_ALL|IPV6_MULTICAST_ALL|accept4|eventfd|timerfd|epoll_[a-z]+|EPOLL[A-Z]+)([^A-Za-z_]|$)"
     vague_folders = "/(Utils?|Utilities|Common|Helpers?|Internal|Types|Misc)/"
     vague_names = "(Manager|Handler|Helper|Util|Utils|Engine|Processor|Impl|Base|Common|Data|Info)$"
 }

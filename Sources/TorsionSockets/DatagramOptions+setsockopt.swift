@@ -35,7 +35,7 @@ func configure(
     if let hops = options.multicastHops { try set(names.level, names.multicastHops, Int32(hops)) }
     if !options.multicastLoop { try set(names.level, names.multicastLoop, 0) }
     // Else the port hears the groups that other sockets of this machine have joined.
-    try set(names.level, names.multicastAll, 0)
+    try set(names.level, multicastAllOption(isIPv6: names.isIPv6), 0)
     if let interface = options.multicastInterface {
         try send(through: interface, on: descriptor, names, address)
     }
@@ -62,7 +62,6 @@ private struct OptionNames {
     var hops: Int32 { isIPv6 ? IPV6_UNICAST_HOPS : IP_TTL }
     var multicastHops: Int32 { isIPv6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL }
     var multicastLoop: Int32 { isIPv6 ? IPV6_MULTICAST_LOOP : IP_MULTICAST_LOOP }
-    var multicastAll: Int32 { isIPv6 ? IPV6_MULTICAST_ALL : IP_MULTICAST_ALL }
 }
 
 private func send(

@@ -5,7 +5,8 @@ internal import Glibc
 
 // Linux: what the other files of this module ask for by these names and no system call but Linux's
 // takes in this form. Elsewhere `fcntl(2)` sets the two flags after `socket(2)`, `SO_NOSIGPIPE`
-// takes the place of `MSG_NOSIGNAL`, and `TCP_KEEPALIVE` that of `TCP_KEEPIDLE`.
+// takes the place of `MSG_NOSIGNAL`, and `TCP_KEEPALIVE` that of `TCP_KEEPIDLE`; a socket there gets
+// the datagrams of the groups that it joined itself without being told to.
 
 /// A socket of this kind that is non-blocking and closed on exec: `socket(2)`.
 func socketKind(_ kind: __socket_type) -> Int32 {
@@ -19,3 +20,7 @@ func socketKind(_ kind: __socket_type) -> Int32 {
 
 /// The option for the silence before the first probe: `tcp(7)`.
 var keepAliveIdleOption: Int32 { TCP_KEEPIDLE }
+
+/// The option that is set to 0, so that a socket does not get what others on the machine joined:
+/// `ip(7)`.
+func multicastAllOption(isIPv6: Bool) -> Int32 { isIPv6 ? IPV6_MULTICAST_ALL : IP_MULTICAST_ALL }

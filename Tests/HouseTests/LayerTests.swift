@@ -26,6 +26,8 @@ struct Offence: Sendable, CustomTestStringConvertible {
         Offence("Sources/TorsionCore/A.swift", "import Glibc", "must not import Glibc"),
         Offence(
             "Sources/TorsionSockets/A.swift", "let flags = MSG_NOSIGNAL", "a file marked for it"),
+        Offence(
+            "Sources/TorsionSockets/A.swift", "let all = IP_MULTICAST_ALL", "a file marked for it"),
         Offence("Sources/TorsionUV/A.swift", "#if os(Linux)\n#endif", "a file marked for it"),
         Offence("Sources/TorsionCore/A.swift", "import Dispatch", "must not import Dispatch"),
         Offence(

@@ -49,6 +49,23 @@ private struct Mishap: Error {}
         #expect(errors == 2)
     }
 
+    // R1: what one run was told to do at its end is not done again at the end of the next
+    @Test(arguments: names)
+    func `a trigger is for one run, fired or not`(name: String) throws {
+        let reactor = Reactor(backend: try Self.backend(name))
+        var fired: [String] = []
+        reactor.addTrigger(.after, .startup) {
+            fired.append("start")
+            // Too late for this start, and the next is another run's.
+            reactor.addTrigger(.before, .startup) { fired.append("never") }
+            reactor.stop()
+        }
+        reactor.addTrigger(.after, .shutdown) { fired.append("stop") }
+        try reactor.run()
+        try reactor.run(signals: .ignore) { $0.stop() }
+        #expect(fired == ["start", "stop"])
+    }
+
     @Test(arguments: names)
     func `a trigger of a start that fires late does not shorten the stop`(name: String) throws {
         let reactor = Reactor(backend: try Self.backend(name))

@@ -54,3 +54,15 @@ func askForGreeting(on reactor: Reactor) throws {
         .whenFailed { error in print("no greeting: \(error)") }
     // snippet end
 }
+
+// snippet: async
+/// The same client as a task: it reads top to bottom, and stays on the reactor's thread.
+func visit(on reactor: Reactor) {
+    reactor.spawn {
+        let endpoint = try ClientEndpoint(parsing: "tcp:127.0.0.1:8007")
+        let connection = try await endpoint.connect(on: reactor).value
+        try await connection.write("Ann\r\n")
+        for try await bytes in connection.inbound { print(bytes) }
+    }.whenFailed { error in print("no greeting: \(error)") }
+}
+// snippet end

@@ -16,22 +16,19 @@ final class Greeter: StreamProtocol {
     }
 }
 
-/// Connects, and after each failure waits twice as long as before, up to five seconds.
-///
-/// The wait is shortened by chance, so that a thousand clients of a server that was restarted do
-/// not all come back in the same instant.
-func connect(to endpoint: ClientEndpoint, on reactor: Reactor, wait: Duration = .milliseconds(20)) {
-    endpoint.connect(on: reactor) { Greeter() }
-        .whenFailed { error in
-            let delay = wait * Double.random(in: 0.5...1)
-            print("\(error); trying again")
-            reactor.callLater(delay) {
-                connect(to: endpoint, on: reactor, wait: min(wait * 2, .seconds(5)))
-            }
-        }
-}
-
 try Reactor.run { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:127.0.0.1:8007"
-    connect(to: try ClientEndpoint(parsing: place), on: reactor)
+    let endpoint = try ClientEndpoint(parsing: place)
+    // After each failure it waits twice as long as before, up to five seconds. Chance takes up to a
+    // half of each wait, so that a thousand clients of a server that was restarted do not all come
+    // back in the same instant.
+    let policy = RetryPolicy(
+        firstDelay: .milliseconds(20), factor: 2, longestDelay: .seconds(5), jitter: 0.5)
+    retry(policy, on: reactor) {
+        endpoint.connect(on: reactor) { Greeter() }
+            .addErrback { error -> Greeter in
+                print("\(error); trying again")
+                throw error
+            }
+    }
 }

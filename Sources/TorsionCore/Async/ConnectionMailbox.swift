@@ -107,9 +107,10 @@ final class ConnectionMailbox: HalfCloseableProtocol {
             case .finished: return false
             case .lost(let why): throw why
             }
-            precondition(
+            require(
                 reader == nil && throttledReader == nil,
-                "AsyncConnection: two tasks read at the same time")
+                "AsyncConnection: two tasks read from \(transport.peerAddress) at the same time;"
+                    + " let one read and hand on")
             while isFull, writers.isEmpty {
                 defer { throttledReader = nil }
                 try await transport.reactor.suspend { throttledReader = $0 }

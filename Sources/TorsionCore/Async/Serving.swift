@@ -220,7 +220,9 @@ public final class AsyncListener: AsyncSequence {
             defer { taker = nil }
             while waiting.isEmpty {
                 if isOver { return nil }
-                precondition(taker == nil, "AsyncListener: two tasks take at the same time")
+                require(
+                    taker == nil,
+                    "AsyncListener: two tasks take connections at the same time; let one take them")
                 try await reactor.suspend { taker = $0 }
                 taker = nil
             }

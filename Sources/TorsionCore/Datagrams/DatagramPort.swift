@@ -68,7 +68,7 @@ public final class DatagramPort: DatagramTransport {
     /// Limits the port to one peer.
     public func connect(to peer: SocketAddress) throws(IOError) {
         reactor.checkThread()
-        precondition(peerAddress == nil, "DatagramTransport: connect was called twice")
+        require(peerAddress == nil, "DatagramTransport: connect was called twice")
         guard isOpen else { return }
         // What was written to others must not go to the peer.
         if !isAwaitingRoom { sendQueued() }
@@ -150,9 +150,10 @@ public final class DatagramPort: DatagramTransport {
         reactor.checkThread()
         guard isOpen else { return }
         if let peerAddress {
-            precondition(
+            require(
                 address == peerAddress,
-                "DatagramTransport: a connected port writes to its peer only")
+                "DatagramTransport: write to \(address), but a connected port writes to its peer only"
+            )
         }
         try bytes.withUnsafeBytes { (bytes) throws(IOError) in
             guard bytes.count <= Self.directByteCount else {

@@ -19,7 +19,7 @@ struct DatagramQueue: ~Copyable {
     private var headIndex = 0
 
     init(capacity: Int) {
-        precondition(capacity > 0, "DatagramOptions: queueLimitBytes must be positive")
+        require(capacity > 0, "DatagramOptions: queueLimitBytes \(capacity); need at least 1")
         self.capacity =
             (capacity + Self.lineByteCount - 1) / Self.lineByteCount * Self.lineByteCount
     }

@@ -29,8 +29,8 @@ public final class DeferredQueue<Element> {
     ///   while somebody waits for it.
     public init(limit: Int, waitingLimit: Int = .max, on reactor: Reactor) {
         reactor.checkThread()
-        precondition(limit >= 0, "DeferredQueue: need limit >= 0")
-        precondition(waitingLimit >= 0, "DeferredQueue: need waitingLimit >= 0")
+        require(limit >= 0, "DeferredQueue: limit \(limit); need at least 0")
+        require(waitingLimit >= 0, "DeferredQueue: waitingLimit \(waitingLimit); need at least 0")
         self.reactor = reactor
         self.limit = limit
         self.waitingLimit = waitingLimit

@@ -29,7 +29,7 @@ public final class DeferredSemaphore {
     /// - Precondition: `count` is at least 1.
     public init(count: Int, on reactor: Reactor) {
         reactor.checkThread()
-        precondition(count >= 1, "DeferredSemaphore: need count >= 1")
+        require(count >= 1, "DeferredSemaphore: count \(count); need at least 1")
         self.reactor = reactor
         limit = count
         freeCount = count

@@ -33,11 +33,13 @@ public struct RetryPolicy: Sendable {
         longestDelay: Duration = .seconds(60), jitter: Double = 0.5, seed: UInt64? = nil,
         isPermanent: @escaping @Sendable (any Error) -> Bool = { _ in false }
     ) {
-        precondition(attemptLimit ?? 1 >= 1, "RetryPolicy: need attemptLimit >= 1")
-        precondition(firstDelay >= .zero, "RetryPolicy: need firstDelay >= 0")
-        precondition(longestDelay >= .zero, "RetryPolicy: need longestDelay >= 0")
-        precondition(factor >= 1, "RetryPolicy: need factor >= 1")
-        precondition((0...1).contains(jitter), "RetryPolicy: need 0 <= jitter <= 1")
+        require(
+            attemptLimit ?? 1 >= 1,
+            "RetryPolicy: attemptLimit \(attemptLimit ?? 1); need at least 1")
+        require(firstDelay >= .zero, "RetryPolicy: firstDelay \(firstDelay); need at least 0")
+        require(longestDelay >= .zero, "RetryPolicy: longestDelay \(longestDelay); need at least 0")
+        require(factor >= 1, "RetryPolicy: factor \(factor); need at least 1")
+        require((0...1).contains(jitter), "RetryPolicy: jitter \(jitter); need 0 to 1")
         self.attemptLimit = attemptLimit
         self.firstDelay = firstDelay
         self.factor = factor

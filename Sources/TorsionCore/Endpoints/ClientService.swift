@@ -127,7 +127,9 @@ public final class ClientService<Made: StreamProtocol> {
         failureLimit: Int? = nil, file: StaticString = #fileID, line: UInt = #line
     ) -> Deferred<Made> {
         reactor.checkThread()
-        precondition(failureLimit ?? 1 >= 1, "ClientService: need failureLimit >= 1")
+        require(
+            failureLimit ?? 1 >= 1,
+            "ClientService: failureLimit \(failureLimit ?? 1); need at least 1")
         switch state {
         case .connected(_, let made): return .succeeded(made, on: reactor, file: file, line: line)
         case .ended(let error): return .failed(error, on: reactor, file: file, line: line)

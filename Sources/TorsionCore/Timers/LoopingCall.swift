@@ -115,9 +115,9 @@ public final class LoopingCall {
         line: UInt = #line
     ) -> Deferred<Void> {
         reactor.checkThread()
-        precondition(interval >= .zero, "LoopingCall: need interval >= 0")
+        require(interval >= .zero, "LoopingCall: interval \(interval); need at least 0")
         guard case .idle = state else {
-            fatalError("LoopingCall: start at \(file):\(line), but it has not ended")
+            mistake("LoopingCall: start at \(file):\(line), but it has not ended")
         }
         // Weak: this owns the Deferred while it runs.
         let done = Deferred<Void>(on: reactor, file: file, line: line) { [weak self] _ in

@@ -121,7 +121,7 @@ import Testing
         inbox.open(waker: waker)
         let executor = ReactorExecutor(inbox: inbox)
         // No thread runs this executor, so every one is elsewhere.
-        var calls: [Inbox.Call] = []
+        var calls = CallChain()
         for round in 1...2 {
             for _ in 0..<1_000 { Task(executorPreference: executor) {} }
             #expect(waker.count == round)

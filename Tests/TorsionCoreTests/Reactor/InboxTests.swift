@@ -31,10 +31,11 @@ import Testing
         #expect(log.numbers == [1, 2, 3, 4, 5])
     }
 
-    @Test func `a burst of calls keeps its order from block to block, and what is left is let go`() {
+    @Test func `a burst of calls keeps its order, and what is left of one is let go`() {
         for number in 1...1_000 { _ = call(number) }
         let host = StillReactor()
         runAll(on: host.reactor)
+        // Into the block that was left, and beyond it.
         for number in 1_001...1_700 { _ = call(number) }
         runAll(on: host.reactor)
         #expect(log.numbers == Array(1...1_700))

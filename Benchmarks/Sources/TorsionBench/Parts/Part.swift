@@ -74,8 +74,9 @@ struct Part {
         program: "await-ready", counts: (slow: 0, fast: 1_000_000), peers: [],
         allocations: [.atMost(1)], systemCalls: 0)
 
-    /// Expected by hand: what it waits for and what waits for it are an object each. The system
-    /// calls are those of the turns, one for up to a thousand jobs.
+    /// Expected by hand: what it waits for and what waits for it are an object each.
+    ///
+    /// The system calls are those of the turns, one for up to a thousand jobs.
     static let awaitReactor = Part(
         name: "await.reactor", summary: "a Deferred that another task of the reactor fires",
         program: "await-reactor", counts: (slow: 0, fast: 200_000), peers: [],
