@@ -54,7 +54,7 @@ private struct Mishap: Error {}
     func `a trigger is for one run, fired or not`(name: String) throws {
         let reactor = Reactor(backend: try Self.backend(name))
         var fired: [String] = []
-        reactor.addTrigger(.after, .startup) {
+        reactor.addTrigger(.after, .startup) { () -> Void in
             fired.append("start")
             // Too late for this start, and the next is another run's.
             reactor.addTrigger(.before, .startup) { fired.append("never") }

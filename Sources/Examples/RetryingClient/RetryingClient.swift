@@ -31,4 +31,5 @@ try Reactor.run { reactor in
                 throw error
             }
     }
+    .whenFailed { error in print("given up: \(error)") }
 }
