@@ -212,7 +212,7 @@ struct TimerWheel<Payload>: ~Copyable {
     mutating func checkInvariants() {
         let active = activeKeys
         require(
-            active.count == count && active.allSatisfy { slab.contains($0) },
+            active.count == count && active.allSatisfy { unsafe slab.find($0) != nil },
             "TimerWheel: \(count) timers are pending of \(active.count)")
         guard let deadline = nextDeadline else { return }
         require(nextWakeup ?? .distantFuture <= deadline, "TimerWheel: wakes up too late")
