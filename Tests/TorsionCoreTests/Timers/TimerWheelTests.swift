@@ -190,7 +190,8 @@ private let tick: UInt64 = 1 << 20
         let keys = (0..<1_000_000).map { wheel.schedule($0, at: at(UInt64($0) &* 977 &* tick)) }
         #expect(wheel.slab.capacity >= 1_000_000)
         for key in keys { _ = wheel.cancel(key) }
-        #expect(wheel.slab.capacity <= 1024)
+        // Three chunks: that of the timer which goes on, an empty one, and the spare place's.
+        #expect(wheel.slab.capacity <= 3 * 512)
         #expect(wheel.isActive(lasting) == true)
     }
 
