@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import CTorsionSockets
 internal import Glibc
 internal import TorsionCore
 

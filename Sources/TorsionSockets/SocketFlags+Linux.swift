@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import CTorsionSockets
 internal import Glibc
 
 // Linux: what the other files of this module ask for by these names and no system call but Linux's

@@ -10,7 +10,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 
 /* What `import Glibc` lacks or gets wrong. Each function makes the one system call that it names,
