@@ -106,6 +106,7 @@ bench: ## build in release mode and run the throughput comparison; PEERS=nio add
 bench-full: ## the same with the rounds that steady figures need, io_uring and SwiftNIO
 budget: ## all budgets line by line: counts, parts and bench-full, an hour; fails on a missed count
 bench-counts: ## system calls, allocations and instructions against their budgets
+bench-flow: ## a proxied byte against socat and HAProxy, a sent file against sendfile in C
 bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk
 endif

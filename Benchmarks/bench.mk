@@ -8,6 +8,8 @@
 #              what they found; fails on a count that was missed
 # bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
 #              where Python is there, Twisted's and asyncio's; fails on a miss
+# bench-flow   a proxied byte against socat and HAProxy, a sent file against a loop over sendfile;
+#              installs the two; fails on a miss
 #
 # PEERS=nio adds SwiftNIO to `bench` (its build takes minutes). BENCH_ARGS go to the harness as they
 # are: `make bench BENCH_ARGS='--scenarios echo.64connections --server mine=./my-echo'`.
@@ -23,7 +25,7 @@ BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
 
-.PHONY: budget bench-tokio bench bench-full bench-counts bench-parts bench-build bench-nio bench-test bench-dependencies
+.PHONY: budget bench-tokio bench bench-flow bench-full bench-counts bench-parts bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
@@ -39,6 +41,12 @@ bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 	swift build -c release --package-path Benchmarks
 	swift build -c release --package-path Benchmarks/Parts
 	$(BENCH_RUN) parts --peers nio --json $(BENCH_JSON:.json=-parts.json) $(BENCH_ARGS)
+
+bench-flow: $(BENCH_BIN)/flow
+	@scripts/install-dependencies bench-flow
+	swift build -c release --product torsion
+	swift build -c release --package-path Benchmarks
+	$(BENCH_RUN) flow --json $(BENCH_JSON:.json=-flow.json) $(BENCH_ARGS)
 
 # Each goes on where another has missed: the last line says what, and fails.
 budget: bench-build bench-nio bench-tokio $(BENCH_BIN)/uring-c
@@ -79,3 +87,6 @@ $(BENCH_BIN)/load: $(wildcard Benchmarks/Load/*.c) Benchmarks/Load/load.h | $(BE
 
 $(BENCH_BIN)/malloc_counter.so: Benchmarks/Counts/malloc_counter.c | $(BENCH_BIN)
 	$(BENCH_CC) $(BENCH_CFLAGS) -fPIC -shared -fno-builtin -o $@ $<
+
+$(BENCH_BIN)/flow: Benchmarks/Flow/flow.c | $(BENCH_BIN)
+	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $< -lpthread

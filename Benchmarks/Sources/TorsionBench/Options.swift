@@ -5,12 +5,13 @@ import Glibc
 
 /// What the command line asks for.
 struct Options {
-    enum Command { case run, counts, parts, budget, page, list, help }
+    enum Command { case run, counts, parts, flow, budget, page, list, help }
 
     static let usage = """
         usage: torsion-bench run [--quick | --full] [OPTION ...]
                torsion-bench counts [OPTION ...]      counts against budgets; fails on a miss
                torsion-bench parts [OPTION ...]       pieces of the engine against others'; fails on a miss
+               torsion-bench flow [OPTION ...]        a proxy and a sender against socat, HAProxy and C
                torsion-bench budget [OPTION ...]      what those three wrote, line by line
                torsion-bench page [OPTION ...]        results that were written before, as HTML
                torsion-bench list                     the scenarios
@@ -48,6 +49,7 @@ struct Options {
         case "run": command = .run
         case "counts": command = .counts
         case "parts": command = .parts
+        case "flow": command = .flow
         case "budget": command = .budget
         case "page": command = .page
         case "list": command = .list

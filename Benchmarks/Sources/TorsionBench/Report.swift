@@ -67,6 +67,7 @@ struct Report: Codable {
     var scenarios: [ScenarioResult] = []
     var budgets: [BudgetResult] = []
     var parts: [PartsRun.PartResult]?
+    var flow: [FlowRun.FlowResult]?
 
     init(mode: String) throws {
         self.mode = mode

@@ -26,6 +26,8 @@ struct TorsionBench {
             return try Counts(options: options).start()
         case .parts:
             return try PartsRun(options: options).start()
+        case .flow:
+            return try FlowRun(options: options).start()
         case .budget:
             return try Budget(options: options).start()
         case .page:
