@@ -44,8 +44,10 @@ let package = Package(
     products: [
         .library(name: "Torsion", targets: ["Torsion"]),
         .library(name: "TorsionCore", targets: ["TorsionCore"]),
+        .library(name: "TorsionSockets", targets: ["TorsionSockets"]),
         .library(name: "TorsionUV", targets: ["TorsionUV"]),
         .library(name: "TorsionEpoll", targets: ["TorsionEpoll"]),
+        .library(name: "TorsionURing", targets: ["TorsionURing"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
         .executable(name: "torsion", targets: ["TorsionTool"]),
@@ -59,6 +61,10 @@ let package = Package(
             name: "CUV", path: "CShims/CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .target(name: "CTorsionUV", dependencies: ["CUV"], path: "CShims/CTorsionUV"),
         .target(name: "CTorsionSockets", path: "CShims/CTorsionSockets"),
+        .systemLibrary(
+            name: "CURing", path: "CShims/CURing", pkgConfig: "liburing",
+            providers: [.apt(["liburing-dev"])]),
+        .target(name: "CTorsionURing", dependencies: ["CURing"], path: "CShims/CTorsionURing"),
         .target(name: "CTorsionCore", path: "CShims/CTorsionCore"),
 
         // The engine, in import order
@@ -73,6 +79,10 @@ let package = Package(
         .target(
             name: "TorsionEpoll",
             dependencies: ["TorsionCore", "TorsionSockets", "CTorsionSockets"],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionURing",
+            dependencies: ["TorsionCore", "TorsionSockets", "CTorsionSockets", "CTorsionURing"],
             swiftSettings: settings),
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
@@ -91,7 +101,8 @@ let package = Package(
         .executableTarget(
             name: "TorsionTool",
             dependencies: [
-                "Torsion", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Torsion", "TorsionURing",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
 
@@ -112,17 +123,19 @@ let package = Package(
             ["TestPrograms", "Torsion", "TorsionTesting"]
                 + exampleNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
-        tests("ConformanceTests", ["Torsion", "TorsionTesting"]),
+        tests("ConformanceTests", ["Torsion", "TorsionTesting", "TorsionURing"]),
         .target(name: "CAcceptFaults", path: "Tests/CAcceptFaults"),
-        tests("ToolTests", ["TestPrograms", "TorsionTool"]),
+        tests("ToolTests", ["TestPrograms", "TorsionCore", "TorsionTool", "TorsionURing"]),
         tests("SimulationTests", ["Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
-        tests("ReactorTests", ["Torsion", "TorsionTesting", "CAcceptFaults"]),
-        tests("TorsionProtocolsTests", ["Torsion", "TorsionProtocols", "TorsionTesting"]),
+        tests("ReactorTests", ["Torsion", "TorsionTesting", "TorsionURing", "CAcceptFaults"]),
+        tests(
+            "TorsionProtocolsTests",
+            ["Torsion", "TorsionProtocols", "TorsionTesting", "TorsionURing"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(
-            "TorsionServicesTests", ["TorsionCore", "TorsionEpoll", "TorsionServices", "TorsionUV"]
-        ),
+            "TorsionServicesTests",
+            ["TorsionCore", "TorsionEpoll", "TorsionServices", "TorsionURing", "TorsionUV"]),
     ] + exampleNames.map(example)
 )

@@ -12,12 +12,17 @@ extension BackendChoice {
 
     /// The backend that the environment variable `TORSION_BACKEND` names, else libuv.
     ///
-    /// - Throws: ``UnknownBackend``, which lists those that are linked.
-    public static func fromEnvironment() throws(UnknownBackend) -> BackendChoice {
+    /// - Parameter choices: Those that may be named; a program that links more than `import Torsion`
+    ///   does adds them: `.fromEnvironment(among: BackendChoice.linked + [.ioURing])`.
+    /// - Returns: The one that is named, or libuv.
+    /// - Throws: ``UnknownBackend``, which lists them.
+    public static func fromEnvironment(
+        among choices: [BackendChoice] = linked
+    ) throws(UnknownBackend) -> BackendChoice {
         guard let name = Environment.value(of: "TORSION_BACKEND"), !name.isEmpty else {
             return .libuv
         }
-        return try named(name, among: linked)
+        return try named(name, among: choices)
     }
 }
 

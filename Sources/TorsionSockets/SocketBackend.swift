@@ -142,11 +142,32 @@ public final class SocketBackend: ReactorBackend {
 
     // MARK: The reserve
 
+    /// Refuses clients who wait at a listening socket: accepts them with the descriptor that is kept
+    /// in reserve, and closes them.
+    ///
+    /// - Returns: How many were; fewer than `limit` when none is left, or the reserve was lost.
+    package func refuse(limit: Int, from descriptor: Int32) -> Int {
+        var count = 0
+        while count < limit {
+            let refused = withReserveReleased { () -> Bool in
+                var address = sockaddr_storage()
+                var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+                let accepted = torsion_accept(descriptor, &address, &size)
+                guard accepted >= 0 else { return false }
+                close(accepted)
+                return true
+            }
+            guard refused == true else { break }
+            count += 1
+        }
+        return count
+    }
+
     /// Gives up the reserve for the length of `body`, and takes it again.
     ///
     /// - Returns: What `body` returns, or nil if there is no reserve and none could be taken: another
     ///   thread was quicker.
-    func withReserveReleased<Result>(_ body: () -> Result) -> Result? {
+    private func withReserveReleased<Result>(_ body: () -> Result) -> Result? {
         if reserve < 0 { reopenReserve() }
         guard reserve >= 0 else { return nil }
         closeReserve()

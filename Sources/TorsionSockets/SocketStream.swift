@@ -67,15 +67,7 @@ final class SocketStream: PollTarget {
         peerAddress = address
         phase = .connecting
         let subject = "\(address)"
-        let descriptor = try makeSocket(for: address, .connect)
-        do throws(IOError) {
-            try configure(descriptor, for: address, options, .connect)
-            if let own = options.bindAddress { try bind(descriptor, to: own) }
-            try beginConnecting(descriptor, to: address)
-        } catch {
-            Glibc.close(descriptor)
-            throw error
-        }
+        let descriptor = try connectingSocket(to: address, options)
         super.init(descriptor: descriptor, callback: streamIsReady)
         if let code = backend.poller.add(self, for: .writable) {
             Glibc.close(descriptor)
@@ -112,7 +104,7 @@ final class SocketStream: PollTarget {
 
     @inline(never)
     private func finishConnecting() {
-        if let code = pendingError() { return fail(code, "connect", .connect) }
+        if let code = pendingError(of: descriptor) { return fail(code, "connect", .connect) }
         phase = .open
         updateInterest()
         receiver?.streamDidConnect()
@@ -121,15 +113,10 @@ final class SocketStream: PollTarget {
     /// The kernel reports an end that was not asked for: a reset, or both directions closed.
     @inline(never)
     private func checkError() {
-        if let code = pendingError() { return fail(code, "recv", .read) }
+        if let code = pendingError(of: descriptor) { return fail(code, "recv", .read) }
         guard queue == nil, interest != nil else { return }
         backend.poller.remove(self)
         interest = nil
-    }
-
-    private func pendingError() -> ErrorCode? {
-        let number = socketOption(descriptor, SOL_SOCKET, SO_ERROR)
-        return number == 0 ? nil : ErrorCode(errno: number)
     }
 
     @inline(never)
@@ -353,20 +340,7 @@ extension SocketStream: BackendStream {
     }
 
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
-        let count = torsion_send_file(descriptor, file, offset, byteCount)
-        guard count <= 0 else { return .sent(count) }
-        return count == 0 ? .fileEnded : sendFileRefused()
-    }
-
-    private func sendFileRefused() -> SendFileResult {
-        let code = errno
-        return switch code {
-        case EAGAIN, EINTR: .full
-        // A file that cannot be mapped, such as those of /proc.
-        case EINVAL, ENOSYS, EOVERFLOW, ESPIPE: .unsupported
-        case EIO, ENOMEM, EBADF: .fileFailed(ErrorCode(errno: code))
-        default: .streamFailed(ErrorCode(errno: code))
-        }
+        sendFile(file, at: offset, byteCount: byteCount, to: descriptor)
     }
 
     func awaitRoom() {

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+package import TorsionCore
 
 // Thin wrappers over system calls that more than one kind of socket makes.
 
@@ -90,17 +90,52 @@ func beginConnecting(_ descriptor: Int32, to address: SocketAddress) throws(IOEr
     throw lastError(.connect, "connect", address)
 }
 
+/// A socket that has begun to connect; it becomes writable when it is connected, or has failed.
+///
+/// Throws ``IOError`` of operation `connect` for what fails at once.
+package func connectingSocket(
+    to address: SocketAddress, _ options: StreamOptions
+) throws(IOError) -> Int32 {
+    let descriptor = try makeSocket(for: address, .connect)
+    do throws(IOError) {
+        try configure(descriptor, for: address, options, .connect)
+        if let own = options.bindAddress { try bind(descriptor, to: own) }
+        try beginConnecting(descriptor, to: address)
+    } catch {
+        close(descriptor)
+        throw error
+    }
+    return descriptor
+}
+
 /// `getsockname(2)`.
-func ownAddress(of descriptor: Int32) -> SocketAddress {
+package func ownAddress(of descriptor: Int32) -> SocketAddress {
+    guard let address = address({ getsockname(descriptor, $0, $1) }) else {
+        preconditionFailure("getsockname: errno \(errno)")
+    }
+    return address
+}
+
+/// `getpeername(2)`; nil if the peer has reset the connection.
+package func peerAddress(of descriptor: Int32) -> SocketAddress? {
+    address { getpeername(descriptor, $0, $1) }
+}
+
+private func address(
+    _ call: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+) -> SocketAddress? {
     var address = sockaddr_storage()
     var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
     let result = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            getsockname(descriptor, $0, &size)
-        }
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { call($0, &size) }
     }
-    precondition(result == 0, "getsockname: errno \(errno)")
-    return SocketAddress(address, size: size)
+    return result == 0 ? SocketAddress(address, size: size) : nil
+}
+
+/// The error that waits at a socket, which is then cleared: `SO_ERROR`, `socket(7)`.
+package func pendingError(of descriptor: Int32) -> ErrorCode? {
+    let number = socketOption(descriptor, SOL_SOCKET, SO_ERROR)
+    return number == 0 ? nil : ErrorCode(errno: number)
 }
 
 /// `getpeername(2)`; nil with `errno` set, for a socket that is not connected.
@@ -175,5 +210,22 @@ extension iovec {
     init(_ bytes: UnsafeRawBufferPointer) {
         self.init(
             iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
+    }
+}
+
+/// `sendfile(2)`, for bytes that are in memory.
+package func sendFile(
+    _ file: Int32, at offset: Int64, byteCount: Int, to descriptor: Int32
+) -> SendFileResult {
+    let count = torsion_send_file(descriptor, file, offset, byteCount)
+    guard count <= 0 else { return .sent(count) }
+    guard count < 0 else { return .fileEnded }
+    let code = errno
+    return switch code {
+    case EAGAIN, EINTR: .full
+    // A file that cannot be mapped, such as those of /proc.
+    case EINVAL, ENOSYS, EOVERFLOW, ESPIPE: .unsupported
+    case EIO, ENOMEM, EBADF: .fileFailed(ErrorCode(errno: code))
+    default: .streamFailed(ErrorCode(errno: code))
     }
 }

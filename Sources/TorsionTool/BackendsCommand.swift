@@ -11,8 +11,8 @@ struct BackendsCommand: ParsableCommand {
         abstract: "List the reactor backends, and why one cannot run here.")
 
     func run() throws {
-        let standard = try? BackendChoice.fromEnvironment()
-        for choice in BackendChoice.linked {
+        let standard = try? BackendChoice.fromEnvironment(among: BackendChoice.all)
+        for choice in BackendChoice.all {
             let state = choice.unavailableReason().map { "not available: \($0)" } ?? "available"
             let mark = choice.name == standard?.name ? " (default)" : ""
             print("\(choice.name): \(state)\(mark)")

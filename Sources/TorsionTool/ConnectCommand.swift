@@ -14,7 +14,7 @@ struct ConnectCommand: ParsableCommand {
     @Argument(help: "Where to connect to, for example tcp:example.org:80 or unix:/run/echo.")
     var endpoint: String
 
-    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {

@@ -24,7 +24,7 @@ struct ReceiveCommand: ParsableCommand {
     @Flag(help: "Replace no file.")
     var keep = false
 
-    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {

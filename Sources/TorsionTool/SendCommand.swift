@@ -26,7 +26,7 @@ struct SendCommand: ParsableCommand {
     @Flag(help: "Tell on standard error how far it is.")
     var progress = false
 
-    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {

@@ -8,7 +8,7 @@ internal import Torsion
 
 /// The options of the commands that serve until they are told to end.
 struct ServingOptions: ParsableArguments {
-    @Option(help: "libuv or epoll; else what TORSION_BACKEND names, else libuv.")
+    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     @Option(help: "Threads, each with a reactor and a listening socket of its own.")

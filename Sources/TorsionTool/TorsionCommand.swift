@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Glibc
 internal import Torsion
+internal import TorsionURing
 
 @main
 struct TorsionCommand: ParsableCommand {
@@ -18,16 +19,25 @@ struct TorsionCommand: ParsableCommand {
 }
 
 extension BackendChoice {
+    /// The backends that the command links.
+    static let all = linked + [.ioURing]
+
     /// The backend of an option, else the one that the environment names.
     ///
     /// - Throws: `ValidationError`, which ends the command with status 64.
     static func chosen(_ name: String?) throws -> BackendChoice {
+        let choice: BackendChoice
         do throws(UnknownBackend) {
-            guard let name else { return try fromEnvironment() }
-            return try named(name, among: linked)
+            if let name {
+                choice = try named(name, among: all)
+            } else {
+                choice = try fromEnvironment(among: all)
+            }
         } catch {
             throw ValidationError("\(error)")
         }
+        guard let reason = choice.unavailableReason() else { return choice }
+        throw ValidationError("\(choice.name) cannot run here: \(reason)")
     }
 }
 

@@ -4,6 +4,7 @@
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 /// One backend under test, with a name that a test runner can show.
 struct BackendUnderTest: CustomStringConvertible, Sendable {
@@ -11,9 +12,9 @@ struct BackendUnderTest: CustomStringConvertible, Sendable {
 
     var description: String { choice.name }
 
-    static let all = BackendChoice.linked.map(BackendUnderTest.init)
+    static let all = (BackendChoice.linked + [.ioURing]).map(BackendUnderTest.init)
 
-    static let irregular = (BackendChoice.linked + [.simulated]).map {
+    static let irregular = (BackendChoice.linked + [.ioURing, .simulated]).map {
         BackendUnderTest(choice: .faulty($0, .irregular(seed: 1)))
     }
 

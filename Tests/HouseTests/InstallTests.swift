@@ -44,7 +44,8 @@ private struct Machine {
     let outcome = try machine.install()
 
     #expect(outcome.status == 0, "\(outcome.output)")
-    let command = "apt-get install -y -qq --no-install-recommends pkg-config libuv1-dev\n"
+    let command =
+        "apt-get install -y -qq --no-install-recommends pkg-config libuv1-dev liburing-dev\n"
     #expect(outcome.output.hasSuffix(command), "\(outcome.output)")
     #expect(!outcome.output.contains("apt-get update"))
 }
@@ -56,7 +57,7 @@ private struct Machine {
 
     let outcome = try machine.install()
 
-    #expect(outcome.output.hasPrefix("Torsion lacks on this machine: libuv1-dev\n"))
+    #expect(outcome.output.hasPrefix("Torsion lacks on this machine: libuv1-dev liburing-dev\n"))
 }
 
 @Test func `benchmarks ask for the tools that count`() throws {

@@ -6,6 +6,9 @@ import Glibc
 import Testing
 import Torsion
 
+/// Those that call `accept4(2)` themselves; io_uring's completions are in TorsionURingTests.
+private let acceptingBackends = BackendChoice.linked.map(\.name)
+
 /// What `accept4(2)` may answer instead of a client: SEMANTICS S15, FAULTS section 3.
 @Suite struct AcceptFaultTests {
     /// A port, and clients that come to it.
@@ -52,7 +55,7 @@ import Torsion
         (ENOBUFS, "no buffer space available (ENOBUFS)"),
     ]
 
-    @Test(arguments: backendNames, shortages)
+    @Test(arguments: acceptingBackends, shortages)
     func `a shortage is told once, refuses who waits, and passes`(
         name: String, fault: (number: Int32, text: String)
     ) throws {
@@ -69,7 +72,7 @@ import Torsion
         #expect(torsion_accept_calls() < 10)
     }
 
-    @Test(arguments: backendNames, shortages)
+    @Test(arguments: acceptingBackends, shortages)
     func `a shortage that stays costs a few calls, ever fewer, and no turn of others`(
         name: String, fault: (number: Int32, text: String)
     ) throws {
@@ -89,7 +92,7 @@ import Torsion
 
     /// `accept(2)` passes on what is wrong with a client that has gone, and with its network.
     @Test(
-        arguments: backendNames,
+        arguments: acceptingBackends,
         [ECONNABORTED, EPROTO, EPERM, EINTR, ENETDOWN, EHOSTUNREACH, ENOPROTOOPT, ETIMEDOUT])
     func `an error of one client is skipped without a word`(name: String, number: Int32) throws {
         let place = try Place(name)
@@ -101,7 +104,7 @@ import Torsion
         #expect(torsion_accept_calls() == 5)
     }
 
-    @Test(arguments: backendNames, [ECONNABORTED, EPERM])
+    @Test(arguments: acceptingBackends, [ECONNABORTED, EPERM])
     func `an error without end is told once, does not spin, and refuses nobody`(
         name: String, number: Int32
     ) throws {
@@ -117,7 +120,7 @@ import Torsion
         #expect(waiting.loss == nil && place.reactor.statistics.connectionsShed == 0)
     }
 
-    @Test(arguments: backendNames)
+    @Test(arguments: acceptingBackends)
     func `a port that closes while it rests stays closed`(name: String) throws {
         let place = try Place(name)
         torsion_fail_accepts(ENFILE, .max)

@@ -25,10 +25,10 @@ import TorsionTesting
         }
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name))
+    @Test(arguments: testedBackends.map(\.name))
     func `five lines to each of a hundred members are one write a member`(name: String) throws {
         let plan = FaultPlan.counting
-        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        let backend = try BackendChoice.named(name, among: testedBackends)
         let reactor = Reactor(backend: .faulty(backend, plan), services: nil)
         var members: [Side] = []
         let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in

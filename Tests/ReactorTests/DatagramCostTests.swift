@@ -21,10 +21,10 @@ import TorsionTesting
         ) { count += 1 }
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name), [1, 16, 64])
+    @Test(arguments: testedBackends.map(\.name), [1, 16, 64])
     func `what arrives together costs one receive and one send`(name: String, count: Int) throws {
         let plan = FaultPlan.counting
-        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        let backend = try BackendChoice.named(name, among: testedBackends)
         let reactor = Reactor(backend: .faulty(backend, plan), services: nil)
         defer { reactor.shutDown() }
         let counter = Counter()

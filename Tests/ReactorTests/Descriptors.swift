@@ -3,13 +3,16 @@
 
 import Glibc
 import Torsion
+import TorsionURing
 
 /// A backend by its name, which a test runner can show.
 func namedBackend(_ name: String) throws -> BackendChoice {
-    try .named(name, among: BackendChoice.linked)
+    try .named(name, among: testedBackends)
 }
 
-let backendNames = BackendChoice.linked.map(\.name)
+let testedBackends = BackendChoice.linked + [.ioURing]
+
+let backendNames = testedBackends.map(\.name)
 
 extension Reactor {
     /// A reactor that a test turns by hand, without names and signals.

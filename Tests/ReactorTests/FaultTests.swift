@@ -8,9 +8,9 @@ import TorsionTesting
 /// Fail call N of a scenario, for N = 1, 2, 3, …, until it passes untouched: whatever fails, each
 /// connection ends once, an error is told to somebody, and nothing stays open.
 @Suite struct FaultTests {
-    @Test(arguments: BackendChoice.linked.map(\.name), [ErrorCode.connectionReset, .outOfMemory])
+    @Test(arguments: testedBackends.map(\.name), [ErrorCode.connectionReset, .outOfMemory])
     func `connect and echo survive the failure of any call`(name: String, code: ErrorCode) throws {
-        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        let backend = try BackendChoice.named(name, among: testedBackends)
         var number = 1
         while true {
             let plan = FaultPlan.failCall(number, with: code)
@@ -25,9 +25,9 @@ import TorsionTesting
         #expect(number > 5, "the scenario makes too few calls to prove anything")
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name), 1...20)
+    @Test(arguments: testedBackends.map(\.name), 1...20)
     func `cut and late calls change nothing`(name: String, seed: Int) throws {
-        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        let backend = try BackendChoice.named(name, among: testedBackends)
         let plans = [FaultPlan.irregular(seed: UInt64(seed)), .pieces(of: seed)]
         for plan in plans { #expect(try echo(over: .faulty(backend, plan))) }
     }

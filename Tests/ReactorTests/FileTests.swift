@@ -18,7 +18,7 @@ enum Way: CustomTestStringConvertible, CaseIterable, Sendable {
     var testDescription: String { "\(self)" }
 
     func choice(_ name: String) throws -> BackendChoice {
-        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        let backend = try BackendChoice.named(name, among: testedBackends)
         return self == .irregular ? .faulty(backend, .irregular(seed: 3)) : backend
     }
 }
@@ -144,7 +144,7 @@ private func send(
     return (outcome, sink)
 }
 
-private let backends = BackendChoice.linked.map(\.name)
+private let backends = testedBackends.map(\.name)
 
 @Suite struct FileTests {
     private static let content = [UInt8].pattern(count: 5_000_001)
@@ -249,7 +249,7 @@ private let backends = BackendChoice.linked.map(\.name)
     func `what arrives is written to a file, whose end waits for the disk`(backend: String) throws {
         let source = try TemporaryFile(Self.content), target = try TemporaryFile()
         nonisolated(unsafe) var results: [String] = []
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: testedBackends)
         try Reactor.run(backend: choice, signals: .ignore) { reactor in
             reactor.unhandledError = { Issue.record("\($0)") }
             let limit = reactor.callLater(.seconds(60)) { reactor.stop(within: .zero) }

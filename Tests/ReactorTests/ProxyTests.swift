@@ -86,11 +86,11 @@ extension Surfer: PushProducer {
 }
 
 @Suite struct ProxyTests {
-    @Test(.tags(.slow), arguments: BackendChoice.linked.map(\.name), [false, true])
+    @Test(.tags(.slow), arguments: testedBackends.map(\.name), [false, true])
     func `sixteen megabytes go through two proxies and come back`(
         backend: String, isSlow: Bool
     ) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: testedBackends)
         nonisolated(unsafe) var carried: [Int] = []
         nonisolated(unsafe) var errors: [String] = []
         nonisolated(unsafe) var surfer: Surfer?

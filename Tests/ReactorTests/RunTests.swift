@@ -14,10 +14,10 @@ private struct Mishap: Error {}
 
 /// How a reactor runs, stops and runs again.
 @Suite struct RunTests {
-    private static let names = BackendChoice.linked.map(\.name)
+    private static let names = testedBackends.map(\.name)
 
     private static func backend(_ name: String) throws -> BackendChoice {
-        try .named(name, among: BackendChoice.linked)
+        try .named(name, among: testedBackends)
     }
 
     // R1

@@ -28,11 +28,11 @@ import Torsion
         }
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name))
+    @Test(arguments: testedBackends.map(\.name))
     func `a service comes back when the server hangs up, and ends with the reactor`(
         name: String
     ) throws {
-        let reactor = Reactor(backend: try .named(name, among: BackendChoice.linked))
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
         var hosts = 0
         var connections = 0
         try reactor.run(signals: .ignore) { reactor in

@@ -4,6 +4,7 @@
 import Glibc
 import Testing
 import Torsion
+import TorsionURing
 
 /// Answers with what it hears, and ends when its peer has.
 private final class Echo: HalfCloseableProtocol {
@@ -202,13 +203,13 @@ private let pattern: [UInt8] = (0..<1_000_000).map {
 
     // MARK: The endpoint, in a process whose standard streams the test may replace
 
-    @Test(arguments: [0, 1])
+    @Test(arguments: [0, 1, 2])
     func `standard input and output serve one connection`(index: Int) async {
         // An exit test captures nothing, so that each backend has its own.
-        if index == 0 {
-            await #expect(processExitsWith: .success) { try serveStandardStreams(.epoll) }
-        } else {
-            await #expect(processExitsWith: .success) { try serveStandardStreams(.libuv) }
+        switch index {
+        case 0: await #expect(processExitsWith: .success) { try serveStandardStreams(.epoll) }
+        case 1: await #expect(processExitsWith: .success) { try serveStandardStreams(.libuv) }
+        default: await #expect(processExitsWith: .success) { try serveStandardStreams(.ioURing) }
         }
     }
 }

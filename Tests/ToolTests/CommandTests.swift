@@ -4,6 +4,8 @@
 import Glibc
 import TestPrograms
 import Testing
+import TorsionCore
+import TorsionURing
 
 /// What other tools rely on.
 @Suite(.serialized) struct CommandTests {
@@ -23,7 +25,7 @@ import Testing
         return (program, "tcp:" + words[2])
     }
 
-    @Test(arguments: ["libuv", "epoll"])
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
     func `echo says where it listens, echoes, and ends on SIGTERM with status 0`(
         backend: String
     ) throws {
@@ -70,7 +72,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (["echo", "--backend", "kqueue"], "libuv, epoll"),
+        (["echo", "--backend", "kqueue"], "libuv, epoll, io_uring"),
         (["echo", "--listen", "tpc:80"], "allowed are tcp, tcp6, unix, stdio, fd, systemd"),
         (["echo", "--listen", "tcp:70000"], "0 to 65535"),
         (["connect", "tcp:example.org"], "needs a port"),
@@ -83,6 +85,17 @@ import Testing
         let program = try Program("torsion", arguments)
         #expect(program.readErrors().contains(allowed))
         #expect(program.wait() == 64)
+    }
+
+    @Test func `backends lists each one, whether it can run, and which is the default`() throws {
+        let program = try Program("torsion", ["backends"])
+        let lines = program.readOutput().split(separator: "\n").map(String.init)
+        #expect(program.wait() == 0)
+        #expect(lines.count == 3 && lines[0] == "libuv: available (default)")
+        #expect(lines[1] == "epoll: available")
+        let isOffered = BackendChoice.ioURing.unavailableReason() == nil
+        let expected = isOffered ? "io_uring: available" : "io_uring: not available: "
+        #expect(lines[2].hasPrefix(expected), "\(lines)")
     }
 
     @Test(arguments: ["async", "async-read"])
@@ -98,7 +111,7 @@ import Testing
         #expect(echo.wait() == 0)
     }
 
-    @Test(arguments: ["libuv", "epoll"])
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
     func `a proxy carries both ways, and each end by itself`(backend: String) throws {
         let (echo, target) = try startEcho(["--backend", backend])
         let (proxy, endpoint) = try start("proxy", ["--to", target, "--backend", backend])
@@ -129,7 +142,7 @@ import Testing
         #expect(proxy.wait() == 0)
     }
 
-    @Test(arguments: ["libuv", "epoll"])
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
     func `a file is sent and received, and both say how much`(backend: String) throws {
         let source = Program.folder + "/torsion"
         let target = "/tmp/torsion-received.\(getpid()).\(backend)"

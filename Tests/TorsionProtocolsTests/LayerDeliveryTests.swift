@@ -4,6 +4,7 @@
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 /// Pauses, switches, and writes down.
 private final class PausingLines: LineProtocol {
@@ -114,9 +115,9 @@ private final class Crumbler: StreamLayer {
         }
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name))
+    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name))
     func `a megabyte and both ends cross six layers on real sockets`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: (BackendChoice.linked + [.ioURing]))
         nonisolated(unsafe) var client: Caller?
         nonisolated(unsafe) var server: Caller?
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

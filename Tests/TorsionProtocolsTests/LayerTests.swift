@@ -4,6 +4,7 @@
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 private final class Recorder: HalfCloseableProtocol {
     var transport: (any StreamTransport)?
@@ -190,9 +191,9 @@ private final class Producer: PushProducer {
         #expect(proto == nil && clock.reactor.statistics.liveTransports == 0)
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name))
+    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name))
     func `endpoints compose with layers on real sockets`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: (BackendChoice.linked + [.ioURing]))
         let server = Recorder(), client = Recorder()
         nonisolated(unsafe) var log: [String] = []
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

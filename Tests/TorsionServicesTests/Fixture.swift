@@ -5,16 +5,17 @@ import Testing
 import TorsionCore
 import TorsionEpoll
 import TorsionServices
+import TorsionURing
 import TorsionUV
 
 /// The backends that host the services.
 ///
 /// Names, since a test's argument has to be printable.
-let hosts = ["libuv", "epoll"]
+let hosts = ["libuv", "epoll", "io_uring"]
 
 /// Makes a reactor with the backend of this name and libuv's services.
 func makeReactor(_ host: String) throws -> Reactor {
-    let backend = try BackendChoice.named(host, among: [.libuv, .epoll])
+    let backend = try BackendChoice.named(host, among: [.libuv, .epoll, .ioURing])
     let reactor = Reactor(backend: backend) { reactor throws(IOError) in
         try UVServices(on: reactor)
     }

@@ -30,7 +30,7 @@ final class AsyncWorld {
 func runAsync(
     on name: String, _ body: nonisolated(nonsending) @escaping (AsyncWorld) async throws -> Void
 ) throws {
-    let reactor = Reactor(backend: try .named(name, among: BackendChoice.linked))
+    let reactor = Reactor(backend: try .named(name, among: testedBackends))
     let world = AsyncWorld(reactor)
     reactor.unhandledError = { [unowned world] in world.unhandled.append($0) }
     var outcome: Result<Void, any Error>?

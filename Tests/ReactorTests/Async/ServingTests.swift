@@ -56,7 +56,7 @@ private struct Mishap: Error {}
 
     @Test(arguments: backendNames)
     func `a graceful stop of the reactor drains as well`(name: String) throws {
-        let reactor = Reactor(backend: try .named(name, among: BackendChoice.linked))
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
         var farewell: Bytes?
         try reactor.run(signals: .ignore) { reactor in
             let world = AsyncWorld(reactor)
@@ -69,7 +69,7 @@ private struct Mishap: Error {}
 
     @Test(arguments: backendNames)
     func `a stop with tasks suspended everywhere ends them all`(name: String) throws {
-        let reactor = Reactor(backend: try .named(name, among: BackendChoice.linked))
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
         var begun = 0
         var ended = 0
         func start(

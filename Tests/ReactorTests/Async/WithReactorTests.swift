@@ -11,7 +11,7 @@ private struct Mishap: Error {}
     @Test(arguments: backendNames)
     func `it serves on threads of its own and returns when the bodies do`(name: String) async throws
     {
-        let choice = try BackendChoice.named(name, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(name, among: testedBackends)
         let threads = PortNames()
         try await withReactor(count: 2, backend: choice, signals: .ignore) { reactor in
             threads.add(threadName())

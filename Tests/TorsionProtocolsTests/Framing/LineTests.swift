@@ -4,6 +4,7 @@
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 /// Writes down its lines, and does what a line tells it.
 private final class Lines: LineProtocol {
@@ -225,9 +226,9 @@ private struct Mishap: Error {}
         #expect(proto.loss == .closedByPeer)
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name), ["\n", "\r\n"])
+    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name), ["\n", "\r\n"])
     func `lines cross a socket while their reader pauses`(backend: String, end: String) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: (BackendChoice.linked + [.ioURing]))
         let server = Lines()
         nonisolated(unsafe) var loss: ConnectionLoss?
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import Glibc
+package import TorsionCore
+
+/// A bound socket that listens, and the file of a UNIX one.
+package struct ListeningSocket {
+    /// Non-blocking, closed on exec.
+    package let descriptor: Int32
+    /// With the port that the kernel chose.
+    package let localAddress: SocketAddress
+    private let file: SocketFile?
+
+    /// Binds and listens: `bind(2)`, `listen(2)`.
+    ///
+    /// - Throws: ``IOError`` of operation `listen`, naming the address.
+    package init(_ address: SocketAddress, _ options: StreamOptions) throws(IOError) {
+        let descriptor = try makeSocket(for: address, .listen)
+        var bound: SocketFile?
+        do throws(IOError) {
+            // Accepted sockets inherit these on Linux: one system call less for each.
+            try configure(descriptor, for: address, options, .listen)
+            bound = try bindForListening(descriptor, to: address, mode: options.unixMode)
+            let backlog = Int32(clamping: options.backlog)
+            guard Glibc.listen(descriptor, backlog) == 0 else {
+                throw lastError(.listen, "listen", address)
+            }
+        } catch {
+            bound?.remove()
+            Glibc.close(descriptor)
+            throw error
+        }
+        self.descriptor = descriptor
+        localAddress = ownAddress(of: descriptor)
+        file = bound
+    }
+
+    /// Closes it; its file is removed before, so that a client that connects in between is refused,
+    /// not lost.
+    package func close() {
+        file?.remove()
+        Glibc.close(descriptor)
+    }
+}
+
+extension ErrorCode {
+    /// Whether `accept(2)` fails for want of descriptors or memory, and not because of one client.
+    package var isAcceptShortage: Bool {
+        switch self {
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .outOfMemory, .noBufferSpace: true
+        default: false
+        }
+    }
+}

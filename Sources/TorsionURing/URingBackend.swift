@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import CTorsionURing
+internal import TorsionCore
+internal import TorsionSockets
+
+/// The backend over `io_uring(7)`.
+///
+/// Streams and listeners are operations of the ring. Datagrams, watches and streams over descriptors
+/// are the shared code of `TorsionSockets` over a ``URingPoller``, in the same turn and the same
+/// call. A kernel that has no ring of provided buffers gets its streams from there as well.
+final class URingBackend: ReactorBackend {
+    let ring: Ring
+    /// What is not the ring's own.
+    let others: SocketBackend
+
+    /// Streams and listeners of the ring that are open.
+    @exclusivity(unchecked) var openStreamCount = 0
+
+    init(_ configuration: Ring.Configuration = Ring.Configuration()) {
+        ring = Ring(configuration)
+        others = SocketBackend(poller: URingPoller(ring: ring))
+    }
+
+    func start() throws(IOError) { try others.start() }
+
+    var now: MonotonicInstant { others.now }
+
+    var waker: any BackendWaker { others.waker }
+
+    func turn(until deadline: MonotonicInstant?) { others.turn(until: deadline) }
+
+    func listen(
+        on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> any BackendListener {
+        guard ring.has(TORSION_URING_BUFFERS) else {
+            return try others.listen(on: address, options: options, receiver: receiver)
+        }
+        return try URingListener(
+            backend: self, address: address, options: options, receiver: receiver)
+    }
+
+    func connect(
+        to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
+    ) throws(IOError) -> any BackendStream {
+        guard ring.has(TORSION_URING_BUFFERS) else {
+            return try others.connect(to: address, options: options, receiver: receiver)
+        }
+        return try URingStream(
+            backend: self, connectingTo: address, options: options, receiver: receiver)
+    }
+
+    func bindDatagrams(
+        on address: SocketAddress, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        try others.bindDatagrams(on: address, options: options)
+    }
+
+    func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
+        try others.open(input: input, output: output)
+    }
+
+    func watch(
+        descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
+    ) throws(IOError) -> any BackendWatch {
+        try others.watch(descriptor: descriptor, for: interest, receiver: receiver)
+    }
+
+    var openHandleCount: Int { openStreamCount + others.openHandleCount }
+
+    func shutDown() {
+        precondition(openStreamCount == 0, "URingBackend: shut down with handles open")
+        others.shutDown()
+    }
+}

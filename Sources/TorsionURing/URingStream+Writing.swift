@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import CTorsionURing
+internal import TorsionCore
+internal import TorsionSockets
+
+// A write is promised before the kernel has seen it: `tryWrite` copies the bytes into the turn's
+// arena, prepares a send and answers that all of it was written. The send does not wait, so that it
+// is over when the turn's one call returns, and nearly always it sent everything. If it was cut, a
+// copy of the rest goes out as there comes to be room; meanwhile the stream takes nothing more, and
+// the core queues. So what is promised and not sent is bounded, and nothing can overtake it. What
+// has to come behind it, the end of writing and the close, waits for it as well.
+
+/// A send that was prepared and not yet handed over.
+struct BatchedSend {
+    var entry: UnsafeMutablePointer<torsion_uring_entry>?
+    var start = UnsafeMutableRawPointer(bitPattern: 1)!
+    var count = 0
+    /// The room at `start`.
+    var capacity = 0
+}
+
+/// What could not be sent at once.
+final class LateOutput {
+    /// What was promised and is not sent yet, from `tailStart` on.
+    fileprivate var tail: UnsafeMutableRawBufferPointer?
+    fileprivate var tailStart = 0
+    fileprivate var isSendingTail = false
+
+    /// The core's queue.
+    ///
+    /// It is kept until its operation has ended, since the kernel reads from it.
+    fileprivate var queue: WriteQueue?
+    fileprivate var message: UnsafeMutablePointer<torsion_uring_message>?
+    fileprivate var isSendingQueue = false
+
+    fileprivate var isLingering = false
+    /// Why the stream can send no more.
+    fileprivate var failure: ErrorCode?
+
+    /// Whether the stream can do without it again.
+    fileprivate var isDone: Bool {
+        tail == nil && !isSendingQueue && !isLingering && queue?.isEmpty ?? true
+    }
+
+    deinit {
+        tail?.deallocate()
+        message?.deallocate()
+    }
+}
+
+extension URingStream {
+    @inline(__always)
+    func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
+        let count = bytes.count
+        guard late == nil, sendEpoch != ring.epoch, count <= ring.batchLimit,
+            torsion_uring_is_full(ring.queue) == 0, let start = bytes.baseAddress,
+            let place = ring.arena.take(count)
+        else { return tryWriteOtherwise(bytes, UnsafeRawBufferPointer(start: nil, count: 0)) }
+        place.copyMemory(from: start, byteCount: count)
+        batch(place, count, capacity: (count &+ 63) & ~63)
+        return .wrote(count)
+    }
+
+    func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        tryWriteOtherwise(first, second)
+    }
+
+    /// - Precondition: The submission queue is not full: handing over would take back the place.
+    @inline(__always)
+    private func batch(_ place: UnsafeMutableRawPointer, _ count: Int, capacity: Int) {
+        let entry = torsion_uring_next_entry(ring.queue)
+        torsion_uring_prepare_send(
+            entry, descriptor, place, UInt32(truncatingIfNeeded: count),
+            userData(TORSION_URING_SEND))
+        batchedSend = BatchedSend(entry: entry, start: place, count: count, capacity: capacity)
+        sendEpoch = ring.epoch
+    }
+
+    @inline(never)
+    private func tryWriteOtherwise(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        let count = first.count + second.count
+        if isBatching {
+            let total = batchedSend.count + count
+            if total <= ring.batchLimit, makeRoom(total) {
+                append(first, second)
+                return .wrote(count)
+            }
+            ring.submit()
+        }
+        if let late {
+            if let code = late.failure { return .failed(code) }
+            guard late.isDone else { return .wrote(0) }
+            self.late = nil
+        }
+        guard count <= ring.batchLimit else { return sendNow(first, second) }
+        return batchAnew(first, second)
+    }
+
+    private func batchAnew(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        let count = first.count + second.count
+        if torsion_uring_is_full(ring.queue) != 0 || !ring.arena.hasRoom(for: count) {
+            ring.submit()
+        }
+        guard let place = ring.arena.take(count) else { return sendNow(first, second) }
+        batch(place, 0, capacity: (count + 63) & ~63)
+        append(first, second)
+        return .wrote(count)
+    }
+
+    /// Whether a send of this stream is prepared and not handed over.
+    private var isBatching: Bool { sendEpoch == ring.epoch }
+
+    /// Makes the batched send's place large enough for so many bytes; false if there is no room.
+    ///
+    /// Twice as large as needed, so that many small writes are not copied again and again.
+    private func makeRoom(_ total: Int) -> Bool {
+        guard total > batchedSend.capacity else { return true }
+        let capacity = min(max(256, total * 2), ring.batchLimit)
+        guard let place = ring.arena.take(capacity) else { return false }
+        place.copyMemory(from: batchedSend.start, byteCount: batchedSend.count)
+        batchedSend.start = place
+        batchedSend.capacity = capacity
+        return true
+    }
+
+    private func append(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) {
+        append(first)
+        append(second)
+        batchedSend.entry?.pointee.address = UInt64(UInt(bitPattern: batchedSend.start))
+        batchedSend.entry?.pointee.length = UInt32(batchedSend.count)
+    }
+
+    private func append(_ bytes: UnsafeRawBufferPointer) {
+        guard let start = bytes.baseAddress else { return }
+        (batchedSend.start + batchedSend.count).copyMemory(from: start, byteCount: bytes.count)
+        batchedSend.count += bytes.count
+    }
+
+    /// A batched send that was not handed over is not made.
+    func dropBatchedSend() {
+        guard isBatching, let entry = batchedSend.entry else { return }
+        torsion_uring_prepare_nothing(entry)
+        sendEpoch = 0
+    }
+
+    private func sendNow(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        let result = torsion_uring_send_now(
+            descriptor, first.baseAddress, first.count, second.baseAddress, second.count)
+        if result >= 0 { return .wrote(result) }
+        let code = ErrorCode(errno: Int32(-result))
+        return code == .wouldBlock || code == .interrupted ? .wrote(0) : .failed(code)
+    }
+
+    // MARK: What was cut
+
+    /// The batched send, just handed over, was cut or failed.
+    ///
+    /// - Returns: Whether the core is to be told that the stream is broken.
+    func sendFailed(_ result: Int32) -> Bool {
+        let code = result < 0 ? ErrorCode(errno: -result) : .wouldBlock
+        let late = late ?? LateOutput()
+        self.late = late
+        guard code == .wouldBlock || code == .interrupted else {
+            late.failure = code
+            return true
+        }
+        let sent = max(0, Int(result))
+        let rest = UnsafeRawBufferPointer(
+            start: batchedSend.start + sent, count: batchedSend.count - sent)
+        let tail = UnsafeMutableRawBufferPointer.allocate(byteCount: rest.count, alignment: 16)
+        tail.copyMemory(from: rest)
+        late.tail = tail
+        sendTail()
+        return false
+    }
+
+    func deliverBroken() {
+        guard let code = late?.failure else { return }
+        if phase == .closed { return }
+        fail(code, "send", .write)
+    }
+
+    private func sendTail() {
+        guard let late, let tail = late.tail, let base = tail.baseAddress else { return }
+        late.isSendingTail = true
+        torsion_uring_prepare_send_all(
+            ring.nextEntry(), descriptor, base + late.tailStart,
+            UInt32(tail.count - late.tailStart), userData(TORSION_URING_SEND_TAIL))
+        ring.began(self)
+    }
+
+    func tailWasSent(_ result: Int32) {
+        ring.ended(self)
+        guard let late, let tail = late.tail else { return }
+        late.isSendingTail = false
+        // A reset, or a close that waited long enough.
+        if phase == .closed, nextStep != .close { return }
+        let code = result < 0 ? ErrorCode(errno: -result) : .interrupted
+        late.tailStart += max(0, Int(result))
+        if late.tailStart < tail.count {
+            if code == .interrupted || code == .wouldBlock { return sendTail() }
+            late.failure = code
+            if phase == .closed { finishLingering() } else { fail(code, "send", .write) }
+            return
+        }
+        tail.deallocate()
+        late.tail = nil
+        late.tailStart = 0
+        if late.queue == nil, !late.isLingering { self.late = nil } else { sendQueue() }
+        takeNextStep()
+        if awaitsRoom { pollRoom() }
+    }
+
+    // MARK: The core's queue
+
+    func startWriting(from queue: WriteQueue) {
+        // A batched send may be cut, and the queue must not overtake its rest.
+        if isBatching { ring.submit() }
+        let late = late ?? LateOutput()
+        self.late = late
+        late.queue = queue
+        if late.tail == nil { sendQueue() }
+    }
+
+    private func sendQueue() {
+        guard let late, let queue = late.queue, !queue.isEmpty, late.failure == nil,
+            !late.isSendingQueue
+        else { return }
+        let message = late.message ?? .allocate(capacity: 1)
+        late.message = message
+        let count = queue.withHead { runs in
+            for index in 0..<runs.count {
+                torsion_uring_set_run(
+                    message, Int32(index), runs[index].baseAddress, runs[index].count)
+            }
+            return Int32(runs.count)
+        }
+        late.isSendingQueue = true
+        torsion_uring_prepare_send_runs(
+            ring.nextEntry(), descriptor, message, count, userData(TORSION_URING_SEND_QUEUE))
+        ring.began(self)
+    }
+
+    func queueWasSent(_ result: Int32) {
+        ring.ended(self)
+        guard let late, let queue = late.queue else { return }
+        late.isSendingQueue = false
+        guard phase == .open else { return }
+        if result > 0 {
+            receiver?.streamDidWrite(byteCount: Int(result))
+            guard phase == .open else { return }
+            if queue.isEmpty, self.late === late { self.late = nil }
+        } else if result < 0 {
+            let code = ErrorCode(errno: -result)
+            if code != .interrupted, code != .wouldBlock { return fail(code, "sendmsg", .write) }
+        }
+        sendQueue()
+        if awaitsRoom { pollRoom() }
+    }
+
+    // MARK: Files
+
+    func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
+        // A batched send may be cut, and the file must not overtake its rest.
+        if isBatching { ring.submit() }
+        if let code = late?.failure { return .streamFailed(code) }
+        guard late?.isDone ?? true else { return .full }
+        return sendFile(file, at: offset, byteCount: byteCount, to: descriptor)
+    }
+
+    func awaitRoom() {
+        awaitsRoom = true
+        pollRoom()
+    }
+
+    /// Not while something is to be sent before: its end asks again.
+    private func pollRoom() {
+        guard !isPollingRoom, late?.isDone ?? true else { return }
+        isPollingRoom = true
+        torsion_uring_prepare_poll(
+            ring.nextEntry(), descriptor, UInt32(TORSION_URING_WRITABLE), 0,
+            userData(TORSION_URING_ROOM))
+        ring.began(self)
+    }
+
+    func roomFound() {
+        isPollingRoom = false
+        ring.ended(self)
+        guard phase == .open, awaitsRoom else { return }
+        guard late?.isDone ?? true else { return }
+        awaitsRoom = false
+        receiver?.streamHasRoom()
+    }
+
+    // MARK: What comes behind
+
+    /// Whether bytes count as written that the kernel has not taken.
+    var owesOutput: Bool {
+        isBatching || late?.tail != nil && late?.failure == nil
+    }
+
+    func shutdownWriting() -> ErrorCode? {
+        guard owesOutput else {
+            let code = torsion_uring_shut_down_writing(descriptor)
+            return code == 0 ? nil : ErrorCode(errno: -code)
+        }
+        nextStep = .shutDown
+        if isBatching { ring.settleLater(self) }
+        return nil
+    }
+
+    func closeBehindOutput() {
+        nextStep = .close
+        if isBatching { ring.settleLater(self) } else { linger() }
+    }
+
+    /// The batched send is over, and known if it was cut.
+    func settle() {
+        if owesOutput {
+            if nextStep == .close { linger() }
+        } else {
+            takeNextStep()
+        }
+    }
+
+    private func takeNextStep() {
+        let step = nextStep
+        nextStep = .none
+        switch step {
+        case .none:
+            break
+        case .shutDown:
+            guard phase == .open, late?.failure == nil else { return }
+            let code = torsion_uring_shut_down_writing(descriptor)
+            if code != 0 { fail(ErrorCode(errno: -code), "shutdown", .shutdown) }
+        case .close:
+            finish()
+        }
+    }
+
+    /// A closed stream still has to send, and gets some time for it.
+    private func linger() {
+        guard let late, !late.isLingering else { return }
+        late.isLingering = true
+        torsion_uring_prepare_timeout(
+            ring.nextEntry(), ring.lingerTime, userData(TORSION_URING_LINGER))
+        ring.began(self)
+    }
+
+    func lingeredLong() {
+        ring.ended(self)
+        late?.isLingering = false
+        // What was promised cannot be kept: the peer has to see that.
+        if nextStep == .close { finishLingering() }
+    }
+
+    private func finishLingering() {
+        _ = torsion_set_abortive_close(descriptor)
+        takeNextStep()
+    }
+
+    /// Part of the end.
+    ///
+    /// What the kernel still reads from is kept until its operation has ended.
+    func cancelLateOutput() {
+        guard let late else { return }
+        if late.isSendingTail { ring.cancel(self, TORSION_URING_SEND_TAIL) }
+        if late.isSendingQueue { ring.cancel(self, TORSION_URING_SEND_QUEUE) }
+        if late.isLingering { ring.cancel(self, TORSION_URING_LINGER) }
+    }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import CTorsionSockets
+internal import CTorsionURing
+internal import TorsionCore
+internal import TorsionSockets
+
+/// A connected or connecting stream socket.
+///
+/// Its descriptor is closed by the ring as well, behind all that was prepared for it: an entry names
+/// a descriptor by its number, which must not be another file's by the time it is handed over.
+///
+/// Reading is one operation that goes on, and is cancelled only if something arrives while reading
+/// is stopped: a stream that stops and starts in between costs nothing. What arrives until the
+/// cancellation takes effect is copied and held. Without that operation nobody would notice a
+/// reset; so a poll for errors takes its place.
+final class URingStream: RingTarget {
+    let peerAddress: SocketAddress
+    let descriptor: Int32
+
+    // The backend and its ring outlive their streams: they are released after the last handle.
+    private unowned(unsafe) let backend: URingBackend
+    unowned(unsafe) let ring: Ring
+    @exclusivity(unchecked) var receiver: (any StreamReceiver)?
+    @exclusivity(unchecked) private(set) var phase: Phase
+
+    // Reading
+    @exclusivity(unchecked) private var isReading = false
+    @exclusivity(unchecked) private var reception = Reception.idle
+    @exclusivity(unchecked) private var isWatchingErrors = false
+    /// The peer's end was met, whether or not it was delivered.
+    @exclusivity(unchecked) private var hasInputEnded = false
+    @exclusivity(unchecked) private var held: HeldInput?
+
+    // Writing: see URingStream+Writing.swift.
+    /// The number of the ring's call that hands over this stream's batched send.
+    @exclusivity(unchecked) var sendEpoch: UInt64 = 0
+    @exclusivity(unchecked) var batchedSend = BatchedSend()
+    /// What a send left, and what the core has queued.
+    @exclusivity(unchecked) var late: LateOutput?
+    /// Whether the core asked to be told of room, and whether the kernel was.
+    @exclusivity(unchecked) var awaitsRoom = false
+    @exclusivity(unchecked) var isPollingRoom = false
+    /// What is to come behind what counts as written.
+    @exclusivity(unchecked) var nextStep = NextStep.none
+
+    enum Phase { case connecting, open, closed }
+
+    enum NextStep { case none, shutDown, close }
+
+    private enum Reception { case idle, armed, cancelling }
+
+    /// An accepted socket.
+    init(backend: URingBackend, accepted descriptor: Int32, from peer: SocketAddress) {
+        self.backend = backend
+        ring = backend.ring
+        peerAddress = peer
+        self.descriptor = descriptor
+        phase = .open
+        super.init()
+        backend.openStreamCount += 1
+    }
+
+    /// Begins to connect.
+    init(
+        backend: URingBackend, connectingTo address: SocketAddress, options: StreamOptions,
+        receiver: any StreamReceiver
+    ) throws(IOError) {
+        self.backend = backend
+        ring = backend.ring
+        peerAddress = address
+        descriptor = try connectingSocket(to: address, options)
+        phase = .connecting
+        self.receiver = receiver
+        super.init()
+        torsion_uring_prepare_poll(
+            ring.nextEntry(), descriptor, UInt32(TORSION_URING_WRITABLE), 0,
+            userData(TORSION_URING_CONNECT))
+        ring.began(self)
+        backend.openStreamCount += 1
+    }
+
+    override func completed(_ kind: Int, _ result: Int32, _ flags: UInt32) {
+        switch kind {
+        case TORSION_URING_SEND_TAIL: tailWasSent(result)
+        case TORSION_URING_SEND_QUEUE: queueWasSent(result)
+        case TORSION_URING_ERRORS: errorsFound(result, flags)
+        case TORSION_URING_CONNECT: finishConnecting()
+        case TORSION_URING_LINGER: lingeredLong()
+        case TORSION_URING_ROOM: roomFound()
+        default: preconditionFailure("URingStream: an operation of kind \(kind)")
+        }
+    }
+
+    private func finishConnecting() {
+        ring.ended(self)
+        guard phase == .connecting else { return }
+        if let code = pendingError(of: descriptor) { return fail(code, "connect", .connect) }
+        phase = .open
+        receiver?.streamDidConnect()
+    }
+
+    @inline(never)
+    func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
+        guard phase != .closed else { return }
+        let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
+        receiver?.streamDidFail(error)
+    }
+
+    // MARK: Reading
+
+    /// Bytes lie in one of the ring's buffers, or the operation has ended.
+    @inline(__always)
+    func received(_ result: Int32, _ flags: UInt32) {
+        guard result > 0, isReading, held == nil, flags & UInt32(TORSION_URING_HAS_MORE) != 0,
+            // Taken out and put back, which moves it: see `SocketStream.read`.
+            let receiver = receiver.take()
+        else { return receivedOtherwise(result, flags) }
+        let number = Int(flags >> UInt32(TORSION_URING_BUFFER_SHIFT))
+        let start = ring.buffers.address(number)
+        receiver.streamDidRead(UnsafeRawBufferPointer(start: start, count: Int(result)).bytes)
+        withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        ring.buffers.give(number)
+        if phase == .closed { self.receiver = nil }
+    }
+
+    @inline(never)
+    private func receivedOtherwise(_ result: Int32, _ flags: UInt32) {
+        if flags & UInt32(TORSION_URING_HAS_MORE) == 0 {
+            reception = .idle
+            ring.ended(self)
+        }
+        if flags & UInt32(TORSION_URING_HAS_BUFFER) != 0 {
+            let number = Int(flags >> UInt32(TORSION_URING_BUFFER_SHIFT))
+            if result > 0, phase == .open { take(ring.buffers.address(number), Int(result)) }
+            ring.buffers.give(number)
+        }
+        guard phase == .open else { return }
+        if result == 0 {
+            hasInputEnded = true
+            if isReading, held == nil { deliverEnd() } else { hold { $0.hasEnded = true } }
+        } else if result < 0 {
+            let code = ErrorCode(errno: -result)
+            switch code {
+            case .canceled, .wouldBlock, .interrupted: break
+            case .noBufferSpace: ring.buffers.noteShortage()
+            default: return fail(code, "recv", .read)
+            }
+        }
+        updateReception()
+    }
+
+    private func take(_ start: UnsafeRawPointer, _ count: Int) {
+        let bytes = UnsafeRawBufferPointer(start: start, count: count).bytes
+        if isReading, held == nil {
+            receiver?.streamDidRead(bytes)
+        } else {
+            hold { $0.chunks.append(Bytes(bytes)) }
+        }
+    }
+
+    private func hold(_ change: (HeldInput) -> Void) {
+        let held = held ?? HeldInput()
+        self.held = held
+        change(held)
+        // Reading began again before this turn's completions came.
+        if isReading { deliverHeldLater() }
+    }
+
+    private func deliverHeldLater() {
+        guard let held, !held.isAwaitingDelivery else { return }
+        held.isAwaitingDelivery = true
+        ring.deliverLater(self)
+    }
+
+    override func deliverHeld() {
+        guard let held else { return }
+        held.isAwaitingDelivery = false
+        while isReading, held.next < held.chunks.count {
+            let bytes = held.chunks[held.next]
+            held.next += 1
+            receiver?.streamDidRead(bytes.span)
+        }
+        guard phase == .open, isReading else { return }
+        self.held = nil
+        if held.hasEnded { deliverEnd() }
+        updateReception()
+    }
+
+    private func deliverEnd() {
+        isReading = false
+        receiver?.streamDidReadEnd()
+    }
+
+    /// Arms or cancels what the kernel is asked for, after something arrived or was asked for.
+    private func updateReception() {
+        guard phase == .open else { return }
+        switch reception {
+        case .armed: if !isReading { cancelReception() }
+        case .cancelling: break
+        case .idle: if isReading, !hasInputEnded { arm() } else { watchErrors() }
+        }
+    }
+
+    private func arm() {
+        let isMultishot: Int32 = ring.has(TORSION_URING_MULTISHOT_RECEIVE) ? 1 : 0
+        torsion_uring_prepare_receive(
+            ring.nextEntry(), descriptor, isMultishot, userData(TORSION_URING_RECEIVE))
+        ring.began(self)
+        reception = .armed
+    }
+
+    private func cancelReception() {
+        reception = .cancelling
+        ring.cancel(self, TORSION_URING_RECEIVE)
+    }
+
+    private func watchErrors() {
+        guard !isWatchingErrors else { return }
+        isWatchingErrors = true
+        torsion_uring_prepare_poll(
+            ring.nextEntry(), descriptor, 0, 1, userData(TORSION_URING_ERRORS))
+        ring.began(self)
+    }
+
+    private func errorsFound(_ result: Int32, _ flags: UInt32) {
+        if flags & UInt32(TORSION_URING_HAS_MORE) == 0 {
+            isWatchingErrors = false
+            ring.ended(self)
+        }
+        guard phase == .open, result >= 0, Int(result) & TORSION_URING_ERROR != 0 else { return }
+        if let code = pendingError(of: descriptor) { fail(code, "recv", .read) }
+    }
+
+    // MARK: The end
+
+    /// What this stream promised to send has left, or cannot: cancels all and closes.
+    func finish() {
+        if reception == .armed { cancelReception() }
+        if isWatchingErrors { ring.cancel(self, TORSION_URING_ERRORS) }
+        if isPollingRoom { ring.cancel(self, TORSION_URING_ROOM) }
+        cancelLateOutput()
+        torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
+    }
+
+    private func leave() {
+        precondition(phase != .closed, "BackendStream: closed twice")
+        if phase == .connecting { ring.cancel(self, TORSION_URING_CONNECT) }
+        phase = .closed
+        awaitsRoom = false
+        isReading = false
+        held = nil
+        receiver = nil
+        backend.openStreamCount -= 1
+    }
+}
+
+/// What arrived after reading was stopped.
+private final class HeldInput {
+    var chunks: [Bytes] = []
+    /// The first that was not delivered.
+    var next = 0
+    var hasEnded = false
+    var isAwaitingDelivery = false
+}
+
+extension URingStream: BackendStream {
+    var localAddress: SocketAddress {
+        phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
+    }
+
+    func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
+
+    func startReading() {
+        isReading = true
+        if held == nil { updateReception() } else { deliverHeldLater() }
+    }
+
+    func stopReading() { isReading = false }
+
+    var needsDraining: Bool { true }
+
+    func close() {
+        leave()
+        if owesOutput { closeBehindOutput() } else { finish() }
+    }
+
+    func reset() {
+        _ = torsion_set_abortive_close(descriptor)
+        leave()
+        nextStep = .none
+        dropBatchedSend()
+        finish()
+    }
+}
