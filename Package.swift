@@ -116,7 +116,7 @@ let package = Package(
 
         // Tests
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
-        tests("Snippets", ["Torsion", "TorsionSockets", "TorsionTesting"]),
+        tests("Snippets", ["Torsion", "TorsionCore", "TorsionSockets", "TorsionTesting"]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",
@@ -133,6 +133,9 @@ let package = Package(
             ["Torsion", "TorsionProtocols", "TorsionTesting", "TorsionURing"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
+        tests(
+            "TorsionURingTests",
+            ["TorsionCore", "TorsionTesting", "TorsionURing", "CTorsionURing"]),
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(
             "TorsionServicesTests",

@@ -34,8 +34,8 @@ bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
 	$(BENCH_RUN) run --full --json $(BENCH_JSON) --html $(BENCH_JSON:.json=.html) \
 	    --peers nio,uring $(BENCH_ARGS)
 
-bench-counts: bench-build
-	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) $(BENCH_ARGS)
+bench-counts: bench-build $(BENCH_BIN)/uring-c
+	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) --peers uring $(BENCH_ARGS)
 
 bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 	swift build -c release --package-path Benchmarks

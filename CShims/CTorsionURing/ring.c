@@ -247,11 +247,11 @@ void torsion_uring_prepare_poll(struct torsion_uring_entry *entry, int descripto
     set_user_data(entry, user_data);
 }
 
-void torsion_uring_prepare_cancel(struct torsion_uring *ring, struct torsion_uring_entry *entry,
+void torsion_uring_prepare_cancel(struct torsion_uring_entry *entry, uint64_t which,
                                   uint64_t user_data) {
     memset(entry, 0, sizeof *entry);
-    io_uring_prep_cancel64(theirs(entry), user_data, 0);
-    skip_success(ring, entry);
+    io_uring_prep_cancel64(theirs(entry), which, 0);
+    set_user_data(entry, user_data);
 }
 
 void torsion_uring_prepare_close(struct torsion_uring *ring, struct torsion_uring_entry *entry,

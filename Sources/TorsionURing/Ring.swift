@@ -30,6 +30,14 @@ class RingTarget {
         preconditionFailure("RingTarget: completed(_:_:_:) is abstract")
     }
 
+    /// An operation that was to be cancelled was not found.
+    ///
+    /// It has completed, or is between two waits of the kernel's and goes on: then it has to be
+    /// cancelled again.
+    func cancelFailed() {
+        preconditionFailure("RingTarget: cancelFailed() is abstract")
+    }
+
     /// What it held back may be delivered now: it asked by ``Ring/deliverLater(_:)``.
     func deliverHeld() {
         preconditionFailure("RingTarget: deliverHeld() is abstract")
@@ -175,7 +183,9 @@ final class Ring {
 
     /// Ends an operation, which then completes.
     func cancel(_ target: RingTarget, _ kind: Int) {
-        torsion_uring_prepare_cancel(queue, nextEntry(), target.userData(kind))
+        torsion_uring_prepare_cancel(
+            nextEntry(), target.userData(kind), target.userData(TORSION_URING_CANCEL))
+        began(target)
     }
 
     // MARK: Asking for a call
@@ -354,7 +364,11 @@ final class Ring {
             }
         } else {
             Unmanaged<RingTarget>.fromOpaque(pointer)._withUnsafeGuaranteedRef { target in
-                target.completed(kind, completion.result, completion.flags)
+                guard kind == TORSION_URING_CANCEL else {
+                    return target.completed(kind, completion.result, completion.flags)
+                }
+                ended(target)
+                if completion.result < 0 { target.cancelFailed() }
             }
         }
     }

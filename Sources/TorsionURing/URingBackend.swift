@@ -10,7 +10,9 @@ internal import TorsionSockets
 ///
 /// Streams and listeners are operations of the ring. Datagrams, watches and streams over descriptors
 /// are the shared code of `TorsionSockets` over a ``URingPoller``, in the same turn and the same
-/// call. A kernel that has no ring of provided buffers gets its streams from there as well.
+/// call. A kernel that has no ring of provided buffers, or does not defer its work to the turn (Linux
+/// before 6.1), gets its streams from there as well: with work that runs whenever the kernel likes,
+/// cancelled sends were seen to keep a socket open.
 final class URingBackend: ReactorBackend {
     let ring: Ring
     /// What is not the ring's own.
@@ -26,6 +28,10 @@ final class URingBackend: ReactorBackend {
 
     func start() throws(IOError) { try others.start() }
 
+    private var hasOwnStreams: Bool {
+        ring.has(TORSION_URING_BUFFERS) && ring.has(TORSION_URING_DEFERRED)
+    }
+
     var now: MonotonicInstant { others.now }
 
     var waker: any BackendWaker { others.waker }
@@ -35,7 +41,7 @@ final class URingBackend: ReactorBackend {
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> any BackendListener {
-        guard ring.has(TORSION_URING_BUFFERS) else {
+        guard hasOwnStreams else {
             return try others.listen(on: address, options: options, receiver: receiver)
         }
         return try URingListener(
@@ -45,7 +51,7 @@ final class URingBackend: ReactorBackend {
     func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream {
-        guard ring.has(TORSION_URING_BUFFERS) else {
+        guard hasOwnStreams else {
             return try others.connect(to: address, options: options, receiver: receiver)
         }
         return try URingStream(

@@ -53,6 +53,12 @@ final class URingListener: RingTarget {
         update()
     }
 
+    override func cancelFailed() {
+        guard operation == .cancelling else { return }
+        operation = .armed
+        update()
+    }
+
     private func accept(_ descriptor: Int32) {
         guard let receiver, let peer = TorsionSockets.peerAddress(of: descriptor) else {
             return torsion_close(descriptor)

@@ -66,6 +66,8 @@ final class URingPoller: Poller {
         let operation = operation(of: target).takeRetainedValue()
         target.registration = nil
         operation.end()
+        // The poll keeps the file open, and with it an address, until it has ended.
+        if operation.operationCount > 0 { ring.runDeferredWork() }
     }
 
     private func operation(of target: PollTarget) -> Unmanaged<PollOperation> {
@@ -137,6 +139,10 @@ private final class PollOperation: RingTarget {
         guard state == .armedOnce || state == .armedForChanges else { return }
         state = .cancelling
         ring.cancel(self, TORSION_URING_POLL)
+    }
+
+    override func cancelFailed() {
+        if state == .cancelling { ring.cancel(self, TORSION_URING_POLL) }
     }
 
     override func completed(_ kind: Int, _ result: Int32, _ flags: UInt32) {
@@ -213,6 +219,8 @@ private final class WakeTarget: RingTarget {
             userData(TORSION_URING_WAKE))
         ring.began(self)
     }
+
+    override func cancelFailed() {}
 
     override func completed(_ kind: Int, _ result: Int32, _ flags: UInt32) {
         guard flags & UInt32(TORSION_URING_HAS_MORE) == 0 else { return }

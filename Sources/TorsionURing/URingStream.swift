@@ -42,6 +42,7 @@ final class URingStream: RingTarget {
     /// Whether the core asked to be told of room, and whether the kernel was.
     @exclusivity(unchecked) var awaitsRoom = false
     @exclusivity(unchecked) var isPollingRoom = false
+    @exclusivity(unchecked) private var isPollingConnect = false
     /// What is to come behind what counts as written.
     @exclusivity(unchecked) var nextStep = NextStep.none
 
@@ -78,6 +79,7 @@ final class URingStream: RingTarget {
             ring.nextEntry(), descriptor, UInt32(TORSION_URING_WRITABLE), 0,
             userData(TORSION_URING_CONNECT))
         ring.began(self)
+        isPollingConnect = true
         backend.openStreamCount += 1
     }
 
@@ -93,8 +95,17 @@ final class URingStream: RingTarget {
         }
     }
 
+    override func cancelFailed() {
+        if reception == .cancelling {
+            reception = .armed
+            updateReception()
+        }
+        if phase == .closed, nextStep != .close { cancelAll() }
+    }
+
     private func finishConnecting() {
         ring.ended(self)
+        isPollingConnect = false
         guard phase == .connecting else { return }
         if let code = pendingError(of: descriptor) { return fail(code, "connect", .connect) }
         phase = .open
@@ -237,16 +248,20 @@ final class URingStream: RingTarget {
 
     /// What this stream promised to send has left, or cannot: cancels all and closes.
     func finish() {
+        cancelAll()
+        torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
+    }
+
+    private func cancelAll() {
         if reception == .armed { cancelReception() }
         if isWatchingErrors { ring.cancel(self, TORSION_URING_ERRORS) }
         if isPollingRoom { ring.cancel(self, TORSION_URING_ROOM) }
+        if isPollingConnect { ring.cancel(self, TORSION_URING_CONNECT) }
         cancelLateOutput()
-        torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
     }
 
     private func leave() {
         precondition(phase != .closed, "BackendStream: closed twice")
-        if phase == .connecting { ring.cancel(self, TORSION_URING_CONNECT) }
         phase = .closed
         awaitsRoom = false
         isReading = false

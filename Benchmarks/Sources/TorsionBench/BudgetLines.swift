@@ -9,6 +9,16 @@ extension Budget {
         echo(backend: "libuv", twin: "libuv-c"),
         echo(backend: "epoll", twin: "epoll-c"),
         Line(
+            work: "echo of a 64-byte message, io_uring",
+            items: [
+                "allocations an echoed message", "instructions an echoed message",
+                "system calls a message, 64 connections",
+                "system calls a message, 1000 connections",
+            ].map { .count($0, of: "torsion-io_uring") }
+                + ["echo.64connections", "echo.1000connections"].map {
+                    .cpu($0, of: "torsion-io_uring", to: "uring-c")
+                }),
+        Line(
             work: "instructions of an echoed message beside other engines",
             items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
                 ["half of tokio's instructions", "a twentieth of SwiftNIO's instructions"]
@@ -19,10 +29,15 @@ extension Budget {
             items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
                 ["reads for sixteen lines", "writes for sixteen lines"]
                     .map { Item.count($0, of: server) }
-            }),
+            } + [
+                .count("system calls for sixteen lines", of: "torsion-io_uring"),
+                .cpu("echo.pipelined", of: "torsion-io_uring", to: "torsion-epoll"),
+            ]),
         Line(
             work: "bulk echo, 4 connections",
-            items: ["torsion-libuv", "torsion-epoll"].map { .cpu("echo.bulk", of: $0, to: nil) }),
+            items: ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
+                .cpu("echo.bulk", of: $0, to: nil)
+            }),
         Line(
             work: "a connection made, one message, closed",
             items: [("torsion-libuv", "libuv-c"), ("torsion-epoll", "epoll-c")].flatMap {
@@ -33,7 +48,7 @@ extension Budget {
             }),
         Line(
             work: "an idle connection",
-            items: ["torsion-libuv", "torsion-epoll"].map {
+            items: ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
                 .count("bytes an idle connection", of: $0)
             }),
         Line(

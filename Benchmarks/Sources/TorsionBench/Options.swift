@@ -125,7 +125,7 @@ struct Options {
             switch peer {
             case "uring":
                 all.append(.twin("uring-c", programs: programs))
-                all.append(.torsion(backend: "uring", command: torsion))
+                all.append(.torsion(backend: "io_uring", command: torsion))
             case "nio":
                 let path = "Benchmarks/PeerNIO/.build/release/nio-echo"
                 all.append(.peer("nio", command: [path]))

@@ -43,7 +43,7 @@ struct Run {
                 try RunningServer(server).stop()
                 return true
             } catch {
-                if server.kind == .torsion && server.name != "torsion-uring" { throw error }
+                if server.kind == .torsion && !server.isOptional { throw error }
                 progress.note("without \(server.name): \(error)")
                 return false
             }

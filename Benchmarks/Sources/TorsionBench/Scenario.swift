@@ -49,7 +49,12 @@ struct Bound: Sendable {
 
     /// Each backend against the C server over the same kernel interface.
     static func backends(within factor: Double) -> [Bound] {
-        [("torsion-libuv", "libuv-c"), ("torsion-epoll", "epoll-c"), ("torsion-uring", "uring-c")]
-            .map { Bound(server: $0.0, factor: factor, reference: .server($0.1)) }
+        [("libuv", "libuv-c"), ("epoll", "epoll-c"), ("io_uring", "uring-c")].map {
+            Bound(server: "torsion-\($0.0)", factor: factor, reference: .server($0.1))
+        }
     }
+
+    /// Where completions have nothing to win over readiness they must not lose either.
+    static let ringAsGoodAsEpoll = Bound(
+        server: "torsion-io_uring", factor: 1, reference: .server("torsion-epoll"))
 }

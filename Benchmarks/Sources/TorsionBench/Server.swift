@@ -16,6 +16,9 @@ struct Server: Sendable {
     let command: @Sendable (Framing) -> [String]
 
     enum Framing: Sendable { case raw, lines }
+
+    /// Whether a machine may be unable to run it: containers often forbid io_uring.
+    var isOptional: Bool { kind == .peer || name == "torsion-io_uring" || name == "uring-c" }
 }
 
 extension Server {

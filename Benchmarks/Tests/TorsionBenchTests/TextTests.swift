@@ -43,7 +43,7 @@ import Testing
     let options = try Options(["run", "--full", "--peers", "uring", "--server", "mine=./mine -v"])
     #expect(options.isFull)
     let names = try options.servers().map(\.name)
-    #expect(names.contains("uring-c") && names.contains("torsion-uring"))
+    #expect(names.contains("uring-c") && names.contains("torsion-io_uring"))
     let faces = try options.servers().filter { !Scenario.echo64Connections.admits($0) }.map(\.name)
     #expect(faces == ["torsion-async", "torsion-async-read"])
     #expect(try options.servers().filter(Scenario.echo64Async.admits).count == 4)

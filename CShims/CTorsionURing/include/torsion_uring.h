@@ -26,6 +26,7 @@ enum {
     TORSION_URING_POLL = 9,
     TORSION_URING_WAKE = 10,
     TORSION_URING_ROOM = 11,
+    TORSION_URING_CANCEL = 12,
     TORSION_URING_KIND_MASK = 15
 };
 
@@ -212,9 +213,10 @@ void torsion_uring_prepare_accept(struct torsion_uring_entry *_Nonnull entry, in
 void torsion_uring_prepare_poll(struct torsion_uring_entry *_Nonnull entry, int32_t descriptor,
                                 uint32_t events, int is_multishot, uint64_t user_data);
 
-/* Ends the operation with this user data, which then completes. */
-void torsion_uring_prepare_cancel(struct torsion_uring *_Nonnull ring,
-                                  struct torsion_uring_entry *_Nonnull entry, uint64_t user_data);
+/* Ends the operation with the user data `which`, which then completes. Completes itself, with an
+ * error if there is none, or one that is just at work and may go on. */
+void torsion_uring_prepare_cancel(struct torsion_uring_entry *_Nonnull entry, uint64_t which,
+                                  uint64_t user_data);
 
 /* close(2). */
 void torsion_uring_prepare_close(struct torsion_uring *_Nonnull ring,

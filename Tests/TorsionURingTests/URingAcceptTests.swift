@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import CTorsionURing
+import Testing
+import TorsionCore
+
+@testable import TorsionURing
+
+/// What the kernel may answer instead of a client: SEMANTICS S15, FAULTS section 3.
+@Suite struct URingAcceptTests {
+    private final class Door: ListenerReceiver {
+        private(set) var failures: [ErrorCode] = []
+        private(set) var clientCount = 0
+        func listenerDidAccept(_ stream: any BackendStream) {
+            clientCount += 1
+            stream.close()
+        }
+        func listenerDidFail(_ code: ErrorCode) { failures.append(code) }
+    }
+
+    private let backend = URingBackend()
+    private let door = Door()
+
+    private func listener() throws -> URingListener {
+        try backend.start()
+        let listener = try URingListener(
+            backend: backend, address: .ipv4(.loopback, port: 0), options: StreamOptions(),
+            receiver: door)
+        listener.startAccepting()
+        return listener
+    }
+
+    /// As if the kernel had said so, and went on.
+    private func complete(_ listener: URingListener, _ result: Int32) {
+        listener.completed(TORSION_URING_ACCEPT, result, UInt32(TORSION_URING_HAS_MORE))
+    }
+
+    // S15
+    @Test(arguments: [24, 23, 12, 105] as [Int32])  // EMFILE, ENFILE, ENOMEM, ENOBUFS
+    func `a shortage is told at once`(number: Int32) throws {
+        let listener = try listener()
+        complete(listener, -number)
+        #expect(door.failures.count == 1)
+        listener.close()
+        backend.shutDown()
+    }
+
+    // S15
+    @Test(arguments: [103, 71, 1, 100] as [Int32])  // ECONNABORTED, EPROTO, EPERM, ENETDOWN
+    func `an error of one client is skipped, endless ones are told`(number: Int32) throws {
+        let listener = try listener()
+        for _ in 0..<63 { complete(listener, -number) }
+        #expect(door.failures.isEmpty)
+        complete(listener, -number)
+        #expect(door.failures.count == 1)
+        listener.close()
+        backend.shutDown()
+    }
+
+    // S15
+    @Test func `a client who comes after a stop waits for the next start`() throws {
+        let listener = try listener()
+        backend.turn(until: backend.now)
+        listener.stopAccepting()
+        let far = End()
+        // The kernel's operation was not told yet: it takes the client.
+        far.stream = try backend.connect(
+            to: listener.localAddress, options: StreamOptions(), receiver: far)
+        let end = backend.now.advanced(by: .seconds(20))
+        while !far.isConnected, backend.now < end { backend.turn(until: end) }
+        for _ in 0..<3 { backend.turn(until: backend.now) }
+        #expect(door.clientCount == 0)
+        listener.startAccepting()
+        while door.clientCount == 0, backend.now < end { backend.turn(until: end) }
+        #expect(door.clientCount == 1)
+        far.stream.close()
+        listener.close()
+        backend.shutDown()
+    }
+}
+
+@Suite struct URingChoiceTests {
+    @Test func `a refusal says what forbids io_uring`() {
+        #expect(refusal(of: 0) == nil)
+        #expect(refusal(of: -38) == "this kernel was built without io_uring (ENOSYS)")
+        #expect(refusal(of: -1)?.contains("kernel.io_uring_disabled, or a seccomp filter") == true)
+        #expect(refusal(of: -95) == "this kernel's io_uring is too old: Linux 5.11 is needed")
+        #expect(refusal(of: -12)?.contains("ulimit -l") == true)
+    }
+}
