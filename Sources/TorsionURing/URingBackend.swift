@@ -10,9 +10,7 @@ internal import TorsionSockets
 ///
 /// Streams and listeners are operations of the ring. Datagrams, watches and streams over descriptors
 /// are the shared code of `TorsionSockets` over a ``URingPoller``, in the same turn and the same
-/// call. A kernel that has no ring of provided buffers, or does not defer its work to the turn (Linux
-/// before 6.1), gets its streams from there as well: with work that runs whenever the kernel likes,
-/// cancelled sends were seen to keep a socket open.
+/// call. A kernel that has no ring of provided buffers gets its streams from there as well.
 final class URingBackend: ReactorBackend {
     let ring: Ring
     /// What is not the ring's own.
@@ -28,10 +26,6 @@ final class URingBackend: ReactorBackend {
 
     func start() throws(IOError) { try others.start() }
 
-    private var hasOwnStreams: Bool {
-        ring.has(TORSION_URING_BUFFERS) && ring.has(TORSION_URING_DEFERRED)
-    }
-
     var now: MonotonicInstant { others.now }
 
     var waker: any BackendWaker { others.waker }
@@ -41,7 +35,7 @@ final class URingBackend: ReactorBackend {
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> any BackendListener {
-        guard hasOwnStreams else {
+        guard ring.has(TORSION_URING_BUFFERS) else {
             return try others.listen(on: address, options: options, receiver: receiver)
         }
         return try URingListener(
@@ -51,7 +45,7 @@ final class URingBackend: ReactorBackend {
     func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream {
-        guard hasOwnStreams else {
+        guard ring.has(TORSION_URING_BUFFERS) else {
             return try others.connect(to: address, options: options, receiver: receiver)
         }
         return try URingStream(
