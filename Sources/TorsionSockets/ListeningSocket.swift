@@ -37,6 +37,13 @@ package struct ListeningSocket {
         file = bound
     }
 
+    /// One that listens already; its file, if it has one, is whoever's who made it.
+    init(adopted descriptor: Int32, at address: SocketAddress) {
+        self.descriptor = descriptor
+        localAddress = address
+        file = nil
+    }
+
     /// Closes it; its file is removed before, so that a client that connects in between is refused,
     /// not lost.
     package func close() {

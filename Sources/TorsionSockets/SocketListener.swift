@@ -33,8 +33,7 @@ final class SocketListener: PollTarget {
     ) {
         self.backend = backend
         self.receiver = receiver
-        localAddress = address
-        file = nil
+        socket = ListeningSocket(adopted: descriptor, at: address)
         super.init(descriptor: descriptor)
         backend.openHandleCount += 1
     }

@@ -116,7 +116,7 @@ package func ownAddress(of descriptor: Int32) -> SocketAddress {
     return address
 }
 
-/// `getpeername(2)`; nil if the peer has reset the connection.
+/// `getpeername(2)`; nil with `errno` set, for a socket that is not connected, or was reset.
 package func peerAddress(of descriptor: Int32) -> SocketAddress? {
     address { getpeername(descriptor, $0, $1) }
 }
@@ -136,18 +136,6 @@ private func address(
 package func pendingError(of descriptor: Int32) -> ErrorCode? {
     let number = socketOption(descriptor, SOL_SOCKET, SO_ERROR)
     return number == 0 ? nil : ErrorCode(errno: number)
-}
-
-/// `getpeername(2)`; nil with `errno` set, for a socket that is not connected.
-func peerAddress(of descriptor: Int32) -> SocketAddress? {
-    var address = sockaddr_storage()
-    var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    let result = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            getpeername(descriptor, $0, &size)
-        }
-    }
-    return result == 0 ? SocketAddress(address, size: size) : nil
 }
 
 /// `getsockopt(2)` of an integer; nil with `errno` set.

@@ -10,7 +10,8 @@ internal import TorsionSockets
 ///
 /// Streams and listeners are operations of the ring. Datagrams, watches and streams over descriptors
 /// are the shared code of `TorsionSockets` over a ``URingPoller``, in the same turn and the same
-/// call. A kernel that has no ring of provided buffers gets its streams from there as well.
+/// call. So are UNIX streams and adopted sockets, since they carry descriptors, and all streams where
+/// the kernel has no ring of provided buffers.
 final class URingBackend: ReactorBackend {
     let ring: Ring
     /// What is not the ring's own.
@@ -26,6 +27,11 @@ final class URingBackend: ReactorBackend {
 
     func start() throws(IOError) { try others.start() }
 
+    private func hasOwnStreams(for address: SocketAddress) -> Bool {
+        if case .unix = address { return false }
+        return ring.has(TORSION_URING_BUFFERS)
+    }
+
     var now: MonotonicInstant { others.now }
 
     var waker: any BackendWaker { others.waker }
@@ -35,7 +41,7 @@ final class URingBackend: ReactorBackend {
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> any BackendListener {
-        guard ring.has(TORSION_URING_BUFFERS) else {
+        guard hasOwnStreams(for: address) else {
             return try others.listen(on: address, options: options, receiver: receiver)
         }
         return try URingListener(
@@ -45,7 +51,7 @@ final class URingBackend: ReactorBackend {
     func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream {
-        guard ring.has(TORSION_URING_BUFFERS) else {
+        guard hasOwnStreams(for: address) else {
             return try others.connect(to: address, options: options, receiver: receiver)
         }
         return try URingStream(
@@ -60,6 +66,12 @@ final class URingBackend: ReactorBackend {
 
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
         try others.open(input: input, output: output)
+    }
+
+    func adopt(
+        _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
+    ) throws(IOError) -> AdoptedSocket {
+        try others.adopt(descriptor, options: options, receiver: receiver)
     }
 
     func watch(

@@ -95,7 +95,7 @@ private final class Pair {
 
 /// U1: passing descriptors over UNIX sockets.
 @Suite(.serialized) struct DescriptorPassingTests {
-    static let backends = BackendChoice.linked.flatMap {
+    static let backends = testedBackends.flatMap {
         [$0, .faulty($0, .irregular(seed: 5))]
     }.map(Named.init)
 
