@@ -58,8 +58,13 @@ func reportingErrors(_ body: () throws -> Void) throws {
     }
 }
 
-/// Prints the sentence of an error.
-func fail(with error: any Error) { writeToStandardError("\(error)\n") }
+/// Prints the sentence of an error, and on a line of its own what to do instead: other tools read
+/// the first line.
+func fail(with error: any Error) {
+    let lines =
+        (error as? IOError).map { [$0.sentence, $0.advice].compactMap(\.self) } ?? ["\(error)"]
+    writeToStandardError(lines.joined(separator: "\n") + "\n")
+}
 
 func writeToStandardError(_ text: String) {
     var text = text

@@ -63,8 +63,8 @@ import TorsionURing
         let port = address.split(separator: ":").last!
         let second = try Program("torsion", ["echo", "--port", "\(port)"])
         let sentence =
-            "cannot listen on \(address): address already in use (EADDRINUSE);"
-            + " take another port, or port 0 for one that is free\n"
+            "cannot listen on \(address): address already in use (EADDRINUSE)\n"
+            + "take another port, or port 0 for one that is free\n"
         #expect(second.readErrors() == sentence)
         #expect(second.wait() == 1)
         echo.signal(SIGTERM)

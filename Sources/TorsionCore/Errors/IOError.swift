@@ -103,21 +103,26 @@ public struct IOError: Error, Hashable, Sendable {
 extension IOError: CustomStringConvertible {
     /// One line for a log: `cannot read from 127.0.0.1:9: connection reset by peer (ECONNRESET)`.
     public var description: String {
+        advice.map { "\(sentence); \($0)" } ?? sentence
+    }
+
+    /// What was tried, on what, and why not, without ``advice``: one line that programs may compare.
+    public var sentence: String {
         let (verb, preposition) = operation.phrase
         let object = subject.map { "\(preposition) \($0)" } ?? ""
         // A number without a word would otherwise be printed twice.
         if case .other = code { return "cannot \(verb)\(object): \(code)" }
-        return "cannot \(verb)\(object): \(code) (\(code.name))\(advice)"
+        return "cannot \(verb)\(object): \(code) (\(code.name))"
     }
 
-    /// What is allowed instead, where one sentence can tell.
-    private var advice: String {
-        if let subject, subject.hasPrefix("unix:") { return "" }
+    /// What is allowed instead, where one sentence can tell; nil otherwise.
+    public var advice: String? {
+        if let subject, subject.hasPrefix("unix:") { return nil }
         return switch (operation, code) {
-        case (.listen, .addressInUse): "; take another port, or port 0 for one that is free"
+        case (.listen, .addressInUse): "take another port, or port 0 for one that is free"
         case (.listen, .accessDenied):
-            "; take a port from 1024 on, or run with the right to bind it"
-        default: ""
+            "take a port from 1024 on, or run with the right to bind it"
+        default: nil
         }
     }
 }
