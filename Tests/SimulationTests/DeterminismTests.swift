@@ -52,6 +52,14 @@ struct DeterminismTests {
         #expect(outputs[0].contains("all: \(total)"))
     }
 
+    /// What `SEED=12 make sim FILTER=echo` does.
+    @Test func `one seed alone is played again`() throws {
+        let alone = try Scenario.all[0].search(12...12)
+        let text = try output(of: "SEED=12 '\(program())'", "10000 \(Scenario.all[0])")
+        #expect(text.contains("\(Scenario.all[0]): \(alone)"))
+        #expect(alone.runCount == 1)
+    }
+
     /// Where the build put the programs, which is where it put this test.
     private func program() throws -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
