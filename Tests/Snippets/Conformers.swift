@@ -52,6 +52,16 @@ final class Reverser: FrameProtocol {
 }
 // snippet end
 
+// snippet: PhasedProtocol
+/// Has to be told a word before the handshake's time is up: `endpoint.timeouts(…)`.
+final class Doorkeeper: PhasedProtocol {
+    private(set) var phase = ConnectionPhase.handshaking
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        if bytes == "open sesame" { phase = .open }
+    }
+}
+// snippet end
+
 // snippet: StreamTransport
 /// A layer is a transport to the protocol above; `StreamLayer` passes everything through.
 final class CountingLayer: StreamLayer {
@@ -356,6 +366,12 @@ final class IdlePoller: Poller {
     let reverser = MemoryTransport(Reverser())
     reverser.receive("\0\u{3}abc")
     #expect(reverser.takeText() == "\0\u{3}cba")
+
+    let door = MemoryTransport(
+        TimeLimited(above: Doorkeeper(), Timeouts(handshake: .seconds(10))))
+    door.receive("open barley")
+    door.clock.advance(by: .seconds(10))
+    #expect(door.wasReset)
 
     try checkTransport { CountingLayer(above: $0) }
     try checkProducer(pull: { consumer, _ in Once(consumer) })

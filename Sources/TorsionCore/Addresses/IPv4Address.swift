@@ -51,7 +51,7 @@ extension IPv4Address: LosslessStringConvertible {
         "\(bits >> 24).\(bits >> 16 & 0xff).\(bits >> 8 & 0xff).\(bits & 0xff)"
     }
 
-    init?(ascii text: ArraySlice<UInt8>) {
+    package init?(ascii text: ArraySlice<UInt8>) {
         let parts = text.split(
             separator: UInt8(ascii: "."), maxSplits: 4, omittingEmptySubsequences: false)
         guard parts.count == 4 else { return nil }
@@ -64,7 +64,7 @@ extension IPv4Address: LosslessStringConvertible {
 }
 
 /// Reads a decimal number of `max` at most: digits only, no sign, no leading zero.
-func decimal(_ text: ArraySlice<UInt8>, max: UInt32) -> UInt32? {
+package func decimal(_ text: ArraySlice<UInt8>, max: UInt32) -> UInt32? {
     guard let first = text.first, text.count <= 10 else { return nil }
     guard first != UInt8(ascii: "0") || text.count == 1 else { return nil }
     var value: UInt64 = 0

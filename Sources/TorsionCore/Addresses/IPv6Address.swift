@@ -79,7 +79,7 @@ extension IPv6Address: LosslessStringConvertible {
         return "\(text(0..<zeros.lowerBound))::\(text(zeros.upperBound..<8))\(zone)"
     }
 
-    init?(ascii text: ArraySlice<UInt8>) {
+    package init?(ascii text: ArraySlice<UInt8>) {
         let parts = text.split(
             separator: UInt8(ascii: "%"), maxSplits: 1, omittingEmptySubsequences: false)
         scopeID = 0

@@ -44,10 +44,23 @@ public enum ConnectionLoss: Error, Sendable {
         case handshaking
         /// Sending what was queued when the connection was closed, and the peer's answer to that.
         case closing
-        /// Hearing nothing from the peer.
+        /// Receiving the whole of what the peer had begun to send.
+        case request
+        /// Hearing nothing from the peer, and sending it nothing.
         case idle
         /// The reactor's graceful stop.
         case stopping
+    }
+
+    /// The loss of a connection that was aborted because of an error.
+    ///
+    /// A deadline that a layer keeps is the same loss as one that the engine keeps.
+    init(because error: any Error) {
+        if case .deadlinePassed(let deadline)? = error as? ConnectionLoss {
+            self = .deadlinePassed(deadline)
+        } else {
+            self = .protocolFailed(error)
+        }
     }
 
     /// Whether both sides had all bytes when the connection ended.

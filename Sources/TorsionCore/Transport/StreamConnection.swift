@@ -282,7 +282,7 @@ final class StreamConnection {
     @inline(never)
     private func fail(_ error: any Error) {
         guard !machine.isClosed else { return }
-        loss = .protocolFailed(error)
+        loss = ConnectionLoss(because: error)
         perform(machine.abort())
     }
 

@@ -13,14 +13,17 @@
 ///         }
 ///     }
 ///
-/// A layer that buffers what is written asks for ``flush()`` by `reactor.flushAtEndOfEvent`.
+/// A layer that first has to agree on something with the peer keeps the protocol above waiting: see
+/// ``connectionMade(_:)``. A layer that buffers what is written asks for ``flush()`` by `reactor.flushAtEndOfEvent`.
 ///
 /// - SeeAlso: Twisted `twisted.protocols.policies.ProtocolWrapper`.
-open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushing {
+open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, EndOfEventFlushing {
     /// The transport below; there from `connectionMade` on.
     public private(set) var below: (any StreamTransport)!
 
     private var above: (any StreamProtocol)?
+    /// The protocol above was told of the connection, and is to be told of its loss.
+    private var isAboveConnected = false
     private var pendingSwitch: (any StreamProtocol)?
     private var unreadBytes = Bytes()
     private var hasReadEnded = false
@@ -51,8 +54,26 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     // MARK: Towards the transport below
 
     /// Keeps the transport, and passes the call up.
+    ///
+    /// A layer that has to agree on its terms first calls ``attach(to:)`` instead of this, and
+    /// ``connectAbove()`` when it has. Until then the protocol above is told nothing: not of a loss
+    /// either, and a peer's end is the end.
     open func connectionMade(_ transport: any StreamTransport) throws {
-        below = transport
+        attach(to: transport)
+        try connectAbove()
+    }
+
+    /// Keeps the transport.
+    public final func attach(to transport: any StreamTransport) { below = transport }
+
+    /// Tells the protocol above that the connection can be used.
+    ///
+    /// Once, inside a callback from below.
+    ///
+    /// - Throws: What the protocol throws; passed on, it ends the connection.
+    public final func connectAbove() throws {
+        require(!isAboveConnected, "StreamLayer: connectAbove twice")
+        isAboveConnected = true
         try above?.connectionMade(self)
     }
 
@@ -63,12 +84,20 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
 
     /// What the protocol above says of itself.
     open var keepsHalfOpen: Bool {
-        (above as? any HalfCloseableProtocol)?.keepsHalfOpen ?? false
+        guard isAboveConnected else { return false }
+        return (above as? any HalfCloseableProtocol)?.keepsHalfOpen ?? false
+    }
+
+    /// What the protocol above says of itself; handshaking, as long as that one is kept waiting.
+    open var phase: ConnectionPhase {
+        guard isAboveConnected else { return .handshaking }
+        return (above as? any PhasedProtocol)?.phase ?? .open
     }
 
     /// Passes the call up, behind what is kept for the protocol above.
     open func readConnectionLost(from transport: any StreamTransport) throws {
         hasReadEnded = true
+        guard isAboveConnected else { return }
         guard pendingSwitch == nil, unreadBytes.isEmpty else {
             owesReadEnd = true
             return
@@ -78,6 +107,7 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
 
     /// Passes the call up.
     open func writeConnectionLost(from transport: any StreamTransport) throws {
+        guard isAboveConnected else { return }
         try (above as? any HalfCloseableProtocol)?.writeConnectionLost(from: self)
     }
 
@@ -85,12 +115,13 @@ open class StreamLayer: HalfCloseableProtocol, StreamTransport, EndOfEventFlushi
     open func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         unreadBytes = Bytes()
         pendingSwitch = nil
-        above?.connectionLost(why, from: self)
+        if isAboveConnected { above?.connectionLost(why, from: self) }
         above = nil
     }
 
-    /// Passes the call up.
+    /// Passes the call up; loses the connection if the protocol above does not know of it.
     open func shutdownRequested(_ transport: any StreamTransport) {
+        guard isAboveConnected else { return below.loseConnection() }
         above?.shutdownRequested(self)
     }
 
@@ -214,75 +245,4 @@ protocol LossTelling: AnyObject {
 
 extension StreamLayer: LossTelling {
     var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
-}
-
-/// Puts a layer under a protocol, for one connection.
-public typealias LayerMaker = @Sendable (_ above: any StreamProtocol) -> any StreamProtocol
-
-/// A server endpoint whose connections have a layer each: see ``ServerEndpoint/wrapped(by:)``.
-public struct WrappedServerEndpoint: Sendable {
-    private let endpoint: ServerEndpoint
-    private let wrap: LayerMaker
-
-    init(_ endpoint: ServerEndpoint, _ wrap: @escaping LayerMaker) {
-        self.endpoint = endpoint
-        self.wrap = wrap
-    }
-
-    /// Puts another layer under the protocol, above those named before.
-    public func wrapped(by next: @escaping LayerMaker) -> WrappedServerEndpoint {
-        WrappedServerEndpoint(endpoint) { [wrap] above in wrap(next(above)) }
-    }
-
-    /// Listens, and makes a protocol for each client by a closure.
-    ///
-    /// - Throws: ``IOError`` that names the address and the cause.
-    @discardableResult
-    public func listen(
-        on reactor: Reactor, _ makeProtocol: @escaping () throws -> (any StreamProtocol)?
-    ) throws(IOError) -> ListeningPort {
-        try endpoint.listen(on: reactor) { [wrap] in try makeProtocol().map(wrap) }
-    }
-}
-
-/// A client endpoint whose connections have a layer each: see ``ClientEndpoint/wrapped(by:)``.
-public struct WrappedClientEndpoint: Sendable {
-    let endpoint: ClientEndpoint
-    let wrap: LayerMaker
-
-    init(_ endpoint: ClientEndpoint, _ wrap: @escaping LayerMaker) {
-        self.endpoint = endpoint
-        self.wrap = wrap
-    }
-
-    /// Puts another layer under the protocol, above those named before.
-    public func wrapped(by next: @escaping LayerMaker) -> WrappedClientEndpoint {
-        WrappedClientEndpoint(endpoint) { [wrap] above in wrap(next(above)) }
-    }
-
-    /// Connects, and puts the protocol that `makeProtocol` makes above the layers.
-    public func connect<Made: StreamProtocol>(
-        on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made
-    ) -> Deferred<Made> {
-        Connector(
-            endpoint: endpoint, reactor: reactor, wrap: wrap,
-            makeProtocol: { _ in try makeProtocol() }
-        ).start()
-    }
-}
-
-extension ServerEndpoint {
-    /// The same place with a layer under each connection's protocol.
-    ///
-    ///     endpoint.wrapped { Logged(above: $0) { print($0) } }.listen(on: reactor) { Echo() }
-    public func wrapped(by wrap: @escaping LayerMaker) -> WrappedServerEndpoint {
-        WrappedServerEndpoint(self, wrap)
-    }
-}
-
-extension ClientEndpoint {
-    /// The same place with a layer under each connection's protocol.
-    public func wrapped(by wrap: @escaping LayerMaker) -> WrappedClientEndpoint {
-        WrappedClientEndpoint(self, wrap)
-    }
 }

@@ -54,7 +54,9 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// Drops what is queued and resets the connection. The loss is delivered in this turn.
     func abortConnection()
 
-    /// The same, and `error` is the reason of the loss, as if a callback had thrown it.
+    /// The same, and `error` is the reason of the loss, as if a callback had thrown it:
+    /// ``ConnectionLoss/protocolFailed(_:)``, or the error itself if that is a
+    /// ``ConnectionLoss/deadlinePassed(_:)``.
     func abortConnection(because error: any Error)
 
     /// Sends what is queued, then ends the outgoing direction: `shutdown(2)`. Reading goes on.

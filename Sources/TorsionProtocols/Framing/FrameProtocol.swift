@@ -17,7 +17,7 @@ public import TorsionCore
 /// breaks the format or its limit ends the connection with a ``FrameError``.
 ///
 /// - SeeAlso: Twisted `NetstringReceiver`, `Int16StringReceiver`.
-public protocol FrameProtocol: StreamProtocol {
+public protocol FrameProtocol: PhasedProtocol {
     /// Cuts the frames; one for each connection.
     var frames: FrameDecoder { get }
 
@@ -35,6 +35,9 @@ public protocol FrameProtocol: StreamProtocol {
 }
 
 extension FrameProtocol {
+    /// A request from the first byte of a frame until its end.
+    public var phase: ConnectionPhase { frames.phase }
+
     /// Drops the bytes.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 

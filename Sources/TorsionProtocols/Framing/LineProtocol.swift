@@ -16,7 +16,7 @@ public import TorsionCore
 /// protocol: the bytes behind the line are kept, dropped or handed on, and none is doubled.
 ///
 /// - SeeAlso: Twisted `LineReceiver`.
-public protocol LineProtocol: StreamProtocol {
+public protocol LineProtocol: PhasedProtocol {
     /// Cuts the lines; one for each connection.
     var lines: LineDecoder { get }
 
@@ -33,6 +33,9 @@ public protocol LineProtocol: StreamProtocol {
 }
 
 extension LineProtocol {
+    /// A request from the first byte of a line until its end.
+    public var phase: ConnectionPhase { lines.phase }
+
     /// Drops the bytes.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 

@@ -7,12 +7,18 @@ internal import TorsionCore
 protocol StreamCutter: AnyObject {
     var isRaw: Bool { get }
     var partialByteCount: Int { get }
+    var shownCount: Int { get }
 
     func takePartial() -> Bytes
     func decode(_ bytes: RawSpan, _ frame: (RawSpan) throws -> Bool) throws -> Int
 }
 
 extension StreamCutter {
+    /// A request, from the first byte of a frame until its end.
+    var phase: ConnectionPhase {
+        isRaw || partialByteCount == 0 ? .open : .request(number: shownCount)
+    }
+
     /// Cuts what arrived, until the protocol pauses, closes, switches, or wants the rest raw.
     @inline(__always)
     func cut(

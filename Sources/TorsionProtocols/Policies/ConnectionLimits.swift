@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// How many connections one port may have at a time; nil is no limit.
+///
+/// A plain value, usable on any thread. In a group of reactors each has a port, and each port these
+/// limits.
+///
+///     endpoint.limited(to: ConnectionLimits(total: 10_000, perPeer: 50))
+///         .listen(on: reactor) { Chat(room) }
+public struct ConnectionLimits: Hashable, Sendable {
+    /// How many in all.
+    public var total: Int?
+
+    /// How many of one address, whatever their ports.
+    ///
+    /// IPv6 addresses count by their first 64 bits, which is what one customer has (RFC 6177). Peers
+    /// of UNIX sockets have no address that tells them apart, and are only counted in all.
+    public var perPeer: Int?
+
+    /// The two, each of them positive.
+    public init(total: Int? = nil, perPeer: Int? = nil) {
+        for limit in [total, perPeer] {
+            if let limit {
+                require(limit > 0, "ConnectionLimits: a limit is positive, as \(limit) is not")
+            }
+        }
+        self.total = total
+        self.perPeer = perPeer
+    }
+}
+
+/// More connections than are allowed.
+public struct ConnectionLimitReached: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What is allowed.
+    public let limit: Int
+    /// Whether that is for one address, or for all.
+    public let isPerPeer: Bool
+
+    /// A sentence.
+    public var description: String {
+        "\(isPerPeer ? "the peer's address" : "the port") has \(limit) connections already"
+    }
+}
+
+/// A factory in front of another that refuses clients beyond a limit.
+///
+/// A client beyond the total is refused before anything is made for it. One beyond its address's
+/// share is reset when its address is known, which behind a ``ProxyHeaderReader`` is that of the
+/// proxy's client; the protocol hears nothing of it.
+///
+///     try endpoint.listen(
+///         on: reactor, factory: ConnectionLimiter(chat, ConnectionLimits(total: 10_000)))
+///
+/// - Complexity: O(1) for each connection, nothing for what it sends but a layer's call.
+/// - SeeAlso: Twisted `twisted.protocols.policies.LimitTotalConnectionsFactory`,
+///   `LimitConnectionsByPeer`.
+public final class ConnectionLimiter: StreamProtocolFactory {
+    /// The limits.
+    public let limits: ConnectionLimits
+
+    /// Connections that there are now, those that are still being agreed upon included.
+    public var connectionCount: Int { table.total }
+
+    /// Clients that were refused so far.
+    public private(set) var refusedCount = 0
+
+    private let inner: any StreamProtocolFactory
+    private let refused: ((ConnectionLimitReached, SocketAddress) -> Void)?
+    private let table = ConnectionTable()
+
+    /// A limit for what a factory makes.
+    ///
+    /// `refused`: Told of each client that is refused.
+    public init(
+        _ inner: any StreamProtocolFactory, _ limits: ConnectionLimits,
+        refused: ((ConnectionLimitReached, SocketAddress) -> Void)? = nil
+    ) {
+        self.inner = inner
+        self.limits = limits
+        self.refused = refused
+    }
+
+    /// Makes a protocol, unless there are too many.
+    public func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? {
+        if let limit = limits.total, table.total >= limit {
+            refuse(ConnectionLimitReached(limit: limit, isPerPeer: false), peer)
+            return nil
+        }
+        guard let made = try inner.makeProtocol(for: peer) else { return nil }
+        return LimitedConnection(above: made, self, Seat(in: table))
+    }
+
+    /// Passes the call on.
+    public func started(on port: ListeningPort) { inner.started(on: port) }
+
+    /// Passes the call on.
+    public func stopped(on port: ListeningPort) { inner.stopped(on: port) }
+
+    /// Counts a connection for its peer's address.
+    ///
+    /// - Throws: ``ConnectionLimitReached``.
+    fileprivate func admit(_ seat: Seat, _ peer: SocketAddress) throws(ConnectionLimitReached) {
+        guard let limit = limits.perPeer, let key = PeerKey(peer) else { return }
+        guard table.perPeer[key, default: 0] < limit else {
+            let error = ConnectionLimitReached(limit: limit, isPerPeer: true)
+            refuse(error, peer)
+            throw error
+        }
+        seat.count(for: key)
+    }
+
+    private func refuse(_ error: ConnectionLimitReached, _ peer: SocketAddress) {
+        refusedCount += 1
+        refused?(error, peer)
+    }
+}
+
+/// What counts as one peer.
+private enum PeerKey: Hashable {
+    case ipv4(IPv4Address)
+    case ipv6(IPv6Address)
+
+    init?(_ address: SocketAddress) {
+        switch address {
+        case .ipv4(let address, _): self = .ipv4(address)
+        case .ipv6(let address, _):
+            self = address.mappedIPv4.map { .ipv4($0) } ?? .ipv6(address.masked(to: 64))
+        case .unix: return nil
+        }
+    }
+}
+
+private final class ConnectionTable {
+    var total = 0
+    /// Only of peers that have a connection.
+    var perPeer: [PeerKey: Int] = [:]
+}
+
+/// A connection's place in the table, which it gives back when it is lost, or released without
+/// ever having been made.
+private final class Seat {
+    private let table: ConnectionTable
+    private var key: PeerKey?
+    private var isTaken = true
+
+    init(in table: ConnectionTable) {
+        self.table = table
+        table.total += 1
+    }
+
+    deinit { giveBack() }
+
+    func count(for key: PeerKey) {
+        self.key = key
+        table.perPeer[key, default: 0] += 1
+    }
+
+    func giveBack() {
+        guard isTaken else { return }
+        isTaken = false
+        table.total -= 1
+        guard let key, let count = table.perPeer[key] else { return }
+        table.perPeer[key] = count > 1 ? count - 1 : nil
+    }
+}
+
+/// A layer, since a protocol may be switched, and what is counted is the connection.
+private final class LimitedConnection: StreamLayer {
+    private let limiter: ConnectionLimiter
+    private let seat: Seat
+
+    init(above: any StreamProtocol, _ limiter: ConnectionLimiter, _ seat: Seat) {
+        self.limiter = limiter
+        self.seat = seat
+        super.init(above: above)
+    }
+
+    override func connectionMade(_ transport: any StreamTransport) throws {
+        attach(to: transport)
+        try limiter.admit(seat, transport.peerAddress)
+        try connectAbove()
+    }
+
+    override func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        seat.giveBack()
+        super.connectionLost(why, from: transport)
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Testing
+import Torsion
+import TorsionTesting
+
+/// Echoes lines, and does what some of them say.
+private final class Lines: LineProtocol {
+    let lines = LineDecoder()
+    var loss: ConnectionLoss?
+    private(set) var transport: (any StreamTransport)?
+
+    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+        if line == "pause" { transport.pauseProducing() }
+        transport.write(line)
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        loss = why
+        self.transport = nil
+    }
+}
+
+/// Is logged in when a byte 1 has arrived.
+private final class Login: PhasedProtocol {
+    var loss: ConnectionLoss?
+    private(set) var phase = ConnectionPhase.handshaking
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        if bytes.contains(1) { phase = .open }
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) { loss = why }
+}
+
+@Suite struct TimeLimitedTests {
+    private static let all = Timeouts(
+        handshake: .seconds(10), request: .seconds(30), idle: .seconds(60))
+
+    @Test func `a client that says nothing is given up`() {
+        let proto = Lines()
+        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        peer.clock.advance(by: .milliseconds(9_999))
+        #expect(peer.isOpen)
+        peer.clock.advance(by: .milliseconds(1))
+        #expect(peer.wasReset && proto.loss == .deadlinePassed(.handshaking))
+        #expect(peer.clock.reactor.delayedCalls.isEmpty)
+    }
+
+    @Test func `a handshake that a protocol tells of is not ended by a byte`() {
+        let proto = Login()
+        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        for _ in 0..<9 {
+            peer.clock.advance(by: .seconds(1))
+            peer.receive(Bytes([0]))
+        }
+        peer.clock.advance(by: .seconds(1))
+        #expect(proto.loss == .deadlinePassed(.handshaking))
+
+        let other = Login()
+        let second = MemoryTransport(TimeLimited(above: other, Self.all))
+        second.receive(Bytes([1]))
+        second.clock.advance(by: .seconds(59))
+        #expect(second.isOpen)
+        second.clock.advance(by: .seconds(1))
+        #expect(other.loss == .deadlinePassed(.idle))
+    }
+
+    @Test func `a line that trickles in is given up, and one that is whole starts anew`() {
+        let proto = Lines()
+        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        for _ in 0..<29 {
+            peer.receive("x")
+            peer.clock.advance(by: .seconds(1))
+        }
+        peer.receive("\nx")
+        peer.clock.advance(by: .milliseconds(29_999))
+        #expect(peer.isOpen)
+        peer.clock.advance(by: .milliseconds(1))
+        #expect(peer.wasReset && proto.loss == .deadlinePassed(.request))
+    }
+
+    @Test func `who talks is not idle, and who stops is given up after the whole time`() {
+        let proto = Lines()
+        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        for _ in 0..<10 {
+            peer.receive("hello\n")
+            peer.clock.advance(by: .seconds(50))
+        }
+        #expect(peer.isOpen)
+        peer.clock.advance(by: .milliseconds(9_999))
+        #expect(peer.isOpen)
+        peer.clock.advance(by: .milliseconds(1))
+        #expect(proto.loss == .deadlinePassed(.idle))
+    }
+
+    @Test func `a client that takes what is sent is not idle, and one that stops taking is`() {
+        let proto = Lines()
+        let peer = MemoryTransport(
+            TimeLimited(above: proto, Timeouts(idle: .seconds(60))), roomBytes: 0)
+        proto.transport?.write([UInt8](repeating: 1, count: 100_000))
+        for _ in 0..<10 {
+            peer.clock.advance(by: .seconds(50))
+            peer.drain(10)
+        }
+        #expect(peer.isOpen)
+        peer.clock.advance(by: .seconds(120))
+        #expect(peer.wasReset && proto.loss == .deadlinePassed(.idle))
+    }
+
+    @Test func `while the protocol has paused, nobody waits for the peer`() {
+        let proto = Lines()
+        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        peer.receive("pause\nbeginning")
+        peer.clock.advance(by: .seconds(600))
+        #expect(peer.isOpen)
+        proto.transport?.resumeProducing()
+        peer.clock.advance(by: .seconds(29))
+        #expect(peer.isOpen)
+        // What was kept is delivered outside of a read, and is noticed when the timer looks.
+        peer.clock.advance(by: .seconds(30))
+        #expect(proto.loss == .deadlinePassed(.request))
+    }
+
+    @Test func `no timeouts set no timer, and a lost connection leaves none`() {
+        let peer = MemoryTransport(TimeLimited(above: Lines(), Timeouts()))
+        peer.receive("x")
+        #expect(peer.clock.reactor.delayedCalls.isEmpty)
+        peer.peerResets()
+        let other = MemoryTransport(TimeLimited(above: Lines(), Self.all))
+        #expect(other.clock.reactor.delayedCalls.count == 1)
+        other.receive("x")
+        #expect(other.clock.reactor.delayedCalls.count == 1)
+        other.peerResets()
+        #expect(other.clock.reactor.delayedCalls.isEmpty)
+    }
+
+    @Test func `the handshake of a layer above is the connection's`() {
+        let proto = Lines()
+        let timeouts = Timeouts(handshake: .seconds(2), idle: .seconds(5))
+        let reader = ProxyHeaderReader(above: proto, trusting: AddressBlock.local) { _, _ in }
+        let peer = MemoryTransport(TimeLimited(above: reader, timeouts))
+        peer.receive("PROXY ")
+        peer.clock.advance(by: .seconds(1))
+        #expect(peer.isOpen)
+        peer.receive("UNKNOWN\r\n")
+        peer.clock.advance(by: .seconds(4))
+        #expect(peer.isOpen && proto.loss == nil)
+        peer.clock.advance(by: .seconds(1))
+        #expect(proto.loss == .deadlinePassed(.idle))
+
+        let late = MemoryTransport(
+            TimeLimited(
+                above: ProxyHeaderReader(above: Lines(), trusting: AddressBlock.local) { _, _ in },
+                timeouts))
+        late.receive("PROXY ")
+        late.clock.advance(by: .seconds(2))
+        #expect(late.wasReset && late.clock.reactor.delayedCalls.isEmpty)
+    }
+
+    @Test func `policies by name compose, what is named first nearest to the network`() throws {
+        let world = SimulatedWorld(seed: 1)
+        let proto = Lines(), silent = Lines(), late = Lines()
+        nonisolated(unsafe) var log: [String] = []
+        try world.host("server").run { reactor in
+            try ServerEndpoint.tcp(port: 7)
+                .logged { log.append($0) }
+                .limited(to: ConnectionLimits(total: 1))
+                .timeouts(Self.all)
+                .listen(on: reactor) { proto }
+        }
+        try world.host("client").run { reactor in
+            let server = ClientEndpoint.tcp(host: "server", port: 7).timeouts(Timeouts())
+            server.connect(on: reactor) { silent }
+                .addCallback { _ in server.connect(on: reactor) { late } }
+                .whenFailed { world.host("client").reactor.report($0, in: "connecting") }
+        }
+        try world.run { silent.loss != nil && late.loss != nil }
+        #expect(late.loss == .closedByPeer && proto.loss == .deadlinePassed(.handshaking))
+        #expect(world.elapsed >= .seconds(10) && world.elapsed < .seconds(11))
+        #expect(log.count == 2 && log.last?.hasSuffix("lost: took too long: handshaking") == true)
+        try world.finish()
+    }
+}
