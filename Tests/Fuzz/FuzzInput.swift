@@ -44,12 +44,14 @@ struct FuzzOutcome: Equatable {
 
 /// Decodes the stream whole and in pieces, and holds both to the same outcome.
 ///
-/// `make`: A fresh decoder: what it holds, and its `decode`.
+/// `make`: A fresh decoder: what it holds; its `takePartial`, which the callback touches, since it
+///     may, and exclusivity is checked in optimised builds too; and its `decode`.
 /// `mostHeld`: What it may hold between two calls.
 func expectSameFrames(
     _ input: FuzzInput, mostHeld: Int,
     _ make: () -> (
-        held: () -> Int, decode: (RawSpan, (RawSpan) throws -> Bool) throws -> Int
+        held: () -> Int, take: () -> Bytes,
+        decode: (RawSpan, (RawSpan) throws -> Bool) throws -> Int
     )
 ) {
     func outcome(of pieces: [ArraySlice<UInt8>], stopsAt stop: Int) -> FuzzOutcome {
@@ -63,6 +65,7 @@ func expectSameFrames(
                     let used = try decoder.decode(rest.span) { frame in
                         outcome.frames.append([UInt8](frame))
                         shownByteCount += frame.byteCount
+                        expect(decoder.take().isEmpty, "a frame is held while it is shown")
                         return outcome.frames.count % stop != 0
                     }
                     expect(used > 0, "a call used none of \(rest.count) bytes")

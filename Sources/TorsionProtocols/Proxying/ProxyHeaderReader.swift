@@ -30,7 +30,7 @@ public final class ProxyHeaderReader: StreamLayer {
 
     /// A reader under a protocol.
     ///
-    /// `senders`: Who may send a header; see ``AddressBlock/local`` for this machine.
+    /// `senders`: Who may send a header; see `AddressBlock.local` for this machine.
     /// `timeout`: How long the header may take. A lost packet costs a second or three.
     /// `limitBytes`: The longest header, 16 at least.
     /// `refused`: Told of each connection that ends in a wrong header or without one, with its

@@ -11,7 +11,10 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     expectSameFrames(input, mostHeld: 319) {
         let decoder = FrameDecoder(formats[input.choice % formats.count])
-        return ({ decoder.partialByteCount }, { try decoder.decode($0, $1) })
+        return (
+            { decoder.partialByteCount }, { decoder.takePartial() },
+            { try decoder.decode($0, $1) }
+        )
     }
     return 0
 }

@@ -12,7 +12,10 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     expectSameFrames(input, mostHeld: 308) {
         let decoder = FrameDecoder(
             .lengthPrefix(fields[input.choice % fields.count], limitBytes: 300))
-        return ({ decoder.partialByteCount }, { try decoder.decode($0, $1) })
+        return (
+            { decoder.partialByteCount }, { decoder.takePartial() },
+            { try decoder.decode($0, $1) }
+        )
     }
     return 0
 }

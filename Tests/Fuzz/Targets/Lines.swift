@@ -14,7 +14,10 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         let decoder = LineDecoder(
             limitBytes: limit,
             terminator: input.choice % 2 == 0 ? .lineFeed : .carriageReturnLineFeed)
-        return ({ decoder.partialByteCount }, { try decoder.decode($0, $1) })
+        return (
+            { decoder.partialByteCount }, { decoder.takePartial() },
+            { try decoder.decode($0, $1) }
+        )
     }
     return 0
 }

@@ -11,7 +11,10 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     expectSameFrames(input, mostHeld: 304) {
         let decoder = FrameDecoder(.netstring(limitBytes: [1, 9, 10, 300][input.choice % 4]))
-        return ({ decoder.partialByteCount }, { try decoder.decode($0, $1) })
+        return (
+            { decoder.partialByteCount }, { decoder.takePartial() },
+            { try decoder.decode($0, $1) }
+        )
     }
     return 0
 }
