@@ -12,7 +12,11 @@ struct Run {
     func start() throws -> Bool {
         let servers = try usableServers()
         var plan = options.isFull ? Plan.full : Plan.quick
-        plan.rounds = options.rounds ?? plan.rounds
+        if let rounds = options.rounds {
+            // Whoever names a number gets it, however long it takes.
+            plan.rounds = rounds
+            plan.limit = Plan.full.limit
+        }
         var report = try Report(mode: options.isFull ? "full" : "quick")
         writeText(heading(report, plan))
         let scenarios = try options.selectedScenarios()
