@@ -78,6 +78,13 @@ extension ConformanceSuite {
     static let closedBehindOurBack = Check(
         "a descriptor closed behind our back never spins", needsDescriptors: true
     ) { backend in
+        // Another thread may be given the number meanwhile, and the watch may then tell of that
+        // descriptor: who spins of itself does so each time.
+        for _ in 0..<5 where try turnsBehindClosedDescriptor(backend) < 20 { return }
+        try expect(false, "it spins")
+    }
+
+    private static func turnsBehindClosedDescriptor(_ backend: BackendChoice) throws -> UInt64 {
         let world = try World(backend)
         world.reactor.unhandledError = { _ in }
         let pipe = Pipe()
@@ -86,8 +93,9 @@ extension ConformanceSuite {
         pipe.close()
         let before = world.reactor.statistics.turns
         world.run(for: .milliseconds(20))
-        try expect(world.reactor.statistics.turns - before < 20, "it spins")
+        let turns = world.reactor.statistics.turns - before
         watch.cancel()
         try world.finish()
+        return turns
     }
 }
