@@ -15,7 +15,9 @@ struct RehearsalTests {
         rehearsal: Rehearsal, name: String
     ) throws {
         let backend = try BackendChoice.named(name, among: BackendChoice.linked)
-        #expect(try rehearsal.run(over: backend), "it does not end where nothing fails")
+        #expect(
+            try rehearsal.run(over: backend, limit: .seconds(30)),
+            "it does not end where nothing fails")
         let count = try failingEachCall(of: backend, with: .noBufferSpace) { backend in
             try rehearsal.run(over: backend)
         }

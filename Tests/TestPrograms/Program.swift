@@ -149,7 +149,6 @@ private var inheritedEnvironment: [UnsafeMutablePointer<CChar>?] {
     return words
 }
 
-/// The next byte, nil at the end; a terminal whose program has gone reports EIO there.
 /// `read(2)`, begun again behind a signal: a socket with a timeout is interrupted in spite of
 /// `SA_RESTART`, see `signal(7)`.
 private func readSome(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
@@ -159,6 +158,7 @@ private func readSome(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ c
     }
 }
 
+/// The next byte, nil at the end; a terminal whose program has gone reports EIO there.
 func readOne(_ descriptor: Int32) -> UInt8? {
     var byte: UInt8 = 0
     return readSome(descriptor, &byte, 1) == 1 ? byte : nil

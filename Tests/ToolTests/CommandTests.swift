@@ -165,7 +165,9 @@ import TorsionURing
             receiver.readErrors()
                 == "cannot write to /dev/full: no space left on device (ENOSPC)\n")
         #expect(receiver.wait() == 1)
-        #expect(sender.readErrors().contains("ECONNRESET"))
+        // By a reset; by the peer's end, if that came when all that was sent had been read.
+        let complaint = sender.readErrors()
+        #expect(complaint.contains("ECONNRESET") || complaint == "closed by the peer\n")
         #expect(sender.wait() == 1)
     }
 
