@@ -149,11 +149,11 @@ private var inheritedEnvironment: [UnsafeMutablePointer<CChar>?] {
     return words
 }
 
-/// `read(2)`, begun again behind a signal: a socket with a timeout is interrupted in spite of
+/// Begins a call again that a signal interrupted: a socket with a timeout is, in spite of
 /// `SA_RESTART`, see `signal(7)`.
-private func readSome(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
+func untilUninterrupted(_ call: () -> Int) -> Int {
     while true {
-        let result = read(descriptor, bytes, count)
+        let result = call()
         if result >= 0 || errno != EINTR { return result }
     }
 }
@@ -161,14 +161,14 @@ private func readSome(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ c
 /// The next byte, nil at the end; a terminal whose program has gone reports EIO there.
 func readOne(_ descriptor: Int32) -> UInt8? {
     var byte: UInt8 = 0
-    return readSome(descriptor, &byte, 1) == 1 ? byte : nil
+    return untilUninterrupted { read(descriptor, &byte, 1) } == 1 ? byte : nil
 }
 
 func readAll(_ descriptor: Int32) -> String {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)
     while true {
-        let count = readSome(descriptor, &buffer, buffer.count)
+        let count = untilUninterrupted { read(descriptor, &buffer, buffer.count) }
         guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
         bytes += buffer[..<count]
     }

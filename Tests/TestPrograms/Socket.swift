@@ -56,7 +56,9 @@ public final class Socket {
     public func duplicateForChildren() -> Int32 { dup(descriptor) }
 
     /// Takes the next client.
-    public func accept() throws -> Socket { try Socket(Glibc.accept(descriptor, nil, nil)) }
+    public func accept() throws -> Socket {
+        try Socket(Int32(untilUninterrupted { Int(Glibc.accept(descriptor, nil, nil)) }))
+    }
 
     /// Closes it so that the peer sees a reset.
     public func reset() {
@@ -80,7 +82,7 @@ public final class Socket {
 
     /// Writes text.
     public func write(_ text: String) {
-        _ = send(descriptor, text, text.utf8.count, Int32(MSG_NOSIGNAL))
+        _ = untilUninterrupted { send(descriptor, text, text.utf8.count, Int32(MSG_NOSIGNAL)) }
     }
 
     /// Ends the outgoing direction.

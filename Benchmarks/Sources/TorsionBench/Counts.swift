@@ -40,7 +40,14 @@ struct Counts {
         for (name, share, text) in Counts.peers {
             guard let peer = servers.first(where: { $0.name == name }) else { continue }
             progress.note("instructions of \(name)")
-            let its = try InstructionCounter(load: load).perMessage(peer, .echoCounted)
+            // Valgrind cannot run each peer; what it cannot stays without a figure, and says so.
+            let its: Double
+            do {
+                its = try InstructionCounter(load: load).perMessage(peer, .echoCounted)
+            } catch {
+                progress.note("without \(name): \(error)")
+                continue
+            }
             report.budgets += report.budgets
                 .filter { $0.name == Counts.instructions }
                 .map { .init("\(text) instructions", $0.server, $0.measured, its * share) }
@@ -87,8 +94,6 @@ struct Counts {
         _ server: Server, twinInstructions: Double
     ) throws -> [Report.BudgetResult] {
         let name = server.name
-        progress.note("\(name): instructions")
-        let instructions = try InstructionCounter(load: load).perMessage(server, .echoCounted)
         progress.note("\(name): system calls")
         let strace = SystemCallCounter(load: load)
         let echo = try strace.perMessage(server, .echoCounted)
@@ -104,15 +109,19 @@ struct Counts {
         let factor = name == "torsion-libuv" ? 1.1 : 1.0
         let depth = Double(Scenario.echoLines.depth)
         var results: [Report.BudgetResult] = [
-            .init(Counts.instructions, name, instructions, twinInstructions * factor),
             .init("allocations an echoed message", name, allocations, 0),
             .init("allocations a connection made and closed", name, made, 3),
             .init("bytes an idle connection", name, idle, 1_024),
         ]
         if name == "torsion-io_uring" {
+            // No instructions: valgrind 3.19 lets no signal through to a server that waits in
+            // `io_uring_enter(2)`, so that it would not end.
             results.append(.init("system calls for sixteen lines", name, lines.total * depth, 1))
         } else {
+            progress.note("\(name): instructions")
+            let instructions = try InstructionCounter(load: load).perMessage(server, .echoCounted)
             results += [
+                .init(Counts.instructions, name, instructions, twinInstructions * factor),
                 .init("receives an echoed message", name, echo.reads, 1),
                 .init("sends an echoed message", name, echo.writes, 1),
                 .init("reads for sixteen lines", name, lines.reads * depth, 1),
