@@ -13,7 +13,7 @@ public import TorsionCore
 /// connection's reading is. What arrives beyond the rate is left in the kernel, so that the peer
 /// feels it. A connection that is closed sends what waits first, at its rate; aborting drops it.
 ///
-/// Time is the reactor's, so that a test runs on a ``ManualClock`` or simulated.
+/// Time is the reactor's, so that a test runs on a `ManualClock` or simulated.
 ///
 /// - SeeAlso: Twisted `twisted.protocols.policies.ThrottlingFactory`.
 public final class Throttled: StreamLayer {

@@ -51,7 +51,7 @@ public final class PassedDescriptors {
     /// Those that were not taken, in order.
     ///
     /// They are closed with this object: `dup(2)` what must
-    /// live longer, or ``take()`` it. An endpoint such as ``ClientEndpoint/adopted(descriptor:)``
+    /// live longer, or ``take()`` it. An endpoint such as ``ClientEndpoint/adopted(descriptor:options:)``
     /// makes a duplicate by itself.
     public private(set) var numbers: [Int32]
 
