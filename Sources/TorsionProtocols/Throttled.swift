@@ -9,7 +9,7 @@ public import TorsionCore
 ///         .listen(on: reactor) { Download() }
 ///
 /// What is written beyond the rate waits here and counts against the transport's
-/// ``Watermarks``, so a registered producer is paused as by a slow peer, and where none is the
+/// `Watermarks`, so a registered producer is paused as by a slow peer, and where none is the
 /// connection's reading is. What arrives beyond the rate is left in the kernel, so that the peer
 /// feels it. A connection that is closed sends what waits first, at its rate; aborting drops it.
 ///
