@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
 
-// What the three kinds of load share: the request, the result, clocks and the latency histogram.
+// What the kinds of load share: the request, the result, clocks and the latency histogram.
 #ifndef TORSION_LOAD_H
 #define TORSION_LOAD_H
 #ifndef _GNU_SOURCE
@@ -33,6 +33,7 @@ struct result {
 void load_echo(const struct request *request, struct result *result);
 void load_connect(const struct request *request, struct result *result);
 void load_idle(const struct request *request, struct result *result);
+void load_datagrams(const struct request *request, struct result *result);
 
 __attribute__((noreturn)) void die(const char *what);
 

@@ -84,8 +84,8 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle --port N [--connections N] [--size BYTES] [--depth N]\n"
-    "            [--burst] [--messages N | --warm SECONDS --seconds SECONDS] [--server PID]\n"
+    "usage: load echo|connect|idle|datagrams --port N [--connections N] [--size BYTES]\n"
+    "            [--depth N] [--burst] [--messages N | --warm SECONDS --seconds SECONDS] [--server PID]\n"
     "Prints one line of JSON.\n";
 
 static int parse(int argc, char **argv, struct request *r) {
@@ -118,6 +118,7 @@ int main(int argc, char **argv) {
     if (!strcmp(kind, "echo")) load = load_echo;
     if (!strcmp(kind, "connect")) load = load_connect;
     if (!strcmp(kind, "idle")) load = load_idle;
+    if (!strcmp(kind, "datagrams")) load = load_datagrams;
     if (!load || !parse(argc, argv, &request)) {
         fputs(usage, stderr);
         return 2;

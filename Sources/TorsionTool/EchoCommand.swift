@@ -11,10 +11,11 @@ struct EchoCommand: ParsableCommand {
         abstract: "Run an echo server until SIGINT or SIGTERM.",
         discussion: """
             Prints one line when it listens: \
-            listening on 127.0.0.1:41234 backend=epoll threads=1
+            listening on 127.0.0.1:41234 backend=epoll threads=1. \
+            Datagrams go back whole, each to where it came from.
             """)
 
-    @Option(help: "Where to listen, for example tcp:8007:interface=127.0.0.1 or unix:/run/echo.")
+    @Option(help: "Where to listen, for example tcp:8007:interface=127.0.0.1 or udp:8007.")
     var listen: String?
 
     @Option(help: "A TCP port on 127.0.0.1 instead; 0 picks one.")
@@ -41,33 +42,39 @@ struct EchoCommand: ParsableCommand {
         guard listen == nil || port == nil else {
             throw ValidationError("--listen and --port name a place twice: give one of them")
         }
-        _ = try endpoint
+        if case .datagrams = try place, framing != .bytes || style != .callbacks {
+            throw ValidationError("--framing and --style are for streams, not for datagrams")
+        }
     }
 
-    private var endpoint: ServerEndpoint {
+    private var place: Place {
         get throws {
             guard let listen else {
-                return .tcp(port: port ?? 8007, interface: .loopback)
+                return .streams(.tcp(port: port ?? 8007, interface: .loopback))
             }
-            return try readEndpoint(listen, ServerEndpoint.init(parsing:))
+            return try readEndpoint(listen, Place.init(parsing:))
         }
     }
 
     func run() throws {
-        let endpoint = try endpoint
+        let place = try place
         let (framing, style) = (framing, style)
         try serving.run { reactor, announcement in
-            guard style == .callbacks else {
-                try serve(endpoint, on: reactor, style, announcement)
-                return
-            }
-            let port = try endpoint.listen(on: reactor) {
-                switch framing {
-                case .bytes: Echo()
-                case .lines: LineEcho()
+            switch place {
+            case .datagrams(let endpoint):
+                let port = try endpoint.listen(on: reactor) { DatagramEcho() }
+                announcement.make(at: port.localAddress)
+            case .streams(let endpoint) where style == .callbacks:
+                let port = try endpoint.listen(on: reactor) {
+                    switch framing {
+                    case .bytes: Echo()
+                    case .lines: LineEcho()
+                    }
                 }
+                announcement.make(for: port)
+            case .streams(let endpoint):
+                try serve(endpoint, on: reactor, style, announcement)
             }
-            announcement.make(for: port)
         }
     }
 
@@ -92,6 +99,28 @@ struct EchoCommand: ParsableCommand {
     }
 }
 
+/// What the command can listen for.
+private enum Place {
+    case streams(ServerEndpoint)
+    case datagrams(DatagramEndpoint)
+
+    /// Reads what one of the two can read; a type that both know is one of streams.
+    init(parsing text: String) throws(EndpointError) {
+        do throws(EndpointError) {
+            self = .streams(try ServerEndpoint(parsing: text))
+        } catch {
+            guard case .unknownType(let type, let ofStreams) = error else { throw error }
+            do throws(EndpointError) {
+                self = .datagrams(try DatagramEndpoint(parsing: text))
+            } catch {
+                guard case .unknownType(_, let others) = error else { throw error }
+                let further = others.filter { !ofStreams.contains($0) }
+                throw .unknownType(type, allowed: ofStreams + further)
+            }
+        }
+    }
+}
+
 /// Sends every byte back.
 private final class Echo: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
@@ -107,4 +136,18 @@ private final class LineEcho: LineProtocol {
         transport.write(line)
         transport.write("\r\n")
     }
+}
+
+/// Sends every datagram back to where it came from.
+private final class DatagramEcho: DatagramProtocol {
+    func datagramReceived(
+        _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
+    ) {
+        // What had arrived before the port was connected may be from others than its peer.
+        guard transport.peerAddress == nil || transport.peerAddress == address else { return }
+        // There is nobody to tell: whoever sends datagrams expects that some are lost.
+        try? transport.write(bytes, to: address)
+    }
+
+    func datagramFailed(_ error: IOError, on transport: any DatagramTransport) {}
 }

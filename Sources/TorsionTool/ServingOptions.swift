@@ -50,9 +50,11 @@ final class Announcement: Sendable {
 
     init(_ details: String) { self.details = details }
 
-    func make(for port: ListeningPort) {
+    func make(for port: ListeningPort) { make(at: port.localAddress) }
+
+    func make(at address: SocketAddress) {
         guard !isMade.exchange(true, ordering: .relaxed) else { return }
-        print("listening on \(port.localAddress) \(details)")
+        print("listening on \(address) \(details)")
         fflush(nil)
     }
 }

@@ -3,7 +3,8 @@
 
 internal import Glibc
 
-/// A plain blocking TCP socket on the loopback interface: a peer that owes Torsion nothing.
+/// A plain blocking socket on the loopback interface, TCP unless it says else: a peer that owes
+/// Torsion nothing.
 ///
 /// A call that would wait for more than twenty seconds gives up, so that a test cannot hang.
 public final class Socket {
@@ -19,8 +20,8 @@ public final class Socket {
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
     }
 
-    private convenience init() throws {
-        try self.init(socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+    private convenience init(_ type: __socket_type = SOCK_STREAM) throws {
+        try self.init(socket(AF_INET, Int32(type.rawValue), 0))
     }
 
     deinit { close() }
@@ -36,6 +37,19 @@ public final class Socket {
     public convenience init(port: UInt16) throws {
         try self.init()
         try Self.call("connect", port) { Glibc.connect(descriptor, $0, $1) }
+    }
+
+    /// Limits a UDP socket to one port of this machine; a refusal is told to its next call.
+    public convenience init(udpPort port: UInt16) throws {
+        try self.init(SOCK_DGRAM)
+        try Self.call("connect", port) { Glibc.connect(descriptor, $0, $1) }
+    }
+
+    /// Takes a UDP port, whose datagrams anybody may send.
+    public static func boundToUDP() throws -> Socket {
+        let socket = try Socket(SOCK_DGRAM)
+        try call("bind", 0) { Glibc.bind(socket.descriptor, $0, $1) }
+        return socket
     }
 
     /// Takes a port that refuses clients until ``listen()``.
@@ -83,6 +97,13 @@ public final class Socket {
     /// Writes text.
     public func write(_ text: String) {
         _ = untilUninterrupted { send(descriptor, text, text.utf8.count, Int32(MSG_NOSIGNAL)) }
+    }
+
+    /// Receives one datagram; nil for an error, such as a refusal.
+    public func receive() -> String? {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = untilUninterrupted { recv(descriptor, &bytes, bytes.count, 0) }
+        return count < 0 ? nil : String(decoding: bytes[..<count], as: UTF8.self)
     }
 
     /// Ends the outgoing direction.

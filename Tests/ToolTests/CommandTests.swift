@@ -15,14 +15,14 @@ import TorsionURing
 
     /// Starts a command that listens on a port of its own.
     private func start(
-        _ command: String, _ arguments: [String]
+        _ command: String, _ arguments: [String], listening: String = "tcp"
     ) throws -> (program: Program, endpoint: String) {
         let program = try Program(
-            "torsion", [command, "--listen", "tcp:0:interface=127.0.0.1"] + arguments)
+            "torsion", [command, "--listen", "\(listening):0:interface=127.0.0.1"] + arguments)
         let line = program.readLine()
         let words = line.split(separator: " ").map(String.init)
         try #require(words.count == 5 && line.hasPrefix("listening on 127.0.0.1:"), "\(line)")
-        return (program, "tcp:" + words[2])
+        return (program, listening + ":" + words[2])
     }
 
     @Test(arguments: ["libuv", "epoll", "io_uring"])
@@ -57,6 +57,25 @@ import TorsionURing
         #expect(echo.wait() == 0)
     }
 
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `echo sends datagrams back whole, each to where it came from`(backend: String) throws {
+        let (echo, endpoint) = try start("echo", ["--backend", backend], listening: "udp")
+        let port = try #require(UInt16(endpoint.split(separator: ":").last!))
+        let clients = try (0..<3).map { _ in try Socket(udpPort: port) }
+        let long = String(repeating: "long ", count: 4_000)
+        for (index, client) in clients.enumerated() {
+            for text in ["client \(index)", "", "more", long] { client.write(text) }
+        }
+        for (index, client) in clients.enumerated() {
+            let answers = (0..<4).map { _ in client.receive() }
+            #expect(answers == ["client \(index)", "", "more", long])
+        }
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+        clients[0].write("nobody")
+        #expect(clients[0].receive() == nil)
+    }
+
     @Test func `a port in use ends with status 1 and names the address`() throws {
         let (echo, endpoint) = try startEcho([])
         let address = endpoint.dropFirst("tcp:".count)
@@ -73,7 +92,12 @@ import TorsionURing
 
     @Test(arguments: [
         (["echo", "--backend", "kqueue"], "libuv, epoll, io_uring"),
-        (["echo", "--listen", "tpc:80"], "allowed are tcp, tcp6, unix, stdio, fd, systemd"),
+        (
+            ["echo", "--listen", "tpc:80"],
+            "allowed are tcp, tcp6, unix, stdio, fd, systemd, udp, udp6, unix-datagram"
+        ),
+        (["echo", "--listen", "udp:70000"], "0 to 65535"),
+        (["echo", "--listen", "udp:0", "--framing", "lines"], "are for streams"),
         (["echo", "--listen", "tcp:70000"], "0 to 65535"),
         (["connect", "tcp:example.org"], "needs a port"),
         (["proxy", "--listen", "tcp:0", "--to", "tcp:example.org"], "needs a port"),

@@ -38,6 +38,11 @@ extension Budget {
                 .cpu("echo.bulk", of: $0, to: nil)
             }),
         Line(
+            work: "UDP echo of a 64-byte datagram",
+            items: ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
+                .cpu("echo.udp", of: $0, to: nil)
+            }),
+        Line(
             work: "a connection made, one message, closed",
             items: [("torsion-libuv", "libuv-c"), ("torsion-epoll", "epoll-c")].flatMap {
                 [

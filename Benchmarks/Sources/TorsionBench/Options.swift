@@ -128,7 +128,8 @@ struct Options {
                 all.append(.torsion(backend: "io_uring", command: torsion))
             case "nio":
                 let path = "Benchmarks/PeerNIO/.build/release/nio-echo"
-                all.append(.peer("nio", command: [path]))
+                all.append(.nio("nio", command: path))
+                all.append(.nio("nio-vectored", command: path, vectored: true))
                 all.append(.peer("nio-async", command: [path, "--async"]))
             case "tokio":
                 let path = "Benchmarks/PeerTokio/.build/release/tokio-echo"

@@ -60,7 +60,7 @@ struct Run {
         switch scenario.load {
         case .idle:
             return try measureMemory(scenario, servers)
-        case .echo, .connect:
+        case .echo, .connect, .datagrams:
             let rounds = Rounds(scenario: scenario, plan: plan, load: load, progress: progress)
             let (samples, failures) = rounds.run(servers)
             let baseline = samples["libuv-c"]

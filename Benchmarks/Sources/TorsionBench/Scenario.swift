@@ -3,7 +3,7 @@
 
 /// Work that is given to every server alike; one file in `Scenarios/` for each.
 struct Scenario: Sendable {
-    enum Load: String, Sendable { case echo, connect, idle }
+    enum Load: String, Sendable { case echo, connect, idle, datagrams }
 
     let name: String
     let summary: String
@@ -27,7 +27,7 @@ struct Scenario: Sendable {
 
     static let all = [
         echoOneConnection, echo64Connections, echo64Async, echo1000Connections, echoPipelined,
-        echoBulk, connectAndClose, idleConnections,
+        echoBulk, echoUDP, connectAndClose, idleConnections,
     ]
 
     func admits(_ server: Server) -> Bool {

@@ -12,10 +12,11 @@ struct Server: Sendable {
     let kind: Kind
     /// Whether it is an engine's server in another face of that engine, for one scenario only.
     var isFace = false
-    /// What is started; `lines` when the scenario sends lines to a server of lines.
+    /// What is started, for what the scenario sends.
     let command: @Sendable (Framing) -> [String]
 
-    enum Framing: Sendable { case raw, lines }
+    /// Bytes of a TCP stream, lines of one to a server of lines, or UDP's datagrams.
+    enum Framing: Sendable { case raw, lines, datagrams }
 
     /// Whether a machine may be unable to run it: containers often forbid io_uring.
     var isOptional: Bool { kind == .peer || name == "torsion-io_uring" || name == "uring-c" }
@@ -31,18 +32,25 @@ extension Server {
         Server(
             name: "torsion-\(style ?? backend)", kind: .torsion, isFace: style != nil
         ) { framing in
-            let base =
-                [command, "echo", "--listen", "tcp:0:interface=127.0.0.1", "--backend", backend]
-                + (style.map { ["--style", $0] } ?? [])
-            switch framing {
-            case .raw: return base
-            case .lines: return base + ["--framing", "lines"]
-            }
+            let type = framing == .datagrams ? "udp" : "tcp"
+            return [command, "echo", "--listen", "\(type):0:interface=127.0.0.1"]
+                + ["--backend", backend] + (style.map { ["--style", $0] } ?? [])
+                + (framing == .lines ? ["--framing", "lines"] : [])
         }
     }
 
     static func peer(_ name: String, command: [String]) -> Server {
         Server(name: name, kind: .peer) { _ in command }
+    }
+
+    /// SwiftNIO's echo: of TCP, or of UDP with as many datagrams to a read as `vectored` says.
+    static func nio(_ name: String, command: String, vectored: Bool = false) -> Server {
+        Server(name: name, kind: .peer, isFace: vectored) { framing in
+            switch framing {
+            case .raw, .lines: [command]
+            case .datagrams: [command, "--udp"] + (vectored ? ["--vectored"] : [])
+            }
+        }
     }
 }
 

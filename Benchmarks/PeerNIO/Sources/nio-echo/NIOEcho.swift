@@ -9,13 +9,32 @@ import NIOPosix
 // `channelRead` and flushed in `channelReadComplete`. The backlog and TCP_NODELAY are those of the
 // other servers, so that the engines are compared and not their defaults. With `--async` the
 // connections are NIOAsyncChannels, each served by a task on the global executor, as its
-// documentation shows it.
+// documentation shows it. With `--udp` it echoes datagrams, as its own NIOUDPEchoServer does: a
+// `recvfrom` each, unless `--vectored` asks for 32 at once, with a buffer that has 2 KiB for each.
 
 private final class Echo: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        context.write(data, promise: nil)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.flush()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}
+
+private final class DatagramEcho: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+    typealias OutboundOut = AddressedEnvelope<ByteBuffer>
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // Whom it came from is whom it goes to: the envelope can be sent as it is.
         context.write(data, promise: nil)
     }
 
@@ -37,7 +56,10 @@ struct NIOEcho {
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-        if CommandLine.arguments.contains("--async") {
+        if CommandLine.arguments.contains("--udp") {
+            try await serveDatagrams(
+                group, isVectored: CommandLine.arguments.contains("--vectored"))
+        } else if CommandLine.arguments.contains("--async") {
             try await serveAsync(bootstrap)
         } else {
             try await serve(bootstrap)
@@ -73,6 +95,29 @@ struct NIOEcho {
                 }
             }
         }
+    }
+
+    private static func serveDatagrams(
+        _ group: MultiThreadedEventLoopGroup, isVectored: Bool
+    ) async throws {
+        var bootstrap = DatagramBootstrap(group: group)
+            .channelOption(.socketOption(.so_reuseaddr), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(DatagramEcho())
+                }
+            }
+        if isVectored {
+            let count = 32
+            bootstrap =
+                bootstrap
+                .channelOption(.datagramVectorReadMessageCount, value: count)
+                .channelOption(
+                    .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: count * 2048))
+        }
+        let port = try await bootstrap.bind(host: "127.0.0.1", port: 0).get()
+        announce(port, backend: isVectored ? "nio-vectored" : "nio")
+        try await port.closeFuture.get()
     }
 
     private static func announce(_ listener: any Channel, backend: String) {
