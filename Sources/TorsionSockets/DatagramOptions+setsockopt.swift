@@ -6,13 +6,15 @@ internal import TorsionCore
 
 // What a socket for datagrams is set up with: `socket(7)`, `ip(7)`, `ipv6(7)`.
 
-/// Sets what `options` asks for.
+/// Sets what `options` asks for; of a socket that somebody else made, operation `open`, what does
+/// not have to precede `bind`.
 func configure(
-    _ descriptor: Int32, for address: SocketAddress, _ options: DatagramOptions
+    _ descriptor: Int32, for address: SocketAddress, _ options: DatagramOptions,
+    _ operation: IOError.Operation
 ) throws(IOError) {
     func set(_ level: Int32, _ name: Int32, _ value: Int32) throws(IOError) {
         guard setOption(descriptor, level, name, value) else {
-            throw lastError(.listen, "setsockopt", address)
+            throw lastError(operation, "setsockopt", address)
         }
     }
     if let count = options.receiveBufferBytes {
@@ -21,23 +23,26 @@ func configure(
     if let count = options.sendBufferBytes {
         try set(SOL_SOCKET, SO_SNDBUF, Int32(clamping: count))
     }
+    let isBound = operation == .open
     if case .unix = address {
         // The file that `bind(2)` makes has the mode of the socket, under the process's mask.
-        if let mode = options.unixMode { _ = fchmod(descriptor, mode_t(mode)) }
+        if !isBound, let mode = options.unixMode { _ = fchmod(descriptor, mode_t(mode)) }
         return
     }
-    if options.reuseAddress { try set(SOL_SOCKET, SO_REUSEADDR, 1) }
-    if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
-    if options.allowsBroadcast { try set(SOL_SOCKET, SO_BROADCAST, 1) }
     let names = OptionNames(of: address)
-    if names.isIPv6, options.ipv6Only { try set(names.level, IPV6_V6ONLY, 1) }
+    if !isBound {
+        if options.reuseAddress { try set(SOL_SOCKET, SO_REUSEADDR, 1) }
+        if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1) }
+        if names.isIPv6, options.ipv6Only { try set(names.level, IPV6_V6ONLY, 1) }
+    }
+    if options.allowsBroadcast { try set(SOL_SOCKET, SO_BROADCAST, 1) }
     if let hops = options.hops { try set(names.level, names.hops, Int32(hops)) }
     if let hops = options.multicastHops { try set(names.level, names.multicastHops, Int32(hops)) }
     if !options.multicastLoop { try set(names.level, names.multicastLoop, 0) }
     // Else the port hears the groups that other sockets of this machine have joined.
     try set(names.level, multicastAllOption(isIPv6: names.isIPv6), 0)
     if let interface = options.multicastInterface {
-        try send(through: interface, on: descriptor, names, address)
+        try send(through: interface, on: descriptor, names, address, operation)
     }
 }
 
@@ -66,19 +71,19 @@ private struct OptionNames {
 
 private func send(
     through interface: NetworkInterface, on descriptor: Int32, _ names: OptionNames,
-    _ address: SocketAddress
+    _ address: SocketAddress, _ operation: IOError.Operation
 ) throws(IOError) {
     let isSet: Bool
     switch (interface, names.isIPv6) {
     case (.number(let number), true):
         isSet = setOption(descriptor, names.level, IPV6_MULTICAST_IF, Int32(bitPattern: number))
     case (.address, true):
-        throw IOError(.listen, function: "", code: .invalidArgument, subject: address)
+        throw IOError(operation, function: "", code: .invalidArgument, subject: address)
     case (_, false):
         isSet = setOption(
             descriptor, names.level, IP_MULTICAST_IF, request(IPv4Address.any, interface))
     }
-    guard isSet else { throw lastError(.listen, "setsockopt", address) }
+    guard isSet else { throw lastError(operation, "setsockopt", address) }
 }
 
 private func request(_ group: IPv4Address, _ interface: NetworkInterface?) -> ip_mreqn {

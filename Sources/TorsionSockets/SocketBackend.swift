@@ -95,19 +95,8 @@ public final class SocketBackend: ReactorBackend {
     public func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> AdoptedSocket {
-        let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        func refusal(_ function: String, _ code: ErrorCode) -> IOError {
-            IOError(.open, function: function, code: code, subject: "descriptor \(descriptor)")
-        }
-        guard own >= 0 else { throw refusal("fcntl", ErrorCode(errno: errno)) }
+        let own = try duplicate(of: descriptor, SOCK_STREAM)
         do throws(IOError) {
-            guard let type = integerOption(own, SOL_SOCKET, SO_TYPE) else {
-                throw refusal("getsockopt", ErrorCode(errno: errno))
-            }
-            guard type == Int32(SOCK_STREAM.rawValue) else {
-                throw refusal("", .wrongProtocolType)
-            }
-            _ = fcntl(own, F_SETFL, fcntl(own, F_GETFL) | O_NONBLOCK)
             let address = ownAddress(of: own)
             // As for a socket that connects: what is set on one that listens must precede `bind`.
             try configure(own, for: address, options, .open)
@@ -116,13 +105,23 @@ public final class SocketBackend: ReactorBackend {
                     SocketListener(backend: self, adopted: own, at: address, receiver: receiver))
             }
             guard let peer = peerAddress(of: own) else {
-                throw refusal("getpeername", ErrorCode(errno: errno))
+                let code = ErrorCode(errno: errno)
+                throw IOError(
+                    .open, function: "getpeername", code: code, subject: "descriptor \(descriptor)")
             }
             return .stream(SocketStream(backend: self, accepted: own, from: peer, isShared: true))
         } catch {
             Glibc.close(own)
             throw error
         }
+    }
+
+    /// Receives with a duplicate of a descriptor.
+    public func adoptDatagrams(
+        _ descriptor: Int32, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        let own = try duplicate(of: descriptor, SOCK_DGRAM)
+        return try SocketDatagramPort(backend: self, adopted: own, options: options)
     }
 
     /// Watches a descriptor.

@@ -22,7 +22,7 @@ final class SocketDatagramPort: PollTarget {
     /// The file of a UNIX socket, which goes with it.
     private let file: SocketFile?
     @exclusivity(unchecked) private var receiver: (any DatagramReceiver)?
-    private var peerAddress: SocketAddress?
+    private(set) var peerAddress: SocketAddress?
     @exclusivity(unchecked) private var isOpen = true
     @exclusivity(unchecked) private var isReceiving = false
     @exclusivity(unchecked) private var isAwaitingRoom = false
@@ -39,7 +39,7 @@ final class SocketDatagramPort: PollTarget {
         if case .unix = address { isUnix = true } else { isUnix = false }
         let descriptor = try makeSocket(SOCK_DGRAM, for: address, .listen)
         do throws(IOError) {
-            try configure(descriptor, for: address, options)
+            try configure(descriptor, for: address, options, .listen)
             file = try bindForListening(
                 descriptor, to: address, mode: options.unixMode, kind: SOCK_DGRAM)
         } catch {
@@ -48,6 +48,29 @@ final class SocketDatagramPort: PollTarget {
         }
         super.init(descriptor: descriptor)
         backend.openHandleCount += 1
+        try connect(by: options)
+    }
+
+    /// A socket that somebody else made; its file, if it has one, is whoever's who made it.
+    init(
+        backend: SocketBackend, adopted descriptor: Int32, options: DatagramOptions
+    ) throws(IOError) {
+        self.backend = backend
+        slab = backend.datagramSlab
+        file = nil
+        let address = ownAddress(of: descriptor)
+        if case .unix = address { isUnix = true } else { isUnix = false }
+        do throws(IOError) { try configure(descriptor, for: address, options, .open) } catch {
+            Glibc.close(descriptor)
+            throw error
+        }
+        super.init(descriptor: descriptor)
+        backend.openHandleCount += 1
+        peerAddress = TorsionSockets.peerAddress(of: descriptor)
+        try connect(by: options)
+    }
+
+    private func connect(by options: DatagramOptions) throws(IOError) {
         guard let peer = options.peerAddress else { return }
         do throws(IOError) { try connect(to: peer) } catch {
             close()

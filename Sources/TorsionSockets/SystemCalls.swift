@@ -26,6 +26,30 @@ func makeSocket(
     return descriptor
 }
 
+/// Another descriptor for a socket of this kind that somebody else made; it becomes non-blocking,
+/// and with it the other, since they are one open file.
+func duplicate(of descriptor: Int32, _ kind: __socket_type) throws(IOError) -> Int32 {
+    func refusal(_ function: String, _ code: ErrorCode) -> IOError {
+        IOError(.open, function: function, code: code, subject: "descriptor \(descriptor)")
+    }
+    let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+    guard own >= 0 else { throw refusal("fcntl", ErrorCode(errno: errno)) }
+    do throws(IOError) {
+        guard let type = integerOption(own, SOL_SOCKET, SO_TYPE),
+            let domain = integerOption(own, SOL_SOCKET, SO_DOMAIN)
+        else { throw refusal("getsockopt", ErrorCode(errno: errno)) }
+        guard type == Int32(kind.rawValue) else { throw refusal("", .wrongProtocolType) }
+        guard [AF_INET, AF_INET6, AF_UNIX].contains(domain) else {
+            throw refusal("", .addressFamilyNotSupported)
+        }
+    } catch {
+        close(own)
+        throw error
+    }
+    _ = fcntl(own, F_SETFL, fcntl(own, F_GETFL) | O_NONBLOCK)
+    return own
+}
+
 /// Throws if the kernel cannot be given the address.
 func check(
     _ address: SocketAddress, _ operation: IOError.Operation, _ function: String

@@ -74,6 +74,12 @@ final class URingBackend: ReactorBackend {
         try others.adopt(descriptor, options: options, receiver: receiver)
     }
 
+    func adoptDatagrams(
+        _ descriptor: Int32, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        try others.adoptDatagrams(descriptor, options: options)
+    }
+
     func watch(
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch {

@@ -429,6 +429,7 @@ final class Nowhere: DatagramTransport {
 // snippet: BackendDatagramPort
 final class NullDatagramPort: BackendDatagramPort {
     let localAddress = SocketAddress.ipv4(.loopback, port: 0)
+    let peerAddress: SocketAddress? = nil
     func deliver(to receiver: any DatagramReceiver) {}
     func connect(to peer: SocketAddress) throws(IOError) {}
     func startReceiving() {}

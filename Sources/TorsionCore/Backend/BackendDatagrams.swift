@@ -14,6 +14,10 @@ public protocol BackendDatagramPort: AnyObject {
     /// Where it is bound, with the port that the kernel chose. Asked of the kernel when it is read.
     var localAddress: SocketAddress { get }
 
+    /// The only peer, if the port is connected: by its options, by ``connect(to:)``, or before it was
+    /// adopted.
+    var peerAddress: SocketAddress? { get }
+
     /// Names who is told what happens. Called once, before receiving begins.
     ///
     /// The port holds the receiver until it is closed.

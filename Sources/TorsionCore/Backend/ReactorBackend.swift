@@ -70,6 +70,16 @@ public protocol ReactorBackend: AnyObject {
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> AdoptedSocket
 
+    /// Uses a duplicate of a socket for datagrams that somebody made. The descriptor stays the
+    /// caller's. It becomes non-blocking, for whoever shares it too. It is not receiving yet.
+    ///
+    /// `options`: Those that can be set on a socket that is bound.
+    ///
+    /// - Throws: ``IOError`` of operation `open` that names the descriptor.
+    func adoptDatagrams(
+        _ descriptor: Int32, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort
+
     /// Reports readiness of any pollable descriptor, which stays the caller's.
     ///
     /// - Throws: ``IOError`` of operation `watch`: not open, or of a kind that cannot be waited for.
@@ -97,6 +107,14 @@ extension ReactorBackend {
     public func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> AdoptedSocket {
+        throw IOError(
+            .open, function: "", code: .notSupported, subject: "descriptor \(descriptor)")
+    }
+
+    /// Fails: a backend need not have descriptors.
+    public func adoptDatagrams(
+        _ descriptor: Int32, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
         throw IOError(
             .open, function: "", code: .notSupported, subject: "descriptor \(descriptor)")
     }

@@ -10,7 +10,8 @@
 public struct DatagramOptions: Hashable, Sendable {
     /// The only peer: connects the socket, see ``DatagramTransport/connect(to:)``.
     ///
-    /// Nil, the default, leaves it open to everybody.
+    /// Nil, the default, leaves it open to everybody, and a socket that was connected elsewhere as it
+    /// is.
     public var peerAddress: SocketAddress?
 
     /// How much may wait for room in the kernel, in bytes.

@@ -45,7 +45,7 @@ public final class DatagramPort: DatagramTransport {
         self.proto = proto
         queue = DatagramQueue(capacity: options.queueLimitBytes)
         localAddress = port.localAddress
-        peerAddress = options.peerAddress
+        peerAddress = port.peerAddress
         slot = reactor.datagramPorts.insert(self)
         port.deliver(to: self)
         reactor.performEvent { attempt { try $0.transportStarted(self) } }
@@ -367,6 +367,18 @@ extension Reactor {
             address throws(IOError) in
             try backend.bindDatagrams(on: address, options: options)
         }
+        return adopt(port, proto, options: options)
+    }
+
+    /// Receives with a duplicate of a socket that is open already.
+    ///
+    /// - Throws: ``IOError`` of operation `open` that names the descriptor.
+    func listenForDatagrams(
+        adopting descriptor: Int32, options: DatagramOptions, _ proto: any DatagramProtocol
+    ) throws(IOError) -> DatagramPort {
+        checkThread()
+        try startIfNeeded()
+        let port = try backend.adoptDatagrams(descriptor, options: options)
         return adopt(port, proto, options: options)
     }
 

@@ -104,6 +104,22 @@ struct EndpointDescription {
         return Int32(try number(text, "descriptor", in: 0...UInt32(Int32.max)))
     }
 
+    /// `fd:NUMBER`.
+    func adoptedSocket() throws(EndpointError) -> OpenSocket {
+        try refuseParts(after: 1)
+        return .descriptor(try descriptor(0))
+    }
+
+    /// `systemd:NAME`, or `systemd:index=N`.
+    func systemdSocket() throws(EndpointError) -> OpenSocket {
+        guard let index = options["index"] else {
+            try refuseParts(after: 1)
+            return .systemd(try part(0, "name"))
+        }
+        try refuseParts(after: 0)
+        return .systemdPlace(Int(try number(index, "index", in: 0...4_095)))
+    }
+
     /// A port, on all interfaces of a family or on the one that the option `interface` names.
     func address(isIPv6: Bool) throws(EndpointError) -> SocketAddress {
         let port = try port(0, from: 0)

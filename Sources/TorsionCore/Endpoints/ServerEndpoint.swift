@@ -12,8 +12,7 @@ public struct ServerEndpoint: Hashable, Sendable {
     private enum Place: Hashable, Sendable {
         case address(SocketAddress)
         case standardStreams
-        case descriptor(Int32)
-        case inherited(InheritedSocket)
+        case open(OpenSocket)
     }
 
     private let place: Place
@@ -61,7 +60,7 @@ public struct ServerEndpoint: Hashable, Sendable {
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
-        ServerEndpoint(.descriptor(descriptor), options)
+        ServerEndpoint(.open(.descriptor(descriptor)), options)
     }
 
     /// The first socket of this name that systemd opened for the process: `FileDescriptorName=` in
@@ -69,7 +68,7 @@ public struct ServerEndpoint: Hashable, Sendable {
     public static func systemd(
         name: String, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
-        ServerEndpoint(.inherited(.named(name)), options)
+        ServerEndpoint(.open(.systemd(name)), options)
     }
 
     /// A socket that systemd opened for the process, by its place among them, counted from 0.
@@ -77,7 +76,7 @@ public struct ServerEndpoint: Hashable, Sendable {
         index: Int, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
         require(index >= 0, "ServerEndpoint: need index >= 0, got \(index)")
-        return ServerEndpoint(.inherited(.at(index)), options)
+        return ServerEndpoint(.open(.systemdPlace(index)), options)
     }
 
     private static let types: KeyValuePairs = [
@@ -110,11 +109,10 @@ public struct ServerEndpoint: Hashable, Sendable {
             try description.refuseParts(after: 1)
             try description.refuseOptions(besides: ["mode", "backlog"])
         case "fd":
-            place = .descriptor(try description.descriptor(0))
-            try description.refuseParts(after: 1)
+            place = .open(try description.adoptedSocket())
             try description.refuseOptions(besides: StreamOptions.describedOptions)
         case "systemd":
-            place = .inherited(try Self.inherited(description))
+            place = .open(try description.systemdSocket())
             try description.refuseOptions(besides: ["index"] + StreamOptions.describedOptions)
         default:
             place = .standardStreams
@@ -122,17 +120,6 @@ public struct ServerEndpoint: Hashable, Sendable {
             try description.refuseOptions(besides: [])
         }
         try readOptions(description)
-    }
-
-    private static func inherited(
-        _ description: EndpointDescription
-    ) throws(EndpointError) -> InheritedSocket {
-        guard let index = description.options["index"] else {
-            try description.refuseParts(after: 1)
-            return .named(try description.part(0, "name"))
-        }
-        try description.refuseParts(after: 0)
-        return .at(Int(try description.number(index, "index", in: 0...4_095)))
     }
 
     private mutating func readOptions(
@@ -158,12 +145,9 @@ public struct ServerEndpoint: Hashable, Sendable {
             try reactor.listen(on: address, options: options, factory: factory)
         case .standardStreams:
             try reactor.serve(input: 0, output: 1, options: options, factory: factory)
-        case .descriptor(let descriptor):
-            try reactor.listen(adopting: descriptor, options: options, factory: factory)
-        case .inherited(let wanted):
+        case .open(let socket):
             try reactor.listen(
-                adopting: try reactor.inheritedDescriptor(wanted), options: options,
-                factory: factory)
+                adopting: try reactor.descriptor(of: socket), options: options, factory: factory)
         }
     }
 
@@ -194,8 +178,7 @@ extension ServerEndpoint: CustomStringConvertible {
         switch place {
         case .address(let address): address.description
         case .standardStreams: "standard input and output"
-        case .descriptor(let descriptor): "descriptor \(descriptor)"
-        case .inherited(let wanted): "\(wanted)"
+        case .open(let socket): socket.description
         }
     }
 }

@@ -53,28 +53,32 @@ extension Reactor {
         get throws(IOError) { try startedServices(for: .open).inheritedDescriptors }
     }
 
-    /// Finds one by its name or its place.
-    func inheritedDescriptor(_ wanted: InheritedSocket) throws(IOError) -> Int32 {
-        let all = try inheritedDescriptors
-        let found: InheritedDescriptor? =
-            switch wanted {
-            case .named(let name): all.first { $0.name == name }
-            case .at(let index): index < all.count ? all[index] : nil
+    /// Finds a socket that is open already.
+    func descriptor(of socket: OpenSocket) throws(IOError) -> Int32 {
+        let found: Int32? =
+            switch socket {
+            case .descriptor(let number): number
+            case .systemd(let name): try inheritedDescriptors.first { $0.name == name }?.number
+            case .systemdPlace(let index): try inheritedDescriptors.dropFirst(index).first?.number
             }
-        if let found { return found.number }
-        throw IOError(.open, function: "", code: .badDescriptor, subject: "\(wanted)")
+        if let found { return found }
+        throw IOError(.open, function: "", code: .badDescriptor, subject: "\(socket)")
     }
 }
 
-/// Which of the inherited sockets is meant.
-enum InheritedSocket: Hashable, Sendable, CustomStringConvertible {
-    case named(String)
-    case at(Int)
+/// Which of the sockets that somebody else opened is meant.
+enum OpenSocket: Hashable, Sendable, CustomStringConvertible {
+    case descriptor(Int32)
+    /// The first of this name.
+    case systemd(String)
+    /// Counted from 0.
+    case systemdPlace(Int)
 
     var description: String {
         switch self {
-        case .named(let name): "the systemd socket named \(name)"
-        case .at(let index): "the systemd socket \(index)"
+        case .descriptor(let number): "descriptor \(number)"
+        case .systemd(let name): "the systemd socket named \(name)"
+        case .systemdPlace(let index): "the systemd socket \(index)"
         }
     }
 }

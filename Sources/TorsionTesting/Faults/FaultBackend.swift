@@ -133,6 +133,13 @@ final class FaultBackend: ReactorBackend {
         }
     }
 
+    func adoptDatagrams(
+        _ descriptor: Int32, options: DatagramOptions
+    ) throws(IOError) -> any BackendDatagramPort {
+        if let code = plan.failure(of: .open) { throw IOError(.open, function: "", code: code) }
+        return FaultDatagramPort(self, try inner.adoptDatagrams(descriptor, options: options))
+    }
+
     func watch(
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch {

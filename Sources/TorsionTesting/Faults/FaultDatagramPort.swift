@@ -36,6 +36,8 @@ extension FaultDatagramPort: LateTelling {
 extension FaultDatagramPort: BackendDatagramPort {
     var localAddress: SocketAddress { inner.localAddress }
 
+    var peerAddress: SocketAddress? { inner.peerAddress }
+
     func deliver(to receiver: any DatagramReceiver) {
         self.receiver = receiver
         inner.deliver(to: self)

@@ -32,7 +32,7 @@ public final class MemoryDatagramTransport {
     ) {
         let clock = clock ?? ManualClock()
         self.clock = clock
-        port = MemoryDatagramPort(local: localAddress, room: room)
+        port = MemoryDatagramPort(local: localAddress, peer: options.peerAddress, room: room)
         clock.backend.datagramPorts.append(port)
         transport = clock.reactor.adopt(port, proto, options: options)
         turn()
@@ -100,6 +100,7 @@ public struct Datagram: Hashable, Sendable {
 /// The kernel's part, played by arrays.
 final class MemoryDatagramPort: BackendDatagramPort {
     let localAddress: SocketAddress
+    private(set) var peerAddress: SocketAddress?
     var arrived: [Datagram] = []
     var failures: [IOError] = []
     var sent: [Datagram] = []
@@ -109,14 +110,15 @@ final class MemoryDatagramPort: BackendDatagramPort {
     private var isAwaited = false
     private var receiver: (any DatagramReceiver)?
 
-    init(local: SocketAddress, room: Int) {
+    init(local: SocketAddress, peer: SocketAddress?, room: Int) {
         localAddress = local
+        peerAddress = peer
         self.room = room
     }
 
     func deliver(to receiver: any DatagramReceiver) { self.receiver = receiver }
 
-    func connect(to peer: SocketAddress) {}
+    func connect(to peer: SocketAddress) { peerAddress = peer }
 
     func startReceiving() { isReceiving = true }
 

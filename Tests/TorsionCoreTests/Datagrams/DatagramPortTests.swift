@@ -113,6 +113,7 @@ import TorsionTesting
     /// A kernel that has no route to anybody.
     private final class Island: BackendDatagramPort {
         var localAddress: SocketAddress { DatagramPortTests.other }
+        var peerAddress: SocketAddress? { nil }
         func deliver(to receiver: any DatagramReceiver) {}
         func connect(to peer: SocketAddress) {}
         func startReceiving() {}

@@ -22,10 +22,18 @@ import TorsionCore
             try DatagramEndpoint(parsing: "unix-datagram:@log").address
                 == .unix(.abstract(Array("log".utf8))))
         #expect("\(some)" == "0.0.0.0:9000")
+        let adopted = try DatagramEndpoint(parsing: "fd:3:broadcast=yes")
+        #expect(adopted.address == nil && adopted.options.allowsBroadcast)
+        #expect(try DatagramEndpoint(parsing: "fd:4") == .adopted(descriptor: 4))
+        #expect(try DatagramEndpoint(parsing: "systemd:log") == .systemd(name: "log"))
+        #expect(try DatagramEndpoint(parsing: "systemd:index=2") == .systemd(index: 2))
     }
 
     @Test(arguments: [
-        ("upd:9000", "unknown endpoint type 'upd': allowed are udp, udp6, unix-datagram"),
+        (
+            "upd:9000",
+            "unknown endpoint type 'upd': allowed are udp, udp6, unix-datagram, fd, systemd"
+        ),
         ("udp", "an endpoint of type 'udp' needs a port, as in 'udp:9000:interface=127.0.0.1'"),
         ("udp:70000", "'70000' is no valid port: allowed is 0 to 65535"),
         (
@@ -46,6 +54,10 @@ import TorsionCore
             "unix-datagram:",
             "an endpoint of type 'unix-datagram' needs a path,"
                 + " as in 'unix-datagram:/run/log.socket'"
+        ),
+        (
+            "fd:3:reuseport=yes",
+            "an endpoint of type 'fd' has no option 'reuseport': allowed are peer, broadcast"
         ),
         (
             "unix-datagram:/x:mode=9",
