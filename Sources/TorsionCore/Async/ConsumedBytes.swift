@@ -16,8 +16,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
     public typealias Element = Bytes
 
     private let reactor: Reactor
-    private var gate: BackpressureGate
-    private var producer: (any PushProducer)?
+    private let producer: RegisteredProducer
     /// In reverse, so that taking the first is taking the last.
     private var leaving: [Bytes] = []
     private var coming: [Bytes] = []
@@ -26,16 +25,18 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
 
     private enum End { case none, finished, failed(any Error) }
 
+    private var isOver: Bool { if case .none = end { false } else { true } }
+
     /// Holds bytes for tasks of this reactor; producers are paused and resumed by the marks.
     public init(
         watermarks: Watermarks = Watermarks(), on reactor: Reactor
     ) {
         self.reactor = reactor
-        gate = BackpressureGate(watermarks: watermarks)
+        producer = RegisteredProducer(watermarks: watermarks, on: reactor)
     }
 
     /// Nobody reads any more: the producer is stopped.
-    deinit { producer?.stopProducing() }
+    deinit { producer.stop() }
 
     /// Keeps a copy of `bytes`.
     public func write(_ bytes: RawSpan) { write(Bytes(bytes)) }
@@ -43,54 +44,41 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
     /// Keeps `bytes`.
     public func write(_ bytes: Bytes) {
         reactor.checkThread()
-        guard case .none = end, !bytes.isEmpty else { return }
-        if gate.isOverLimit { return fail(ConnectionLoss.writeLimitExceeded) }
+        guard !isOver, !bytes.isEmpty else { return }
+        if producer.isOverLimit { return fail(ConnectionLoss.writeLimitExceeded) }
         coming.append(bytes)
-        if gate.didQueue(byteCount: bytes.count) == .pauseProducer { producer?.pauseProducing() }
+        producer.didQueue(byteCount: bytes.count)
         resumeReader()
     }
 
     /// Names who is paused and resumed.
     public func registerProducer(_ producer: any PushProducer) {
-        reactor.checkThread()
-        require(
-            self.producer == nil,
-            "Consumer: a producer is registered already; unregister it first")
-        guard case .none = end else { return producer.stopProducing() }
-        self.producer = producer
-        if gate.isPaused { producer.pauseProducing() }
+        self.producer.register(producer, isOver: isOver)
     }
 
     /// Names who is asked for the next piece, one a turn as long as there is room.
     public func registerProducer(_ producer: any PullProducer) {
-        let pushing = PushingProducer(producer, on: reactor)
-        registerProducer(pushing)
-        pushing.start()
+        self.producer.register(producer, isOver: isOver)
     }
 
     /// The producer has finished.
-    public func unregisterProducer() {
-        (producer as? PushingProducer)?.end()
-        producer = nil
-    }
+    public func unregisterProducer() { producer.unregister() }
 
     /// The loop ends when it has read what is held.
     public func finishConsuming() {
-        if case .none = end { end = .finished }
+        if !isOver { end = .finished }
         resumeReader()
     }
 
     /// The loop throws when it has read what is held.
     public func abandonConsuming(because error: any Error) {
-        if case .none = end { end = .failed(error) }
+        if !isOver { end = .failed(error) }
         resumeReader()
     }
 
     private func fail(_ error: any Error) {
         end = .failed(error)
-        let stopped = producer
-        unregisterProducer()
-        stopped?.stopProducing()
+        producer.stop()
         resumeReader()
     }
 
@@ -104,7 +92,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
             leaving.reverse()
         }
         guard let first = leaving.popLast() else { return nil }
-        if gate.didSend(byteCount: first.count) == .resumeProducer { producer?.resumeProducing() }
+        producer.didSend(byteCount: first.count)
         return first
     }
 

@@ -20,8 +20,7 @@ public final class FileConsumer: Consumer {
     private let path: String
     private let reactor: Reactor
     private var file: (any OpenFile)?
-    private var gate: BackpressureGate
-    private var producer: (any PushProducer)?
+    private let producer: RegisteredProducer
     private var filling: [UInt8] = []
     private var position = 0
     private var isWorking = true
@@ -33,6 +32,8 @@ public final class FileConsumer: Consumer {
         case finishing(error: (any Error)?)
         case over
     }
+
+    private var isOpen: Bool { if case .open = state { true } else { false } }
 
     /// Opens a file for what comes.
     ///
@@ -49,7 +50,7 @@ public final class FileConsumer: Consumer {
     ) {
         self.path = path
         self.reactor = reactor
-        gate = BackpressureGate(watermarks: watermarks)
+        producer = RegisteredProducer(watermarks: watermarks, on: reactor)
         let cancelled = Cancelled()
         written = Deferred<Int>(on: reactor) { _ in cancelled.body?() }
         cancelled.body = { [weak self] in self?.fail(CancellationError()) }
@@ -81,12 +82,10 @@ public final class FileConsumer: Consumer {
     /// Queues a copy of `bytes`.
     public func write(_ bytes: RawSpan) {
         reactor.checkThread()
-        guard case .open = state, bytes.byteCount > 0 else { return }
-        if gate.isOverLimit { return fail(ConnectionLoss.writeLimitExceeded) }
+        guard isOpen, bytes.byteCount > 0 else { return }
+        if producer.isOverLimit { return fail(ConnectionLoss.writeLimitExceeded) }
         filling += bytes
-        if gate.didQueue(byteCount: bytes.byteCount) == .pauseProducer {
-            producer?.pauseProducing()
-        }
+        producer.didQueue(byteCount: bytes.byteCount)
         proceed()
     }
 
@@ -95,32 +94,21 @@ public final class FileConsumer: Consumer {
 
     /// Names who is paused and resumed.
     public func registerProducer(_ producer: any PushProducer) {
-        reactor.checkThread()
-        require(
-            self.producer == nil,
-            "Consumer: a producer is registered already for \(path); unregister it first")
-        guard case .open = state else { return producer.stopProducing() }
-        self.producer = producer
-        if gate.isPaused { producer.pauseProducing() }
+        self.producer.register(producer, isOver: !isOpen)
     }
 
     /// Names who is asked for the next piece, one piece a turn while the disk keeps up.
     public func registerProducer(_ producer: any PullProducer) {
-        let pushing = PushingProducer(producer, on: reactor)
-        registerProducer(pushing)
-        pushing.start()
+        self.producer.register(producer, isOver: !isOpen)
     }
 
     /// The producer has finished.
-    public func unregisterProducer() {
-        (producer as? PushingProducer)?.end()
-        producer = nil
-    }
+    public func unregisterProducer() { producer.unregister() }
 
     /// Closes the file when everything was written.
     public func finishConsuming() {
         reactor.checkThread()
-        guard case .open = state else { return }
+        guard isOpen else { return }
         state = .finishing(error: nil)
         proceed()
     }
@@ -128,7 +116,7 @@ public final class FileConsumer: Consumer {
     /// Closes the file when everything was written, and fails ``written``.
     public func abandonConsuming(because error: any Error) {
         reactor.checkThread()
-        guard case .open = state else { return }
+        guard isOpen else { return }
         state = .finishing(error: error)
         proceed()
     }
@@ -154,9 +142,7 @@ public final class FileConsumer: Consumer {
             .addCallback { [self] in
                 isWorking = false
                 position += piece.count
-                if gate.didSend(byteCount: piece.count) == .resumeProducer {
-                    producer?.resumeProducing()
-                }
+                producer.didSend(byteCount: piece.count)
                 proceed()
             }
             .whenFailed { [self] in fail($0) }
@@ -179,9 +165,7 @@ public final class FileConsumer: Consumer {
         state = .over
         filling = []
         file = nil
-        let stopped = producer
-        unregisterProducer()
-        stopped?.stopProducing()
+        producer.stop()
         if !(error is CancellationError) { written.fail(error) }
     }
 }
