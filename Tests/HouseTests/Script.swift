@@ -104,7 +104,7 @@ final class Tree {
 
 let environmentPath = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
 
-private func readText(_ path: String) throws -> String {
+func readText(_ path: String) throws -> String {
     let descriptor = open(path, O_RDONLY)
     guard descriptor >= 0 else { throw ScriptFailure(call: "open", code: errno) }
     defer { close(descriptor) }

@@ -109,15 +109,19 @@ public final class LineDecoder {
         let count = whole.byteCount
         let endsInReturn = count > 0 && whole[count - 1] == Self.carriageReturn
         let length = endsInReturn ? count - 1 : count
-        guard length <= limitBytes else { throw LineTooLong(limitBytes: limitBytes) }
+        guard length <= limitBytes else {
+            throw LineTooLong(byteCount: length, limitBytes: limitBytes)
+        }
         shownCount &+= 1
         return try line(whole.extracting(0..<length))
     }
 
     private func keep(_ bytes: RawSpan) throws {
+        let count = partial.bytes.count + bytes.byteCount
         // One more than the limit: the last byte may be the carriage return of the end.
-        guard partial.bytes.count + bytes.byteCount <= limitBytes + 1 else {
-            throw LineTooLong(limitBytes: limitBytes)
+        guard count <= limitBytes + 1 else {
+            let endsInReturn = bytes[bytes.byteCount - 1] == Self.carriageReturn
+            throw LineTooLong(byteCount: endsInReturn ? count - 1 : count, limitBytes: limitBytes)
         }
         partial.append(bytes, limitBytes: limitBytes + 1)
     }
@@ -130,12 +134,22 @@ extension LineDecoder: StreamCutter {}
 
 /// A peer sent a line longer than is allowed.
 public struct LineTooLong: Error, Hashable, Sendable, CustomStringConvertible {
+    /// How much of the line had arrived when it was given up, its end not counted.
+    ///
+    /// The line is at least that long.
+    public let byteCount: Int
+
     /// What is allowed.
     public let limitBytes: Int
 
-    /// An error that names the limit.
-    public init(limitBytes: Int) { self.limitBytes = limitBytes }
+    /// An error that names both.
+    public init(byteCount: Int, limitBytes: Int) {
+        self.byteCount = byteCount
+        self.limitBytes = limitBytes
+    }
 
     /// A sentence.
-    public var description: String { "the peer sent a line of more than \(limitBytes) bytes" }
+    public var description: String {
+        "the peer sent a line of at least \(byteCount) bytes; \(limitBytes) are allowed"
+    }
 }

@@ -72,12 +72,29 @@ struct LineVector: CustomTestStringConvertible, Sendable {
             let decoder = LineDecoder(limitBytes: 4, terminator: terminator)
             #expect(try lines(of: pieces, by: decoder) == ["1234", "5678"])
         }
-        for text in ["12345\r\n", "1234\r\n12345\r\n", "123\r45\r\n", "1234\r5"] {
+        for (text, byteCount) in [
+            ("12345\r\n", 5), ("1234\r\n12345\r\n", 5), ("123\r45\r\n", 6), ("1234\r5", 6),
+        ] {
             for pieces in chunkings(of: Bytes(text)) {
                 let decoder = LineDecoder(limitBytes: 4, terminator: terminator)
-                #expect(throws: LineTooLong(limitBytes: 4)) { try lines(of: pieces, by: decoder) }
+                // As much of it as was there, which the cuts decide.
+                #expect {
+                    try lines(of: pieces, by: decoder)
+                } throws: { error in
+                    guard let error = error as? LineTooLong else { return false }
+                    return error.limitBytes == 4 && (5...byteCount).contains(error.byteCount)
+                }
             }
         }
+    }
+
+    @Test func `a line that is too long says how much of it was there`() {
+        let decoder = LineDecoder(limitBytes: 4)
+        #expect(throws: LineTooLong(byteCount: 9, limitBytes: 4)) {
+            try lines(of: [Bytes("ok\n123456789\r")], by: decoder)
+        }
+        let sentence = "the peer sent a line of at least 9 bytes; 4 are allowed"
+        #expect("\(LineTooLong(byteCount: 9, limitBytes: 4))" == sentence)
     }
 
     @Test func `no more than the limit and one byte is ever held`() {
