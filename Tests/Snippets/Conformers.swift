@@ -62,6 +62,30 @@ final class Doorkeeper: PhasedProtocol {
 }
 // snippet end
 
+// snippet: StreamServerEndpoint
+/// Listens at the second place where the first is taken.
+struct EitherPlace: StreamServerEndpoint {
+    let first: ServerEndpoint, second: ServerEndpoint
+    func listen(
+        on reactor: Reactor, factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        do throws(IOError) {
+            return try first.listen(on: reactor, factory: factory)
+        } catch {
+            return try second.listen(on: reactor, factory: factory)
+        }
+    }
+}
+// snippet end
+
+// snippet: StreamClientEndpoint
+/// A place whose connections are given up when nothing passes for a minute.
+struct ImpatientPlace: StreamClientEndpoint {
+    let place: ClientEndpoint
+    var layered: WrappedClientEndpoint { place.timeouts(Timeouts(idle: .seconds(60))) }
+}
+// snippet end
+
 // snippet: StreamTransport
 /// A layer is a transport to the protocol above; `StreamLayer` passes everything through.
 final class CountingLayer: StreamLayer {

@@ -161,7 +161,7 @@ public struct ReadLimitExceeded: Error, Hashable, Sendable, CustomStringConverti
     public var description: String { "the peer sent more than \(limitBytes) bytes" }
 }
 
-extension ClientEndpoint {
+extension StreamClientEndpoint {
     /// Connects, for async code.
     ///
     ///     let connection = try await endpoint.connect(on: reactor).value

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-extension ServerEndpoint {
+extension StreamServerEndpoint {
     /// Listens, and serves each connection by a task, until the calling task is cancelled, the port
     /// closes or the reactor stops.
     ///
@@ -41,7 +41,7 @@ extension ServerEndpoint {
     ///     let listener = try endpoint.listen(on: reactor)
     ///     for try await connection in listener { … }
     ///
-    /// - Throws: ``IOError`` that names the address and the cause.
+    /// - Throws: ``IOError`` that names the place and the cause.
     public func listen(on reactor: Reactor) throws(IOError) -> AsyncListener {
         let listener = AsyncListener(on: reactor)
         listener.port = try listen(on: reactor, factory: listener.factory)
@@ -49,7 +49,7 @@ extension ServerEndpoint {
     }
 }
 
-/// The connections of one ``ServerEndpoint/serve(on:patience:whenListening:_:)``.
+/// The connections of one ``StreamServerEndpoint/serve(on:patience:whenListening:_:)``.
 private final class AsyncServer: StreamProtocolFactory {
     private let reactor: Reactor
     private let handle: nonisolated(nonsending) (AsyncConnection) async throws -> Void

@@ -8,8 +8,8 @@
 ///         .addTimeout(.seconds(5))
 ///         .addCallback { greeter in greeter.greet("world") }
 ///
-/// - SeeAlso: Twisted `IStreamClientEndpoint`.
-public struct ClientEndpoint: Hashable, Sendable {
+/// - SeeAlso: ``StreamClientEndpoint``, what it can do.
+public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     enum Place: Hashable, Sendable {
         case address(SocketAddress)
         case host(String, port: UInt16)
@@ -117,25 +117,8 @@ public struct ClientEndpoint: Hashable, Sendable {
         return .host(host, port: port)
     }
 
-    /// Connects, and puts the protocol that `makeProtocol` makes above the connection.
-    ///
-    /// Cancelling the Deferred gives up at every stage.
-    ///
-    /// - Returns: The protocol, once the connection can be used: after `connectionMade`. It fails
-    ///   with an ``IOError`` that names each address and its cause, or with what the closure or
-    ///   `connectionMade` threw.
-    public func connect<Made: StreamProtocol>(
-        on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made
-    ) -> Deferred<Made> {
-        connect(on: reactor) { _ in try makeProtocol() }
-    }
-
-    /// Connects, with a closure that is given the address which was reached.
-    public func connect<Made: StreamProtocol>(
-        on reactor: Reactor, _ makeProtocol: @escaping (_ peer: SocketAddress) throws -> Made
-    ) -> Deferred<Made> {
-        Connector(endpoint: self, reactor: reactor, makeProtocol: makeProtocol).start()
-    }
+    /// The same, without a layer.
+    public var layered: WrappedClientEndpoint { WrappedClientEndpoint(self) { $0 } }
 }
 
 extension ClientEndpoint: CustomStringConvertible {

@@ -66,21 +66,20 @@ public final class ClientService<Made: StreamProtocol> {
         _ makeProtocol: @escaping () throws -> Made,
         prepare: ((Made) throws -> Deferred<Void>)? = nil
     ) {
-        let plain = WrappedClientEndpoint(endpoint) { $0 }
-        self.init(to: plain, on: reactor, policy: policy, makeProtocol, prepare: prepare)
+        self.init(
+            to: endpoint.layered, on: reactor, policy: policy, makeProtocol, prepare: prepare)
     }
 
-    /// Makes a service whose connections have layers under their protocols.
+    /// Makes a service for any endpoint, whose connections may have layers.
     public convenience init(
-        to endpoint: WrappedClientEndpoint, on reactor: Reactor,
+        to endpoint: some StreamClientEndpoint, on reactor: Reactor,
         policy: RetryPolicy = RetryPolicy(), _ makeProtocol: @escaping () throws -> Made,
         prepare: ((Made) throws -> Deferred<Void>)? = nil
     ) {
         self.init(on: reactor, policy: policy, prepare: prepare) { opened in
-            Connector(
-                endpoint: endpoint.endpoint, reactor: reactor, wrap: endpoint.wrap,
-                opened: opened, makeProtocol: { _ in try makeProtocol() }
-            ).start()
+            Connector(to: endpoint.layered, on: reactor, opened: opened) { _ in
+                try makeProtocol()
+            }.start()
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Carries out one `ClientEndpoint.connect`: resolves, tries addresses, and puts the protocol on
+/// Carries out one `StreamClientEndpoint.connect`: resolves, tries addresses, and puts the protocol on
 /// top.
 ///
 /// Kept alive by what it waits for.
@@ -20,13 +20,13 @@ final class Connector<Made: StreamProtocol> {
     private var failures: [(address: SocketAddress, error: IOError)] = []
 
     init(
-        endpoint: ClientEndpoint, reactor: Reactor, wrap: @escaping LayerMaker = { $0 },
+        to layered: WrappedClientEndpoint, on reactor: Reactor,
         opened: ((StreamConnection) -> Void)? = nil,
         makeProtocol: @escaping (SocketAddress) throws -> Made
     ) {
-        self.endpoint = endpoint
+        endpoint = layered.endpoint
         self.reactor = reactor
-        self.wrap = wrap
+        wrap = layered.wrap
         self.makeProtocol = makeProtocol
         self.opened = opened
     }

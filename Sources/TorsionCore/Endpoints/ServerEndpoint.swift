@@ -6,8 +6,8 @@
 ///     let endpoint = try ServerEndpoint(parsing: "tcp:8007:interface=127.0.0.1")
 ///     try endpoint.listen(on: reactor) { Echo() }
 ///
-/// - SeeAlso: Twisted `IStreamServerEndpoint`.
-public struct ServerEndpoint: Hashable, Sendable {
+/// - SeeAlso: ``StreamServerEndpoint``, what it can do.
+public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// What kinds there are.
     private enum Place: Hashable, Sendable {
         case address(SocketAddress)
@@ -149,26 +149,6 @@ public struct ServerEndpoint: Hashable, Sendable {
             try reactor.listen(
                 adopting: try reactor.descriptor(of: socket), options: options, factory: factory)
         }
-    }
-
-    /// Listens, and makes a protocol for each client by a closure.
-    ///
-    /// `makeProtocol`: Called for each client; nil refuses it.
-    /// Throws ``IOError`` that names the address and the cause.
-    @discardableResult
-    public func listen(
-        on reactor: Reactor, _ makeProtocol: @escaping () throws -> (any StreamProtocol)?
-    ) throws(IOError) -> ListeningPort {
-        try listen(on: reactor, factory: ClosureFactory { _ in try makeProtocol() })
-    }
-
-    /// Listens, and makes a protocol for each client by a closure that is given its address.
-    @discardableResult
-    public func listen(
-        on reactor: Reactor,
-        _ makeProtocol: @escaping (_ peer: SocketAddress) throws -> (any StreamProtocol)?
-    ) throws(IOError) -> ListeningPort {
-        try listen(on: reactor, factory: ClosureFactory(makeProtocol))
     }
 }
 

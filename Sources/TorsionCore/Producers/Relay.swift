@@ -34,9 +34,9 @@ public final class Relay: StreamProtocol {
         self.whenEnded = whenEnded
     }
 
-    /// The same with layers on the connection to the target.
+    /// The same for any endpoint, whose connection may have layers.
     public init(
-        to target: WrappedClientEndpoint,
+        to target: some StreamClientEndpoint,
         whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }

@@ -14,12 +14,13 @@ final class AsyncWorld {
 
     /// Serves on a free port, as a task of its own.
     func serve(
+        at endpoint: any StreamServerEndpoint = ServerEndpoint.tcp(port: 0, interface: .loopback),
         _ handle: nonisolated(nonsending) @escaping (AsyncConnection) async throws -> Void
     ) async throws -> (server: Deferred<Void>, endpoint: ClientEndpoint) {
         let reactor = reactor
         let address = Deferred<SocketAddress>(on: reactor)
         let server = reactor.spawn {
-            try await ServerEndpoint.tcp(port: 0, interface: .loopback).serve(
+            try await endpoint.serve(
                 on: reactor, whenListening: { address.succeed($0.localAddress) }, handle)
         }
         return (server, .address(try await address.value))

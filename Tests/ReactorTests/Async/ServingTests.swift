@@ -32,6 +32,46 @@ private struct Mishap: Error {}
     }
 
     @Test(arguments: backendNames)
+    func `endpoints with policies are served and connected by tasks`(name: String) throws {
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let (_, endpoint) = try await world.serve(
+                at: ServerEndpoint.tcp(port: 0, interface: .loopback)
+                    .limited(to: ConnectionLimits(total: 1))
+                    .timeouts(Timeouts(idle: .seconds(20)))
+            ) { connection in
+                for try await bytes in connection.inbound { try await connection.write(bytes) }
+            }
+            let layered: any StreamClientEndpoint = endpoint.timeouts(
+                Timeouts(idle: .seconds(20)))
+            let connection = try await layered.connect(on: reactor).value
+            try await connection.write("fine")
+            let answer = try await connection.read { String(decoding: $0) }
+            #expect(answer == "fine")
+            // So the limit is there.
+            let second = try await endpoint.connect(on: reactor).value
+            let nothing = try await second.readToEnd(limitBytes: 100)
+            #expect(nothing.isEmpty)
+        }
+    }
+
+    @Test(arguments: backendNames)
+    func `the connections of an endpoint with a layer are taken one by one`(name: String) throws {
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let listener = try ServerEndpoint.tcp(port: 0, interface: .loopback)
+                .timeouts(Timeouts(idle: .seconds(20))).listen(on: reactor)
+            let client = try await ClientEndpoint.address(listener.localAddress)
+                .connect(on: reactor).value
+            try await client.write("hello")
+            var connections = listener.makeAsyncIterator()
+            let server = try await connections.next()
+            let text = try await server?.read { String(decoding: $0) }
+            #expect(text == "hello")
+        }
+    }
+
+    @Test(arguments: backendNames)
     func `cancelling the server drains it`(name: String) throws {
         try runAsync(on: name) { world in
             let reactor = world.reactor
