@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 static int twin_port, twin_threads = 1, twin_first_listener = -1;
+static int twin_type = SOCK_STREAM; // or SOCK_DGRAM
 
 static void twin_die(const char *what) {
     perror(what);
@@ -31,17 +32,17 @@ static void twin_die(const char *what) {
 }
 
 static int twin_bind(void) {
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int one = 1, fd = socket(AF_INET, twin_type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) twin_die("socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (twin_threads > 1) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     // Accepted sockets inherit TCP_NODELAY from the listener on Linux: one
     // system call less for each connection.
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (twin_type == SOCK_STREAM) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)twin_port)};
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (bind(fd, (struct sockaddr *)&a, sizeof a)) twin_die("bind");
-    if (listen(fd, 4096)) twin_die("listen");
+    if (twin_type == SOCK_STREAM && listen(fd, 4096)) twin_die("listen");
     return fd;
 }
 

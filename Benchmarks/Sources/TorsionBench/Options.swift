@@ -118,6 +118,7 @@ struct Options {
             .torsion(backend: "libuv", command: torsion),
             .twin("epoll-c", programs: programs),
             .torsion(backend: "epoll", command: torsion),
+            .twin("udp-c", programs: programs, isFace: true),
             .torsion(backend: "libuv", style: "async", command: torsion),
             .torsion(backend: "libuv", style: "async-read", command: torsion),
         ]

@@ -23,8 +23,8 @@ struct Server: Sendable {
 }
 
 extension Server {
-    static func twin(_ name: String, programs: String) -> Server {
-        Server(name: name, kind: .twin) { _ in ["\(programs)/\(name)", "0"] }
+    static func twin(_ name: String, programs: String, isFace: Bool = false) -> Server {
+        Server(name: name, kind: .twin, isFace: isFace) { _ in ["\(programs)/\(name)", "0"] }
     }
 
     /// Torsion's echo: with callbacks, or in the face that `style` names.
