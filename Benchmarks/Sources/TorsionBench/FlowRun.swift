@@ -72,7 +72,10 @@ struct FlowRun {
         return all.filter { options.scenarios.isEmpty || options.scenarios.contains($0.name) }
     }
 
-    private var backends: [String] { ["libuv", "epoll"] }
+    private var backends: [String] {
+        // Where it is asked for, since some machines refuse it.
+        ["libuv", "epoll"] + (options.peers.contains("uring") ? ["io_uring"] : [])
+    }
 
     private func proxying() -> Work {
         let own = backends.map { backend in
