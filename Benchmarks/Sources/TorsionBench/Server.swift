@@ -10,7 +10,7 @@ struct Server: Sendable {
 
     let name: String
     let kind: Kind
-    /// Whether it is an engine's server in another face of that engine, for one scenario only.
+    /// Whether it is another face of an engine, or serves what others do not, for one scenario only.
     var isFace = false
     /// What is started, for what the scenario sends.
     let command: @Sendable (Framing) -> [String]

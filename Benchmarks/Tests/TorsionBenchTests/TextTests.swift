@@ -45,10 +45,24 @@ import Testing
     let names = try options.servers().map(\.name)
     #expect(names.contains("uring-c") && names.contains("torsion-io_uring"))
     let faces = try options.servers().filter { !Scenario.echo64Connections.admits($0) }.map(\.name)
-    #expect(faces == ["torsion-async", "torsion-async-read"])
+    #expect(faces == ["udp-c", "torsion-async", "torsion-async-read"])
     #expect(try options.servers().filter(Scenario.echo64Async.admits).count == 4)
     #expect(try options.servers().last?.command(.raw) == ["./mine", "-v"])
     #expect(throws: BenchError.self) { try Options(["run", "--rounds", "0"]) }
     #expect(throws: BenchError.self) { try Options(["race"]) }
     #expect(throws: BenchError.self) { try Options(["run", "--only", "nobody"]).servers() }
+}
+
+@Test func `datagrams are sent to servers of datagrams`() throws {
+    let servers = try Options(["run", "--peers", "nio,uring"]).servers()
+        .filter(Scenario.echoUDP.admits)
+    #expect(
+        servers.map(\.name) == [
+            "torsion-libuv", "torsion-epoll", "udp-c", "nio", "nio-vectored", "torsion-io_uring",
+        ])
+    for server in servers where server.kind != .twin {
+        let words = server.command(.datagrams).joined(separator: " ")
+        #expect(words.contains("--udp") || words.contains("--listen udp:0"), "\(words)")
+        #expect(server.command(.raw) != server.command(.datagrams))
+    }
 }
