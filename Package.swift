@@ -124,10 +124,12 @@ let package = Package(
                 + exampleNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
         tests("ConformanceTests", ["Torsion", "TorsionTesting", "TorsionURing"]),
-        .target(name: "CAcceptFaults", path: "Tests/CAcceptFaults"),
+        .target(name: "CCallFaults", path: "Tests/CCallFaults"),
         tests("ToolTests", ["TestPrograms", "TorsionCore", "TorsionTool", "TorsionURing"]),
         tests("SimulationTests", ["Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
-        tests("ReactorTests", ["Torsion", "TorsionTesting", "TorsionURing", "CAcceptFaults"]),
+        tests(
+            "ReactorTests",
+            ["TestPrograms", "Torsion", "TorsionTesting", "TorsionURing", "CCallFaults"]),
         tests(
             "TorsionProtocolsTests",
             ["Torsion", "TorsionProtocols", "TorsionTesting", "TorsionURing"]),

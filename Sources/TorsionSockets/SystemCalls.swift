@@ -230,6 +230,9 @@ package func sendFile(
     _ file: Int32, at offset: Int64, byteCount: Int, to descriptor: Int32
 ) -> SendFileResult {
     let count = torsion_send_file(descriptor, file, offset, byteCount)
+    if count > 0, count < byteCount, let code = breakage(of: descriptor) {
+        return .streamFailed(code)
+    }
     guard count <= 0 else { return .sent(count) }
     guard count < 0 else { return .fileEnded }
     let code = errno
@@ -239,5 +242,20 @@ package func sendFile(
     case EINVAL, ENOSYS, EOVERFLOW, ESPIPE: .unsupported
     case EIO, ENOMEM, EBADF: .fileFailed(ErrorCode(errno: code))
     default: .streamFailed(ErrorCode(errno: code))
+    }
+}
+
+/// What broke a stream while `sendfile(2)` sent from it.
+///
+/// That sends in steps (`splice_direct_to_actor()` of the kernel), and an error of any but the first
+/// only ends the call short. The socket has forgotten it then: a read finds the end, as if the peer
+/// had closed in peace. A send of nothing still tells EPIPE, and what broke it was a reset, unless
+/// the error is there to be told.
+private func breakage(of descriptor: Int32) -> ErrorCode? {
+    guard send(descriptor, nil, 0, sendFlags) < 0 else { return nil }
+    switch errno {
+    case EAGAIN, EINTR: return nil
+    case EPIPE: return .connectionReset
+    case let code: return ErrorCode(errno: code)
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
 #define _GNU_SOURCE
-#include "torsion_accept_faults.h"
+#include "torsion_call_faults.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+#ifndef TORSION_CALL_FAULTS_H
+#define TORSION_CALL_FAULTS_H
+
+/* Stands before accept4(2) and sendfile(2) in a test program, so that the engine meets what the
+ * kernel seldom gives. All of it is about the calling thread alone. */
+
+/* Makes the next `count` calls of accept4 fail with this errno, and begins to count calls anew. */
+void torsion_fail_accepts(int number, int count);
+
+/* Calls since then, those that failed too. */
+int torsion_accept_calls(void);
+
+/* Calls `body` once in the middle of the thread's next sendfile that sends more than a byte, and
+ * goes on when that has broken the socket. sendfile sends in steps; an error of any but the first
+ * ends the call short, and is forgotten by the socket that met it. */
+void torsion_break_in_sendfile(void (*body)(void *context), void *context);
+
+#endif
