@@ -65,7 +65,7 @@ import TorsionTesting
             try occupy(reactor, pipe: pipe)
             reactor.unhandledError = { _ in hold(reactor) }
             reactor.addTrigger(.after, .startup) { hold(reactor) }
-            reactor.addTrigger(.before, .shutdown, waitingFor: { Deferred(on: reactor) })
+            reactor.addTrigger(.before, .shutdown) { Deferred<Void>(on: reactor) }
             reactor.callLater(.milliseconds(5)) { reactor.stop(within: .milliseconds(5)) }
         }
         #expect(left == nil)
@@ -147,12 +147,10 @@ import TorsionTesting
         var order: [String] = []
         reactor.addTrigger(.after, .shutdown) { order.append("after") }
         reactor.addTrigger(.during, .shutdown) { order.append("during") }
-        reactor.addTrigger(
-            .before, .shutdown,
-            waitingFor: { [unowned reactor] in
-                order.append("before")
-                return Deferred(on: reactor)
-            })
+        reactor.addTrigger(.before, .shutdown) { [unowned reactor] in
+            order.append("before")
+            return Deferred<Void>(on: reactor)
+        }
         reactor.shutDown()
         #expect(order == ["before", "during", "after"])
         // They were for that one.

@@ -30,17 +30,15 @@ private struct Mishap: Error {}
         for event in [ReactorEvent.startup, .shutdown] {
             reactor.addTrigger(.after, event) { order.append("after \(event)") }
             reactor.addTrigger(.during, event) { order.append("during \(event)") }
-            reactor.addTrigger(.before, event) { () -> Void in throw Mishap() }
-            reactor.addTrigger(
-                .before, event,
-                waitingFor: {
-                    let later = Deferred<Void>(on: reactor)
-                    reactor.callLater(.milliseconds(2)) {
-                        order.append("before \(event)")
-                        later.succeed()
-                    }
-                    return later
-                })
+            reactor.addTrigger(.before, event) { throw Mishap() }
+            reactor.addTrigger(.before, event) {
+                let later = Deferred<Void>(on: reactor)
+                reactor.callLater(.milliseconds(2)) {
+                    order.append("before \(event)")
+                    later.succeed()
+                }
+                return later
+            }
         }
         reactor.addTrigger(.after, .startup) { reactor.stop() }
         try reactor.run()
@@ -54,7 +52,7 @@ private struct Mishap: Error {}
     func `a trigger is for one run, fired or not`(name: String) throws {
         let reactor = Reactor(backend: try Self.backend(name))
         var fired: [String] = []
-        reactor.addTrigger(.after, .startup) { () -> Void in
+        reactor.addTrigger(.after, .startup) {
             fired.append("start")
             // Too late for this start, and the next is another run's.
             reactor.addTrigger(.before, .startup) { fired.append("never") }
@@ -71,13 +69,11 @@ private struct Mishap: Error {}
         let reactor = Reactor(backend: try Self.backend(name))
         let start = Deferred<Void>(on: reactor)
         var order: [String] = []
-        reactor.addTrigger(.before, .startup, waitingFor: { start })
-        reactor.addTrigger(
-            .before, .shutdown,
-            waitingFor: {
-                start.succeed()
-                return reactor.deferLater(.milliseconds(2)) { order.append("before") }
-            })
+        reactor.addTrigger(.before, .startup) { start }
+        reactor.addTrigger(.before, .shutdown) {
+            start.succeed()
+            return reactor.deferLater(.milliseconds(2)) { order.append("before") }
+        }
         reactor.addTrigger(.after, .shutdown) { order.append("after") }
         try reactor.run(signals: .ignore) { $0.stop() }
         #expect(order == ["before", "after"])

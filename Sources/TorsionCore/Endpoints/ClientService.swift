@@ -103,11 +103,11 @@ public final class ClientService<Made: StreamProtocol> {
         switch state {
         case .idle, .ended: break
         case .connecting, .preparing, .connected, .waiting, .stopping:
-            fatalError("ClientService: start, but it runs or is stopping")
+            mistake("ClientService: start, but it runs or is stopping")
         }
         backoff = Backoff(policy, on: reactor)
         // Else it would connect again while the reactor waits for the last connections to end.
-        trigger = reactor.addTrigger(.before, .shutdown, waitingFor: { [self] in stop() })
+        trigger = reactor.addTrigger(.before, .shutdown) { [self] in stop() }
         attemptNow()
     }
 

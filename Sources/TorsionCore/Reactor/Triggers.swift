@@ -73,20 +73,11 @@ struct TriggerTable {
 extension Reactor {
     /// Calls `body` when the reactor starts or stops, in the given phase.
     ///
-    /// A trigger is for one run: the end of that drops it, fired or not. A Deferred that it returns
-    /// is waited for before the next phase, at a stop no longer than the stop's patience. One that
-    /// fails is reported, and does not keep the others from running.
-    @discardableResult
-    public func addTrigger(
-        _ phase: TriggerPhase, _ event: ReactorEvent,
-        waitingFor body: @escaping () throws -> Deferred<Void>
-    ) -> Trigger {
-        checkThread()
-        return triggers.add(phase, event, body)
-    }
-
-    /// Calls `body` when the reactor starts or stops, in the given phase; the end of the run drops
-    /// it, fired or not.
+    /// A trigger is for one run: the end of that drops it, fired or not. One that throws is
+    /// reported, and does not keep the others from running.
+    ///
+    /// - Returns: Its name, to remove it.
+    /// - SeeAlso: Twisted `IReactorCore.addSystemEventTrigger`.
     @discardableResult
     public func addTrigger(
         _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping () throws -> Void
@@ -96,6 +87,27 @@ extension Reactor {
             try body()
             return nil
         }
+    }
+
+    /// Calls `body` when the reactor starts or stops, in the given phase, and waits for the Deferred
+    /// that it returns.
+    ///
+    ///     reactor.addTrigger(.before, .shutdown) {
+    ///         log("going away")
+    ///         return registry.signOff()
+    ///     }
+    ///
+    /// The next phase begins when all of this one have fired; at a stop no later than the stop's
+    /// patience allows. A trigger is for one run: the end of that drops it, fired or not. One that
+    /// throws or whose Deferred fails is reported, and does not keep the others from running.
+    ///
+    /// - Returns: Its name, to remove it.
+    @discardableResult
+    public func addTrigger<Waited: DeferredResult>(
+        _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping () throws -> Waited
+    ) -> Trigger {
+        checkThread()
+        return triggers.add(phase, event) { try body().deferred.addCallback { _ in } }
     }
 
     /// Drops a trigger.
