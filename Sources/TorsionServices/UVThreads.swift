@@ -12,7 +12,7 @@ final class UVThreads: WorkerThreads {
     private var threads: [NativeThread] = []
 
     var limit = 10 {
-        willSet { precondition(newValue >= 1, "WorkerThreads: need limit >= 1") }
+        willSet { require(newValue >= 1, "WorkerThreads: need limit >= 1, got \(newValue)") }
     }
 
     private struct Unowned { unowned let reactor: Reactor }

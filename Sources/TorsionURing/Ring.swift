@@ -251,7 +251,7 @@ final class Ring {
         torsion_uring_give_room(queue)
         var none: UInt32 = 0
         if torsion_uring_wait(queue, 0, &none) == -torsion_uring_wrong_thread {
-            preconditionFailure("Ring: used on another thread than it was started on")
+            mistake("Ring: used on another thread than it was started on")
         }
         failed += none
     }

@@ -105,7 +105,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
             case .finished: return nil
             case .failed(let error): throw error
             }
-            precondition(reader == nil, "ConsumedBytes: two tasks read at the same time")
+            require(reader == nil, "ConsumedBytes: two tasks read at the same time")
             defer { reader = nil }
             try await reactor.suspend { reader = $0 }
         }

@@ -57,9 +57,7 @@ public final class ReactorExecutor: SerialExecutor, TaskExecutor {
     ///
     /// So `assumeIsolated` works inside the callbacks of a protocol.
     public func checkIsolated() {
-        guard queue.isOnThread else {
-            fatalError("ReactorExecutor: this thread does not run the reactor")
-        }
+        require(queue.isOnThread, "ReactorExecutor: this thread does not run the reactor")
     }
 
     /// Whether the calling thread runs the reactor.

@@ -111,10 +111,9 @@ extension DatagramTransport {
     public func stopProducing() { stopListening() }
 }
 
-/// Not `preconditionFailure`, which prints nothing in an optimised build.
 @usableFromInline
 func noPeer() -> Never {
-    fatalError("DatagramTransport: write without an address needs a connected port")
+    mistake("DatagramTransport: write without an address needs a connected port")
 }
 
 /// Figures about a port for datagrams.

@@ -35,7 +35,7 @@ public final class DeferredLock {
     ///
     /// Releasing what nobody holds is the caller's mistake and traps.
     public func release() {
-        guard isLocked else { fatalError("DeferredLock: release of a lock that nobody holds") }
+        require(isLocked, "DeferredLock: release of a lock that nobody holds")
         semaphore.release()
     }
 

@@ -65,9 +65,9 @@ public final class DeferredSemaphore {
     /// Giving back more than was taken is the caller's mistake and traps.
     public func release() {
         reactor.checkThread()
-        guard freeCount + owedCount < limit else {
-            fatalError("DeferredSemaphore: release without a place that was acquired")
-        }
+        require(
+            freeCount + owedCount < limit,
+            "DeferredSemaphore: release without a place that was acquired")
         owedCount += 1
         guard !isHandingOver else { return }
         isHandingOver = true

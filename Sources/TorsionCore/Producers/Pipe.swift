@@ -10,9 +10,11 @@
 ///
 /// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
 /// outgoing direction; everything before it has been written by then. If the source breaks,
-/// ``Consumer/abandonConsuming(because:)`` is called, which aborts a transport; if the destination
-/// is lost, the source is stopped, which closes a transport. A transport that is a source has its
-/// protocol replaced.
+/// ``Consumer/abandonConsuming(because:)`` is called, which aborts a transport. If the destination is
+/// lost, the source is stopped. A transport that is a source is closed then if the destination is a
+/// transport, so that what that has answered still leaves; else it is aborted: its peer must not
+/// take what a file could not keep for delivered. A transport that is a source has its protocol
+/// replaced.
 ///
 /// - Precondition: The destination has no producer.
 /// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
@@ -151,6 +153,10 @@ extension PipeProtocol: PushProducer {
     func stopProducing() {
         isProducing = false
         finish(.failure(PipeBroken(byteCount: byteCount)))
-        source.loseConnection()
+        if destination is any StreamTransport {
+            source.loseConnection()
+        } else {
+            source.abortConnection()
+        }
     }
 }
