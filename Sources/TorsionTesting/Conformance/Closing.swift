@@ -6,7 +6,8 @@ internal import TorsionCore
 /// What every backend owes the portable code about ends.
 extension ConformanceSuite {
     static let closing = [
-        bytesBeforeClosingArrive, nothingAfterLoss, unreadInput, abortAndLose, abortInCallback,
+        bytesBeforeClosingArrive, nothingAfterLoss, unreadInput, abortAndLose, abortBothSides,
+        abortInCallback,
         outputAfterPeersEnd, closeDeadline, throwingEnds, resetWhilePaused, largeOutput,
         manyConnections, resetWhileWriting,
     ]
@@ -81,6 +82,26 @@ extension ConformanceSuite {
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(client.loss, .aborted)
         try expect(!server.loss!.isClean, "\(server.loss!)")
+        try world.finish()
+    }
+
+    // S6
+    static let abortBothSides = Check("aborting from both sides, with full queues, ends each once") {
+        backend in
+        let world = try World(backend)
+        let (client, server) = try world.connectedPair()
+        for end in [client, server] {
+            end.recordsData = false
+            end.transport.pauseProducing()
+            end.transport.write([UInt8].pattern(count: 8_000_000))
+        }
+        world.run(for: .milliseconds(2))
+        client.transport?.abortConnection()
+        // In the same turn: neither has heard of the other's.
+        server.transport?.abortConnection()
+        try world.run { server.loss != nil && client.loss != nil }
+        try expectEqual(client.events, [.made, .lost(.aborted)])
+        try expectEqual(server.events, [.made, .lost(.aborted)])
         try world.finish()
     }
 

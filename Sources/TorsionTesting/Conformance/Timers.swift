@@ -5,7 +5,7 @@ internal import TorsionCore
 
 extension ConformanceSuite {
     static let timers = [
-        timersInOrder, zeroDelay, timersBesideInput, distantDeadlines, timerErrors,
+        timersInOrder, movedCalls, zeroDelay, timersBesideInput, distantDeadlines, timerErrors,
         aMillion,
     ]
 
@@ -24,6 +24,41 @@ extension ConformanceSuite {
         try world.run { order.count == 3 }
         try expectEqual(order, [1, 2, 3])
         try expect(world.reactor.now >= start.advanced(by: .milliseconds(20)), "too early")
+        try world.finish()
+    }
+
+    // R6
+    static let movedCalls = Check(
+        "a delayed call can be moved and cancelled until it runs, and not inside itself"
+    ) { backend in
+        let world = try World(backend)
+        var order: [String] = []
+        var inside: DelayedCall?
+        inside = world.reactor.callLater(.milliseconds(2)) {
+            order.append("inside")
+            let answers = [
+                inside?.isActive, inside?.cancel(), inside?.delay(by: .zero),
+                inside?.reset(after: .zero),
+            ]
+            if answers != [false, false, false, false] { throw Mishap() }
+        }
+        let reset = world.reactor.callLater(.seconds(60)) { order.append("reset") }
+        let delayed = world.reactor.callLater(.milliseconds(1)) { order.append("delayed") }
+        let dropped = world.reactor.callLater(.milliseconds(3)) { order.append("dropped") }
+        // Equal deadlines run in the order in which they were set.
+        let equal = world.reactor.callLater(.milliseconds(4)) { order.append("equal") }
+        try expect(reset.isActive && reset.reset(after: .milliseconds(4)))
+        try expect(delayed.delay(by: .milliseconds(9)) && delayed.isActive)
+        try expect(equal.deadline == reset.deadline, "unequal")
+        // One drops another that is due in the same turn, after a wait that was too long.
+        world.reactor.callLater(.milliseconds(3)) { try expect(dropped.cancel()) }
+            .reset(after: .milliseconds(2))
+        try world.run { order.count == 4 }
+        try expectEqual(order, ["inside", "equal", "reset", "delayed"])
+        for call in [reset, delayed, dropped] {
+            try expect(!call.isActive && !call.cancel() && !call.reset(after: .zero))
+        }
+        inside = nil
         try world.finish()
     }
 

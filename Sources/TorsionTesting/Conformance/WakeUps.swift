@@ -5,7 +5,9 @@ internal import Synchronization
 internal import TorsionCore
 
 extension ConformanceSuite {
-    static let wakeUps = [inOrder, burst, beforeTurning, remoteObjects, wakesAWait]
+    static let wakeUps = [
+        inOrder, burst, beforeTurning, threadCallErrors, remoteObjects, wakesAWait,
+    ]
 
     // R4
     static let inOrder = Check("calls from eight threads run in the order of each, never inline") {
@@ -46,6 +48,24 @@ extension ConformanceSuite {
         let door = world.reactor.remote
         Thread { door.callFromThread { _ in hasRun.store(true, ordering: .releasing) } }.join()
         try world.run { hasRun.load(ordering: .acquiring) }
+        try world.finish()
+    }
+
+    // R8
+    static let threadCallErrors = Check(
+        "an error in a call from a thread is reported, and the rest go on"
+    ) { backend in
+        let world = try World(backend)
+        var seen: [UnhandledError] = []
+        world.reactor.unhandledError = { seen.append($0) }
+        let hasRun = Atomic(false)
+        let door = world.reactor.remote
+        Thread {
+            door.callFromThread { _ in throw Mishap() }
+            door.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
+        }.join()
+        try world.run { hasRun.load(ordering: .acquiring) }
+        try expect(seen.count == 1 && seen[0].error is Mishap, "\(seen)")
         try world.finish()
     }
 
