@@ -67,20 +67,20 @@ public final class Program {
     }
 
     /// Writes to standard input.
-    public func write(_ text: String) { _ = Glibc.write(input, text, text.utf8.count) }
+    public func write(_ text: String) { writeAll(text) { Glibc.write(input, $0, $1) } }
 
     /// Ends standard input.
     public func endInput() { close(input) }
 
     /// Reads one line of standard output, without its end.
-    public func readLine() -> String {
-        var line: [UInt8] = []
-        while let byte = readOne(output), byte != UInt8(ascii: "\n") { line.append(byte) }
-        return String(decoding: line, as: UTF8.self)
-    }
+    public func readLine() -> String { TestPrograms.readLine(output) }
 
     /// Reads one byte of standard output, as text.
-    public func readByte() -> String { readOne(output).map { String(UnicodeScalar($0)) } ?? "" }
+    public func readByte() -> String {
+        var byte = ReadText()
+        _ = byte.readMore(output, limit: 1)
+        return byte.text
+    }
 
     /// Reads standard output to its end.
     public func readOutput() -> String { readAll(output) }
@@ -150,7 +150,7 @@ private var inheritedEnvironment: [UnsafeMutablePointer<CChar>?] {
 }
 
 /// Begins a call again that a signal interrupted: a socket with a timeout is, in spite of
-/// `SA_RESTART`, see `signal(7)`.
+/// `SA_RESTART`, and also by a stop and a continuation of the process, see `signal(7)`.
 func untilUninterrupted(_ call: () -> Int) -> Int {
     while true {
         let result = call()
@@ -158,18 +158,60 @@ func untilUninterrupted(_ call: () -> Int) -> Int {
     }
 }
 
-/// The next byte, nil at the end; a terminal whose program has gone reports EIO there.
-func readOne(_ descriptor: Int32) -> UInt8? {
-    var byte: UInt8 = 0
-    return untilUninterrupted { read(descriptor, &byte, 1) } == 1 ? byte : nil
+/// Writes all of a text, whatever cuts the calls; less if the reader has gone.
+func writeAll(_ text: String, _ write: (UnsafeRawPointer, Int) -> Int) {
+    var text = text
+    text.withUTF8 { bytes in
+        var rest = UnsafeRawBufferPointer(bytes)
+        // What is not empty has an address.
+        while !rest.isEmpty {
+            let count = untilUninterrupted { write(rest.baseAddress!, rest.count) }
+            guard count > 0 else { return }
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+    }
+}
+
+/// What is read of a text before its end.
+struct ReadText {
+    private var bytes: [UInt8] = []
+    private var hasWaitedInVain = false
+
+    /// Adds what comes next.
+    ///
+    /// `limit`: At most so many bytes.
+    /// Returns the last byte; nil at the end, also of a terminal whose program has gone, EIO, or of a
+    /// socket that was reset.
+    mutating func readMore(_ descriptor: Int32, limit: Int = 4096) -> UInt8? {
+        var buffer = [UInt8](repeating: 0, count: limit)
+        let count = untilUninterrupted { read(descriptor, &buffer, limit) }
+        hasWaitedInVain = count < 0 && errno == EAGAIN
+        guard count > 0 else { return nil }
+        bytes += buffer[..<count]
+        return bytes.last
+    }
+
+    mutating func removeLast() { bytes.removeLast() }
+
+    /// Says so if the end is none: then a test that fails tells why.
+    var text: String {
+        String(decoding: bytes, as: UTF8.self) + (hasWaitedInVain ? " (then nothing came)" : "")
+    }
+}
+
+func readLine(_ descriptor: Int32) -> String {
+    var line = ReadText()
+    while let byte = line.readMore(descriptor, limit: 1) {
+        guard byte != UInt8(ascii: "\n") else {
+            line.removeLast()
+            break
+        }
+    }
+    return line.text
 }
 
 func readAll(_ descriptor: Int32) -> String {
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-        let count = untilUninterrupted { read(descriptor, &buffer, buffer.count) }
-        guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
-        bytes += buffer[..<count]
-    }
+    var all = ReadText()
+    while all.readMore(descriptor) != nil {}
+    return all.text
 }

@@ -96,7 +96,7 @@ public final class Socket {
 
     /// Writes text.
     public func write(_ text: String) {
-        _ = untilUninterrupted { send(descriptor, text, text.utf8.count, Int32(MSG_NOSIGNAL)) }
+        writeAll(text) { send(descriptor, $0, $1, Int32(MSG_NOSIGNAL)) }
     }
 
     /// Receives one datagram; nil for an error, such as a refusal.
@@ -111,10 +111,8 @@ public final class Socket {
 
     /// Reads one line, without its `\n` or `\r\n`; what there is of one at the end.
     public func readLine() -> String {
-        var line: [UInt8] = []
-        while let byte = readOne(descriptor), byte != UInt8(ascii: "\n") { line.append(byte) }
-        if line.last == UInt8(ascii: "\r") { line.removeLast() }
-        return String(decoding: line, as: UTF8.self)
+        let line = TestPrograms.readLine(descriptor)
+        return line.hasSuffix("\r") ? String(line.dropLast()) : line
     }
 
     /// Reads to the end.
