@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import CAcceptFaults
+import CCallFaults
 import Glibc
 import Testing
 import Torsion

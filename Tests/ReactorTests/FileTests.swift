@@ -78,8 +78,9 @@ private final class Sink: StreamProtocol {
 
 /// Sends one file, and notes what came of it.
 private final class Sender: StreamProtocol {
-    var outcome = ""
-    var loss: ConnectionLoss?
+    private(set) var outcome = ""
+    private(set) var loss: ConnectionLoss?
+    var onOutcome: () -> Void = {}
     private let begin: (any StreamTransport) -> Deferred<Int>
 
     init(_ begin: @escaping (any StreamTransport) -> Deferred<Int>) { self.begin = begin }
@@ -94,6 +95,7 @@ private final class Sender: StreamProtocol {
             case .success(let count): outcome = "\(count) bytes"
             case .failure(let error): outcome = "\(error)"
             }
+            onOutcome()
         }
     }
 
@@ -125,13 +127,15 @@ private func send(
                 path: path, offset: offset, byteCount: byteCount, on: reactor, progress: progress)
             return pipe(from: file, to: transport)
         }
-        sink.onLost = {
+        // Each end hears of it in its own time.
+        func stopWhenBothKnow() {
+            guard sink.loss != nil, !sender.outcome.isEmpty else { return }
             limit.cancel()
-            reactor.callLater(.milliseconds(20)) {
-                outcome = sender.outcome
-                reactor.stop(within: .seconds(5))
-            }
+            outcome = sender.outcome
+            reactor.stop(within: .seconds(5))
         }
+        sink.onLost = stopWhenBothKnow
+        sender.onOutcome = stopWhenBothKnow
         let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in sink }
         let endpoint = ClientEndpoint.address(port.localAddress)
         if way == .layered {

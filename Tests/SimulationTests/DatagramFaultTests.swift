@@ -7,14 +7,6 @@ import TorsionTesting
 
 @Suite
 struct DatagramFaultTests {
-    private final class Box: DatagramProtocol {
-        var texts: [String] = []
-
-        func datagramReceived(
-            _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
-        ) { texts.append(String(decoding: bytes)) }
-    }
-
     /// Sends 0 to 99 from one host to another.
     private func arrivals(_ faults: FaultRates, seed: UInt64 = 5) throws -> [Int] {
         let world = SimulatedWorld(seed: seed, faults: faults)

@@ -30,63 +30,29 @@ struct FaultKindTests {
         var reports: [String] = []
     }
 
-    private final class Witness: StreamProtocol {
-        var transport: (any StreamTransport)?
-        var text = ""
-        var readCount = 0
-        var loss: ConnectionLoss?
-
-        func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
-
-        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-            text += String(decoding: bytes)
-            readCount += 1
-        }
-
-        func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
-            loss = why
-            self.transport = nil
-        }
-    }
-
-    private final class Box: DatagramProtocol {
-        var texts: [String] = []
-
-        func datagramReceived(
-            _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
-        ) { texts.append(String(decoding: bytes)) }
-    }
-
     private static let message = String(repeating: "twenty bytes at once", count: 100)
 
     /// Connects, sends two thousand bytes, then three datagrams, and waits for what comes of it.
     private func run(_ world: SimulatedWorld, strike: Fault.Kind? = nil) throws -> Outcome {
-        var outcome = Outcome()
-        let server = Witness(), client = Witness(), box = Box()
+        let pair = try Pair(world)
+        let server = pair.server, client = pair.client, box = Box()
         let isBeforeConnect: Set<Fault.Kind> = [.refuse, .ignore, .shortage]
-        try world.host("server").run { reactor in
-            try reactor.listen(on: .ipv4(.any, port: 7)) { _ in server }
-            try reactor.listenForDatagrams(on: .ipv4(.any, port: 53), box)
-        }
-        var port: DatagramPort?
-        try world.host("client").run { reactor in
-            port = try reactor.listenForDatagrams(on: .ipv4(.any, port: 0), Box())
-            if let strike, isBeforeConnect.contains(strike) { world.network.strike(strike) }
-            var endpoint = ClientEndpoint.tcp(host: "server", port: 7)
-            endpoint.options.connectTimeout = .seconds(2)
-            endpoint.connect(on: reactor) { client }
-                .whenFailed { outcome.failure = ($0 as? IOError)?.code }
-        }
+        try world.host("server").reactor.listenForDatagrams(on: .ipv4(.any, port: 53), box)
+        let port = try world.host("client").reactor
+            .listenForDatagrams(on: .ipv4(.any, port: 0), Box())
+        if let strike, isBeforeConnect.contains(strike) { world.network.strike(strike) }
+        pair.begin(timeout: .seconds(2))
         try world.run {
-            outcome.failure != nil || client.loss != nil
+            pair.failure != nil || client.loss != nil
                 || client.transport != nil && server.transport != nil
         }
         if let strike, !isBeforeConnect.contains(strike) { world.network.strike(strike) }
         let start = world.elapsed
         client.transport?.write(Self.message)
+        var outcome = Outcome()
         outcome.pending = client.transport?.pendingByteCount ?? 0
         let address = SocketAddress.ipv4(world.host("server").address, port: 53)
-        for number in 1...3 { try port?.write("\(number)", to: address) }
+        for number in 1...3 { try port.write("\(number)", to: address) }
         if client.transport != nil {
             try world.run {
                 server.text == Self.message || server.loss != nil || client.loss != nil
@@ -94,6 +60,7 @@ struct FaultKindTests {
         }
         outcome.elapsed = world.elapsed - start
         try world.run(for: .seconds(60))
+        outcome.failure = pair.failure?.code
         outcome.text = server.text
         outcome.readCount = server.readCount
         outcome.serverLoss = server.loss

@@ -8,51 +8,6 @@ import TorsionTesting
 /// Faults by hand and by script: each does what it says.
 @Suite
 struct NetworkTests {
-    private final class Witness: StreamProtocol {
-        var transport: (any StreamTransport)?
-        var text = ""
-        var reads = 0
-        var loss: ConnectionLoss?
-
-        func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
-
-        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-            text += String(decoding: bytes)
-            reads += 1
-        }
-
-        func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
-            loss = why
-            self.transport = nil
-        }
-    }
-
-    /// A server and a client, connected unless the network says otherwise.
-    private final class Pair {
-        let world: SimulatedWorld
-        let server = Witness(), client = Witness()
-        var failure: IOError?
-
-        init(_ world: SimulatedWorld = SimulatedWorld(seed: 1)) throws {
-            self.world = world
-            try world.host("server").run { [self] reactor in
-                try reactor.listen(on: .ipv4(.any, port: 7)) { [server] _ in server }
-            }
-            try world.host("client").run { _ in }
-        }
-
-        func connect() throws {
-            begin()
-            try world.run { client.transport != nil && server.transport != nil }
-        }
-
-        func begin() {
-            ClientEndpoint.tcp(host: "server", port: 7)
-                .connect(on: world.host("client").reactor) { [client] in client }
-                .whenFailed { [self] in failure = $0 as? IOError }
-        }
-    }
-
     @Test func `bytes take the latency, and a host is found by name`() throws {
         let pair = try Pair()
         pair.world.network.conditions.latency = .milliseconds(40)
@@ -201,7 +156,7 @@ struct NetworkTests {
         pair.client.transport?.write("0123456789")
         try pair.world.run { pair.server.text.utf8.count == 10 }
         #expect(pair.world.network.faults.first == script[0])
-        #expect(pair.server.reads >= 2)
+        #expect(pair.server.readCount >= 2)
         try pair.world.finish()
     }
 

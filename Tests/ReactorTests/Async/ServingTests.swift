@@ -75,14 +75,17 @@ private struct Mishap: Error {}
     func `cancelling the server drains it`(name: String) throws {
         try runAsync(on: name) { world in
             let reactor = world.reactor
+            let begun = Deferred<Void>(on: reactor)
             let (server, endpoint) = try await world.serve { connection in
+                _ = try await connection.read { _ in }
+                begun.succeed()
                 while try await connection.read({ _ in }) != nil {}
                 try await reactor.sleep(for: .milliseconds(10))
                 try await connection.write("goodbye")
             }
             let connection = try await endpoint.connect(on: reactor).value
             try await connection.write("x")
-            try await reactor.sleep(for: .milliseconds(20))
+            try await begun.value
             server.cancel()
             let farewell = try await connection.readToEnd(limitBytes: 100)
             #expect(farewell == "goodbye")
@@ -252,14 +255,17 @@ extension Reactor {
         _ world: AsyncWorld, _ finished: @escaping (Bytes) -> Void
     ) -> Deferred<Void> {
         spawn { [self] in
+            let begun = Deferred<Void>(on: self)
             let (_, endpoint) = try await world.serve { connection in
+                _ = try await connection.read { _ in }
+                begun.succeed()
                 while try await connection.read({ _ in }) != nil {}
                 try await connection.write("goodbye")
             }
             // A protocol, since an asynchronous client would see the end as well.
             let client = try await endpoint.connect(on: self) { Listening(finished) }.value
             client.transport?.write("x")
-            try await sleep(for: .milliseconds(20))
+            try await begun.value
             stop(within: .seconds(10))
         }
     }
