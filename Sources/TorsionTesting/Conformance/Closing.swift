@@ -86,7 +86,8 @@ extension ConformanceSuite {
     }
 
     // S6
-    static let abortBothSides = Check("aborting from both sides, with full queues, ends each once") {
+    static let abortBothSides = Check("aborting from both sides, with full queues, ends each once")
+    {
         backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()

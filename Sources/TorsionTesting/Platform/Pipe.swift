@@ -10,6 +10,8 @@ final class Pipe {
     private let input: Int32
     private var isOpen = true
 
+    /// Makes one.
+    ///
     /// `isApart`: The output's number is one that nobody else is given when the pipe is closed. The
     /// kernel gives out the lowest number that is free, so one from the upper half of those allowed
     /// is only had by asking for it; and it is asked for once.
