@@ -67,7 +67,9 @@ public final class Program {
     }
 
     /// Writes to standard input.
-    public func write(_ text: String) { writeAll(text) { Glibc.write(input, $0, $1) } }
+    public func write(_ text: String) {
+        writeAll(text) { bytes, count in Glibc.write(input, bytes, count) }
+    }
 
     /// Ends standard input.
     public func endInput() { close(input) }
@@ -159,16 +161,17 @@ func untilUninterrupted(_ call: () -> Int) -> Int {
 }
 
 /// Writes all of a text, whatever cuts the calls; less if the reader has gone.
-func writeAll(_ text: String, _ write: (UnsafeRawPointer, Int) -> Int) {
+///
+/// An empty one is one call too, since it may be a datagram.
+func writeAll(_ text: String, _ write: (UnsafeRawPointer?, Int) -> Int) {
     var text = text
     text.withUTF8 { bytes in
         var rest = UnsafeRawBufferPointer(bytes)
-        // What is not empty has an address.
-        while !rest.isEmpty {
-            let count = untilUninterrupted { write(rest.baseAddress!, rest.count) }
+        repeat {
+            let count = untilUninterrupted { write(rest.baseAddress, rest.count) }
             guard count > 0 else { return }
             rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-        }
+        } while !rest.isEmpty
     }
 }
 
