@@ -111,16 +111,16 @@ final class ConnectionMailbox: HalfCloseableProtocol {
                 reader == nil && throttledReader == nil,
                 "AsyncConnection: two tasks read from \(transport.peerAddress) at the same time;"
                     + " let one read and hand on")
-            while isFull, writers.isEmpty {
+            if isFull, writers.isEmpty {
                 defer { throttledReader = nil }
                 try await transport.reactor.suspend { throttledReader = $0 }
+                // Meanwhile something may have arrived, which comes first, or the end.
+                continue
             }
             if isPaused {
                 isPaused = false
                 transport.resumeProducing()
             }
-            // The connection may have ended while there was no room.
-            guard case .none = ending else { continue }
             defer { reader = nil }
             try await transport.reactor.suspend { reader = $0 }
             unyieldedByteCount = 0
