@@ -5,7 +5,7 @@ import Torsion
 import TorsionTesting
 
 /// Notes what happens to it.
-final class Witness: StreamProtocol {
+class Witness: StreamProtocol {
     private(set) var transport: (any StreamTransport)?
     private(set) var text = ""
     private(set) var readCount = 0
@@ -36,11 +36,14 @@ final class Box: DatagramProtocol {
 /// A host that listens and one that connects to it, in a world of theirs.
 final class Pair {
     let world: SimulatedWorld
-    let server = Witness(), client = Witness()
+    let server = Witness(), client: Witness
     var failure: IOError?
 
-    init(_ world: SimulatedWorld = SimulatedWorld(seed: 1)) throws {
+    init(
+        _ world: SimulatedWorld = SimulatedWorld(seed: 1), client: Witness = Witness()
+    ) throws {
         self.world = world
+        self.client = client
         try world.host("server").run { [server] reactor in
             try reactor.listen(on: .ipv4(.any, port: 7)) { _ in server }
         }

@@ -99,6 +99,26 @@ struct NetworkTests {
         try pair.world.finish()
     }
 
+    /// Such a sender is shut down to its peer, as by a process that shares its descriptor: what it
+    /// never reads is answered by a reset when it closes, or the peer would wait for ever.
+    @Test func `issue 7: who sends to one whose direction was ended hears of it`() throws {
+        final class Stubborn: Witness, HalfCloseableProtocol {
+            func readConnectionLost(from transport: any StreamTransport) {}
+            func writeConnectionLost(from transport: any StreamTransport) {}
+        }
+        let client = Stubborn(), world = SimulatedWorld(seed: 1)
+        world.network.conditions.receiveBufferBytes = 10
+        let pair = try Pair(world, client: client)
+        try pair.connect()
+        world.host("server").stall(for: .seconds(1))
+        world.network.end(connection: 1, from: .server)
+        // More than the server's kernel holds.
+        client.transport?.write(String(repeating: "z", count: 100))
+        try world.run { pair.server.loss != nil && client.loss != nil }
+        for loss in [pair.server.loss, client.loss] { #expect(loss?.isClean == false) }
+        try world.finish()
+    }
+
     @Test func `a machine that vanishes leaves its peer waiting`() throws {
         let pair = try Pair()
         try pair.connect()

@@ -52,6 +52,9 @@ final class SimulatedSocket {
     private var sentByteCount = 0
     /// Whether something of it was lost for good, so that nothing behind it can arrive either.
     private var isMute = false
+    /// Whether the network ended this direction: for the program the socket is broken, for the peer
+    /// it is one that was shut down.
+    private var isTruncated = false
 
     // Incoming.
     var received = ByteQueue()
@@ -109,7 +112,7 @@ final class SimulatedSocket {
     /// The program is done with it.
     func close() {
         stream = nil
-        guard state == .open, error == nil else { return vanish() }
+        guard state == .open, !isBroken else { return vanish() }
         if !received.isEmpty { return reset() }
         state = .orphan
         isEndAsked = true
@@ -121,9 +124,12 @@ final class SimulatedSocket {
     func reset() {
         stream = nil
         unsent.removeAll()
-        if state == .open || state == .orphan, error == nil { transmit(.reset) }
+        if state == .open || state == .orphan, !isBroken { transmit(.reset) }
         vanish()
     }
+
+    /// Whether the peer is done with it, so that there is nobody to tell anything.
+    private var isBroken: Bool { error != nil && !isTruncated }
 
     private func vanish() {
         state = .gone
@@ -209,9 +215,12 @@ final class SimulatedSocket {
     func truncate() {
         guard state == .open || state == .orphan, error == nil, !isEndSent else { return }
         unsent.removeAll()
+        isEndAsked = true
         isEndSent = true
+        isTruncated = true
+        error = .brokenPipe
         transmit(.end)
-        fail(.brokenPipe)
+        stream?.becameReady()
     }
 
     func strike(_ kind: Fault.Kind) -> UInt64? {
@@ -254,7 +263,7 @@ final class SimulatedSocket {
     }
 
     private func arrive(_ segment: Segment) {
-        guard error == nil else { return }
+        guard !isBroken else { return }
         switch segment {
         case .connect: preconditionFailure("SimulatedSocket: connected twice")
         case .accept:
@@ -308,8 +317,9 @@ final class SimulatedSocket {
 
     /// The connection is broken, for this end.
     func fail(_ code: ErrorCode) {
-        guard state != .gone, error == nil else { return }
+        guard state != .gone, !isBroken else { return }
         error = code
+        isTruncated = false
         unsent.removeAll()
         stream?.becameReady()
         if stream == nil, state == .orphan { vanish() }
