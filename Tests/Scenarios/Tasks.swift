@@ -15,11 +15,14 @@ extension Scenario {
         options.watermarks = world.watermarks()
         options.closeTimeout = .seconds(900)
         var servedCount = 0, endedCount = 0
+        var isListening = false
         try server.run { [options] reactor in
             var endpoint = ServerEndpoint.address(.ipv4(.any, port: 7))
             endpoint.options = options
             reactor.spawn { [endpoint] in
-                try await endpoint.serve(on: reactor, patience: .seconds(20)) { connection in
+                try await endpoint.serve(
+                    on: reactor, patience: .seconds(20), whenListening: { _ in isListening = true }
+                ) { connection in
                     servedCount += 1
                     defer { endedCount += 1 }
                     for try await bytes in connection.inbound {
@@ -28,6 +31,8 @@ extension Scenario {
                 }
             }
         }
+        // A task does not run at once, and a host may stall before it does.
+        try world.run { isListening }
         let clients = try (1...(1 + world.dice.below(3))).map { number in
             let client = AsyncClient("client\(number)", ledger, world)
             client.endpoint.options.watermarks = world.watermarks()
@@ -37,7 +42,7 @@ extension Scenario {
         let isStopped = world.dice.percent(25)
         if isStopped {
             let patience = Duration.milliseconds([0, 100, 40_000][world.dice.below(3)])
-            world.at(.milliseconds(world.dice.below(3_000))) {
+            world.at(world.elapsed + .milliseconds(world.dice.below(3_000))) {
                 server.note("stops within \(patience)")
                 server.reactor.stop(within: patience)
             }

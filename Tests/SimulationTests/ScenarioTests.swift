@@ -13,4 +13,16 @@ struct ScenarioTests {
         let report = try scenario.search(1...300)
         #expect(report.faultCount > 100)
     }
+
+    /// A task of the server opens the port, and a host that stalls runs it late.
+    @Test func `issue 7: clients of the tasks wait for a server that stalls`() throws {
+        let stall = try #require(Fault("stall 1. 0"))
+        let tasks = try #require(Scenario.all.first { $0.name == "tasks" })
+        for seed in UInt64(1)...20 {
+            let world = SimulatedWorld(seed: seed, script: [stall])
+            try tasks.run(in: world)
+            try world.finish()
+            #expect(world.network.faults == [stall])
+        }
+    }
 }
