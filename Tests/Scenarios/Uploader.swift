@@ -4,7 +4,7 @@
 import TorsionCore
 import TorsionTesting
 
-/// Sends, and may never read.
+/// Sends, and may never read, or seldom.
 final class Uploader: Audited {
     private let payload: [UInt8]
     private let seed: UInt64
@@ -14,12 +14,17 @@ final class Uploader: Audited {
     private var source: Source?
     private var connecting: Deferred<Uploader>?
     private var hasLeft = false
+    /// How many more reads it takes its time over. Few, or its peer's patience would end.
+    private var restCount: Int
 
-    init(_ name: String, _ ledger: Ledger, _ world: SimulatedWorld, canBeDeaf: Bool, isEchoed: Bool)
-    {
+    init(
+        _ name: String, _ ledger: Ledger, _ world: SimulatedWorld, canBeDeaf: Bool,
+        canBeSlow: Bool, isEchoed: Bool
+    ) {
         payload = world.payload() + world.payload()
         seed = world.dice.next()
         isDeaf = canBeDeaf && world.dice.percent(40)
+        restCount = canBeSlow && world.dice.percent(50) ? 5 : 0
         self.isEchoed = isEchoed
         super.init(name, ledger)
     }
@@ -28,11 +33,12 @@ final class Uploader: Audited {
 
     static func start(
         count: Int, in world: SimulatedWorld, _ ledger: Ledger, first: Int = 1,
-        isEchoed: Bool = true
+        canBeSlow: Bool = false, isEchoed: Bool = true
     ) throws -> [Uploader] {
         try (first..<(first + count)).map { number in
             let client = Uploader(
-                "client\(number)", ledger, world, canBeDeaf: first == 1, isEchoed: isEchoed)
+                "client\(number)", ledger, world, canBeDeaf: first == 1, canBeSlow: canBeSlow,
+                isEchoed: isEchoed)
             let delay = Duration.milliseconds(world.dice.below(first > 1 ? 1 : 1_000))
             try world.host(client.name).run { reactor in
                 reactor.callLater(delay) { client.connect(on: reactor) }
@@ -72,6 +78,13 @@ final class Uploader: Audited {
         try super.dataReceived(bytes, from: transport)
         ledger.expect(
             !isEchoed || payload.hasBytes(bytes, at: start), "\(name): not its own bytes")
+        if restCount > 0 { rest(from: transport) }
+    }
+
+    private func rest(from transport: any StreamTransport) {
+        restCount -= 1
+        transport.pauseProducing()
+        transport.reactor.callLater(.seconds(2)) { transport.resumeProducing() }
     }
 
     override func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
