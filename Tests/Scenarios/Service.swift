@@ -43,6 +43,7 @@ extension Scenario {
             }
         }
         world.always {
+            caller.checkInvariants()
             if !server.isRunning, !caller.isOver { try server.run(listen) }
         }
         try world.run(for: time + .seconds(60))
@@ -123,6 +124,8 @@ private final class Caller {
         }.whenFailed { _ in }
         reactor.callLater(.seconds(1)) { [self] in ask() }
     }
+
+    func checkInvariants() { service.checkInvariants() }
 
     func stop() {
         isOver = true

@@ -126,6 +126,13 @@ final class JobQueue: @unchecked Sendable {
         }
     }
 
+    /// Asserts what must hold between turns: what ran is gone, and what is left may still run.
+    func checkInvariants() {
+        require(head == 0 && !isRunning, "JobQueue: between turns, but \(head) jobs into a run")
+        require(
+            0...Self.limitBetweenWaits ~= budget, "JobQueue: \(budget) jobs more before a wait")
+    }
+
     // MARK: After the reactor's end
 
     /// Jobs that came when the reactor had ended.

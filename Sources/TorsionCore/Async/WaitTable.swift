@@ -74,6 +74,29 @@ struct WaitTable {
             return WaitKey(slot: Int32(index), generation: slots[index].generation)
         }
     }
+
+    /// Asserts what must hold between turns: each wait can be resumed, each other slot taken again.
+    func checkInvariants() {
+        var isFree = [Bool](repeating: false, count: slots.count)
+        for slot in free {
+            require(!isFree[Int(slot)], "WaitTable: slot \(slot) is free twice")
+            isFree[Int(slot)] = true
+        }
+        for (index, slot) in slots.enumerated() {
+            require(
+                slot.isTaken != isFree[index], "WaitTable: slot \(index) is taken and free, or lost"
+            )
+            let hasTask = unsafe slot.continuation != nil
+            require(
+                slot.isTaken == hasTask,
+                "WaitTable: slot \(index) has a task and no wait, or a wait and no task")
+            let isFor = unsafe slot.awaited
+            require(
+                unsafe slot.isTaken || isFor == nil,
+                "WaitTable: slot \(index) waits on when its wait is over")
+        }
+        require(!isClosed || count == 0, "WaitTable: \(count) waits that nothing will resume")
+    }
 }
 
 extension Reactor {

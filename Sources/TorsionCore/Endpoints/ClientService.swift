@@ -171,6 +171,46 @@ public final class ClientService<Made: StreamProtocol> {
         return deferred
     }
 
+    /// Asserts what must hold between turns: whatever it waits for can come, and its connection is
+    /// open.
+    ///
+    /// For simulations, after each step. O(1).
+    public func checkInvariants() {
+        reactor.checkThread()
+        switch state {
+        case .idle: break
+        case .connecting:
+            require(attempt?.isPending ?? false, "ClientService: connects without an attempt")
+        case .preparing(let connection, let preparation):
+            require(preparation?.isPending ?? false, "ClientService: prepares nothing")
+            checkOpen(connection)
+        case .connected(let connection, _):
+            checkOpen(connection)
+            require(waiters.isEmpty, "ClientService: \(waiters.count) wait for what is there")
+        case .waiting(let delay):
+            require(delay.isActive, "ClientService: waits for a call that will not come")
+        case .stopping: require(!stopped.isEmpty, "ClientService: stops for nobody")
+        case .ended: require(waiters.isEmpty, "ClientService: \(waiters.count) wait in vain")
+        }
+        require(isRunning == (trigger != nil), "ClientService: its reactor does not know of it")
+        if case .stopping = state { return }
+        require(stopped.isEmpty, "ClientService: \(stopped.count) wait for a stop that is over")
+    }
+
+    /// Else nobody would tell the service when it is lost.
+    private func checkOpen(_ connection: StreamConnection) {
+        require(!connection.isLost, "ClientService: its connection is lost")
+        require(newest == connection.id, "ClientService: keeps an older connection")
+    }
+
+    /// Whether it will connect, is connected, or ends a connection.
+    private var isRunning: Bool {
+        switch state {
+        case .connecting, .preparing, .connected, .waiting, .stopping: true
+        case .idle, .ended: false
+        }
+    }
+
     // MARK: An attempt
 
     private func attemptNow() {

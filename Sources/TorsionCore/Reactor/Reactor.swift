@@ -191,6 +191,8 @@ public final class Reactor {
             lostConnections.isEmpty && stoppedDatagramPorts.isEmpty, "Reactor: an end was not told")
         gatherPool.checkInvariants()
         timers.checkInvariants()
+        waits.checkInvariants()
+        executor.queue.checkInvariants()
         let open = connections.elements
         for connection in open { connection.checkInvariants() }
         require(

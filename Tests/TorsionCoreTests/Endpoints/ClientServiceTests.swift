@@ -195,6 +195,37 @@ struct ClientServiceTests {
         #expect(line.attempts.count == 2)
     }
 
+    @Test func `what must hold does in every state`() {
+        let service = line.service([.fail(1), .wait]) { [reactor = line.clock.reactor] _ in
+            reactor.deferLater(.seconds(1)) { () throws -> Void in }
+        }
+        var made = 0
+        func check(attempts: Int) {
+            service.checkInvariants()
+            #expect(line.attempts.count == attempts)
+        }
+        check(attempts: 0)
+        service.start()
+        check(attempts: 1)
+        line.clock.advance(by: .seconds(1))
+        check(attempts: 2)
+        service.stop()
+        check(attempts: 2)
+        service.start()
+        service.whenConnected().addCallback { _ in made += 1 }
+        check(attempts: 3)
+        #expect(made == 0)
+        line.clock.advance(by: .seconds(1))
+        check(attempts: 3)
+        #expect(made == 1)
+        service.stop()
+        line.clock.turn()
+        check(attempts: 3)
+        line.connections[0].peerCloses()
+        line.clock.turn()
+        check(attempts: 3)
+    }
+
     @Test func `stopping drops an attempt, or a delay`() {
         for answer in [Line.Answer.wait, .fail(1)] {
             let line = Line()
