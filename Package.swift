@@ -126,7 +126,9 @@ let package = Package(
         tests("ConformanceTests", ["Torsion", "TorsionTesting", "TorsionURing"]),
         .target(name: "CCallFaults", path: "Tests/CCallFaults"),
         tests("ToolTests", ["TestPrograms", "TorsionCore", "TorsionTool", "TorsionURing"]),
-        tests("SimulationTests", ["Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
+        tests(
+            "SimulationTests",
+            ["Torsion", "TorsionTesting", "TorsionURing", "Scenarios", "Simulate"]),
         tests(
             "ReactorTests",
             ["TestPrograms", "Torsion", "TorsionTesting", "TorsionURing", "CCallFaults"]),

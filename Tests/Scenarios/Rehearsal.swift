@@ -87,7 +87,10 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
 
     /// One of each scenario, and of each way in which a protocol ends a connection.
     public static let all =
-        [echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams, tasks]
+        [
+            echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams, tasks,
+            service,
+        ]
         + Errand.Kind.allCases.map(switching)
 
     private static let payload = [UInt8].pattern(count: 3_000, seed: 4)
@@ -171,6 +174,30 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
         return { client.isOver }
     }
 
+    /// Connects, prepares the connection, and is stopped when it has one.
+    private static let service = Rehearsal(name: "service") { reactor, ledger in
+        let endpoint = try listen(reactor) { _ in EchoServer("server", ledger) }
+        let policy = RetryPolicy(firstDelay: .milliseconds(1), longestDelay: .milliseconds(20))
+        let service = ClientService(to: endpoint, on: reactor, policy: policy) {
+            Tenant(ledger, payload)
+        } prepare: { _ in
+            reactor.deferLater(.milliseconds(1)) { () throws -> Void in }
+        }
+        service.start()
+        var isStopped = false
+        service.whenConnected()
+            .addCallback { client in
+                ledger.expect(client.loss == nil, "told of a connection that is lost")
+                return service.stop()
+            }
+            .addCallback { isStopped = true }
+            .whenFailed { _ in }
+        return {
+            service.checkInvariants()
+            return isStopped && ledger.isQuiet
+        }
+    }
+
     private static func switching(_ kind: Errand.Kind) -> Rehearsal {
         Rehearsal(name: "switching, \(kind)") { reactor, ledger in
             var dice = SeededDice(seed: 12)
@@ -183,5 +210,21 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
                 .whenFailed { _ in client.hasFailed = client.loss == nil }
             return { client.isOver }
         }
+    }
+}
+
+/// Sends, and stays until it is asked to leave: one that left by itself might do so before its
+/// service has prepared it, each time.
+private final class Tenant: Audited {
+    private let payload: [UInt8]
+
+    init(_ ledger: Ledger, _ payload: [UInt8]) {
+        self.payload = payload
+        super.init("client", ledger)
+    }
+
+    override func connectionMade(_ transport: any StreamTransport) throws {
+        try super.connectionMade(transport)
+        transport.write(payload)
     }
 }

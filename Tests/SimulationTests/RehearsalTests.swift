@@ -5,16 +5,21 @@ import Scenarios
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 /// Fail call N of each scenario's programs over each real backend, for N = 1, 2, 3, … until they
 /// are done before: whatever fails, every connection ends once and nothing is left.
 @Suite
 struct RehearsalTests {
-    @Test(arguments: Rehearsal.all, BackendChoice.linked.map(\.name))
+    private static let backends = BackendChoice.linked + [.ioURing]
+
+    @Test(arguments: Rehearsal.all, backends.map(\.name))
     func `whichever call of a scenario fails, each connection ends once`(
         rehearsal: Rehearsal, name: String
     ) throws {
-        let backend = try BackendChoice.named(name, among: BackendChoice.linked)
+        let backend = try BackendChoice.named(name, among: Self.backends)
+        // A kernel may lack io_uring, or forbid it.
+        if let reason = backend.unavailableReason() { try Test.cancel("no \(name): \(reason)") }
         #expect(
             try rehearsal.run(over: backend, limit: .seconds(30)),
             "it does not end where nothing fails")
