@@ -5,8 +5,8 @@ import TorsionCore
 import TorsionTesting
 
 extension Scenario {
-    /// The echo in async code: each client writes in one task and reads in another, some give up
-    /// after a while, and the server may be stopped in the middle; every task ends.
+    /// The echo in async code, in both faces: each client writes in one task and reads in another,
+    /// some give up after a while, and the server may be stopped in the middle; every task ends.
     static let tasks = Scenario("tasks") { world in
         let ledger = Ledger(world)
         world.vary()
@@ -15,6 +15,7 @@ extension Scenario {
         options.watermarks = world.watermarks()
         options.closeTimeout = .seconds(900)
         var servedCount = 0, endedCount = 0
+        var dice = SeededDice(seed: world.dice.next())
         var isListening = false
         try server.run { [options] reactor in
             var endpoint = ServerEndpoint.address(.ipv4(.any, port: 7))
@@ -25,6 +26,7 @@ extension Scenario {
                 ) { connection in
                     servedCount += 1
                     defer { endedCount += 1 }
+                    if dice.percent(50) { return try await lend(connection) }
                     for try await bytes in connection.inbound {
                         try await connection.write(bytes)
                     }
@@ -58,6 +60,12 @@ extension Scenario {
             ledger.expect(figures.suspendedTasks == 0, "\(client.name) has waits left")
         }
     }
+}
+
+/// Echoes without copying, and without waiting for room: then reading does.
+private nonisolated(nonsending) func lend(_ connection: AsyncConnection) async throws {
+    let transport = connection.transport
+    while try await connection.read({ transport.write($0) }) != nil {}
 }
 
 /// Sends, and wants the same back, by two tasks.

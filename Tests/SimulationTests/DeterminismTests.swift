@@ -41,8 +41,10 @@ struct DeterminismTests {
         #expect(world.dice.below(1_000) == 487)
     }
 
-    /// One program, small enough to stay as it is. The hash moves when the engine sends otherwise;
-    /// then take the new one, when it is the same on two machines.
+    /// One program, small enough to stay as it is.
+    ///
+    /// The hash moves when the engine sends otherwise; then take the new one, when it is the same on
+    /// two machines.
     @Test func `a trace is the same on every machine`() throws {
         let report = try simulate("pinned", seeds: 1...50) { world in
             let server = Parrot(isServer: true), client = Parrot(isServer: false)

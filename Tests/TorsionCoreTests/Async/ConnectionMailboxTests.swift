@@ -8,8 +8,10 @@ import TorsionTesting
 
 /// Between a transport and the tasks that use it.
 @Suite struct ConnectionMailboxTests {
-    /// A reader whose connection is full waits for room. It then asked for more before it took what
-    /// had arrived meanwhile, which so came behind what arrived later, or was lost.
+    /// A reader whose connection is full waits for room.
+    ///
+    /// It then asked for more before it took what had arrived meanwhile, which so came behind what
+    /// arrived later, or was lost.
     @Test func `issue 7: what arrives while the reader waits for room comes first`() {
         let clock = ManualClock(), mailbox = ConnectionMailbox()
         let memory = MemoryTransport(mailbox, clock: clock, roomBytes: 0)
