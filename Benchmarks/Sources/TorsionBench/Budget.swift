@@ -42,7 +42,7 @@ struct Budget {
         let missed = results.missedCounts
         writeText(results.render())
         writeText(
-            missed == 0 ? "\nEvery count is met.\n" : "\nCounts missed or not measured: \(missed)\n"
+            missed == 0 ? "\nNo count was missed.\n" : "\nCounts missed or not measured: \(missed)\n"
         )
         return missed == 0
     }
@@ -77,10 +77,10 @@ struct Results {
         }.joined()
     }
 
-    /// Counts that are not known to be met.
+    /// Counts that were missed, or that nobody took.
     var missedCounts: Int {
         Budget.lines.flatMap(\.items).flatMap(findings)
-            .count { $0.isCount && $0.verdict != .met }
+            .count { $0.isCount && ($0.verdict == .missed || $0.verdict == .notMeasured) }
     }
 
     private func findings(of item: Budget.Item) -> [Budget.Finding] {
@@ -99,7 +99,7 @@ struct Results {
         (counts?.budgets ?? []).filter { $0.name == name && $0.server == server }.map { result in
             Budget.Finding(
                 budget: "at most \(figure(result.limit))", measured: figure(result.measured),
-                verdict: result.isMet ? .met : .missed, isCount: true)
+                verdict: result.verdict, isCount: true)
         }
     }
 

@@ -11,8 +11,8 @@ extension Budget {
         Line(
             work: "echo of a 64-byte message, io_uring",
             items: [
-                "allocations an echoed message", "system calls a message, 64 connections",
-                "system calls a message, 1000 connections",
+                "allocations an echoed message", "system calls beside the C server's, 64 connections",
+                "system calls beside the C server's, 1000 connections",
             ].map { .count($0, of: "torsion-io_uring") }
                 + ["echo.64connections", "echo.1000connections"].map {
                     .cpu($0, of: "torsion-io_uring", to: "uring-c")

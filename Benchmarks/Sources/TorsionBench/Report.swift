@@ -55,7 +55,7 @@ struct Report: Codable {
         var server: String
         var measured: Double
         var limit: Double
-        var isMet: Bool
+        var verdict: Verdict
     }
 
     var mode: String

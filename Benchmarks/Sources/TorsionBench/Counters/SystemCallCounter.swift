@@ -13,15 +13,20 @@ struct SystemCallCounter {
     /// Returns the calls for one message, by the name of the call.
     func perMessage(_ server: Server, _ scenario: Scenario) throws -> SystemCalls {
         let lengths = scenario.countedLengths
-        let short = try total(server, scenario, messages: lengths.short)
-        let long = try total(server, scenario, messages: lengths.long)
+        let short = try counts(server, scenario, messages: lengths.short)
+        let long = try counts(server, scenario, messages: lengths.long)
         let messages = Double(lengths.long - lengths.short)
         let names = Set(short.keys).union(long.keys)
         let slopes = names.map { ($0, Double((long[$0] ?? 0) - (short[$0] ?? 0)) / messages) }
         return SystemCalls(byName: Dictionary(uniqueKeysWithValues: slopes))
     }
 
-    private func total(
+    /// Returns all calls of a run of so many messages, starting and ending included.
+    func total(_ server: Server, _ scenario: Scenario, messages: Int) throws -> Double {
+        Double(try counts(server, scenario, messages: messages).values.reduce(0, +))
+    }
+
+    private func counts(
         _ server: Server, _ scenario: Scenario, messages: Int
     ) throws -> [String: Int] {
         let path = ".build/bench/strace.\(getpid())"
