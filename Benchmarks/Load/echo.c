@@ -103,10 +103,18 @@ static struct connection *open_all(const struct request *request, int poller) {
     return all;
 }
 
+// They wait until this process ends.
+static void open_idle(const struct request *request) {
+    char *message = make_message(request->size);
+    for (int i = 0; i < request->idle; i++) open_and_greet(request, (unsigned)i, message);
+    free(message);
+}
+
 void load_echo(const struct request *request, struct result *result) {
     struct epoll_event events[EVENTS];
     int poller = epoll_create1(EPOLL_CLOEXEC), measuring = request->messages > 0;
     make_pattern(request->size);
+    open_idle(request);
     struct connection *all = open_all(request, poller);
     if (measuring) mark_begin(request, result);
     uint64_t start = now(), warm = (uint64_t)(request->warm * 1e9);

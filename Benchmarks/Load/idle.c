@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
 
-// Connections that said one thing and then wait. Each has been answered before the next is opened,
-// so that the server has made everything that it makes for one.
+// Connections that said one thing and then wait. Each has been answered before the next is opened.
 #include "load.h"
 #include <errno.h>
 #include <stdio.h>
@@ -22,12 +21,6 @@ static long anonymous_bytes(pid_t server) {
     fclose(file);
     if (kilobytes < 0) die("smaps_rollup has no line Anonymous");
     return kilobytes * 1024;
-}
-
-static void open_and_greet(const struct request *request, unsigned index, char *message) {
-    int fd = open_connection(request->port, index);
-    if (send(fd, message, request->size, MSG_NOSIGNAL) != (ssize_t)request->size) die("send");
-    if (recv(fd, message, request->size, MSG_WAITALL) != (ssize_t)request->size) die("recv");
 }
 
 void load_idle(const struct request *request, struct result *result) {

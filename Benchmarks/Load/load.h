@@ -15,6 +15,7 @@
 struct request {
     int port;
     int connections;   /* open at the same time */
+    int idle;          /* further ones that said one thing and then wait */
     size_t size;       /* bytes of a message */
     int depth;         /* messages in flight on each connection */
     int burst;         /* send again only when nothing is in flight */
@@ -46,6 +47,10 @@ char *make_message(size_t size);
 /* Opens a blocking connection. `source` chooses one of 250 local addresses: a
  * closed connection keeps its pair of addresses and ports for a minute (TIME_WAIT). */
 int open_connection(int port, unsigned source);
+
+/* The same, and sends `message` and takes its answer, so that the server has made everything that it
+ * makes for a connection. */
+int open_and_greet(const struct request *request, unsigned source, char *message);
 
 /* Marks the begin of what is measured, and takes the difference at its end. */
 void mark_begin(const struct request *request, struct result *result);

@@ -54,6 +54,13 @@ int open_connection(int port, unsigned source) {
     return fd;
 }
 
+int open_and_greet(const struct request *request, unsigned source, char *message) {
+    int fd = open_connection(request->port, source);
+    if (send(fd, message, request->size, MSG_NOSIGNAL) != (ssize_t)request->size) die("send");
+    if (recv(fd, message, request->size, MSG_WAITALL) != (ssize_t)request->size) die("recv");
+    return fd;
+}
+
 // The CPU clock of another process, in nanoseconds; /proc/PID/stat counts in hundredths.
 static uint64_t server_cpu(pid_t server) {
     clockid_t clock;
@@ -84,8 +91,9 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle|datagrams --port N [--connections N] [--size BYTES]\n"
-    "            [--depth N] [--burst] [--messages N | --warm SECONDS --seconds SECONDS] [--server PID]\n"
+    "usage: load echo|connect|idle|datagrams --port N [--connections N] [--idle N]\n"
+    "            [--size BYTES] [--depth N] [--burst] [--server PID]\n"
+    "            [--messages N | --warm SECONDS --seconds SECONDS]\n"
     "Prints one line of JSON.\n";
 
 static int parse(int argc, char **argv, struct request *r) {
@@ -99,6 +107,7 @@ static int parse(int argc, char **argv, struct request *r) {
         const char *value = argv[i];
         if (!strcmp(name, "--port")) r->port = atoi(value);
         else if (!strcmp(name, "--connections")) r->connections = atoi(value);
+        else if (!strcmp(name, "--idle")) r->idle = atoi(value);
         else if (!strcmp(name, "--size")) r->size = strtoul(value, NULL, 10);
         else if (!strcmp(name, "--depth")) r->depth = atoi(value);
         else if (!strcmp(name, "--messages")) r->messages = strtoull(value, NULL, 10);

@@ -42,7 +42,8 @@ struct Budget {
         let missed = results.missedCounts
         writeText(results.render())
         writeText(
-            missed == 0 ? "\nNo count was missed.\n" : "\nCounts missed or not measured: \(missed)\n"
+            missed == 0
+                ? "\nNo count was missed.\n" : "\nCounts missed or not measured: \(missed)\n"
         )
         return missed == 0
     }

@@ -11,7 +11,8 @@ extension Budget {
         Line(
             work: "echo of a 64-byte message, io_uring",
             items: [
-                "allocations an echoed message", "system calls beside the C server's, 64 connections",
+                "allocations an echoed message",
+                "system calls beside the C server's, 64 connections",
                 "system calls beside the C server's, 1000 connections",
             ].map { .count($0, of: "torsion-io_uring") }
                 + ["echo.64connections", "echo.1000connections"].map {
@@ -55,6 +56,15 @@ extension Budget {
             items: ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
                 .count("bytes an idle connection", of: $0)
             }),
+        Line(
+            work: "a message among as many connections as there can be",
+            items: ["torsion-libuv", "torsion-epoll"].map {
+                .count("instructions an echoed message, in a crowd", of: $0)
+            }
+                + [
+                    ("torsion-libuv", "libuv-c"), ("torsion-epoll", "epoll-c"),
+                    ("torsion-io_uring", "uring-c"),
+                ].map { .cpu("echo.crowd", of: $0.0, to: $0.1) }),
         Line(
             work: "a delayed call scheduled and cancelled",
             items: [0, 10_000, 1_000_000].map { .part("timer.\($0)Pending") }),

@@ -6,6 +6,7 @@ struct Counts {
     let options: Options
     let progress = Progress()
 
+    private static let crowd = "instructions an echoed message, in a crowd"
     private static let instructions = "instructions an echoed message"
 
     /// Engines that a message is held against as well, if they are among the servers.
@@ -85,9 +86,11 @@ struct Counts {
     private func checkCalls(of server: Server, twin: Server) throws -> [Report.BudgetResult] {
         try [Scenario.echo64Connections, .echo1000Connections].map { scenario in
             let strace = SystemCallCounter(load: load)
-            let ratios = try (1...7).map { round in
+            let ratios = try (1...5).map { round in
                 progress.note(
-                    "\(server.name): system calls, \(scenario.connections) connections, round \(round)/7")
+                    "\(server.name): system calls, \(scenario.connections) connections,"
+                        + " round \(round)/5")
+
                 func calls(_ server: Server) throws -> Double {
                     try strace.total(server, scenario, messages: 60_000)
                 }
@@ -130,8 +133,12 @@ struct Counts {
             results.append(.init("system calls for sixteen lines", name, lines.total * depth, 1))
         } else {
             progress.note("\(name): instructions")
-            let instructions = try InstructionCounter(load: load).perMessage(server, .echoCounted)
+            let counter = InstructionCounter(load: load)
+            let instructions = try counter.perMessage(server, .echoCounted)
+            progress.note("\(name): instructions among \(Scenario.crowd) connections that wait")
+            let inCrowd = try counter.perMessage(server, .echoCountedInCrowd)
             results += [
+                .init(Counts.crowd, name, inCrowd, instructions * 1.05),
                 .init(Counts.instructions, name, instructions, twinInstructions * factor),
                 .init("receives an echoed message", name, echo.reads, 1),
                 .init("sends an echoed message", name, echo.writes, 1),

@@ -101,7 +101,9 @@ struct Options {
         for name in scenarios where !Scenario.all.contains(where: { $0.name == name }) {
             throw BenchError("unknown scenario '\(name)'; see `torsion-bench list`")
         }
-        return Scenario.all.filter { scenarios.isEmpty || scenarios.contains($0.name) }
+        return Scenario.all.filter {
+            scenarios.isEmpty ? isFull || !$0.isSlow : scenarios.contains($0.name)
+        }
     }
 
     func selectedParts() throws -> [Part] {

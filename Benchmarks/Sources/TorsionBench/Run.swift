@@ -61,6 +61,8 @@ struct Run {
         case .idle:
             return try measureMemory(scenario, servers)
         case .echo, .connect, .datagrams:
+            var plan = plan
+            if scenario.isSlow { plan.rounds = min(plan.rounds, 5) }
             let rounds = Rounds(scenario: scenario, plan: plan, load: load, progress: progress)
             let (samples, failures) = rounds.run(servers)
             let baseline = samples["libuv-c"]

@@ -11,6 +11,10 @@ struct Scenario: Sendable {
     var unit = "message"
     var load = Load.echo
     let connections: Int
+    /// Further connections of an echo that have said one thing and wait.
+    var idleConnections = 0
+    /// Whether it takes too long for a quick run, and gets fewer rounds in a full one.
+    var isSlow = false
     /// The servers that take part; nil for all but the other faces of an engine.
     var servers: Set<String>?
     var size = 64
@@ -26,8 +30,8 @@ struct Scenario: Sendable {
     var bounds: [Bound] = []
 
     static let all = [
-        echoOneConnection, echo64Connections, echo64Async, echo1000Connections, echoPipelined,
-        echoBulk, echoUDP, connectAndClose, idleConnections,
+        echoOneConnection, echo64Connections, echo64Async, echoCrowd, echo1000Connections,
+        echoPipelined, echoBulk, echoUDP, connectAndClose, idleConnections,
     ]
 
     func admits(_ server: Server) -> Bool {
