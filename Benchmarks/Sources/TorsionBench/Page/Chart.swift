@@ -26,8 +26,8 @@ struct Chart {
     let bars: [Bar]
 
     private static let width = 460.0
-    private static let labelWidth = 112.0
-    private static let valueWidth = 64.0
+    private static let labelWidth = 132.0
+    private static let valueWidth = 76.0
     private static let rowHeight = 24.0
     private static let barHeight = 14.0
 
