@@ -13,13 +13,14 @@ internal import TorsionSockets
 final class EpollPoller: Poller {
     /// Events taken by one wait.
     private static let batchCapacity = 512
-    /// What `PollTarget.registration` is while a target is registered.
-    private let registered = OpaquePointer(bitPattern: 1)
-
     @exclusivity(unchecked) private var epoll: Int32 = -1
     @exclusivity(unchecked) private var wakeDescriptor: Int32 = -1
     private let batch: UnsafeMutablePointer<epoll_event>
+    /// Each has its place here, counted from one, as its `registration`.
+    @exclusivity(unchecked) private var targets: [PollTarget] = []
     @exclusivity(unchecked) private var removed: [PollTarget] = []
+    /// Whether the kernel may go on watching for one that was removed.
+    @exclusivity(unchecked) private var hasStray = false
 
     /// Nil after a wait, until somebody asks: most turns of a busy server need no time at all, and
     /// a read costs 35 ns.
@@ -56,6 +57,7 @@ final class EpollPoller: Poller {
 
     func shutDown() {
         removed = []
+        hasStray = false
         torsion_close(epoll)
         torsion_close(wakeDescriptor)
         epoll = -1
@@ -69,24 +71,35 @@ final class EpollPoller: Poller {
         let bits = events.epollBits
         guard torsion_epoll_control(epoll, EPOLL_CTL_ADD, target.descriptor, bits, pointer) == 0
         else { return ErrorCode(errno: torsion_errno()) }
-        _ = Unmanaged.passRetained(target)
-        target.registration = registered
+        target.asked = events
+        targets.append(target)
+        target.registration = OpaquePointer(bitPattern: targets.count)
         return nil
     }
 
     func update(_ target: PollTarget, for events: PollEvents) {
         let pointer = Unmanaged.passUnretained(target).toOpaque()
         let bits = events.epollBits
+        target.asked = events
         // ENOENT and EBADF: somebody closed the descriptor behind our back, and the kernel has
         // dropped it. Whoever watches it finds out by using it.
         _ = torsion_epoll_control(epoll, EPOLL_CTL_MOD, target.descriptor, bits, pointer)
     }
 
     func remove(_ target: PollTarget) {
-        precondition(target.registration != nil, "EpollPoller: the target is not registered")
+        guard let registration = target.registration else {
+            preconditionFailure("EpollPoller: the target is not registered")
+        }
         target.registration = nil
-        _ = torsion_epoll_control(epoll, EPOLL_CTL_DEL, target.descriptor, 0, nil)
-        removed.append(Unmanaged.passUnretained(target).takeRetainedValue())
+        if torsion_epoll_control(epoll, EPOLL_CTL_DEL, target.descriptor, 0, nil) != 0 {
+            hasStray = true
+        }
+        removed.append(target)
+        let place = Int(bitPattern: registration)
+        let last = targets.removeLast()
+        guard place <= targets.count else { return }
+        targets[place - 1] = last
+        last.registration = registration
     }
 
     func wait(until deadline: MonotonicInstant?) {
@@ -98,7 +111,41 @@ final class EpollPoller: Poller {
             count >= 0 || ErrorCode(errno: torsion_errno()) == .interrupted,
             "epoll_wait: \(ErrorCode(errno: torsion_errno()))")
         for index in 0..<max(0, Int(count)) { deliver(batch[index]) }
-        if !removed.isEmpty { removed.removeAll(keepingCapacity: true) }
+        if !removed.isEmpty { forgetRemoved() }
+    }
+
+    @inline(never)
+    private func forgetRemoved() {
+        if hasStray, !startAnew() { return }
+        removed.removeAll(keepingCapacity: true)
+    }
+
+    /// Moves all targets to another epoll; false if there is none to be had, and then the next wait
+    /// tries again.
+    ///
+    /// A descriptor that was closed behind our back can be named no more, but as long as another
+    /// one of the same file is open, in this process or a child, the kernel goes on to report it:
+    /// for ever, and to a target that has gone. `epoll(7)`, "Will closing a file descriptor…".
+    private func startAnew() -> Bool {
+        let other = torsion_epoll_create()
+        guard other >= 0 else { return false }
+        guard
+            torsion_epoll_control(other, EPOLL_CTL_ADD, wakeDescriptor, EPOLLIN.rawValue, nil) == 0
+        else {
+            torsion_close(other)
+            return false
+        }
+        torsion_close(epoll)
+        epoll = other
+        hasStray = false
+        let lost = targets.filter { target in
+            let pointer = Unmanaged.passUnretained(target).toOpaque()
+            let bits = target.asked.epollBits
+            return torsion_epoll_control(other, EPOLL_CTL_ADD, target.descriptor, bits, pointer)
+                != 0
+        }
+        for target in lost { target.deliver(.error) }
+        return true
     }
 
     @inline(__always)

@@ -46,9 +46,10 @@ open class PollTarget {
     /// What is watched; owned by the subclass.
     public let descriptor: Int32
 
+    /// What it was last registered for, where the poller keeps that.
+    @exclusivity(unchecked) public final var asked: PollEvents = []
+
     /// The poller's own record of this target, nil while it is not registered.
-    ///
-    /// The epoll backend needs none and keeps it at nil.
     @exclusivity(unchecked) public final var registration: OpaquePointer?
 
     /// What a poller calls for a ready descriptor, with the target and the bits of ``PollEvents``.
