@@ -19,6 +19,7 @@ extension Scenario {
         }
         try server.run(listen)
         let caller = Caller(ledger, client.reactor, seed: world.dice.next())
+        defer { caller.forgetService() }
         try client.run { _ in caller.start() }
         // The next trouble comes when the one before is over, or before that.
         var time = Duration.zero
@@ -125,7 +126,10 @@ private final class Caller {
         reactor.callLater(.seconds(1)) { [self] in ask() }
     }
 
-    func checkInvariants() { service.checkInvariants() }
+    func checkInvariants() { service?.checkInvariants() }
+
+    /// Which holds whoever prepares its connections, so that one of the two has to let go.
+    func forgetService() { service = nil }
 
     func stop() {
         isOver = true

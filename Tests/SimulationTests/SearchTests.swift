@@ -107,4 +107,14 @@ struct SearchTests {
         try world.host("alone").run { _ in throw Wrong(description: "no beginning") }
         #expect(throws: Wrong.self) { try world.run { false } }
     }
+
+    // An event often holds the network that holds it.
+    @Test func `what was to happen later keeps no network`() throws {
+        weak var network: SimulatedNetwork?
+        _ = try simulate("calm", seeds: 1...1, faults: .none) { world in
+            network = world.network
+            world.at(.seconds(60)) { [network = world.network] in network.endFaults() }
+        }
+        #expect(network == nil)
+    }
 }

@@ -137,6 +137,9 @@ public final class SimulatedNetwork {
         events.schedule(event, at: time)
     }
 
+    /// Nothing that was to happen will.
+    func forgetEvents() { events = EventQueue() }
+
     var nextEventTime: UInt64? { events.nextTime }
 
     /// Moves the clock, and lets happen what is due then.

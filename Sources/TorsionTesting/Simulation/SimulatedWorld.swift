@@ -194,5 +194,8 @@ public final class SimulatedWorld {
             host.reactor.unhandledError = { _ in }
             host.end()
         }
+        // What was to happen later often holds the network that holds it.
+        network.forgetEvents()
+        invariants = []
     }
 }
