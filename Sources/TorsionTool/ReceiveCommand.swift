@@ -54,10 +54,11 @@ struct ReceiveCommand: ParsableCommand {
 
 /// Carries its one client's bytes to the file.
 private final class FileReceiver: StreamProtocol {
-    var port: ListeningPort?
+    /// Which holds what makes its protocols, and so this.
+    weak var port: ListeningPort?
     private let file: FileConsumer
     private var isTaken = false
-    private var transport: (any StreamTransport)?
+    private weak var transport: (any StreamTransport)?
 
     init(_ file: FileConsumer, _ outcome: TransferOutcome, on reactor: Reactor) {
         self.file = file
