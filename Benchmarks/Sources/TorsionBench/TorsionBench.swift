@@ -44,7 +44,8 @@ struct TorsionBench {
         }
     }
 
-    /// Both sides hold 5,000 connections in one scenario, and inherit what is set here.
+    /// Both sides hold as many connections as the limit allows in one scenario, and inherit what is
+    /// set here.
     private static func raiseDescriptorLimit() {
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
