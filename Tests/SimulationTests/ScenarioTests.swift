@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import Glibc
 import Scenarios
 import Testing
 import TorsionTesting
 
 @Suite
 struct ScenarioTests {
+    /// Some hundreds, or what `TEST_SEEDS` says.
+    ///
+    /// Unlike `SEEDS` it leaves alone what is a test for the seeds that it names.
+    private static let seedCount =
+        getenv("TEST_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 300
+
     /// `make sim` runs ten thousand of each.
     @Test(arguments: Scenario.all)
     func `scenarios lose nothing, double nothing and leave nothing`(scenario: Scenario) throws {
-        let report = try scenario.search(1...300)
-        #expect(report.faultCount > 100)
+        let report = try scenario.search(1...max(1, Self.seedCount))
+        #expect(report.faultCount > report.runCount / 3)
     }
 
     /// A task of the server opens the port, and a host that stalls runs it late.
