@@ -20,6 +20,8 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     }
 
     private(set) var transport: (any StreamTransport)!
+    /// The transport's, which keeps it; asking it through the protocol costs a retain each time.
+    private unowned(unsafe) var reactor: Reactor!
     /// Called when the connection can be used.
     private let opened: ((ConnectionMailbox) -> Void)?
 
@@ -34,7 +36,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     private var isFull = false
     private var isClosing = false
     /// Tasks that wait for room.
-    private var writers: [WaitKey] = []
+    @exclusivity(unchecked) private var writers: [WaitKey] = []
     /// The reader, while it waits for room.
     private var throttledReader: WaitKey?
     /// What was written since this connection last let other tasks run.
@@ -49,14 +51,15 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     func connectionMade(_ transport: any StreamTransport) {
         self.transport = transport
+        unsafe reactor = transport.reactor
         transport.registerProducer(self)
         opened?(self)
     }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-        if let waiting = reader.take(), transport.reactor.resume(waiting) {
+        if let waiting = reader.take(), reactor.resume(waiting) {
             unsafe lent = bytes.withUnsafeBytes { unsafe $0 }
-            transport.reactor.runReadyJobs()
+            reactor.runReadyJobs()
             if unsafe lent.take() == nil { return }
         }
         held = Bytes(bytes)
@@ -81,7 +84,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     private func end(_ ending: Ending) {
         self.ending = ending
-        if let waiting = reader.take() { transport.reactor.resume(waiting) }
+        if let waiting = reader.take() { reactor.resume(waiting) }
     }
 
     /// Lets readers see the end when they have read what is held.
@@ -99,8 +102,9 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     /// more before it is read from, as an echo is.
     ///
     /// - Returns: False at the end.
+    @inline(__always)
     nonisolated(nonsending) func waitForBytes() async throws -> Bool {
-        transport.reactor.checkThread()
+        reactor.checkThread()
         while unsafe lent == nil, held.isEmpty {
             switch ending {
             case .none: break
@@ -113,7 +117,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
                     + " let one read and hand on")
             if isFull, writers.isEmpty {
                 defer { throttledReader = nil }
-                try await transport.reactor.suspend { throttledReader = $0 }
+                try await reactor.suspend { throttledReader = $0 }
                 // Meanwhile something may have arrived, which comes first, or the end.
                 continue
             }
@@ -122,7 +126,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
                 transport.resumeProducing()
             }
             defer { reader = nil }
-            try await transport.reactor.suspend { reader = $0 }
+            try await reactor.suspend { reader = $0 }
             unyieldedByteCount = 0
         }
         return true
@@ -159,7 +163,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         if isClosing { throw ConnectionLoss.closedLocally }
         if unyieldedByteCount >= Self.byteCountPerTurn {
             unyieldedByteCount = 0
-            await transport.reactor.yield()
+            await reactor.yield()
         }
         while isFull { try await waitInLine() }
         if case .lost(let why) = ending { throw why }
@@ -168,10 +172,10 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     private nonisolated(nonsending) func waitInLine() async throws {
         var key: WaitKey?
         do {
-            try await transport.reactor.suspend { wait in
+            try await reactor.suspend { wait in
                 key = wait
                 writers.append(wait)
-                if let throttledReader { transport.reactor.resume(throttledReader) }
+                if let throttledReader { reactor.resume(throttledReader) }
             }
         } catch {
             writers.removeAll { $0 == key }
@@ -183,8 +187,8 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         isFull = false
         let waiting = writers
         writers.removeAll(keepingCapacity: true)
-        for key in waiting { transport.reactor.resume(key) }
-        if let throttledReader { transport.reactor.resume(throttledReader) }
+        for key in waiting { reactor.resume(key) }
+        if let throttledReader { reactor.resume(throttledReader) }
     }
 
     // MARK: Closing

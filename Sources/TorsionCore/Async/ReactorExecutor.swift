@@ -27,13 +27,10 @@
 /// May be kept, shared and used on any thread, and outlives its reactor.
 public final class ReactorExecutor: SerialExecutor, TaskExecutor {
     let queue: JobQueue
-    let lane: TaskLane
 
     init(inbox: Inbox) {
         queue = JobQueue(inbox: inbox)
-        lane = TaskLane(queue: queue)
         unsafe queue.serial = self
-        unsafe queue.lane = lane
     }
 
     /// Queues a job behind those that are ready.
@@ -62,19 +59,6 @@ public final class ReactorExecutor: SerialExecutor, TaskExecutor {
 
     /// Whether the calling thread runs the reactor.
     public func isIsolatingCurrentContext() -> Bool? { queue.isOnThread }
-}
-
-/// What tasks of a reactor prefer: see the measurements at ``JobQueue``.
-final class TaskLane: TaskExecutor {
-    private let queue: JobQueue
-
-    init(queue: JobQueue) { self.queue = queue }
-
-    func enqueue(_ job: consuming ExecutorJob) {
-        queue.append(.lane(UnownedJob(job)))
-    }
-
-    func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
 }
 
 extension Reactor {

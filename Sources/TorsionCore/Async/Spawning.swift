@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-// A task of a reactor may capture what the compiler would not let it send, since it never leaves
-// the thread: it starts with the reactor's lane as its preferred executor, is isolated to nothing,
-// and so is resumed through the lane each time. The one lie to the compiler is `SpawnedTask` being
-// `@unchecked Sendable`, to cross the door of `Task.init`, which leads back to the same thread.
-
 extension Reactor {
     /// Starts async code on this reactor's thread, in a later phase of its turn, never inline.
     ///
@@ -92,65 +87,5 @@ extension AnyDeferred {
         phase = .unfired
         // There is nothing to cancel a second time.
         canceller = { $0.keepPending() }
-    }
-}
-
-/// A task that a reactor started.
-class SpawnedTask: @unchecked Sendable {
-    fileprivate let reactor: Reactor
-    private var slot: Int32 = -1
-    private var task: Task<Void, Never>?
-
-    fileprivate init(on reactor: Reactor) { self.reactor = reactor }
-
-    fileprivate func start() {
-        if reactor.waits.isClosed { return abandon() }
-        slot = reactor.tasks.insert(self)
-        task = Task(executorPreference: reactor.executor.lane) { await self.main() }
-    }
-
-    func cancel() { task?.cancel() }
-
-    /// Whether the reactor still knows of the task; not after it has given it up.
-    private var isKnown: Bool { slot >= 0 }
-
-    fileprivate func leave() {
-        guard isKnown else { return }
-        reactor.tasks.remove(slot)
-        slot = -1
-        task = nil
-    }
-
-    @concurrent fileprivate func main() async {}
-
-    /// The reactor ends, and the task has not: fails its result.
-    func abandon() { leave() }
-}
-
-private final class BodyTask<Value>: SpawnedTask, @unchecked Sendable {
-    private var body: (nonisolated(nonsending) () async throws -> Value)?
-    var result: Deferred<Value>?
-
-    init(_ body: nonisolated(nonsending) @escaping () async throws -> Value, on reactor: Reactor) {
-        self.body = body
-        super.init(on: reactor)
-    }
-
-    @concurrent override func main() async {
-        // What the closure captures must not live as long as whoever keeps the task.
-        guard let body = body.take() else { return }
-        let outcome: Result<Value, any Error>
-        do { outcome = .success(try await body()) } catch { outcome = .failure(error) }
-        leave()
-        guard let result = result.take() else { return }
-        switch outcome {
-        case .success(let value): result.succeed(value)
-        case .failure(let error): result.fail(error)
-        }
-    }
-
-    override func abandon() {
-        super.abandon()
-        if let result = result.take() { result.fail(ReactorStopped()) }
     }
 }

@@ -17,6 +17,19 @@ struct WaitTable {
         var continuation: UnsafeContinuation<Void, any Error>?
         /// The Deferred that is waited for, whose cancellation ends the wait; the task holds it.
         var awaited: Unmanaged<AnyDeferred>?
+
+        mutating func take(awaiting deferred: AnyDeferred?) -> UInt32 {
+            isTaken = true
+            unsafe awaited = deferred.map(Unmanaged.passUnretained)
+            return generation
+        }
+
+        mutating func end() -> UnsafeContinuation<Void, any Error>? {
+            isTaken = false
+            generation &+= 1
+            unsafe awaited = nil
+            return unsafe continuation.take()
+        }
     }
 
     private var slots: [Slot] = []
@@ -29,10 +42,8 @@ struct WaitTable {
 
     mutating func reserve(awaiting deferred: AnyDeferred?) -> WaitKey {
         let slot = free.popLast() ?? grow()
-        let index = Int(slot)
-        slots[index].isTaken = true
-        unsafe slots[index].awaited = deferred.map(Unmanaged.passUnretained)
-        return WaitKey(slot: slot, generation: slots[index].generation)
+        let generation = slots[Int(slot)].take(awaiting: deferred)
+        return WaitKey(slot: slot, generation: generation)
     }
 
     private mutating func grow() -> Int32 {
@@ -58,13 +69,8 @@ struct WaitTable {
     /// Ends the wait, and says whom to resume; nil if it is over.
     mutating func end(_ key: WaitKey) -> UnsafeContinuation<Void, any Error>? {
         guard isWaiting(key) else { return nil }
-        let index = Int(key.slot)
-        let continuation = unsafe slots[index].continuation.take()
-        slots[index].isTaken = false
-        slots[index].generation &+= 1
-        unsafe slots[index].awaited = nil
         free.append(key.slot)
-        return unsafe continuation
+        return slots[Int(key.slot)].end()
     }
 
     /// The waits under way.
@@ -114,7 +120,7 @@ extension Reactor {
         if waits.isClosed { try await refuseWait() }
         let key = waits.reserve(awaiting: deferred)
         register(key)
-        if isShielded {
+        if isShielded || cancelsRunningTask(with: key) {
             return try await withUnsafeThrowingContinuation { unsafe waits.begin(key, $0) }
         }
         try await withTaskCancellationHandler {
@@ -124,6 +130,13 @@ extension Reactor {
             // every wait has failed or is about to.
             _ = inbox.append(.program { $0.cancelWait(key) })
         }
+    }
+
+    /// Whether the calling task is one of this reactor's own, which will end the wait itself.
+    @inline(__always)
+    private func cancelsRunningTask(with key: WaitKey) -> Bool {
+        guard let task = unsafe executor.queue.running else { return false }
+        return unsafe task._withUnsafeGuaranteedRef { $0.willCancel(key) }
     }
 
     /// Lets the other jobs that are ready run first.
@@ -156,7 +169,7 @@ extension Reactor {
     }
 
     /// The waiting task was cancelled.
-    private func cancelWait(_ key: WaitKey) {
+    func cancelWait(_ key: WaitKey) {
         guard waits.isWaiting(key) else { return }
         guard let deferred = waits.awaited(key) else {
             resume(key, throwing: CancellationError())
