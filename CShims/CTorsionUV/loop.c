@@ -62,7 +62,11 @@ void torsion_uv_loop_free(torsion_uv_loop *loop) {
 }
 
 void torsion_uv_loop_turn(torsion_uv_loop *loop, uint64_t deadline_ns) {
-    if (loop->new_watches != NULL && torsion_uv_watch_check_new(loop) > 0) deadline_ns = 0;
+    loop->turn += 1;
+    if (loop->closed_watches != NULL) {
+        torsion_uv_watch_tell_closed(loop);
+        deadline_ns = 0;
+    }
     if (deadline_ns == TORSION_UV_NO_DEADLINE) {
         if (loop->timer_ms != TORSION_UV_NO_DEADLINE) {
             uv_timer_stop(&loop->timer);

@@ -17,19 +17,20 @@
 struct torsion_uv_loop {
     uv_loop_t loop;
     uv_timer_t timer;
-    uint64_t timer_ms;              /* what the timer is set to, or TORSION_UV_NO_DEADLINE */
-    torsion_uv_watch *free_watches; /* initialised, stopped */
-    torsion_uv_watch *new_watches;  /* that libuv registers in the next turn */
-    int probe;                      /* never watched; see watch.c */
-    size_t open_count;              /* what the caller has to close or cancel */
-    size_t lookup_count;            /* look-ups that libuv has not finished */
+    uint64_t timer_ms;                /* what the timer is set to, or TORSION_UV_NO_DEADLINE */
+    uint64_t turn;                    /* the number of the latest */
+    torsion_uv_watch **watches;       /* by the number of the descriptor; see watch.c */
+    int watch_count;                  /* of places there */
+    torsion_uv_watch *closed_watches; /* to be told in the next turn */
+    int probe;                        /* never watched; see watch.c */
+    size_t open_count;                /* what the caller has to close or cancel */
+    size_t lookup_count;              /* look-ups that libuv has not finished */
 };
 
-/* Tells the watches whose descriptor was closed before libuv could register it, and returns how
- * many those were. In watch.c. */
-size_t torsion_uv_watch_check_new(torsion_uv_loop *loop);
+/* Tells the watches whose descriptor was found to be closed. In watch.c. */
+void torsion_uv_watch_tell_closed(torsion_uv_loop *loop);
 
-/* Hands the pooled watches to libuv for closing. In watch.c. */
+/* Hands the handles of all watches to libuv for closing. In watch.c. */
 void torsion_uv_watch_drain(torsion_uv_loop *loop);
 
 /* Ends the process for a mistake of the caller. Stays on in release. */

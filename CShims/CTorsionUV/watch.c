@@ -3,14 +3,17 @@
 
 /* Readiness over uv_poll_t (libuv 1.44, src/unix/poll.c and epoll.c), with five additions.
  *
- * Handles are pooled. uv_poll_init() costs three system calls (a trial registration, undone, and
- * FIONBIO), and uv_close() makes the next poll return at once, for the closing callbacks. A stopped
- * uv_poll_t differs from a new one in io_watcher.fd alone, so a pooled one is given its next
- * descriptor there. A new one is initialised on an eventfd, `probe`, so that FIONBIO never
- * touches a descriptor of the caller.
+ * Each number of a descriptor has its handle, which stays started until the loop ends: libuv's own
+ * table leads from the number to it. uv_poll_init() costs three system calls (a trial registration,
+ * undone, and FIONBIO), uv_poll_start() one to remove what may be left of the number, and uv_close()
+ * makes the next poll return at once, for the closing callbacks. A new one is initialised on an
+ * eventfd, `probe`, so that FIONBIO never touches a descriptor of the caller.
  *
- * A change is one EPOLL_CTL_MOD. uv_poll_start() removes the descriptor and adds it again, and
- * drops what the batch being delivered still holds for it.
+ * epoll is told at once, by ourselves: opening, changing and closing a watch are one epoll_ctl(2)
+ * each. uv_poll_start() leaves it to the next uv_run(), which aborts if that fails, so that one
+ * would have to ask before what can be watched, and then whether somebody has closed it since.
+ * uv_poll_stop() takes what the batch being delivered holds for the number out of it; here the first
+ * event is looked at (`first_event`), since the number may be another descriptor's by then.
  *
  * Errors are level-triggered and say the same as epoll_wait(2). libuv reports EPOLLERR as UV_EBADF
  * after stopping the handle, without the other events: here the handle is started again, and
@@ -20,8 +23,7 @@
  * A readable descriptor is told without uv__poll_io(), which translates what it found (28
  * instructions) and is left all the rest. libuv 1.52 has no callback here to put ours before.
  *
- * A descriptor that somebody closed is told as an error. libuv registers with epoll in the next
- * uv_run(), and aborts if that fails: so before it, the new ones are looked at. */
+ * A descriptor that is found to be closed by somebody is told as an error, in the next turn. */
 #include "shim.h"
 
 #include <errno.h>
@@ -34,11 +36,15 @@
 
 struct torsion_uv_watch {
     uv_poll_t poll; /* first: a pointer to it is one to the watch */
+    /* Who is told of the next event: `user`, `first_event`, or nobody while no watch is open. */
     torsion_uv_watch_event event;
     void *context;
+    torsion_uv_watch_event user;
+    void *user_context;
     torsion_uv_loop *loop;
-    torsion_uv_watch *next, *previous; /* in the list of free or of new ones */
-    int is_new;
+    uint64_t opened_turn;
+    torsion_uv_watch *next, *previous; /* in the list of closed ones */
+    int is_listed;
     int events; /* as uv_poll_start() takes them */
 #if TAKES_READABLE_DIRECTLY
     uv__io_cb translate;
@@ -54,6 +60,19 @@ enum { ASKABLE = UV_READABLE | UV_WRITABLE | UV_DISCONNECT };
 
 static void watch_ready(uv_poll_t *poll, int status, int events);
 
+/* While no watch is open. */
+static void nobody(void *context, int events) { (void)context, (void)events; }
+
+/* What the batch held for the number when the watch was opened is somebody else's. Level-triggered,
+ * so that nothing is lost. */
+static void first_event(void *context, int events) {
+    torsion_uv_watch *watch = context;
+    if (watch->opened_turn == watch->loop->turn) return;
+    watch->event = watch->user;
+    watch->context = watch->user_context;
+    watch->event(watch->context, events);
+}
+
 static int uv_events(int events) { return events != 0 ? events : UV_PRIORITIZED; }
 
 static uint32_t epoll_events(int events) {
@@ -65,50 +84,72 @@ static uint32_t epoll_events(int events) {
     return result;
 }
 
-static void link_new(torsion_uv_watch *watch) {
-    if (watch->is_new) return;
+/* The descriptor was found to be closed. */
+static void link_closed(torsion_uv_watch *watch) {
+    if (watch->is_listed) return;
     torsion_uv_loop *loop = watch->loop;
-    watch->is_new = 1;
+    watch->is_listed = 1;
     watch->previous = NULL;
-    watch->next = loop->new_watches;
+    watch->next = loop->closed_watches;
     if (watch->next != NULL) watch->next->previous = watch;
-    loop->new_watches = watch;
+    loop->closed_watches = watch;
 }
 
-static void unlink_new(torsion_uv_watch *watch) {
-    if (!watch->is_new) return;
-    watch->is_new = 0;
+static void unlink_closed(torsion_uv_watch *watch) {
+    if (!watch->is_listed) return;
+    watch->is_listed = 0;
     if (watch->next != NULL) watch->next->previous = watch->previous;
     if (watch->previous != NULL)
         watch->previous->next = watch->next;
     else
-        watch->loop->new_watches = watch->next;
+        watch->loop->closed_watches = watch->next;
 }
 
-/* Starts the handle; what it watches for is in `events`. */
-static int start(torsion_uv_watch *watch) {
-    int code = uv_poll_start(&watch->poll, watch->events, watch_ready);
-    if (code == 0) link_new(watch);
-    return code;
-}
-
-/* Stops the handle, unless it stopped itself: another watch may have its number by now. */
-static void stop(torsion_uv_watch *watch) {
-    unlink_new(watch);
-    if (uv_is_active((uv_handle_t *)&watch->poll)) uv_poll_stop(&watch->poll);
-}
-
-size_t torsion_uv_watch_check_new(torsion_uv_loop *loop) {
-    size_t closed_count = 0;
-    while (loop->new_watches != NULL) {
-        torsion_uv_watch *watch = loop->new_watches;
-        unlink_new(watch);
-        if (fcntl(watch->poll.io_watcher.fd, F_GETFD) >= 0) continue;
-        stop(watch);
-        closed_count += 1;
+void torsion_uv_watch_tell_closed(torsion_uv_loop *loop) {
+    while (loop->closed_watches != NULL) {
+        torsion_uv_watch *watch = loop->closed_watches;
+        unlink_closed(watch);
         watch->event(watch->context, TORSION_UV_ERROR);
     }
-    return closed_count;
+}
+
+static int is_active(torsion_uv_watch *watch) {
+    return uv_is_active((uv_handle_t *)&watch->poll);
+}
+
+/* Tells epoll what to watch for, and libuv what epoll was told. */
+static int control(torsion_uv_watch *watch, int operation) {
+    uv__io_t *io = &watch->poll.io_watcher;
+    struct epoll_event wanted = {.events = epoll_events(watch->events), .data.fd = io->fd};
+    int epoll = uv_backend_fd(&watch->loop->loop);
+    int result = epoll_ctl(epoll, operation, io->fd, &wanted);
+    /* What had this number before lives on in another process, or has come back. */
+    if (result != 0 && operation == EPOLL_CTL_ADD && errno == EEXIST)
+        result = epoll_ctl(epoll, EPOLL_CTL_MOD, io->fd, &wanted);
+    if (result != 0) return uv_translate_sys_error(errno);
+    io->pevents = io->events = wanted.events;
+    return 0;
+}
+
+/* A link of libuv's queues, whatever its version calls it. */
+struct link {
+    struct link *next, *previous;
+};
+
+/* Starts the handle if need be, and has epoll watch for its descriptor. */
+static int arm(torsion_uv_watch *watch) {
+    if (!is_active(watch)) {
+        int code = uv_poll_start(&watch->poll, watch->events, watch_ready);
+        if (code != 0) return code;
+        /* Else libuv would tell epoll in its next poll. */
+        struct link *link = (void *)&watch->poll.io_watcher.watcher_queue;
+        link->next->previous = link->previous;
+        link->previous->next = link->next;
+        link->next = link->previous = link;
+    }
+    int code = control(watch, EPOLL_CTL_ADD);
+    if (code != 0) uv_poll_stop(&watch->poll);
+    return code;
 }
 
 /* An error, or an event of UV_PRIORITIZED, which only stands for "errors only". */
@@ -127,17 +168,19 @@ static void watch_ready_rarely(torsion_uv_watch *watch, int status) {
     if (found & POLLHUP) events |= TORSION_UV_HANG_UP;
 
     if (found & POLLNVAL || (events == 0 && status == 0)) {
-        /* Closed by somebody: registering it again would make libuv abort. Or an urgent byte,
-         * which nobody reads: to be told again and again would be a busy loop of the peer's. */
-        stop(watch);
-    } else if (status != 0) {
-        start(watch);
+        /* Closed by somebody. Or an urgent byte, which nobody reads: to be told again and again
+         * would be a busy loop of the peer's. */
+        uv_poll_stop(&watch->poll);
+    } else if (status != 0 && arm(watch) != 0) {
+        link_closed(watch);
+        return;
     }
     if (events != 0) watch->event(watch->context, events);
 }
 
 static void watch_ready(uv_poll_t *poll, int status, int events) {
     torsion_uv_watch *watch = (torsion_uv_watch *)poll;
+    if (watch->event == nobody) return;
     if (__builtin_expect(status != 0 || (events & UV_PRIORITIZED), 0))
         watch_ready_rarely(watch, status);
     else
@@ -155,67 +198,54 @@ static void io_ready(uv_loop_t *loop, uv__io_t *io, unsigned int events) {
 }
 #endif
 
-/* Whether epoll takes this descriptor. libuv aborts if it does not. Sockets always can be. */
-static int check_descriptor(torsion_uv_loop *loop, int descriptor) {
-    int type;
-    socklen_t length = sizeof type;
-    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length) == 0) return 0;
-
-    int epoll = uv_backend_fd(&loop->loop);
-    struct epoll_event none = {.data.fd = -1};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &none) == 0) {
-        epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &none);
-        return 0;
+/* The handle of a descriptor's number; NULL if there is no memory for one. */
+static torsion_uv_watch *handle_of(torsion_uv_loop *loop, int descriptor) {
+    if (descriptor >= loop->watch_count) {
+        int count = loop->watch_count > 0 ? loop->watch_count : 64;
+        while (count <= descriptor) count *= 2;
+        torsion_uv_watch **watches = realloc(loop->watches, (size_t)count * sizeof *watches);
+        if (watches == NULL) return NULL;
+        for (int i = loop->watch_count; i < count; i++) watches[i] = NULL;
+        loop->watches = watches;
+        loop->watch_count = count;
     }
-    /* EEXIST: the loop watches it, or what had this number before lives on in another process. The
-     * first is for uv_poll_start() to refuse. */
-    return errno == EEXIST ? 0 : uv_translate_sys_error(errno);
-}
-
-static torsion_uv_watch *take_watch(torsion_uv_loop *loop) {
-    torsion_uv_watch *watch = loop->free_watches;
-    if (watch != NULL) {
-        loop->free_watches = watch->next;
-        return watch;
-    }
+    torsion_uv_watch *watch = loop->watches[descriptor];
+    /* One that has stopped itself is left its watch, which may be open for long. */
+    if (watch != NULL && (watch->event == nobody || is_active(watch))) return watch;
     watch = malloc(sizeof *watch);
     if (watch == NULL || uv_poll_init(&loop->loop, &watch->poll, loop->probe) != 0) {
         free(watch);
         return NULL;
     }
+    watch->poll.io_watcher.fd = descriptor;
 #if TAKES_READABLE_DIRECTLY
     watch->translate = watch->poll.io_watcher.cb;
     watch->poll.io_watcher.cb = io_ready;
 #endif
     watch->loop = loop;
+    watch->event = nobody;
+    watch->is_listed = 0;
+    loop->watches[descriptor] = watch;
     return watch;
-}
-
-static void give_back(torsion_uv_watch *watch) {
-    watch->poll.io_watcher.fd = watch->loop->probe;
-    watch->next = watch->loop->free_watches;
-    watch->loop->free_watches = watch;
 }
 
 int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, void *context,
                           torsion_uv_watch_event event, torsion_uv_watch **result) {
     *result = NULL;
     torsion_uv_require((events & ~ASKABLE) == 0, "a watch was opened for unknown events");
-    int code = check_descriptor(loop, descriptor);
-    if (code != 0) return code;
-    torsion_uv_watch *watch = take_watch(loop);
+    if (descriptor < 0) return UV_EBADF;
+    torsion_uv_watch *watch = handle_of(loop, descriptor);
     if (watch == NULL) return UV_ENOMEM;
-
-    watch->poll.io_watcher.fd = descriptor;
-    watch->event = event;
-    watch->context = context;
+    if (watch->event != nobody) return UV_EEXIST;
     watch->events = uv_events(events);
-    watch->is_new = 0;
-    code = start(watch);
-    if (code != 0) {
-        give_back(watch);
-        return code;
-    }
+    int code = arm(watch);
+    if (code != 0) return code;
+
+    watch->opened_turn = loop->turn;
+    watch->user = event;
+    watch->user_context = context;
+    watch->event = first_event;
+    watch->context = watch;
     loop->open_count += 1;
     *result = watch;
     return 0;
@@ -224,34 +254,37 @@ int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, voi
 void torsion_uv_watch_change(torsion_uv_watch *watch, int events) {
     torsion_uv_require((events & ~ASKABLE) == 0, "a watch was changed to unknown events");
     watch->events = uv_events(events);
-    uv__io_t *io = &watch->poll.io_watcher;
-    if (!uv_is_active((uv_handle_t *)&watch->poll)) {
+    if (!is_active(watch)) {
         /* It stopped itself. */
-        start(watch);
-        return;
+        if (arm(watch) != 0) link_closed(watch);
+    } else if (control(watch, EPOLL_CTL_MOD) != 0) {
+        uv_poll_stop(&watch->poll);
+        link_closed(watch);
     }
-    struct epoll_event wanted = {.events = epoll_events(watch->events), .data.fd = io->fd};
-    io->pevents = wanted.events;
-    /* Zero `events`: not registered yet, libuv's next poll takes `pevents`. */
-    if (io->events == 0) return;
-    if (epoll_ctl(uv_backend_fd(&watch->loop->loop), EPOLL_CTL_MOD, io->fd, &wanted) == 0)
-        io->events = wanted.events;
-    else
-        start(watch); /* Somebody closed it: looked at before the next poll. */
-}
-
-void torsion_uv_watch_close(torsion_uv_watch *watch) {
-    stop(watch);
-    watch->loop->open_count -= 1;
-    give_back(watch);
 }
 
 static void closed(uv_handle_t *handle) { free(handle); }
 
-void torsion_uv_watch_drain(torsion_uv_loop *loop) {
-    while (loop->free_watches != NULL) {
-        torsion_uv_watch *watch = loop->free_watches;
-        loop->free_watches = watch->next;
+void torsion_uv_watch_close(torsion_uv_watch *watch) {
+    torsion_uv_loop *loop = watch->loop;
+    uv__io_t *io = &watch->poll.io_watcher;
+    unlink_closed(watch);
+    watch->event = nobody;
+    loop->open_count -= 1;
+    if (loop->watches[io->fd] != watch) {
+        /* It had stopped itself, and the number has another handle, which libuv must not stop. */
+        io->fd = loop->probe;
         uv_close((uv_handle_t *)&watch->poll, closed);
+    } else if (is_active(watch)) {
+        epoll_ctl(uv_backend_fd(&loop->loop), EPOLL_CTL_DEL, io->fd, NULL);
+        io->pevents = io->events = 0;
     }
+}
+
+void torsion_uv_watch_drain(torsion_uv_loop *loop) {
+    for (int i = 0; i < loop->watch_count; i++)
+        if (loop->watches[i] != NULL) uv_close((uv_handle_t *)&loop->watches[i]->poll, closed);
+    free(loop->watches);
+    loop->watches = NULL;
+    loop->watch_count = 0;
 }

@@ -18,7 +18,9 @@ final class UVPoller: Poller {
     }
 
     /// Targets that were removed while the batch is delivered: one of them may be running.
-    @exclusivity(unchecked) private var removed: [PollTarget] = []
+    ///
+    /// What libuv held of them is released then.
+    @exclusivity(unchecked) private var removed: [Unmanaged<PollTarget>] = []
     @exclusivity(unchecked) private var isWaiting = false
 
     @exclusivity(unchecked) private var latestNow = MonotonicInstant(nanoseconds: 0)
@@ -100,8 +102,8 @@ final class UVPoller: Poller {
         }
         target.registration = nil
         torsion_uv_watch_close(watch)
-        if isWaiting { removed.append(target) }
-        Unmanaged.passUnretained(target).release()
+        let held = Unmanaged.passUnretained(target)
+        if isWaiting { removed.append(held) } else { held.release() }
     }
 
     func wait(until deadline: MonotonicInstant?) {
@@ -110,7 +112,12 @@ final class UVPoller: Poller {
         isNowStale = true
         torsion_uv_loop_turn(loop, deadline?.nanoseconds ?? .max)
         isWaiting = false
-        if !removed.isEmpty { removed.removeAll(keepingCapacity: true) }
+        if !removed.isEmpty { releaseRemoved() }
+    }
+
+    private func releaseRemoved() {
+        for target in removed { target.release() }
+        removed.removeAll(keepingCapacity: true)
     }
 }
 

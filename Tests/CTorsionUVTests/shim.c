@@ -110,7 +110,7 @@ static void closing_in_a_batch_silences_the_others(void) {
     turn(1000);
     CHECK(first.count + second.count == 1);
     seen *left = first.count ? &first : &second, *gone = first.count ? &second : &first;
-    /* The pooled handle is used again, for a number that the batch still holds. */
+    /* The number's handle is used again. */
     int number = first.count ? b[0] : a[0];
     torsion_uv_watch_open(loop, number, TORSION_UV_WRITABLE, &third, note, &third.watch);
     CHECK(third.watch == gone->watch);
@@ -177,17 +177,72 @@ static void descriptors_that_cannot_be_watched(void) {
     CHECK(it.count == 1);
     torsion_uv_watch_close(it.watch);
     close(fds[1]);
-    /* Closed before libuv registers it. */
+    /* It is found when epoll is told of it, and each time. */
     CHECK(pipe(fds) == 0);
     CHECK(torsion_uv_watch_open(loop, fds[0], TORSION_UV_READABLE, &it, note, &it.watch) == 0);
     close(fds[0]);
-    turn(1000);
-    CHECK(it.count == 2 && it.events == TORSION_UV_ERROR);
-    torsion_uv_watch_change(it.watch, TORSION_UV_READABLE);
-    turn(1000);
-    CHECK(it.count == 3 && it.events == TORSION_UV_ERROR);
+    turn(5);
+    CHECK(it.count == 1);
+    for (int count = 2; count <= 3; count++) {
+        torsion_uv_watch_change(it.watch, TORSION_UV_READABLE);
+        turn(1000);
+        CHECK(it.count == count && it.events == TORSION_UV_ERROR);
+    }
+    /* The number is another descriptor's by then. */
+    CHECK(dup2(fds[1], fds[0]) == fds[0]);
+    seen other = {0};
+    CHECK(torsion_uv_watch_open(loop, fds[0], TORSION_UV_WRITABLE, &other, note, &other.watch) ==
+          0);
     torsion_uv_watch_close(it.watch);
-    close(fds[1]);
+    turn(1000);
+    CHECK(it.count == 3 && other.events == (TORSION_UV_WRITABLE | TORSION_UV_ERROR));
+    torsion_uv_watch_close(other.watch);
+    close(fds[0]), close(fds[1]);
+}
+
+typedef struct {
+    int numbers[2], spare, count;
+    torsion_uv_watch *watches[2];
+    seen late;
+} replacing;
+
+/* Closes the watch of the other descriptor, which the batch still holds, and gives its number to a
+ * file that has nothing to read. */
+static void replace_other(void *context, int events) {
+    replacing *it = context;
+    (void)events;
+    it->count += 1;
+    char byte;
+    int mine = recv(it->numbers[0], &byte, 1, MSG_DONTWAIT) == 1 ? 0 : 1, other = 1 - mine;
+    if (it->watches[other] == NULL) return;
+    torsion_uv_watch_close(it->watches[other]);
+    it->watches[other] = NULL;
+    CHECK(dup2(it->spare, it->numbers[other]) == it->numbers[other]);
+    CHECK(torsion_uv_watch_open(loop, it->numbers[other], TORSION_UV_READABLE, &it->late, note,
+                                &it->late.watch) == 0);
+}
+
+static void a_batch_tells_nobody_of_what_had_its_number_before(void) {
+    int a[2], b[2], c[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, a) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, b) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, c) == 0);
+    replacing it = {.numbers = {a[0], b[0]}, .spare = c[0]};
+    for (int i = 0; i < 2; i++)
+        torsion_uv_watch_open(loop, it.numbers[i], TORSION_UV_READABLE, &it, replace_other,
+                              &it.watches[i]);
+    CHECK(write(a[1], "x", 1) == 1 && write(b[1], "x", 1) == 1);
+    turn(1000);
+    CHECK(it.count == 1 && it.late.watch != NULL && it.late.count == 0);
+    turn(5);
+    CHECK(it.late.count == 0);
+    CHECK(write(c[1], "x", 1) == 1);
+    turn(1000);
+    CHECK(it.late.count == 1 && it.late.events == TORSION_UV_READABLE);
+    torsion_uv_watch_close(it.late.watch);
+    for (int i = 0; i < 2; i++)
+        if (it.watches[i] != NULL) torsion_uv_watch_close(it.watches[i]);
+    close(a[0]), close(a[1]), close(b[0]), close(b[1]), close(c[0]), close(c[1]);
 }
 
 static void a_pipe_without_writer_or_reader_ends(void) {
@@ -358,6 +413,7 @@ int main(void) {
     resets_are_told(0, TORSION_UV_ERROR | TORSION_UV_HANG_UP);
     an_urgent_byte_does_not_spin();
     descriptors_that_cannot_be_watched();
+    a_batch_tells_nobody_of_what_had_its_number_before();
     a_pipe_without_writer_or_reader_ends();
     deadlines_are_kept();
     signals_come_and_the_handler_comes_back();

@@ -80,8 +80,9 @@ typedef void (*torsion_uv_watch_event)(void *context, int events);
  *
  * Level-triggered. `events` is any of READABLE, WRITABLE and DISCONNECTED; errors and hang-ups are
  * reported whatever is asked. ERROR tells as well that somebody closed the descriptor, if that can
- * be seen; the watch has stopped then. Codes: UV_EBADF, UV_EPERM for a regular file, UV_EEXIST if
- * the loop watches the descriptor already, UV_ENOMEM. Wraps uv_poll_start(). */
+ * be seen, which is when it is changed; the watch has stopped then. Codes: UV_EBADF, UV_EPERM for
+ * a regular file, UV_EEXIST if the loop watches the descriptor already, UV_ENOMEM. Wraps
+ * uv_poll_start() and epoll_ctl(2). */
 int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, void *context,
                           torsion_uv_watch_event event,
                           torsion_uv_watch *_Nullable *_Nonnull result);
