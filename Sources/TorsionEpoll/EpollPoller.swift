@@ -17,8 +17,10 @@ final class EpollPoller: Poller {
     @exclusivity(unchecked) private var wakeDescriptor: Int32 = -1
     private let batch: UnsafeMutablePointer<epoll_event>
     /// Each has its place here, counted from one, as its `registration`.
-    @exclusivity(unchecked) private var targets: [PollTarget] = []
-    @exclusivity(unchecked) private var removed: [PollTarget] = []
+    ///
+    /// Retained by hand: an array of references counts each once more to move it.
+    @exclusivity(unchecked) private var targets: [Unmanaged<PollTarget>] = []
+    @exclusivity(unchecked) private var removed: [Unmanaged<PollTarget>] = []
     /// Whether the kernel may go on watching for one that was removed.
     @exclusivity(unchecked) private var hasStray = false
 
@@ -56,7 +58,7 @@ final class EpollPoller: Poller {
     }
 
     func shutDown() {
-        removed = []
+        releaseRemoved()
         hasStray = false
         torsion_close(epoll)
         torsion_close(wakeDescriptor)
@@ -72,7 +74,7 @@ final class EpollPoller: Poller {
         guard torsion_epoll_control(epoll, EPOLL_CTL_ADD, target.descriptor, bits, pointer) == 0
         else { return ErrorCode(errno: torsion_errno()) }
         target.asked = events
-        targets.append(target)
+        targets.append(.passRetained(target))
         target.registration = OpaquePointer(bitPattern: targets.count)
         return nil
     }
@@ -94,12 +96,12 @@ final class EpollPoller: Poller {
         if torsion_epoll_control(epoll, EPOLL_CTL_DEL, target.descriptor, 0, nil) != 0 {
             hasStray = true
         }
-        removed.append(target)
-        let place = Int(bitPattern: registration)
+        let index = Int(bitPattern: registration) - 1
+        removed.append(targets[index])
         let last = targets.removeLast()
-        guard place <= targets.count else { return }
-        targets[place - 1] = last
-        last.registration = registration
+        guard index < targets.count else { return }
+        targets[index] = last
+        last._withUnsafeGuaranteedRef { $0.registration = registration }
     }
 
     func wait(until deadline: MonotonicInstant?) {
@@ -117,6 +119,11 @@ final class EpollPoller: Poller {
     @inline(never)
     private func forgetRemoved() {
         if hasStray, !startAnew() { return }
+        releaseRemoved()
+    }
+
+    private func releaseRemoved() {
+        for target in removed { target.release() }
         removed.removeAll(keepingCapacity: true)
     }
 
@@ -138,7 +145,7 @@ final class EpollPoller: Poller {
         torsion_close(epoll)
         epoll = other
         hasStray = false
-        let lost = targets.filter { target in
+        let lost = targets.map { $0.takeUnretainedValue() }.filter { target in
             let pointer = Unmanaged.passUnretained(target).toOpaque()
             let bits = target.asked.epollBits
             return torsion_epoll_control(other, EPOLL_CTL_ADD, target.descriptor, bits, pointer)

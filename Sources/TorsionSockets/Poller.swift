@@ -47,10 +47,23 @@ open class PollTarget {
     public let descriptor: Int32
 
     /// What it was last registered for, where the poller keeps that.
-    @exclusivity(unchecked) public final var asked: PollEvents = []
+    @inlinable
+    public final var asked: PollEvents {
+        get { askedEvents }
+        set { askedEvents = newValue }
+    }
 
     /// The poller's own record of this target, nil while it is not registered.
-    @exclusivity(unchecked) public final var registration: OpaquePointer?
+    @inlinable
+    public final var registration: OpaquePointer? {
+        get { record }
+        set { record = newValue }
+    }
+
+    // Behind accessors, since an importing module would check each access to a stored property
+    // (38 instructions): `@exclusivity(unchecked)` does not reach that far.
+    @exclusivity(unchecked) @usableFromInline final var askedEvents: PollEvents = []
+    @exclusivity(unchecked) @usableFromInline final var record: OpaquePointer?
 
     /// What a poller calls for a ready descriptor, with the target and the bits of ``PollEvents``.
     ///
@@ -74,10 +87,8 @@ open class PollTarget {
     }
 
     /// Delivers what a poller found, unless the target was removed while its batch was delivered.
-    ///
-    /// A method of this module, since the importing one would check each access to `registration`.
     public final func deliver(_ events: PollEvents) {
-        if registration != nil { ready(events) }
+        if record != nil { ready(events) }
     }
 
     /// The descriptor is ready.

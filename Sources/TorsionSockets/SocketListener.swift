@@ -39,9 +39,12 @@ final class SocketListener: PollTarget {
     }
 
     override func ready(_ events: PollEvents) {
+        // Both are retained once for the batch; who closes the port inside it stops the accepting.
+        guard let receiver else { return }
+        let backend = backend
         var failures = 0
+        var address = sockaddr_storage()
         for _ in 0..<Self.acceptsPerTurn where isAccepting {
-            var address = sockaddr_storage()
             var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let accepted = torsion_accept(descriptor, &address, &size)
             guard accepted >= 0 else {
@@ -53,12 +56,12 @@ final class SocketListener: PollTarget {
                 // met again in each turn.
                 let code = ErrorCode(errno: number)
                 guard code.isAcceptShortage || failures == Self.acceptsPerTurn else { continue }
-                receiver?.listenerDidFail(code)
+                receiver.listenerDidFail(code)
                 return
             }
             let peer = SocketAddress(address, size: size)
-            let stream = SocketStream(backend: backend, accepted: accepted, from: peer)
-            if let receiver { receiver.listenerDidAccept(stream) } else { stream.close() }
+            receiver.listenerDidAccept(
+                SocketStream(backend: backend, accepted: accepted, from: peer))
         }
     }
 }

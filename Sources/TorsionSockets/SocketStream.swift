@@ -21,7 +21,7 @@ final class SocketStream: PollTarget {
     let peerAddress: SocketAddress
 
     // The backend outlives its streams: it is released after its last handle.
-    private unowned(unsafe) let backend: SocketBackend
+    private let backend: Unmanaged<SocketBackend>
     /// The backend's, here so that a read need not touch the backend.
     private let slab: UnsafeMutableRawPointer
     @exclusivity(unchecked) private var receiver: (any StreamReceiver)?
@@ -47,7 +47,7 @@ final class SocketStream: PollTarget {
         backend: SocketBackend, accepted descriptor: Int32, from peer: SocketAddress,
         isShared: Bool = false
     ) {
-        self.backend = backend
+        self.backend = .passUnretained(backend)
         self.isShared = isShared
         slab = backend.slab
         peerAddress = peer
@@ -61,7 +61,7 @@ final class SocketStream: PollTarget {
         backend: SocketBackend, connectingTo address: SocketAddress, options: StreamOptions,
         receiver: any StreamReceiver
     ) throws(IOError) {
-        self.backend = backend
+        self.backend = .passUnretained(backend)
         isShared = false
         slab = backend.slab
         peerAddress = address
@@ -115,7 +115,7 @@ final class SocketStream: PollTarget {
     private func checkError() {
         if let code = pendingError(of: descriptor) { return fail(code, "recv", .read) }
         guard queue == nil, interest != nil else { return }
-        backend.poller.remove(self)
+        withBackend { $0.poller.remove(self) }
         interest = nil
     }
 
@@ -185,7 +185,11 @@ final class SocketStream: PollTarget {
     private func readFailed(_ result: Int) {
         if result == 0 {
             isReading = false
-            receiver?.streamDidReadEnd()
+            guard let receiver = receiver.take() else { return }
+            receiver.streamDidReadEnd()
+            if phase != .closed {
+                withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+            }
             // Most streams are closed by now, and the poller need not hear of both.
             return updateInterest()
         }
@@ -235,9 +239,11 @@ final class SocketStream: PollTarget {
         if wanted.isEmpty { wanted = .errorsOnly }
         guard wanted != interest else { return }
         defer { interest = wanted }
-        guard interest == nil else { return backend.poller.update(self, for: wanted) }
+        guard interest == nil else {
+            return withBackend { $0.poller.update(self, for: wanted) }
+        }
         // An open socket can always be watched; what can fail is the kernel's memory.
-        if let code = backend.poller.add(self, for: wanted) {
+        if let code = withBackend({ $0.poller.add(self, for: wanted) }) {
             fail(code, "epoll_ctl", .watch)
         }
     }
@@ -245,13 +251,21 @@ final class SocketStream: PollTarget {
     private func leave() {
         precondition(phase != .closed, "BackendStream: closed twice")
         phase = .closed
-        if interest != nil { backend.poller.remove(self) }
+        withBackend { backend in
+            if interest != nil { backend.poller.remove(self) }
+            backend.openHandleCount -= 1
+        }
         interest = nil
         isReading = false
         queue = nil
         awaitsRoom = false
         receiver = nil
-        backend.openHandleCount -= 1
+    }
+
+    /// Without a reference counted, as a property that is `unowned(unsafe)` would have it.
+    @inline(__always)
+    private func withBackend<Result>(_ body: (SocketBackend) -> Result) -> Result {
+        backend._withUnsafeGuaranteedRef(body)
     }
 }
 

@@ -70,3 +70,18 @@ extension HalfCloseableProtocol {
     /// True.
     public var keepsHalfOpen: Bool { true }
 }
+
+extension Reactor {
+    /// The protocol, if each direction ends by itself for it.
+    ///
+    /// Every connection is asked at its end, and looking up what a class conforms to costs 280
+    /// instructions. So the class that was last found not to be half-closeable is remembered: most
+    /// servers have one.
+    func asHalfCloseable(_ proto: any StreamProtocol) -> (any HalfCloseableProtocol)? {
+        let kind = ObjectIdentifier(type(of: proto))
+        if kind == kindWithoutHalves { return nil }
+        if let proto = proto as? any HalfCloseableProtocol { return proto }
+        kindWithoutHalves = kind
+        return nil
+    }
+}

@@ -65,8 +65,9 @@ public final class Reactor {
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
     @exclusivity(unchecked) var datagramPorts = SlotTable<DatagramPort>()
     @exclusivity(unchecked) var watches = SlotTable<DescriptorWatch>()
-    @exclusivity(unchecked) var lostConnections: [StreamConnection] = []
-    @exclusivity(unchecked) var spareLost: [StreamConnection] = []
+    /// In the order in which they ended; the table keeps them alive until they were told.
+    @exclusivity(unchecked) var lostConnections: [Unmanaged<StreamConnection>] = []
+    @exclusivity(unchecked) var spareLost: [Unmanaged<StreamConnection>] = []
     @exclusivity(unchecked) var stoppedDatagramPorts: [DatagramPort] = []
     @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
     @exclusivity(unchecked) var lossWatches: [ConnectionID: (ConnectionLoss) -> Void] = [:]
@@ -74,6 +75,8 @@ public final class Reactor {
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
+    /// See HalfCloseableProtocol.
+    @exclusivity(unchecked) var kindWithoutHalves: ObjectIdentifier?
     @exclusivity(unchecked) var counters = ReactorStatistics()
     @exclusivity(unchecked) var threadWork = ThreadWork()
     /// Where seeds come from; nil until one is drawn.

@@ -90,7 +90,9 @@ extension Reactor {
             var lost = spareLost
             spareLost = []
             swap(&lost, &lostConnections)
-            for connection in lost { performEvent { connection.deliverLoss() } }
+            for connection in lost {
+                performEvent { _ = unsafe connection._withUnsafeGuaranteedRef { $0.deliverLoss() } }
+            }
             lost.removeAll(keepingCapacity: true)
             spareLost = lost
         }

@@ -138,7 +138,7 @@ public final class ListeningPort {
                 }
                 // What `connectionMade` throws is the reason of the loss, and told there.
                 try? StreamConnection(
-                    reactor: reactor, stream: stream, proto: proto, options: options
+                    reactor: reactor, stream: stream, proto: consume proto, options: options
                 ).open()
             } catch {
                 stream.close()

@@ -176,7 +176,7 @@ final class StreamConnection {
         case .shutdownAndAnnounce:
             if let code = stream.shutdownWriting() { return failed(code, "shutdown", .shutdown) }
             reactor.performEvent {
-                attempt { try ($0 as? any HalfCloseableProtocol)?.writeConnectionLost(from: self) }
+                attempt { try reactor.asHalfCloseable($0)?.writeConnectionLost(from: self) }
             }
         case .shutdownAndDrain:
             hasProgressed = true
@@ -186,9 +186,9 @@ final class StreamConnection {
                 perform(machine.readEnded(isHalfCloseable: false))
             }
         case .close(let ending):
-            terminate(loss(of: ending), isReset: false)
+            terminate(ending, isReset: false)
         case .reset(let ending):
-            terminate(loss(of: ending), isReset: true)
+            terminate(ending, isReset: true)
         }
     }
 
@@ -196,7 +196,7 @@ final class StreamConnection {
         updateReading()
         let isEnding = machine.state == .finishing(peerFinished: true)
         reactor.performEvent {
-            attempt { try ($0 as? any HalfCloseableProtocol)?.readConnectionLost(from: self) }
+            attempt { try reactor.asHalfCloseable($0)?.readConnectionLost(from: self) }
         }
         if isEnding { beginFinishing() }
     }
@@ -220,12 +220,12 @@ final class StreamConnection {
         closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in closeTimedOut() }
     }
 
+    /// Where no error says more.
     private func loss(of ending: ConnectionStateMachine.Ending) -> ConnectionLoss {
         switch ending {
         case .byPeer: .closedByPeer
         case .locally: .closedLocally
-        case .aborted: .aborted
-        case .failed: loss ?? .aborted
+        case .aborted, .failed: .aborted
         case .deadlinePassed: .deadlinePassed(.closing)
         }
     }
@@ -234,8 +234,8 @@ final class StreamConnection {
     ///
     /// Its protocol is told in the turn's last phase.
     @inline(never)
-    private func terminate(_ reason: ConnectionLoss, isReset: Bool) {
-        if loss == nil { loss = reason }
+    private func terminate(_ ending: ConnectionStateMachine.Ending, isReset: Bool) {
+        if loss == nil { loss = loss(of: ending) }
         closeDeadline?.cancel()
         closeDeadline = nil
         _ = unsafe takeGathered()
@@ -246,16 +246,17 @@ final class StreamConnection {
         unreadBytes = Bytes()
         isReading = false
         if isReset { stream.reset() } else { stream.close() }
-        if slot >= 0 { reactor.lostConnections.append(self) }
+        if slot >= 0 { unsafe reactor.lostConnections.append(.passUnretained(self)) }
     }
 
     /// The last phase: tells the producer, then the protocol, and lets go of both.
-    func deliverLoss() {
+    ///
+    /// - Returns: Itself, which may live on by this alone.
+    func deliverLoss() -> StreamConnection {
         stopProducer()
-        if let loss { proto?.connectionLost(loss, from: self) }
-        proto = nil
-        reactor.connections.remove(slot)
-        reactor.tellLossWatch(of: id, loss)
+        if let lost = proto.take(), let loss { lost.connectionLost(loss, from: self) }
+        defer { reactor.tellLossWatch(of: id, loss) }
+        return reactor.connections.remove(slot)
     }
 
     // MARK: Errors
@@ -474,8 +475,10 @@ final class StreamConnection {
     @inline(__always)
     private func flushLater() {
         guard !isOnFlushList else { return }
+        // Nobody else has anything to flush then: most ends of peers come so.
+        if reactor.eventDepth == 0 { return reactor.performEvent { flush() } }
         isOnFlushList = true
-        reactor.flushAtEndOfEvent(self)
+        reactor.flushList.append(self)
     }
 
     @inline(never)
@@ -593,7 +596,8 @@ extension StreamConnection: StreamReceiver {
     }
 
     private var isHalfCloseable: Bool {
-        (proto as? any HalfCloseableProtocol)?.keepsHalfOpen ?? false
+        guard let proto else { return false }
+        return reactor.asHalfCloseable(proto)?.keepsHalfOpen ?? false
     }
 
     func streamDidWrite(byteCount: Int) {
@@ -623,8 +627,11 @@ extension StreamConnection: EndOfEventFlushing {
     /// The event has ended: sends what was gathered, and takes the next step of a close.
     func flush() {
         isOnFlushList = false
-        sendGathered()
-        giveBackGathered()
+        // Nothing is, where the flush only takes a close further.
+        if unsafe gathered != nil || cork.pointee.owner == address {
+            sendGathered()
+            giveBackGathered()
+        }
         if pendingSwitch != nil { performSwitch() }
         if !unreadBytes.isEmpty { deliverUnread() }
         if owesReadEnd { passOnReadEnd() }
@@ -657,7 +664,7 @@ extension StreamConnection: EndOfEventFlushing {
             stopProducer()
             return perform(machine.loseWriteConnection())
         }
-        attempt { try ($0 as? any HalfCloseableProtocol)?.readConnectionLost(from: self) }
+        attempt { try reactor.asHalfCloseable($0)?.readConnectionLost(from: self) }
     }
 
     @inline(never)

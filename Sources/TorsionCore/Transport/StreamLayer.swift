@@ -84,8 +84,8 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
 
     /// What the protocol above says of itself.
     open var keepsHalfOpen: Bool {
-        guard isAboveConnected else { return false }
-        return (above as? any HalfCloseableProtocol)?.keepsHalfOpen ?? false
+        guard isAboveConnected, let above else { return false }
+        return reactor.asHalfCloseable(above)?.keepsHalfOpen ?? false
     }
 
     /// What the protocol above says of itself; handshaking, as long as that one is kept waiting.
