@@ -19,7 +19,7 @@ SEEDS ?=
 # has one thread, so that many find no more there, and each takes ten times as long.
 SAN_SEEDS ?= 30
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test docs first-program fuzz-short
+CI_TARGETS ?= test docs first-program fuzz-short bench-counts-short
 
 SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
 # @testable wants -enable-testing, which a release build lacks; with a folder of its own the
@@ -36,7 +36,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 help: ## list these targets
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dependencies:
 	@scripts/install-dependencies test
@@ -109,6 +109,7 @@ bench: ## build in release mode and run the throughput comparison; PEERS=nio add
 bench-full: ## the same with the rounds that steady figures need, io_uring and SwiftNIO
 budget: ## all budgets line by line: counts, parts and bench-full, an hour; fails on a missed count
 bench-counts: ## system calls, allocations and instructions against their budgets
+bench-counts-short: ## the same with fewer rounds, and the tests of the harness, as CI does
 bench-flow: ## a proxied byte against socat and HAProxy, a sent file against sendfile in C
 bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk

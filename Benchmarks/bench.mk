@@ -4,6 +4,7 @@
 # bench        the table of Benchmarks/README.md in at most three minutes after the build
 # bench-full   the same with the rounds that steady figures need (about half an hour), io_uring, SwiftNIO
 # bench-counts instructions, system calls, allocations and memory against their budgets; fails on a miss
+# bench-counts-short  the same in about two minutes, and the harness's own tests, as CI does
 # budget       every budget, line by line: bench-counts, bench-parts, bench-full, and then
 #              what they found; fails on a count that was missed
 # bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
@@ -25,7 +26,8 @@ BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
 
-.PHONY: budget bench-tokio bench bench-flow bench-full bench-counts bench-parts bench-build bench-nio bench-test bench-dependencies
+.PHONY: budget bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
+.PHONY: bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
@@ -36,6 +38,12 @@ bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
 
 bench-counts: bench-build $(BENCH_BIN)/uring-c
 	$(BENCH_RUN) counts --json $(BENCH_JSON:.json=-counts.json) --peers uring $(BENCH_ARGS)
+
+# What is counted is optimised, the harness need not be: the build of its tests has it too.
+bench-counts-short: bench-test $(BENCH_PROGRAMS) $(BENCH_BIN)/uring-c
+	swift build -c release --product torsion
+	Benchmarks/.build/debug/torsion-bench counts --short --peers uring \
+	    --json $(BENCH_JSON:.json=-counts-short.json) $(BENCH_ARGS)
 
 bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 	swift build -c release --package-path Benchmarks

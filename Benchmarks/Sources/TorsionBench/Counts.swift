@@ -1,6 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+/// How much is done to take the counts.
+struct CountsPlan {
+    /// Rounds of what the kernel's timing moves, in which both programs take turns.
+    var ringRounds: Int
+    /// Messages of each run in them.
+    var ringMessages: Int
+    /// Connections that wait beside those at work.
+    var crowd: Int
+
+    static let full = CountsPlan(ringRounds: 5, ringMessages: 60_000, crowd: Scenario.crowd)
+    /// What grows with each connection shows among some thousand as well.
+    static let short = CountsPlan(
+        ringRounds: 3, ringMessages: 60_000, crowd: min(2_000, Scenario.crowd))
+}
+
 /// The command `counts`: what repeats exactly, against its budget.
 struct Counts {
     let options: Options
@@ -16,10 +31,11 @@ struct Counts {
     ]
 
     private var load: LoadGenerator { LoadGenerator(path: options.programs + "/load") }
+    private var plan: CountsPlan { options.isShort ? .short : .full }
 
-    /// Returns whether every budget is met.
+    /// Returns whether no budget is missed.
     func start() throws -> Bool {
-        var report = try Report(mode: "counts")
+        var report = try Report(mode: options.isShort ? "counts, short" : "counts")
         let servers = try options.servers()
         guard let baseline = servers.first(where: { $0.name == "libuv-c" }) else {
             throw BenchError("counts: needs libuv-c, whose instructions are the yardstick")
@@ -28,42 +44,57 @@ struct Counts {
             try server.kind == .torsion && !server.isFace && canRun(server)
         }
         guard !held.isEmpty else { throw BenchError("counts: no server of Torsion's to hold") }
-        progress.note("instructions of \(baseline.name)")
-        let twin = try InstructionCounter(load: load).perMessage(baseline, .echoCounted)
-        for server in held {
-            report.budgets += try check(server, twinInstructions: twin)
-        }
-        if let ring = held.first(where: { $0.name == "torsion-io_uring" }),
-            let its = servers.first(where: { $0.name == "uring-c" })
-        {
-            report.budgets += try checkCalls(of: ring, twin: its)
-        }
-        for (name, share, text) in Counts.peers {
-            guard let peer = servers.first(where: { $0.name == name }) else { continue }
-            progress.note("instructions of \(name)")
-            // Valgrind cannot run each peer; what it cannot stays without a figure, and says so.
-            let its: Double
-            do {
-                its = try InstructionCounter(load: load).perMessage(peer, .echoCounted)
-            } catch {
-                progress.note("without \(name): \(error)")
-                continue
-            }
-            report.budgets += report.budgets
-                .filter { $0.name == Counts.instructions }
-                .map { .init("\(text) instructions", $0.server, $0.measured, its * share) }
-        }
+        for server in held { report.budgets += try countMemory(of: server) }
         for face in servers where face.name == "torsion-async-read" {
-            progress.note("\(face.name): allocations")
-            let made = try AllocationCounter(
-                library: options.programs + "/malloc_counter.so", load: load
-            ).perMessage(face, .echoCounted)
-            report.budgets.append(.init("allocations an echoed message", face.name, made, 0))
+            report.budgets += try settled { _ in [try countAllocations(of: face)] }
+        }
+        if canCount("system calls", ["strace", "-f", "-c", "-o", "/dev/null", "true"]) {
+            for server in held { report.budgets += try countCalls(of: server) }
+            if let ring = held.first(where: { $0.name == "torsion-io_uring" }),
+                let its = servers.first(where: { $0.name == "uring-c" })
+            {
+                report.budgets += try compareCalls(of: ring, twin: its)
+            }
+        }
+        if canCount(
+            "instructions",
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "true"])
+        {
+            report.budgets += try countInstructions(of: held, baseline, peers: servers)
         }
         progress.clear()
-        writeText(render(report.budgets, baseline: twin))
+        writeText(render(report.budgets))
         try report.write(to: options.json)
         return report.budgets.allSatisfy { $0.verdict != .missed }
+    }
+
+    /// Whether this machine lets the program count: containers can forbid `ptrace(2)`.
+    ///
+    /// Only CI goes on without; elsewhere the counter fails with its own reason.
+    private func canCount(_ what: String, _ command: [String]) -> Bool {
+        guard options.isShort else { return true }
+        do {
+            _ = try ChildProcess(command).readToEnd()
+            return true
+        } catch {
+            progress.note("without \(what): \(error)")
+            return false
+        }
+    }
+
+    /// Returns counts of which none is missed by chance.
+    ///
+    /// How many events share a wait is up to the machine, and so are a few instructions or calls.
+    /// What misses is taken again, twice, and is missed if it was each time.
+    private func settled(
+        _ take: (_ attempt: Int) throws -> [Report.BudgetResult]
+    ) throws -> [Report.BudgetResult] {
+        var attempts = [try take(0)]
+        while attempts.count < 3, attempts.last!.contains(where: { $0.verdict == .missed }) {
+            progress.note("missed: once more")
+            attempts.append(try take(attempts.count))
+        }
+        return .settled(attempts)
     }
 
     /// Whether this machine runs it; what it must run fails later, with its own reason.
@@ -78,73 +109,131 @@ struct Counts {
         }
     }
 
-    /// A ring has no receive and no send that could be counted: all calls, beside the C server's.
-    ///
-    /// How many events share a call depends on how fast the clients happen to be: from 20 up to the
-    /// 40 that the kernel delivers at once (`IO_LOCAL_TW_DEFAULT_MAX`, twice a call), and single
-    /// runs of one program differ by a factor of two. So the two take turns, as for times.
-    private func checkCalls(of server: Server, twin: Server) throws -> [Report.BudgetResult] {
-        try [Scenario.echo64Connections, .echo1000Connections].map { scenario in
-            let strace = SystemCallCounter(load: load)
-            let ratios = try (1...5).map { round in
-                progress.note(
-                    "\(server.name): system calls, \(scenario.connections) connections,"
-                        + " round \(round)/5")
+    // MARK: The counts
 
-                func calls(_ server: Server) throws -> Double {
-                    try strace.total(server, scenario, messages: 60_000)
-                }
-                let its = try calls(twin)
-                let ours = try calls(server) + calls(server)
-                return try ours / (its + calls(twin))
-            }
-            return .init(
-                "system calls beside the C server's, \(scenario.connections) connections",
-                server.name, bootstrapMedian(ratios), atMost: 1.1)
+    private func countMemory(of server: Server) throws -> [Report.BudgetResult] {
+        try settled { _ in
+            progress.note("\(server.name): allocations, memory")
+            let made = try AllocationCounter(
+                library: options.programs + "/malloc_counter.so", load: load
+            ).perMessage(server, .connectAndClose)
+            return [
+                try countAllocations(of: server),
+                .init("allocations a connection made and closed", server.name, made, 3),
+                .init("bytes an idle connection", server.name, try memory(server), 1_024),
+            ]
         }
     }
 
-    private func check(
-        _ server: Server, twinInstructions: Double
-    ) throws -> [Report.BudgetResult] {
-        let name = server.name
-        progress.note("\(name): system calls")
-        let strace = SystemCallCounter(load: load)
-        let echo = try strace.perMessage(server, .echoCounted)
-        let lines = try strace.perMessage(server, .echoLines)
-        progress.note("\(name): allocations")
-        let malloc = AllocationCounter(library: options.programs + "/malloc_counter.so", load: load)
-        let allocations = try malloc.perMessage(server, .echoCounted)
-        let made = try malloc.perMessage(server, .connectAndClose)
-        progress.note("\(name): memory")
-        let idle = try memory(server)
+    private func countAllocations(of server: Server) throws -> Report.BudgetResult {
+        progress.note("\(server.name): allocations")
+        let made = try AllocationCounter(
+            library: options.programs + "/malloc_counter.so", load: load
+        ).perMessage(server, .echoCounted)
+        return .init("allocations an echoed message", server.name, made, 0)
+    }
 
-        // The libuv backend has a tenth to spare on its twin; epoll's must need fewer than libuv in C.
-        let factor = name == "torsion-libuv" ? 1.1 : 1.0
+    private func countCalls(of server: Server) throws -> [Report.BudgetResult] {
+        let name = server.name
         let depth = Double(Scenario.echoLines.depth)
-        var results: [Report.BudgetResult] = [
-            .init("allocations an echoed message", name, allocations, 0),
-            .init("allocations a connection made and closed", name, made, 3),
-            .init("bytes an idle connection", name, idle, 1_024),
-        ]
-        if name == "torsion-io_uring" {
-            // No instructions: valgrind 3.19 lets no signal through to a server that waits in
-            // `io_uring_enter(2)`, so that it would not end.
-            results.append(.init("system calls for sixteen lines", name, lines.total * depth, 1))
-        } else {
-            progress.note("\(name): instructions")
-            let counter = InstructionCounter(load: load)
-            let instructions = try counter.perMessage(server, .echoCounted)
-            progress.note("\(name): instructions among \(Scenario.crowd) connections that wait")
-            let inCrowd = try counter.perMessage(server, .echoCountedInCrowd)
-            results += [
-                .init(Counts.crowd, name, inCrowd, instructions * 1.05),
-                .init(Counts.instructions, name, instructions, twinInstructions * factor),
+        return try settled { _ in
+            progress.note("\(name): system calls")
+            let strace = SystemCallCounter(load: load)
+            let lines = try strace.perMessage(server, .echoLines)
+            guard name != "torsion-io_uring" else {
+                return [.init("system calls for sixteen lines", name, lines.total * depth, 1)]
+            }
+            let echo = try strace.perMessage(server, .echoCounted)
+            return [
                 .init("receives an echoed message", name, echo.reads, 1),
                 .init("sends an echoed message", name, echo.writes, 1),
                 .init("reads for sixteen lines", name, lines.reads * depth, 1),
                 .init("writes for sixteen lines", name, lines.writes * depth, 1),
             ]
+        }
+    }
+
+    /// A ring has no receive and no send that could be counted: all calls, beside the C server's.
+    ///
+    /// How many events share a call depends on how fast the clients happen to be: from 20 up to the
+    /// 40 that the kernel delivers at once (`IO_LOCAL_TW_DEFAULT_MAX`, twice a call), and single
+    /// runs of one program differ by a factor of two. So the two take turns, as for times.
+    private func compareCalls(of server: Server, twin: Server) throws -> [Report.BudgetResult] {
+        try [Scenario.echo64Connections, .echo1000Connections].flatMap { scenario in
+            let strace = SystemCallCounter(load: load)
+            // A program's own start is more calls than a thousand messages are.
+            func start(_ server: Server) throws -> Double {
+                try strace.total(server, scenario, messages: scenario.connections)
+            }
+            let started = (ours: try start(server), its: try start(twin))
+            return try settled { _ in
+                let ratios = try (1...plan.ringRounds).map { round in
+                    progress.note(
+                        "\(server.name): system calls, \(scenario.connections) connections,"
+                            + " round \(round)/\(plan.ringRounds)")
+
+                    func calls(_ server: Server, _ start: Double) throws -> Double {
+                        try strace.total(server, scenario, messages: plan.ringMessages) - start
+                    }
+                    let its = try calls(twin, started.its)
+                    let ours = try calls(server, started.ours) + calls(server, started.ours)
+                    return try ours / (its + calls(twin, started.its))
+                }
+                return [
+                    .init(
+                        "system calls beside the C server's, \(scenario.connections) connections",
+                        server.name, bootstrapMedian(ratios), atMost: 1.1)
+                ]
+            }
+        }
+    }
+
+    /// None of io_uring's: valgrind 3.19 lets no signal through to a server that waits in
+    /// `io_uring_enter(2)`, so that it would not end.
+    private func countInstructions(
+        of held: [Server], _ baseline: Server, peers: [Server]
+    ) throws -> [Report.BudgetResult] {
+        let counter = InstructionCounter(load: load)
+        progress.note("instructions of \(baseline.name)")
+        let twin = try counter.perMessage(baseline, .echoCounted)
+        var results: [Report.BudgetResult] = []
+        for server in held where server.name != "torsion-io_uring" {
+            let name = server.name
+            // The libuv backend has a tenth to spare on its twin; epoll's must need fewer than it.
+            let factor = name == "torsion-libuv" ? 1.1 : 1.0
+            results += try settled { attempt in
+                let twin = attempt == 0 ? twin : try counter.perMessage(baseline, .echoCounted)
+                progress.note("\(name): instructions")
+                let alone = try counter.perMessage(server, .echoCounted)
+                progress.note("\(name): instructions among \(plan.crowd) connections that wait")
+                let inCrowd = try counter.perMessage(
+                    server, .echoCounted(inCrowdOf: plan.crowd))
+                return [
+                    .init(Counts.instructions, name, alone, twin * factor),
+                    .init(Counts.crowd, name, inCrowd, alone * 1.05),
+                ]
+            }
+        }
+        return try results + compareInstructions(results, counter, peers: peers)
+    }
+
+    private func compareInstructions(
+        _ own: [Report.BudgetResult], _ counter: InstructionCounter, peers: [Server]
+    ) throws -> [Report.BudgetResult] {
+        var results: [Report.BudgetResult] = []
+        for (name, share, text) in Counts.peers {
+            guard let peer = peers.first(where: { $0.name == name }) else { continue }
+            progress.note("instructions of \(name)")
+            // Valgrind cannot run each peer; what it cannot stays without a figure, and says so.
+            let its: Double
+            do {
+                its = try counter.perMessage(peer, .echoCounted)
+            } catch {
+                progress.note("without \(name): \(error)")
+                continue
+            }
+            results += own.filter { $0.name == Counts.instructions }
+                .map { .init("\(text) instructions", $0.server, $0.measured, its * share) }
         }
         return results
     }
@@ -157,15 +246,14 @@ struct Counts {
         return sample.memoryPerConnection
     }
 
-    private func render(_ budgets: [Report.BudgetResult], baseline: Double) -> String {
+    private func render(_ budgets: [Report.BudgetResult]) -> String {
         let rows = budgets.map {
             [
                 $0.name, $0.server, figure($0.measured), figure($0.limit),
                 $0.verdict == .missed ? "MISSED" : $0.verdict.rawValue,
             ]
         }
-        return "libuv in C: \(figure(baseline)) user-space instructions an echoed message\n\n"
-            + table(["count", "server", "measured", "at most", ""], rows)
+        return table(["count", "server", "measured", "at most", ""], rows)
     }
 }
 
@@ -183,5 +271,19 @@ extension Report.BudgetResult {
         self.init(
             name: name, server: server, measured: ratio.median, limit: factor,
             verdict: Verdict(ratio: ratio, factor: factor))
+    }
+}
+
+extension [Report.BudgetResult] {
+    /// Returns one of the same counts that were taken several times: what was missed in some of
+    /// them only is not established.
+    static func settled(_ attempts: [[Report.BudgetResult]]) -> [Report.BudgetResult] {
+        attempts[0].indices.map { index in
+            let takings = attempts.map { $0[index] }
+            let misses = takings.count { $0.verdict == .missed }
+            var result = takings.min { $0.measured - $0.limit < $1.measured - $1.limit }!
+            if misses > 0 && misses < takings.count { result.verdict = .notEstablished }
+            return result
+        }
     }
 }

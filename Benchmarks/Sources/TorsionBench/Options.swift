@@ -23,6 +23,7 @@ struct Options {
           --server NAME=COMMAND   one more; prints 'listening on ADDRESS:PORT ...' and ends on SIGTERM
           --rounds N              instead of 5 (quick) or 15 (full)
           --no-counts             without system calls and allocations
+          --short                 of counts: smaller crowd, fewer rounds, as CI takes them
           --json PATH             results, .build/bench.json unless given
           --html PATH             the results as one page with charts, none unless given
           --torsion PATH          the command, .build/release/torsion unless given
@@ -32,6 +33,8 @@ struct Options {
 
     var command = Command.run
     var isFull = false
+    /// Whether the counts are those of CI.
+    var isShort = false
     var counts = true
     var json = ".build/bench.json"
     var html: String?
@@ -68,6 +71,7 @@ struct Options {
         switch name {
         case "--quick": isFull = false
         case "--full": isFull = true
+        case "--short": isShort = true
         case "--no-counts": counts = false
         case "--rounds":
             guard let count = Int(try value()), count > 0 else {

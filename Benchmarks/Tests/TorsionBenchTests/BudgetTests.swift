@@ -48,4 +48,16 @@ import Testing
         #expect(results.missedCounts == 0)
         #expect(results.render().contains("at most 1.05 x epoll-c  1.20 [1.10, 1.30]"))
     }
+
+    @Test func `a count is missed when it was missed each time that it was taken`() {
+        func taken(_ figures: Double...) -> [Report.BudgetResult] {
+            figures.enumerated().map { .init("count \($0)", "torsion-epoll", $1, 2) }
+        }
+        let results = [Report.BudgetResult].settled([
+            taken(1, 3, 3), taken(1, 2, 4), taken(1, 3, 3),
+        ])
+        #expect(results.map(\.verdict) == [.met, .notEstablished, .missed])
+        #expect(results.map(\.measured) == [1, 2, 3])
+        #expect([Report.BudgetResult].settled([taken(2.5)]).map(\.verdict) == [.missed])
+    }
 }

@@ -12,6 +12,6 @@
 extension Scenario {
     static let connectAndClose = Scenario(
         name: "connect", summary: "connect, one 64-byte message, close; sixteen at a time",
-        unit: "connection", load: .connect, connections: 16, countedLengths: (500, 1_500),
+        unit: "connection", load: .connect, connections: 16, countedLengths: (500, 5_500),
         bounds: Bound.backends(within: 1.1))
 }

@@ -20,13 +20,15 @@ extension Scenario {
             + " \(figure(Double(crowd))) that wait",
         connections: 64, idleConnections: crowd, isSlow: true, bounds: Bound.backends(within: 1.05))
 
-    /// The counted echo in the same crowd.
+    /// The counted echo in a crowd, the same or a smaller one.
     ///
     /// Longer, since accepting the crowd costs a few hundred thousand instructions more or less, by
     /// how many are accepted in a turn.
-    static let echoCountedInCrowd = Scenario(
-        name: "echo.16connections.crowd", summary: echoCounted.summary, connections: 16,
-        idleConnections: crowd, countedLengths: (4_000, 132_000))
+    static func echoCounted(inCrowdOf count: Int) -> Scenario {
+        Scenario(
+            name: "echo.16connections.crowd", summary: echoCounted.summary, connections: 16,
+            idleConnections: count, countedLengths: (4_000, 132_000))
+    }
 
     /// What the limit leaves when each side has some descriptors of its own.
     static let crowd = {
