@@ -89,6 +89,71 @@ final class Slices: PullProducer {
     #expect(peer.hasEnded)
 }
 
+// snippet: upload
+/// Keeps what a client sends, and answers when the file has it, not when it has arrived.
+final class Upload: StreamProtocol {
+    private let path: String
+
+    init(to path: String) { self.path = path }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        let file = FileConsumer(path: path, on: transport.reactor)
+        file.written
+            .addCallback { count in
+                transport.write("kept \(count) bytes\r\n")
+                transport.loseConnection()
+            }
+            .whenFailed { error in
+                print("\(transport.peerAddress): \(error)")
+                // The client must not take what arrived for what was kept.
+                transport.abortConnection()
+            }
+        // A client that breaks off fails `written` too: one place is enough.
+        pipe(from: transport, to: file).whenFailed { _ in }
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+}
+// snippet end
+
+/// Sends five bytes and the end, and notes what comes back.
+private final class Sender: StreamProtocol {
+    var answer = ""
+    var loss: ConnectionLoss?
+
+    func connectionMade(_ transport: any StreamTransport) {
+        transport.write("bytes")
+        transport.loseWriteConnection()
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        answer += String(decoding: bytes)
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        loss = why
+        transport.reactor.stop(within: .seconds(5))
+    }
+}
+
+@Test(arguments: [("/dev/null", "kept 5 bytes\r\n"), ("/dev/full", "")])
+func `an upload is answered when the file has it, and aborted when the disk is full`(
+    path: String, answer: String
+) throws {
+    let outcome = Sender()
+    nonisolated(unsafe) let sender = outcome
+    try Reactor.run(backend: .epoll, signals: .ignore) { reactor in
+        reactor.unhandledError = { Issue.record("\($0)") }
+        reactor.callLater(.seconds(60)) { reactor.stop(within: .zero) }
+        let port = try ServerEndpoint(parsing: "tcp:0:interface=127.0.0.1")
+            .listen(on: reactor) { Upload(to: path) }
+        try ClientEndpoint(parsing: "tcp:\(port.localAddress)").connect(on: reactor) { sender }
+            .whenFailed { Issue.record("\($0)") }
+    }
+    #expect(outcome.answer == answer)
+    #expect(outcome.loss?.isClean == !answer.isEmpty)
+}
+
 /// Does nothing with what it gets.
 final class Quiet: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}

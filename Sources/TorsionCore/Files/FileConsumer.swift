@@ -13,6 +13,9 @@
 public final class FileConsumer: Consumer {
     /// Fires when everything was written and the file is closed, with the number of bytes.
     ///
+    /// That is after the pipe has ended, whose last bytes wait for the disk then. The kernel has
+    /// them all; no `fsync(2)` is made.
+    ///
     /// Fails with an ``IOError`` that names the path, for example ``ErrorCode/noSpace``, or with
     /// what broke the source; then what had arrived was written. Cancelling it drops the rest.
     public let written: Deferred<Int>

@@ -9,8 +9,9 @@
 ///     pipe(from: client, to: FileConsumer(path: path, on: reactor))
 ///
 /// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
-/// outgoing direction; everything before it has been written by then. If the source breaks,
-/// ``Consumer/abandonConsuming(because:)`` is called, which aborts a transport. If the destination is
+/// outgoing direction; everything before it was handed to the destination by then, which may have
+/// some of it still: whether a file has it all, ``FileConsumer/written`` tells. If the source
+/// breaks, ``Consumer/abandonConsuming(because:)`` is called, which aborts a transport. If the destination is
 /// lost, the source is stopped. A transport that is a source is closed then if the destination is a
 /// transport, so that what that has answered still leaves; else it is aborted: its peer must not
 /// take what a file could not keep for delivered. A transport that is a source has its protocol
