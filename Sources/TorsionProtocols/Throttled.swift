@@ -112,6 +112,28 @@ public final class Throttled: StreamLayer {
         super.connectionLost(why, from: transport)
     }
 
+    // MARK: What must hold
+
+    /// Asserts, besides what holds of every layer, that whatever waits for the rate has its time.
+    public override func checkInvariants() {
+        reading?.checkInvariants()
+        writing?.checkInvariants()
+        gate.checkInvariants()
+        require(
+            gate.pendingByteCount == waiting.count - sentCount,
+            "Throttled: \(waiting.count - sentCount) bytes wait, \(gate.pendingByteCount) count")
+        require(
+            gate.pendingByteCount == 0 || isBelowFull || writeCall?.isActive ?? false,
+            "Throttled: \(gate.pendingByteCount) bytes wait for nothing")
+        require(
+            pauses.contains(.rate) == (readCall?.isActive ?? false),
+            "Throttled: it does not read, and waits for nothing")
+        require(
+            !pauses.contains(.full) || gate.isPaused && producer == nil,
+            "Throttled: it does not read until there is room, and there is")
+        super.checkInvariants()
+    }
+
     // MARK: Reading
 
     private func pause(for reason: Pauses) {

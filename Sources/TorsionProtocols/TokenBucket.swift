@@ -36,6 +36,12 @@ struct TokenBucket {
         return Int(level / Self.billion)
     }
 
+    /// Asserts what must hold at any time.
+    func checkInvariants() {
+        require(
+            level <= Int128(burst) * Self.billion, "TokenBucket: more is saved up than its burst")
+    }
+
     /// So many pass.
     mutating func take(_ byteCount: Int) { level -= Int128(byteCount) * Self.billion }
 

@@ -86,6 +86,8 @@ final class FrameClient: Audited, LineProtocol {
     private let seed: UInt64
     private var source: Source?
     private(set) var answerCount = 0
+    /// Told once, and whether every answer was there.
+    var whenLost: ((_ isComplete: Bool) -> Void)?
 
     init(_ ledger: Ledger, count: Int, _ dice: inout SeededDice) {
         for number in 1...count {
@@ -130,5 +132,6 @@ final class FrameClient: Audited, LineProtocol {
     override func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         super.connectionLost(why, from: transport)
         source = nil
+        whenLost.take()?(isComplete)
     }
 }

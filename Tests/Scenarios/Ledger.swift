@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import TorsionCore
+import TorsionProtocols
 import TorsionTesting
 
 /// What the protocols of one world saw, and must not see.
@@ -9,11 +10,20 @@ final class Ledger {
     private var violations: [String] = []
     private(set) var madeCount = 0
     private(set) var lostCount = 0
+    /// Those with a connection; whoever keeps them is none of its business.
+    private var connected: [Connected] = []
+
+    private struct Connected {
+        weak var proto: Audited?
+    }
 
     init() {}
 
     init(_ world: SimulatedWorld) {
-        world.always { [self] in try check() }
+        world.always { [self] in
+            for each in connected { each.proto?.checkInvariants() }
+            try check()
+        }
     }
 
     /// Throws for the first that was seen.
@@ -31,6 +41,16 @@ final class Ledger {
     func made() { madeCount += 1 }
 
     func lost() { lostCount += 1 }
+
+    fileprivate func made(_ proto: Audited) {
+        made()
+        connected.append(Connected(proto: proto))
+    }
+
+    fileprivate func lost(_ proto: Audited) {
+        lost()
+        connected.removeAll { $0.proto == nil || $0.proto === proto }
+    }
 }
 
 /// A protocol that holds its transport to its word: made once, then data, lost once, nothing after.
@@ -54,7 +74,7 @@ class Audited: StreamProtocol {
 
     func connectionMade(_ transport: any StreamTransport) throws {
         ledger.expect(self.transport == nil && loss == nil, "\(name): connectionMade twice")
-        ledger.made()
+        ledger.made(self)
         self.transport = transport
     }
 
@@ -73,10 +93,16 @@ class Audited: StreamProtocol {
 
     func shutdownRequested(_ transport: any StreamTransport) { close() }
 
+    /// Asserts what must hold between events: by default of what cuts the stream, if anything does.
+    func checkInvariants() {
+        (self as? any LineProtocol)?.lines.checkInvariants()
+        (self as? any FrameProtocol)?.frames.checkInvariants()
+    }
+
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         ledger.expect(loss == nil, "\(name): connectionLost twice")
         ledger.expect(self.transport != nil, "\(name): connectionLost without a connection")
-        ledger.lost()
+        ledger.lost(self)
         loss = why
         self.transport = nil
     }

@@ -24,6 +24,7 @@ extension Scenario {
                 .listen(on: reactor, factory: limiter)
         }
         world.always {
+            limiter.checkInvariants()
             ledger.expect(limiter.connectionCount <= 4, "more connections than the limit")
             for (peer, count) in factory.openCounts {
                 ledger.expect(count <= 2, "\(count) connections of \(peer)")

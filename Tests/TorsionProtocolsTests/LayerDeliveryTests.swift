@@ -36,6 +36,11 @@ private final class Crumbler: StreamLayer {
     }
 }
 
+/// Resumes what is below, and not itself.
+private final class Forgetful: StreamLayer {
+    override func resumeProducing() { below.resumeProducing() }
+}
+
 /// What a protocol above layers gets when it pauses, switches, or ends in the middle of a read.
 @Suite struct LayerDeliveryTests {
     private static func layered(_ proto: any StreamProtocol) -> any StreamProtocol {
@@ -100,6 +105,39 @@ private final class Crumbler: StreamLayer {
             next.transport?.abortConnection()
             peer.clock.turn()
         }
+    }
+
+    @Test func `a layer that goes on by itself has those above it deliver what they kept`() {
+        for pieces in chunkings(of: "pause\nb\nc\n") {
+            let proto = PausingLines()
+            let rate = ThrottleRate(bytesPerSecond: 1, burstBytes: 6)
+            let peer = MemoryTransport(
+                Throttled(above: Self.layered(Crumbler(above: proto)), reading: rate))
+            peer.receive(pieces: pieces)
+            // The rate is used up by then, so that nothing can be delivered yet.
+            proto.transport?.resumeProducing()
+            peer.clock.advance(by: .seconds(30))
+            #expect(proto.received == ["pause", "b", "c"])
+            peer.transport.reactor.checkInvariants()
+            proto.transport?.abortConnection()
+            peer.clock.turn()
+        }
+    }
+
+    @Test func `a layer that keeps what it could deliver is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let proto = PausingLines()
+            let peer = MemoryTransport(Forgetful(above: proto))
+            peer.receive("pause\nb\n")
+            peer.transport.reactor.checkInvariants()
+            proto.transport?.resumeProducing()
+            peer.clock.turn()
+            peer.transport.reactor.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("what is owed to the protocol above was not told"))
     }
 
     @Test func `a layer delivers nothing behind a close or an abort`() {

@@ -230,4 +230,35 @@ private final class Producer: PushProducer {
         #expect(peer.takeBytes().count == 100)
         #expect(peer.clock.reactor.statistics.delayedCalls == 0)
     }
+
+    @Test func `bytes that wait for no time are found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let speaker = Speaker()
+            let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 100)
+            let peer = MemoryTransport(Throttled(above: speaker, writing: rate))
+            speaker.transport?.write([UInt8](repeating: 1, count: 500))
+            peer.clock.reactor.checkInvariants()
+            for call in peer.clock.reactor.delayedCalls { call.cancel() }
+            peer.clock.reactor.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("400 bytes wait for nothing"))
+    }
+
+    @Test func `a reading that waits for no time is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 100)
+            let peer = MemoryTransport(Throttled(above: Speaker(), reading: rate))
+            peer.receive(Bytes([UInt8](repeating: 1, count: 500)))
+            peer.clock.reactor.checkInvariants()
+            for call in peer.clock.reactor.delayedCalls { call.cancel() }
+            peer.clock.reactor.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("it does not read, and waits for nothing"))
+    }
 }

@@ -39,6 +39,11 @@ public final class DeferredLock {
         semaphore.release()
     }
 
+    /// Asserts what must hold between events: nobody waits for a lock that is free.
+    ///
+    /// For simulations, after each step. O(*n*) in how many wait.
+    public func checkInvariants() { semaphore.checkInvariants() }
+
     /// Runs `body` with the lock, which is released when its Deferred has fired.
     ///
     /// - Returns: A Deferred for the result of `body`.

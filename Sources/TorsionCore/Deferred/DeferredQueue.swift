@@ -74,6 +74,25 @@ public final class DeferredQueue<Element> {
         line.append(waiter)
         return waiter
     }
+
+    /// Asserts what must hold between events: nobody waits for an element that is there, and whoever
+    /// waits can still be given one.
+    ///
+    /// For simulations, after each step. O(*n*) in what is queued and how many wait.
+    public func checkInvariants() {
+        reactor.checkThread()
+        elements.checkInvariants()
+        line.checkInvariants()
+        require(
+            elements.isEmpty || line.isEmpty,
+            "DeferredQueue: \(line.count) wait, and \(elements.count) elements are there")
+        require(
+            elements.count <= limit && line.count <= waitingLimit,
+            "DeferredQueue: \(elements.count) elements and \(line.count) who wait are too many")
+        require(
+            line.elements.allSatisfy(\.isPending),
+            "DeferredQueue: one who was told already stands in the line")
+    }
 }
 
 /// An element was put into a ``DeferredQueue`` that is full.

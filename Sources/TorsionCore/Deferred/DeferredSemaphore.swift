@@ -78,6 +78,26 @@ public final class DeferredSemaphore {
         }
     }
 
+    /// Asserts what must hold between events: nobody waits while a place is free, and whoever waits
+    /// can still be given one.
+    ///
+    /// For simulations, after each step. O(*n*) in how many wait.
+    public func checkInvariants() {
+        reactor.checkThread()
+        line.checkInvariants()
+        require(
+            (0...limit).contains(freeCount), "DeferredSemaphore: \(freeCount) of \(limit) are free")
+        require(
+            freeCount == 0 || line.isEmpty,
+            "DeferredSemaphore: \(line.count) wait, and \(freeCount) places are free")
+        require(
+            owedCount == 0 && !isHandingOver,
+            "DeferredSemaphore: \(owedCount) places were given back to nobody")
+        require(
+            line.elements.allSatisfy(\.isPending),
+            "DeferredSemaphore: one who was told already stands in the line")
+    }
+
     /// Runs `body` with a place, which is given back when its Deferred has fired.
     ///
     /// Cancelling the Deferred returned leaves the line, or cancels what `body` returned.

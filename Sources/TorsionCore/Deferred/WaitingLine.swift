@@ -57,6 +57,27 @@ struct WaitingLine<Element> {
         return element
     }
 
+    /// Asserts what must hold between calls.
+    ///
+    /// O(*n*).
+    func checkInvariants() {
+        require(
+            count == places.count { $0.element != nil },
+            "WaitingLine: \(count) are counted, and others stand in it")
+        require(
+            head <= places.count && places[..<head].allSatisfy { $0.element == nil },
+            "WaitingLine: somebody stands before its head")
+        let numbers = places.map(\.number) + [nextNumber]
+        require(
+            zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 },
+            "WaitingLine: numbers are out of order")
+    }
+
+    /// Whoever stands in it, the first first.
+    ///
+    /// O(*n*).
+    var elements: some Sequence<Element> { places.lazy.compactMap(\.element) }
+
     private mutating func closeHoles() {
         if count == 0 {
             // A long line must not leave its room behind for good.

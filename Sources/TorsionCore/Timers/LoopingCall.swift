@@ -158,6 +158,22 @@ public final class LoopingCall {
         }
     }
 
+    /// Asserts what must hold between events: whatever it waits for can come, and will be told.
+    ///
+    /// For simulations, after each step. O(1).
+    public func checkInvariants() {
+        reactor.checkThread()
+        switch state {
+        case .idle:
+            require(done == nil, "LoopingCall: it has ended, and did not tell")
+        case .scheduled(let call):
+            require(call.isActive, "LoopingCall: waits for a call that will not come")
+            require(done?.isPending ?? false, "LoopingCall: runs for nobody")
+        case .calling, .stopping:
+            require(waited?.isPending ?? false, "LoopingCall: waits for a call that has returned")
+        }
+    }
+
     // MARK: One call after the other
 
     private func scheduleNext() {

@@ -131,6 +131,7 @@ final class StreamConnection {
         updatePlainness()
         require(isPlain == wasPlain, "StreamConnection: does not know whether it is plain")
         checkProgress()
+        (proto as? StreamLayer)?.checkInvariants()
     }
 
     /// Asserts that whatever it waits for can come.

@@ -181,7 +181,13 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     /// Passes the call down, and delivers what was kept when the event ends.
     open func resumeProducing() {
         below.resumeProducing()
+        deliverKept()
+    }
+
+    /// Those above kept what they could not deliver, too, while a layer such as a throttle rested.
+    private func deliverKept() {
         if !unreadBytes.isEmpty || owesReadEnd { reactor.flushAtEndOfEvent(self) }
+        (above as? StreamLayer)?.deliverKept()
     }
 
     /// Passes the call down.
@@ -229,6 +235,22 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
         } catch {
             below.abortConnection(because: error)
         }
+    }
+
+    // MARK: What must hold
+
+    /// Asserts what must hold between events, of this layer and of those above it.
+    ///
+    /// `Reactor.checkInvariants()`, which the simulator calls after each step, asks the layers of
+    /// each connection. A layer with a state of its own overrides this, and calls `super`. O(1) for
+    /// each layer.
+    open func checkInvariants() {
+        require(below != nil && above != nil, "StreamLayer: in between nothing")
+        require(pendingSwitch == nil, "StreamLayer: a protocol waits to take over")
+        require(
+            unreadBytes.isEmpty && !owesReadEnd || !isDelivering,
+            "StreamLayer: what is owed to the protocol above was not told")
+        if isAboveConnected { (above as? StreamLayer)?.checkInvariants() }
     }
 
     private func passOnReadEnd() throws {

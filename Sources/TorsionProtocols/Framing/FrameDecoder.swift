@@ -83,6 +83,24 @@ public final class FrameDecoder {
         return start
     }
 
+    /// Asserts what must hold between reads: what is held is the beginning of one frame.
+    ///
+    /// For simulations, after each step. O(1).
+    public func checkInvariants() {
+        let held = partialByteCount
+        guard let extent else {
+            return require(
+                held == 0 || held < format.neededByteCount(having: held),
+                "FrameDecoder: holds \(held) bytes, and does not know their length")
+        }
+        require(
+            (extent.headerByteCount..<extent.byteCount).contains(held),
+            "FrameDecoder: holds \(held) bytes of a frame of \(extent.byteCount)")
+        require(
+            extent.payloadByteCount <= format.limitBytes,
+            "FrameDecoder: waits for a frame of \(extent.payloadByteCount) bytes")
+    }
+
     /// Adds what belongs to the frame that is held, or to its header while that is not complete.
     ///
     /// - Returns: How many bytes that were.

@@ -80,6 +80,22 @@ public final class LineDecoder {
         return start
     }
 
+    /// Asserts what must hold between reads: no whole line is held, and none beyond the limit.
+    ///
+    /// For simulations, after each step. O(*n*) in ``partialByteCount``.
+    public func checkInvariants() {
+        require(
+            partialByteCount <= limitBytes + 1,
+            "LineDecoder: holds \(partialByteCount) bytes; \(limitBytes) are allowed")
+        let held = partial.bytes
+        let hasEnd = held.indices.contains { position in
+            guard held[position] == Self.lineFeed else { return false }
+            return terminator == .lineFeed
+                || position > 0 && held[position - 1] == Self.carriageReturn
+        }
+        require(!hasEnd, "LineDecoder: a whole line is held")
+    }
+
     /// The position of the line feed that ends a line.
     private func endOfLine(in bytes: RawSpan, from start: Int) -> Int? {
         var from = start

@@ -99,6 +99,25 @@ public final class ConnectionLimiter: StreamProtocolFactory {
     /// Passes the call on.
     public func stopped(on port: ListeningPort) { inner.stopped(on: port) }
 
+    /// Asserts what must hold between events: what is counted is there, and within the limits.
+    ///
+    /// For simulations, after each step. O(*n*) in the peers that have a connection.
+    public func checkInvariants() {
+        require(
+            (0...table.seatCount).contains(table.total),
+            "ConnectionLimiter: \(table.total) connections are counted, \(table.seatCount) exist")
+        require(
+            table.total <= limits.total ?? .max,
+            "ConnectionLimiter: \(table.total) connections are more than the limit")
+        let counts = table.perPeer.values
+        require(
+            counts.allSatisfy { (1...(limits.perPeer ?? .max)).contains($0) },
+            "ConnectionLimiter: a peer has none, or more connections than its limit")
+        require(
+            counts.reduce(0, +) <= table.total,
+            "ConnectionLimiter: peers have \(counts.reduce(0, +)) of \(table.total) connections")
+    }
+
     /// Counts a connection for its peer's address.
     ///
     /// - Throws: ``ConnectionLimitReached``.
@@ -135,6 +154,8 @@ private enum PeerKey: Hashable {
 
 private final class ConnectionTable {
     var total = 0
+    /// Seats that exist, those that were given back included.
+    var seatCount = 0
     /// Only of peers that have a connection.
     var perPeer: [PeerKey: Int] = [:]
 }
@@ -144,14 +165,18 @@ private final class ConnectionTable {
 private final class Seat {
     private let table: ConnectionTable
     private var key: PeerKey?
-    private var isTaken = true
+    private(set) var isTaken = true
 
     init(in table: ConnectionTable) {
         self.table = table
         table.total += 1
+        table.seatCount += 1
     }
 
-    deinit { giveBack() }
+    deinit {
+        giveBack()
+        table.seatCount -= 1
+    }
 
     func count(for key: PeerKey) {
         self.key = key
@@ -182,6 +207,11 @@ private final class LimitedConnection: StreamLayer {
         attach(to: transport)
         try limiter.admit(seat, transport.peerAddress)
         try connectAbove()
+    }
+
+    override func checkInvariants() {
+        require(seat.isTaken, "ConnectionLimiter: a connection is not counted")
+        super.checkInvariants()
     }
 
     override func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {

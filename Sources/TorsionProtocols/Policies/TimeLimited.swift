@@ -86,6 +86,18 @@ public final class TimeLimited: StreamLayer {
         super.connectionLost(why, from: transport)
     }
 
+    /// Asserts, besides what holds of every layer, that its deadline is looked at in time.
+    public override func checkInvariants() {
+        require(machine != nil, "TimeLimited: it has no clock")
+        require(
+            (timer?.isActive ?? false) == (timerDue != .distantFuture),
+            "TimeLimited: its timer is not due when it should be")
+        if let deadline = machine?.deadline?.instant {
+            require(timerDue <= deadline, "TimeLimited: nobody looks at its deadline")
+        }
+        super.checkInvariants()
+    }
+
     /// Makes the timer due at the deadline, if that has come nearer; a later one it meets by itself.
     private func updateTimer() {
         guard let deadline = machine?.deadline?.instant, deadline < timerDue else { return }

@@ -77,6 +77,21 @@ public struct ProxyHeaderDecoder {
         return nil
     }
 
+    /// Asserts what must hold between calls, before the header's end.
+    func checkInvariants() {
+        let most: Int
+        switch state {
+        case .start: most = 0
+        case .line: most = Self.longestLine - 1
+        case .prefix: most = BinaryProxyHeader.prefixByteCount - 1
+        case .binary(let byteCount): most = min(byteCount, limitBytes) - 1
+        case .done: most = 0
+        }
+        require(
+            held.bytes.count <= most,
+            "ProxyHeaderDecoder: holds \(held.bytes.count) bytes; \(most) are allowed")
+    }
+
     private mutating func finish() {
         state = .done
         held = PartialFrame()

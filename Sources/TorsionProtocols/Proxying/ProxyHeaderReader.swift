@@ -83,6 +83,18 @@ public final class ProxyHeaderReader: StreamLayer {
         super.connectionLost(why, from: transport)
     }
 
+    /// Asserts, besides what holds of every layer, that a header which is waited for has a deadline.
+    public override func checkInvariants() {
+        require(
+            (decoder != nil) == (header == nil),
+            "ProxyHeaderReader: waits for no header, and has none")
+        require(
+            (deadline?.isActive ?? false) == (header == nil),
+            "ProxyHeaderReader: waits for a header without a deadline")
+        decoder?.checkInvariants()
+        super.checkInvariants()
+    }
+
     private func tellRefusal(_ why: ConnectionLoss, _ transport: any StreamTransport) {
         var why = why
         switch why {

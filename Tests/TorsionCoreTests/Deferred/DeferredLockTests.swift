@@ -44,4 +44,20 @@ struct DeferredLockTests {
             DeferredLock(on: StillReactor().reactor).release()
         }
     }
+
+    @Test func `a waiter that was told by somebody else is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let still = StillReactor()
+            let lock = DeferredLock(on: still.reactor)
+            _ = lock.acquire()
+            let waiter = lock.acquire()
+            lock.checkInvariants()
+            waiter.succeed()
+            lock.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("one who was told already stands in the line"))
+    }
 }

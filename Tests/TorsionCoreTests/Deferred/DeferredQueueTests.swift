@@ -90,4 +90,19 @@ struct DeferredQueueTests {
         }
         #expect(census.living == 0)
     }
+
+    @Test func `a taker that was told by somebody else is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let still = StillReactor()
+            let queue = DeferredQueue<Int>(limit: 1, on: still.reactor)
+            let waiter = queue.get()
+            queue.checkInvariants()
+            waiter.succeed(7)
+            queue.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("one who was told already stands in the line"))
+    }
 }

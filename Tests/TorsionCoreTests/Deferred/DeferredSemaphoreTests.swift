@@ -128,4 +128,39 @@ struct DeferredSemaphoreTests {
             semaphore.release()
         }
     }
+
+    @Test func `a waiter that was told by somebody else is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let still = StillReactor()
+            let semaphore = DeferredSemaphore(count: 1, on: still.reactor)
+            semaphore.acquire().addCallback { semaphore.release() }
+            semaphore.checkInvariants()
+            _ = semaphore.acquire()
+            let waiter = semaphore.acquire()
+            semaphore.checkInvariants()
+            waiter.succeed()
+            semaphore.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("one who was told already stands in the line"))
+    }
+
+    @Test func `a place that is being handed over belongs to nobody`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let still = StillReactor()
+            let semaphore = DeferredSemaphore(count: 1, on: still.reactor)
+            _ = semaphore.acquire()
+            semaphore.acquire().addCallback {
+                semaphore.release()
+                semaphore.checkInvariants()
+            }
+            semaphore.release()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("1 places were given back to nobody"))
+    }
 }

@@ -201,4 +201,34 @@ struct LoopingCallTests {
             loop.start(every: .seconds(1))
         }
     }
+
+    @Test func `a loop whose next call was taken away is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let clock = ManualClock()
+            let loop = LoopingCall(on: clock.reactor) {}
+            loop.checkInvariants()
+            loop.start(every: .seconds(1))
+            loop.checkInvariants()
+            clock.reactor.delayedCalls[0].cancel()
+            loop.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("waits for a call that will not come"))
+    }
+
+    @Test func `a loop inside its call is not between two`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let clock = ManualClock()
+            var check = {}
+            let loop = LoopingCall(on: clock.reactor) { check() }
+            check = { loop.checkInvariants() }
+            loop.start(every: .seconds(1))
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("waits for a call that has returned"))
+    }
 }

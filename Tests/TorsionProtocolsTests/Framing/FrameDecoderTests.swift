@@ -16,6 +16,7 @@ private func frames(of pieces: [Bytes], by decoder: FrameDecoder) throws -> [Byt
             return true
         }
         #expect(used == piece.count)
+        decoder.checkInvariants()
     }
     return frames
 }

@@ -16,6 +16,7 @@ private func lines(
             return true
         }
         #expect(used == piece.count)
+        decoder.checkInvariants()
     }
     return lines
 }

@@ -42,6 +42,7 @@ private final class Recorders: StreamProtocolFactory {
     /// A client, as a port makes it; nil if it is refused at the door.
     private func connect(_ limiter: ConnectionLimiter, _ peer: String) throws -> MemoryTransport? {
         let peer = try #require(SocketAddress(peer))
+        limiter.checkInvariants()
         return try limiter.makeProtocol(for: peer).map {
             MemoryTransport($0, clock: clock, peerAddress: peer)
         }

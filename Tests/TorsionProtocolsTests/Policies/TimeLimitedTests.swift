@@ -184,4 +184,18 @@ private final class Login: PhasedProtocol {
         #expect(log.count == 2 && log.last?.hasSuffix("lost: took too long: handshaking") == true)
         try world.finish()
     }
+
+    @Test func `a deadline that nobody looks at is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let timeouts = Timeouts(idle: .seconds(60))
+            let peer = MemoryTransport(TimeLimited(above: Lines(), timeouts))
+            peer.clock.reactor.checkInvariants()
+            for call in peer.clock.reactor.delayedCalls { call.cancel() }
+            peer.clock.reactor.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("its timer is not due when it should be"))
+    }
 }

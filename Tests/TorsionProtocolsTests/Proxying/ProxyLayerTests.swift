@@ -194,4 +194,20 @@ private final class Recorder: HalfCloseableProtocol {
         }
         #expect(server.events.first == Self.made)
     }
+
+    @Test func `a header that is waited for without a deadline is found`() async {
+        let result = await #expect(
+            processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+            let reader = ProxyHeaderReader(
+                above: Recorder(), trusting: [AddressBlock("0.0.0.0/0")!])
+            let peer = MemoryTransport(reader)
+            peer.receive("PROXY TCP4 ")
+            peer.clock.reactor.checkInvariants()
+            for call in peer.clock.reactor.delayedCalls { call.cancel() }
+            peer.clock.reactor.checkInvariants()
+        }
+        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(text.contains("waits for a header without a deadline"))
+    }
 }
