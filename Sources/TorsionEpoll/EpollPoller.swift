@@ -69,11 +69,8 @@ final class EpollPoller: Poller {
     var waker: any BackendWaker { EventWaker(descriptor: wakeDescriptor) }
 
     func add(_ target: PollTarget, for events: PollEvents) -> ErrorCode? {
-        let pointer = Unmanaged.passUnretained(target).toOpaque()
-        let bits = events.epollBits
-        guard torsion_epoll_control(epoll, EPOLL_CTL_ADD, target.descriptor, bits, pointer) == 0
-        else { return ErrorCode(errno: torsion_errno()) }
         target.asked = events
+        if let code = add(target, to: epoll) { return code }
         targets.append(.passRetained(target))
         target.registration = OpaquePointer(bitPattern: targets.count)
         return nil
@@ -127,8 +124,8 @@ final class EpollPoller: Poller {
         removed.removeAll(keepingCapacity: true)
     }
 
-    /// Moves all targets to another epoll; false if there is none to be had, and then the next wait
-    /// tries again.
+    /// Moves all targets to another epoll; false if the kernel has no memory for it, and then all
+    /// stay watched by this one, and the next wait tries again.
     ///
     /// A descriptor that was closed behind our back can be named no more, but as long as another
     /// one of the same file is open, in this process or a child, the kernel goes on to report it:
@@ -142,17 +139,31 @@ final class EpollPoller: Poller {
             torsion_close(other)
             return false
         }
+        var lost: [PollTarget] = []
+        for target in targets.map({ $0.takeUnretainedValue() }) {
+            switch add(target, to: other) {
+            case nil: break
+            case .outOfMemory, .noSpace:
+                torsion_close(other)
+                return false
+            // Closed behind our back too. Whoever watches it finds out by using it.
+            default: lost.append(target)
+            }
+        }
         torsion_close(epoll)
         epoll = other
         hasStray = false
-        let lost = targets.map { $0.takeUnretainedValue() }.filter { target in
-            let pointer = Unmanaged.passUnretained(target).toOpaque()
-            let bits = target.asked.epollBits
-            return torsion_epoll_control(other, EPOLL_CTL_ADD, target.descriptor, bits, pointer)
-                != 0
-        }
         for target in lost { target.deliver(.error) }
         return true
+    }
+
+    /// Watches for what the target was registered for last.
+    @inline(__always)
+    private func add(_ target: PollTarget, to epoll: Int32) -> ErrorCode? {
+        let pointer = Unmanaged.passUnretained(target).toOpaque()
+        let bits = target.asked.epollBits
+        let result = torsion_epoll_control(epoll, EPOLL_CTL_ADD, target.descriptor, bits, pointer)
+        return result == 0 ? nil : ErrorCode(errno: torsion_errno())
     }
 
     @inline(__always)

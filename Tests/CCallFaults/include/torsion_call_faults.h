@@ -3,7 +3,7 @@
 #ifndef TORSION_CALL_FAULTS_H
 #define TORSION_CALL_FAULTS_H
 
-/* Stands before accept4(2) and sendfile(2) in a test program, so that the engine meets what the
+/* Stands before accept4(2), epoll_ctl(2) and sendfile(2) in a test program, so that the engine meets what the
  * kernel seldom gives. All of it is about the calling thread alone. */
 
 /* Makes the next `count` calls of accept4 fail with this errno, and begins to count calls anew. */
@@ -11,6 +11,13 @@ void torsion_fail_accepts(int number, int count);
 
 /* Calls since then, those that failed too. */
 int torsion_accept_calls(void);
+
+/* Of the calls of epoll_ctl that add a descriptor, lets so many pass, then makes so many fail with
+ * this errno. */
+void torsion_fail_watches(int number, int passing, int failing);
+
+/* How many have failed since then. */
+int torsion_failed_watches(void);
 
 /* Calls `body` once in the middle of the thread's next sendfile that sends more than a byte, and
  * goes on when that has broken the socket. sendfile sends in steps; an error of any but the first
