@@ -44,11 +44,11 @@ extension Scenario {
 }
 
 /// What its clients' proxies say they are.
-private func claimedAddress(_ number: Int) -> SocketAddress {
+func claimedAddress(_ number: Int) -> SocketAddress {
     .ipv4(IPv4Address(192, 0, 2, UInt8(number)), port: 1_000)
 }
 
-private final class GuardedFactory: StreamProtocolFactory {
+final class GuardedFactory: StreamProtocolFactory {
     private let ledger: Ledger
     /// Connections that protocols know of, by their clients' addresses.
     private(set) var openCounts: [SocketAddress: Int] = [:]
@@ -94,16 +94,20 @@ private final class GuardedServer: Audited, FrameProtocol {
 }
 
 /// Talks in frames, or does what a server has to survive.
-private final class GuardedClient: Audited, FrameProtocol {
-    private enum Kind: CaseIterable { case good, alsoGood, silent, liar, trickler }
+final class GuardedClient: Audited, FrameProtocol {
+    enum Kind: CaseIterable { case good, alsoGood, silent, liar, trickler }
 
     let frames = FrameDecoder(.lengthPrefix(.uint16, limitBytes: 300))
     private let kind: Kind
     private let payloads: [[UInt8]]
     private var answerCount = 0
 
-    init(_ ledger: Ledger, _ dice: inout SeededDice) {
-        kind = Kind.allCases[dice.below(Kind.allCases.count)]
+    convenience init(_ ledger: Ledger, _ dice: inout SeededDice) {
+        self.init(Kind.allCases[dice.below(Kind.allCases.count)], ledger, &dice)
+    }
+
+    init(_ kind: Kind, _ ledger: Ledger, _ dice: inout SeededDice) {
+        self.kind = kind
         var payloads: [[UInt8]] = []
         for _ in 0...dice.below(5) {
             payloads.append(.pattern(count: dice.below(200), seed: dice.next()))
@@ -127,18 +131,26 @@ private final class GuardedClient: Audited, FrameProtocol {
                     source: claimedAddress(1 + world.dice.below(3)),
                     destination: claimedAddress(9), version: world.dice.percent(50) ? .v1 : .v2)
                 // A partition may hide the server's end for ever.
-                var endpoint = ClientEndpoint.tcp(host: "server", port: 7)
+                let endpoint = ClientEndpoint.tcp(host: "server", port: 7)
                     .timeouts(Timeouts(idle: .seconds(1_200)))
-                if client.kind != .silent, client.kind != .liar {
-                    endpoint = endpoint.wrapped { ProxyHeaderWriter(above: $0, header) }
-                }
                 reactor.callLater(.milliseconds(world.dice.below(2_000))) {
-                    endpoint.connect(on: reactor) { client }
-                        .whenFailed { _ in client.hasFailed = client.loss == nil }
+                    client.connect(to: endpoint, behind: header, on: reactor)
                 }
             }
         }
         return clients
+    }
+
+    /// Connects through a proxy that says whom it speaks for, or does not.
+    func connect(
+        to endpoint: WrappedClientEndpoint, behind header: ProxyHeader, on reactor: Reactor
+    ) {
+        var endpoint = endpoint
+        if kind != .silent, kind != .liar {
+            endpoint = endpoint.wrapped { ProxyHeaderWriter(above: $0, header) }
+        }
+        endpoint.connect(on: reactor) { self }
+            .whenFailed { [self] _ in hasFailed = loss == nil }
     }
 
     override func connectionMade(_ transport: any StreamTransport) throws {

@@ -89,7 +89,7 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
     public static let all =
         [
             echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams, tasks,
-            service,
+            service, policies, pool,
         ]
         + Errand.Kind.allCases.map(switching)
 
@@ -195,6 +195,48 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
         return {
             service.checkInvariants()
             return isStopped && ledger.isQuiet
+        }
+    }
+
+    /// One client of each kind; the bad ones are ended by the server, and one of the good, which
+    /// is one too many for its address.
+    private static let policies = Rehearsal(name: "policies") { reactor, ledger in
+        var dice = SeededDice(seed: 15)
+        let patience = Duration.milliseconds(30)
+        let limiter = ConnectionLimiter(
+            GuardedFactory(ledger), ConnectionLimits(total: 4, perPeer: 1))
+        let port = try ServerEndpoint.address(.ipv4(.loopback, port: 0))
+            .wrapped {
+                ProxyHeaderReader(above: $0, trusting: AddressBlock.local, timeout: patience)
+            }
+            .timeouts(Timeouts(handshake: patience, request: patience, idle: patience * 2))
+            .listen(on: reactor, factory: limiter)
+        let clients = GuardedClient.Kind.allCases.map { GuardedClient($0, ledger, &dice) }
+        for (number, client) in clients.enumerated() {
+            let header = ProxyHeader(
+                source: claimedAddress(number < 2 ? 1 : 2), destination: claimedAddress(9))
+            var endpoint = ClientEndpoint.address(port.localAddress)
+            endpoint.options.connectTimeout = .milliseconds(100)
+            client.connect(
+                to: endpoint.timeouts(Timeouts(idle: patience * 4)), behind: header, on: reactor)
+        }
+        return {
+            limiter.checkInvariants()
+            return clients.allSatisfy(\.isOver) && limiter.connectionCount == 0 && ledger.isQuiet
+        }
+    }
+
+    private static let pool = Rehearsal(name: "pool") { reactor, ledger in
+        let endpoint = try listen(reactor) { _ in
+            Scrambler.layers(1, above: Framer(ledger, seed: 16))
+        }
+        let pool = Pool(ledger, reactor, jobCount: 2, pace: .microseconds(10), seed: 17) { client in
+            endpoint.wrapped { Scrambler.layers(1, above: $0) }.connect(on: reactor) { client }
+        }
+        pool.start()
+        return {
+            pool.checkInvariants()
+            return pool.isOver && ledger.isQuiet
         }
     }
 
