@@ -49,6 +49,8 @@ extension Budget {
                 [
                     .cpu("connect", of: $0.0, to: $0.1),
                     .count("allocations a connection made and closed", of: $0.0),
+                    .count("system calls a connection", of: $0.0),
+                    .count("instructions a connection", of: $0.0),
                 ]
             }),
         Line(

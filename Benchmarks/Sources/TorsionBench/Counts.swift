@@ -49,7 +49,12 @@ struct Counts {
             report.budgets += try settled { _ in [try countAllocations(of: face)] }
         }
         if canCount("system calls", ["strace", "-f", "-c", "-o", "/dev/null", "true"]) {
-            for server in held { report.budgets += try countCalls(of: server) }
+            for server in held {
+                report.budgets += try countCalls(of: server)
+                let twinName = server.name.replacing("torsion-", with: "") + "-c"
+                guard let twin = servers.first(where: { $0.name == twinName }) else { continue }
+                report.budgets += try countCalls(ofConnectionsTo: server, twin: twin)
+            }
             if let ring = held.first(where: { $0.name == "torsion-io_uring" }),
                 let its = servers.first(where: { $0.name == "uring-c" })
             {
@@ -153,6 +158,22 @@ struct Counts {
         }
     }
 
+    /// Those of a connection that is made, carries one message and is closed.
+    private func countCalls(
+        ofConnectionsTo server: Server, twin: Server
+    ) throws -> [Report.BudgetResult] {
+        try settled { _ in
+            progress.note("\(server.name): system calls of a connection")
+            let strace = SystemCallCounter(load: load)
+            let calls = try strace.perMessage(server, .connectAndClose).besideWaits
+            let its = try strace.perMessage(twin, .connectAndClose).besideWaits
+            // A tenth: how many clients a batch of accepting finds. And epoll's takes a descriptor
+            // out of its set before closing it, since the file may be open elsewhere.
+            let spare = server.name == "torsion-epoll" ? 1.1 : 0.1
+            return [.init("system calls a connection", server.name, calls, its + spare)]
+        }
+    }
+
     /// A ring has no receive and no send that could be counted: all calls, beside the C server's.
     ///
     /// How many events share a call depends on how fast the clients happen to be: from 20 up to the
@@ -208,9 +229,16 @@ struct Counts {
                 progress.note("\(name): instructions among \(plan.crowd) connections that wait")
                 let inCrowd = try counter.perMessage(
                     server, .echoCounted(inCrowdOf: plan.crowd))
+                progress.note("\(name): instructions of a connection")
+                let made = try counter.perMessage(server, .connectAndClose)
                 return [
                     .init(Counts.instructions, name, alone, twin * factor),
                     .init(Counts.crowd, name, inCrowd, alone * 1.05),
+                    // Held where they are: most is the life of three objects, which the C servers
+                    // take from a list.
+                    .init(
+                        "instructions a connection", name, made,
+                        name == "torsion-libuv" ? 4_000 : 3_750),
                 ]
             }
         }

@@ -59,6 +59,8 @@ struct SystemCalls: Codable, Sendable {
     var byName: [String: Double]
 
     var total: Double { byName.values.reduce(0, +) }
+    /// What does not depend on how many events share a wait.
+    var besideWaits: Double { total - sum(["epoll_wait", "epoll_pwait", "epoll_pwait2"]) }
     var reads: Double { sum(["read", "readv", "recvfrom", "recvmsg", "recvmmsg"]) }
     var writes: Double { sum(["write", "writev", "sendto", "sendmsg", "sendmmsg"]) }
 
