@@ -63,6 +63,7 @@ void torsion_uv_loop_free(torsion_uv_loop *loop) {
 
 void torsion_uv_loop_turn(torsion_uv_loop *loop, uint64_t deadline_ns) {
     loop->turn += 1;
+    if (__builtin_expect(loop->has_stray, 0)) torsion_uv_watch_shed_strays(loop);
     if (loop->closed_watches != NULL) {
         torsion_uv_watch_tell_closed(loop);
         deadline_ns = 0;

@@ -23,12 +23,16 @@ struct torsion_uv_loop {
     int watch_count;                  /* of places there */
     torsion_uv_watch *closed_watches; /* to be told in the next turn */
     int probe;                        /* never watched; see watch.c */
+    int has_stray;                    /* epoll may watch what has no number; see watch.c */
     size_t open_count;                /* what the caller has to close or cancel */
     size_t lookup_count;              /* look-ups that libuv has not finished */
 };
 
 /* Tells the watches whose descriptor was found to be closed. In watch.c. */
 void torsion_uv_watch_tell_closed(torsion_uv_loop *loop);
+
+/* Has epoll let go of what was closed while it watched it. In watch.c. */
+void torsion_uv_watch_shed_strays(torsion_uv_loop *loop);
 
 /* Hands the handles of all watches to libuv for closing. In watch.c. */
 void torsion_uv_watch_drain(torsion_uv_loop *loop);

@@ -23,7 +23,11 @@
  * A readable descriptor is told without uv__poll_io(), which translates what it found (28
  * instructions) and is left all the rest. libuv 1.52 has no callback here to put ours before.
  *
- * A descriptor that is found to be closed by somebody is told as an error, in the next turn. */
+ * A descriptor that is found to be closed by somebody is told as an error, in the next turn. While
+ * another one of the same file is open, here or in a child, epoll goes on to report it, and by its
+ * number nobody can end that. So all that the loop waits for is moved to another epoll, which takes
+ * the number of the first. What other threads wake the loop by is moved like the rest, and stays
+ * open, as it would not in uv_loop_fork(). */
 #include "shim.h"
 
 #include <errno.h>
@@ -31,8 +35,11 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define TAKES_READABLE_DIRECTLY (UV_VERSION_HEX < 0x013400)
+/* From 1.45 on libuv may have put a ring of its own into its epoll, which nobody else can move. */
+#define OWNS_ITS_EPOLL (UV_VERSION_HEX >= 0x012d00)
 
 struct torsion_uv_watch {
     uv_poll_t poll; /* first: a pointer to it is one to the watch */
@@ -171,7 +178,9 @@ static void watch_ready_rarely(torsion_uv_watch *watch, int status) {
         /* Closed by somebody. Or an urgent byte, which nobody reads: to be told again and again
          * would be a busy loop of the peer's. */
         uv_poll_stop(&watch->poll);
+        if (found & POLLNVAL) watch->loop->has_stray = 1;
     } else if (status != 0 && arm(watch) != 0) {
+        watch->loop->has_stray = 1;
         link_closed(watch);
         return;
     }
@@ -258,6 +267,7 @@ void torsion_uv_watch_change(torsion_uv_watch *watch, int events) {
         /* It stopped itself. */
         if (arm(watch) != 0) link_closed(watch);
     } else if (control(watch, EPOLL_CTL_MOD) != 0) {
+        watch->loop->has_stray = 1;
         uv_poll_stop(&watch->poll);
         link_closed(watch);
     }
@@ -276,9 +286,43 @@ void torsion_uv_watch_close(torsion_uv_watch *watch) {
         io->fd = loop->probe;
         uv_close((uv_handle_t *)&watch->poll, closed);
     } else if (is_active(watch)) {
-        epoll_ctl(uv_backend_fd(&loop->loop), EPOLL_CTL_DEL, io->fd, NULL);
+        if (epoll_ctl(uv_backend_fd(&loop->loop), EPOLL_CTL_DEL, io->fd, NULL) != 0)
+            loop->has_stray = 1;
         io->pevents = io->events = 0;
     }
+}
+
+#if !OWNS_ITS_EPOLL
+/* Registers all that the loop waits for with another epoll; zero `events` are not registered, or
+ * not yet. Returns whether the kernel had the memory for it. */
+static int register_all(torsion_uv_loop *loop, int epoll) {
+    for (unsigned int number = 0; number < loop->loop.nwatchers; number++) {
+        uv__io_t *io = loop->loop.watchers[number];
+        if (io == NULL || io->events == 0) continue;
+        struct epoll_event event = {.events = io->events, .data.fd = io->fd};
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, io->fd, &event) == 0) continue;
+        if (errno == ENOMEM || errno == ENOSPC) return 0;
+        torsion_uv_require(io->cb == io_ready, "a descriptor of libuv's own was closed");
+        torsion_uv_watch *watch =
+            (torsion_uv_watch *)((char *)io - offsetof(torsion_uv_watch, poll.io_watcher));
+        uv_poll_stop(&watch->poll);
+        link_closed(watch);
+    }
+    return 1;
+}
+#endif
+
+void torsion_uv_watch_shed_strays(torsion_uv_loop *loop) {
+#if OWNS_ITS_EPOLL
+    loop->has_stray = 0;
+#else
+    /* Without the memory for it, all stay where they are, and the next turn tries again. */
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0) return;
+    if (register_all(loop, epoll) && dup3(epoll, uv_backend_fd(&loop->loop), O_CLOEXEC) >= 0)
+        loop->has_stray = 0;
+    close(epoll);
+#endif
 }
 
 void torsion_uv_watch_drain(torsion_uv_loop *loop) {
