@@ -4,6 +4,7 @@
 #include "torsion_sockets.h"
 
 #include <errno.h>
+#include <netinet/udp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -26,6 +27,20 @@ int torsion_receive_messages(int descriptor, struct torsion_message *messages, u
 
 int torsion_send_messages(int descriptor, struct torsion_message *messages, unsigned int count) {
     return sendmmsg(descriptor, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+_Static_assert(sizeof(struct torsion_segment_control) >= CMSG_SPACE(sizeof(uint16_t)),
+               "a control message needs more room");
+
+void torsion_segment(struct torsion_message *message, struct torsion_segment_control *control,
+                     uint16_t byte_count) {
+    struct cmsghdr *head = (struct cmsghdr *)control;
+    message->header.msg_control = control;
+    message->header.msg_controllen = CMSG_SPACE(sizeof byte_count);
+    head->cmsg_level = SOL_UDP;
+    head->cmsg_type = UDP_SEGMENT;
+    head->cmsg_len = CMSG_LEN(sizeof byte_count);
+    memcpy(CMSG_DATA(head), &byte_count, sizeof byte_count);
 }
 
 /* Aligned as the macros of cmsg(3) need it. */

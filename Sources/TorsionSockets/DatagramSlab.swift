@@ -12,16 +12,14 @@ internal import TorsionCore
 final class DatagramSlab {
     /// Datagrams that one call receives.
     static let receiveCount = 32
-    /// Datagrams that one call sends.
-    static let sendCount = 64
     /// More than a UDP datagram can have; a longer one of a UNIX socket is cut, which is noticed.
     private static let slotByteCount = 64 * 1024
     /// Slots do not begin at the same place of a page, where they would share the same few lines
     /// of the cache.
     private static let slotStride = slotByteCount + 320
 
+    let outgoing = OutgoingDatagrams()
     private let receiving = MessageBlock(capacity: receiveCount)
-    private let sending = MessageBlock(capacity: sendCount)
     private let bytes: UnsafeMutableRawPointer
     private let received: UnsafeMutablePointer<BorrowedDatagram>
 
@@ -74,70 +72,5 @@ final class DatagramSlab {
     /// Whether a datagram was longer than its slot.
     func isCut(_ index: Int) -> Bool {
         receiving.messages[index].header.msg_flags & Int32(MSG_TRUNC) != 0
-    }
-
-    /// `sendmmsg(2)`, up to the next address that the kernel cannot be given.
-    ///
-    /// - Precondition: It can be given the first, unless the socket is connected.
-    /// - Returns: How many were taken, -1 with `errno` set.
-    func send(
-        _ datagrams: UnsafeBufferPointer<BorrowedDatagram>, on descriptor: Int32, isConnected: Bool
-    ) -> Int {
-        var count = min(datagrams.count, Self.sendCount)
-        for index in 0..<count {
-            if !isConnected, datagrams[index].address.refusal != nil {
-                count = index
-                break
-            }
-            sending.vectors[index] = iovec(datagrams[index].bytes)
-            if isConnected {
-                sending.messages[index].header.msg_name = nil
-                sending.messages[index].header.msg_namelen = 0
-            } else {
-                sending.useAddress(of: index)
-                let size = datagrams[index].address.write(
-                    into: UnsafeMutableRawBufferPointer(mutating: sending.address(index)))
-                sending.messages[index].header.msg_namelen = socklen_t(size)
-            }
-        }
-        return Int(torsion_send_messages(descriptor, sending.messages, UInt32(count)))
-    }
-}
-
-/// The headers of a batch, each of which leads to one run of bytes and to one address.
-private final class MessageBlock {
-    static let addressByteCount = socklen_t(MemoryLayout<sockaddr_storage>.size)
-
-    let messages: UnsafeMutablePointer<torsion_message>
-    let vectors: UnsafeMutablePointer<iovec>
-    private let addresses: UnsafeMutablePointer<sockaddr_storage>
-
-    init(capacity: Int) {
-        messages = .allocate(capacity: capacity)
-        vectors = .allocate(capacity: capacity)
-        addresses = .allocate(capacity: capacity)
-        messages.initialize(repeating: torsion_message(), count: capacity)
-        vectors.initialize(repeating: iovec(), count: capacity)
-        addresses.initialize(repeating: sockaddr_storage(), count: capacity)
-        for index in 0..<capacity {
-            messages[index].header.msg_iov = vectors + index
-            messages[index].header.msg_iovlen = 1
-        }
-    }
-
-    deinit {
-        messages.deallocate()
-        vectors.deallocate()
-        addresses.deallocate()
-    }
-
-    /// A whole `sockaddr_storage`.
-    func address(_ index: Int) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: addresses + index, count: Int(Self.addressByteCount))
-    }
-
-    func useAddress(of index: Int) {
-        messages[index].header.msg_name = UnsafeMutableRawPointer(addresses + index)
-        messages[index].header.msg_namelen = Self.addressByteCount
     }
 }

@@ -28,6 +28,8 @@ final class SocketDatagramPort: PollTarget {
     @exclusivity(unchecked) private var isAwaitingRoom = false
     /// What the poller was asked for; nil while the descriptor is not registered.
     @exclusivity(unchecked) private var interest: PollEvents?
+    /// Datagrams up to this size are sent as segments of one message, where that can be.
+    @exclusivity(unchecked) private var longestSegment: Int
     /// What a batch had left when deliveries were stopped, oldest first.
     @exclusivity(unchecked) private var held: [(bytes: Bytes, address: SocketAddress)] = []
 
@@ -37,6 +39,7 @@ final class SocketDatagramPort: PollTarget {
         self.backend = backend
         slab = backend.datagramSlab
         if case .unix = address { isUnix = true } else { isUnix = false }
+        longestSegment = isUnix ? 0 : .max
         let descriptor = try makeSocket(SOCK_DGRAM, for: address, .listen)
         do throws(IOError) {
             try configure(descriptor, for: address, options, .listen)
@@ -60,6 +63,7 @@ final class SocketDatagramPort: PollTarget {
         file = nil
         let address = ownAddress(of: descriptor)
         if case .unix = address { isUnix = true } else { isUnix = false }
+        longestSegment = isUnix ? 0 : .max
         do throws(IOError) { try configure(descriptor, for: address, options, .open) } catch {
             Glibc.close(descriptor)
             throw error
@@ -207,8 +211,25 @@ extension SocketDatagramPort: BackendDatagramPort {
     func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult {
         let isConnected = peerAddress != nil
         if !isConnected, let code = datagrams[0].address.refusal { return .failed(code) }
-        let count = slab.send(datagrams, on: descriptor, isConnected: isConnected)
+        let count = send(datagrams, isConnected: isConnected)
         return count > 0 ? .sent(count) : sendFailed(errno)
+    }
+
+    private func send(
+        _ datagrams: UnsafeBufferPointer<BorrowedDatagram>, isConnected: Bool
+    ) -> Int {
+        let count = slab.outgoing.send(
+            datagrams, on: descriptor, isConnected: isConnected, longestSegment: longestSegment)
+        guard count < 0, [EIO, EINVAL, EMSGSIZE].contains(errno) else { return count }
+        // A path that cannot have segments (EIO, on some kernels EINVAL) or none so long (EINVAL,
+        // EMSGSIZE), unless the error is the datagram's own: each goes by itself from now on.
+        let (before, size) = (longestSegment, datagrams[0].bytes.count)
+        guard size <= before else { return count }
+        longestSegment = size - 1
+        let retried = slab.outgoing.send(
+            datagrams, on: descriptor, isConnected: isConnected, longestSegment: longestSegment)
+        if retried < 0 { longestSegment = before }
+        return retried
     }
 
     private func sendFailed(_ number: Int32) -> DatagramSendResult {

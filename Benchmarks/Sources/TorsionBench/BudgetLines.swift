@@ -40,8 +40,10 @@ extension Budget {
             }),
         Line(
             work: "UDP echo of a 64-byte datagram",
-            items: ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
-                .cpu("echo.udp", of: $0, to: nil)
+            items: ["echo.udp", "echo.udp.bursts"].flatMap { scenario in
+                ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
+                    .cpu(scenario, of: $0, to: nil)
+                }
             }),
         Line(
             work: "a connection made, one message, closed",

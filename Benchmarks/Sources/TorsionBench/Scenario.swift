@@ -31,7 +31,7 @@ struct Scenario: Sendable {
 
     static let all = [
         echoOneConnection, echo64Connections, echo64Async, echoCrowd, echo1000Connections,
-        echoPipelined, echoBulk, echoUDP, connectAndClose, idleConnections,
+        echoPipelined, echoBulk, echoUDP, echoUDPBursts, connectAndClose, idleConnections,
     ]
 
     func admits(_ server: Server) -> Bool {

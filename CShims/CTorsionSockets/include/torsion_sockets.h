@@ -33,6 +33,16 @@ int torsion_receive_messages(int descriptor, struct torsion_message *_Nonnull me
 int torsion_send_messages(int descriptor, struct torsion_message *_Nonnull messages,
                           unsigned int count);
 
+/* Room for one control message that carries a uint16_t, see cmsg(3). */
+struct torsion_segment_control {
+    size_t words[3];
+};
+
+/* Has the bytes of `message` leave as datagrams of `byte_count` bytes each, the last one with the
+ * rest: UDP_SEGMENT, udp(7). The message leads to `control` from then on. */
+void torsion_segment(struct torsion_message *_Nonnull message,
+                     struct torsion_segment_control *_Nonnull control, uint16_t byte_count);
+
 /* sendfile(2) from an offset of the file, which keeps its own position. SIGPIPE must be ignored. */
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count);
 
