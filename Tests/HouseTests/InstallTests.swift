@@ -18,7 +18,7 @@ private struct Machine {
     }
 
     func stub(_ command: String, _ body: String) throws {
-        try tree.write("#!/bin/sh\n\(body)\n", to: "bin/\(command)", mode: 0o755)
+        try tree.write(program: "#!/bin/sh\n\(body)\n", to: "bin/\(command)")
     }
 
     func addAptGet() throws {

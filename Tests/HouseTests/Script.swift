@@ -20,6 +20,13 @@ func run(
 ) throws -> Outcome {
     let folder = try Tree()
     let log = folder.place("log")
+    let status = try execute(
+        [repository + "/scripts/" + script] + arguments, environment: environment, log: log)
+    return Outcome(status: status, output: try readText(log))
+}
+
+/// Runs a program whose output goes to a file, and waits for its end.
+private func execute(_ words: [String], environment: [String], log: String) throws -> Int32 {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -27,11 +34,10 @@ func run(
     posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
 
-    let words = [repository + "/scripts/" + script] + arguments
     var child = pid_t()
     let failure = withCStrings(words) { argv in
         withCStrings(environment) { envp in
-            posix_spawn(&child, words[0], &actions, nil, argv, envp)
+            posix_spawnp(&child, words[0], &actions, nil, argv, envp)
         }
     }
     guard failure == 0 else { throw ScriptFailure(call: "posix_spawn", code: failure) }
@@ -41,7 +47,7 @@ func run(
         guard errno == EINTR else { throw ScriptFailure(call: "waitpid", code: errno) }
     }
     // WEXITSTATUS is a macro that Swift does not import; a signal's number is in the low bits.
-    return Outcome(status: (status >> 8) & 0xff | status & 0x7f, output: try readText(log))
+    return (status >> 8) & 0xff | status & 0x7f
 }
 
 /// A system call that a test needs and that failed.
@@ -73,13 +79,25 @@ final class Tree {
         return root + "/" + path
     }
 
+    /// Writes a program to `path`.
+    ///
+    /// By another process: a child that some other test starts while a file is open for writing here
+    /// has it open as well for a moment, and then nobody can execute it (`ETXTBSY`).
+    func write(program text: String, to path: String) throws {
+        try write(text, to: path + ".text")
+        let words = ["install", "-m", "755", "\(root)/\(path).text", place(path)]
+        let status = try execute(
+            words, environment: ["PATH=\(environmentPath)"], log: place(path + ".log"))
+        guard status == 0 else { throw ScriptFailure(call: "install", code: status) }
+    }
+
     /// Writes `text` to `path`, and makes the folders above it.
-    func write(_ text: String, to path: String, mode: mode_t = 0o644) throws {
+    func write(_ text: String, to path: String) throws {
         let names = path.split(separator: "/")
         for depth in 1..<max(names.count, 1) {
             mkdir(place(names.prefix(depth).joined(separator: "/")), 0o755)
         }
-        let descriptor = open(place(path), O_WRONLY | O_CREAT | O_TRUNC, mode)
+        let descriptor = open(place(path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw ScriptFailure(call: "open", code: errno) }
         defer { close(descriptor) }
         let bytes = Array(text.utf8)

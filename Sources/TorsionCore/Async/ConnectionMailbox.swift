@@ -215,6 +215,25 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     }
 }
 
+extension ConnectionMailbox: InvariantChecking {
+    func checkInvariants() {
+        unsafe require(lent == nil, "ConnectionMailbox: a read is lent out after its event")
+        require(
+            held.isEmpty || isPaused, "ConnectionMailbox: holds \(held.count) bytes, and reads on")
+        if let reader, reactor.waits.isWaiting(reader) {
+            require(
+                held.isEmpty, "ConnectionMailbox: a task waits for the \(held.count) bytes it holds"
+            )
+            require(!isPaused, "ConnectionMailbox: a task waits for bytes, and nothing is read")
+            if case .none = ending { return }
+            require(false, "ConnectionMailbox: a task waits for bytes after the end")
+        }
+        require(
+            isFull || !writers.contains(where: reactor.waits.isWaiting),
+            "ConnectionMailbox: a task waits for room, and there is")
+    }
+}
+
 extension ConnectionMailbox: PushProducer {
     func pauseProducing() { isFull = true }
 

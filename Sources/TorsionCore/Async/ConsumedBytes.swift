@@ -127,3 +127,12 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
         ) async throws(any Error) -> Bytes? { try await bytes.next() }
     }
 }
+
+extension ConsumedBytes: InvariantChecking {
+    func checkInvariants() {
+        guard let reader, reactor.waits.isWaiting(reader) else { return }
+        require(
+            leaving.isEmpty && coming.isEmpty && !isOver,
+            "ConsumedBytes: a task waits for bytes that are there, or after the end")
+    }
+}

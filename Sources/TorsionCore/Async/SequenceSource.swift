@@ -112,3 +112,13 @@ private final class SequenceFeed: PushProducer {
         task?.cancel()
     }
 }
+
+extension SequenceFeed: InvariantChecking {
+    func checkInvariants() {
+        require(result != nil, "SequenceSource: produces after its end")
+        require(task != nil, "SequenceSource: nothing iterates the sequence")
+        require(
+            isPaused || !(writer.map(reactor.waits.isWaiting) ?? false),
+            "SequenceSource: its task waits for room, and there is")
+    }
+}

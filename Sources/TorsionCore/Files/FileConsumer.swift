@@ -172,3 +172,17 @@ public final class FileConsumer: Consumer {
         if !(error is CancellationError) { written.fail(error) }
     }
 }
+
+extension FileConsumer: InvariantChecking {
+    func checkInvariants() {
+        switch state {
+        case .open:
+            require(isWorking || filling.isEmpty, "FileConsumer: bytes wait, and no thread works")
+        case .finishing:
+            require(isWorking, "FileConsumer: its end waits for nothing")
+        case .over:
+            require(filling.isEmpty && file == nil, "FileConsumer: keeps something after its end")
+            require(!written.isPending, "FileConsumer: its end was not told")
+        }
+    }
+}

@@ -293,3 +293,18 @@ protocol FileSendingConsumer: AnyObject {
     /// Has the registered ``FileTransfer`` told when everything written has left and there is room.
     func awaitRoom()
 }
+
+extension FileTransfer: InvariantChecking {
+    func checkInvariants() {
+        require(result != nil, "FileTransfer: produces after its end")
+        switch state {
+        case .sending(_, _, isFull: false):
+            require(isFetching, "FileTransfer: neither the socket nor the disk is waited for")
+        case .reading(_, isReading: false):
+            require(isPaused, "FileTransfer: neither the consumer nor the disk is waited for")
+        case .over:
+            require(false, "FileTransfer: produces after its end")
+        case .opening, .sending, .reading: break
+        }
+    }
+}

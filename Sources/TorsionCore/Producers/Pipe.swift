@@ -146,6 +146,16 @@ private final class PipeProtocol: HalfCloseableProtocol {
     }
 }
 
+extension PipeProtocol: InvariantChecking {
+    func checkInvariants() {
+        require(
+            isProducing == (result != nil),
+            "PipeProtocol: its end was told, and it produces; or the other way round")
+        if destination is any StreamTransport { return }
+        (destination as? any InvariantChecking)?.checkInvariants()
+    }
+}
+
 extension PipeProtocol: PushProducer {
     func pauseProducing() { source.pauseProducing() }
 

@@ -100,6 +100,14 @@ public final class Relay: StreamProtocol {
     }
 }
 
+extension Relay: InvariantChecking {
+    /// While it is the protocol of its client: the pipes take its place.
+    func checkInvariants() {
+        require(attempt?.isPending ?? false, "Relay: a client waits for no target")
+        require(toTarget == nil && toClient == nil, "Relay: a direction ended before it began")
+    }
+}
+
 /// How much a ``Relay`` carried.
 public struct RelayedBytes: Hashable, Sendable {
     /// From the client to the target.

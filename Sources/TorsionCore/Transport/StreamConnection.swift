@@ -131,7 +131,10 @@ final class StreamConnection {
         updatePlainness()
         require(isPlain == wasPlain, "StreamConnection: does not know whether it is plain")
         checkProgress()
-        (proto as? StreamLayer)?.checkInvariants()
+        (proto as? any InvariantChecking)?.checkInvariants()
+        if case .push(let producer) = producer {
+            (producer as? any InvariantChecking)?.checkInvariants()
+        }
     }
 
     /// Asserts that whatever it waits for can come.

@@ -250,7 +250,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
         require(
             unreadBytes.isEmpty && !owesReadEnd || !isDelivering,
             "StreamLayer: what is owed to the protocol above was not told")
-        if isAboveConnected { (above as? StreamLayer)?.checkInvariants() }
+        if isAboveConnected { (above as? any InvariantChecking)?.checkInvariants() }
     }
 
     private func passOnReadEnd() throws {
@@ -268,3 +268,5 @@ protocol LossTelling: AnyObject {
 extension StreamLayer: LossTelling {
     var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
 }
+
+extension StreamLayer: InvariantChecking {}
