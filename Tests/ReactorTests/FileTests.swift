@@ -132,6 +132,9 @@ private func send(
             guard sink.loss != nil, !sender.outcome.isEmpty else { return }
             limit.cancel()
             outcome = sender.outcome
+            // Each knows the other by this.
+            sink.onLost = {}
+            sender.onOutcome = {}
             reactor.stop(within: .seconds(5))
         }
         sink.onLost = stopWhenBothKnow

@@ -36,7 +36,8 @@ private final class Sink: Consumer {
 
 /// Writes its number of the question.
 private final class Counter: PullProducer {
-    let consumer: any Consumer
+    /// Which keeps its producer.
+    unowned let consumer: any Consumer
     var asked = 0
     var stopped = 0
     let last: Int
@@ -54,7 +55,8 @@ private final class Counter: PullProducer {
 
 /// Writes letters until it is paused.
 private final class Letters: PushProducer {
-    let consumer: any Consumer
+    /// Which keeps its producer.
+    unowned let consumer: any Consumer
     var rest: Substring
     var calls: [String] = []
     private var isPaused = false
