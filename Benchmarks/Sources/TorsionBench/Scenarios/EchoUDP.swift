@@ -3,7 +3,7 @@
 
 // Measures: datagrams of 64 bytes, echoed by one socket. `echo.udp`: one in flight on each of 64 UDP
 // sockets, so that some wait at once, as they do on a busy server. `echo.udp.bursts`: sixteen in
-// flight on each of sixteen, as a peer sends them that has more to say than fits into one; so many
+// flight on each of eight, as a peer sends them that has more to say than fits into one; so many
 // that the kernel's usual buffer of a socket holds them all.
 //
 // Does not measure: loss. What got lost is sent again after 100 ms; with more than one in a thousand
@@ -23,8 +23,8 @@ extension Scenario {
         depth: 1)
 
     static let echoUDPBursts = datagrams(
-        "echo.udp.bursts", "sixteen 64-byte datagrams in flight on each of 16 UDP sockets",
-        sockets: 16, depth: 16)
+        "echo.udp.bursts", "sixteen 64-byte datagrams in flight on each of eight UDP sockets",
+        sockets: 8, depth: 16)
 
     private static func datagrams(
         _ name: String, _ summary: String, sockets: Int, depth: Int
