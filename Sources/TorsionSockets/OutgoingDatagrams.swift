@@ -36,6 +36,9 @@ final class OutgoingDatagrams {
         counts.deallocate()
     }
 
+    /// Whether the first message of the latest send was to be cut, which its error may be about.
+    var hadSegments: Bool { counts[0] > 1 }
+
     /// `sendmmsg(2)`, up to the next address that the kernel cannot be given.
     ///
     /// Datagrams of more than `longestSegment` bytes are no segments; with 0 none is.

@@ -28,8 +28,8 @@ final class SocketDatagramPort: PollTarget {
     @exclusivity(unchecked) private var isAwaitingRoom = false
     /// What the poller was asked for; nil while the descriptor is not registered.
     @exclusivity(unchecked) private var interest: PollEvents?
-    /// Datagrams up to this size are sent as segments of one message, where that can be.
-    @exclusivity(unchecked) private var longestSegment: Int
+    /// UDP datagrams up to this size are sent as segments of one message, where that can be.
+    @exclusivity(unchecked) private var longestSegment = Int.max
     /// What a batch had left when deliveries were stopped, oldest first.
     @exclusivity(unchecked) private var held: [(bytes: Bytes, address: SocketAddress)] = []
 
@@ -39,7 +39,6 @@ final class SocketDatagramPort: PollTarget {
         self.backend = backend
         slab = backend.datagramSlab
         if case .unix = address { isUnix = true } else { isUnix = false }
-        longestSegment = isUnix ? 0 : .max
         let descriptor = try makeSocket(SOCK_DGRAM, for: address, .listen)
         do throws(IOError) {
             try configure(descriptor, for: address, options, .listen)
@@ -63,7 +62,6 @@ final class SocketDatagramPort: PollTarget {
         file = nil
         let address = ownAddress(of: descriptor)
         if case .unix = address { isUnix = true } else { isUnix = false }
-        longestSegment = isUnix ? 0 : .max
         do throws(IOError) { try configure(descriptor, for: address, options, .open) } catch {
             Glibc.close(descriptor)
             throw error
@@ -218,17 +216,18 @@ extension SocketDatagramPort: BackendDatagramPort {
     private func send(
         _ datagrams: UnsafeBufferPointer<BorrowedDatagram>, isConnected: Bool
     ) -> Int {
+        let longest = isUnix ? 0 : longestSegment
         let count = slab.outgoing.send(
-            datagrams, on: descriptor, isConnected: isConnected, longestSegment: longestSegment)
-        guard count < 0, [EIO, EINVAL, EMSGSIZE].contains(errno) else { return count }
+            datagrams, on: descriptor, isConnected: isConnected, longestSegment: longest)
+        guard count < 0, errno == EIO || errno == EINVAL || errno == EMSGSIZE,
+            slab.outgoing.hadSegments
+        else { return count }
         // A path that cannot have segments (EIO, on some kernels EINVAL) or none so long (EINVAL,
         // EMSGSIZE), unless the error is the datagram's own: each goes by itself from now on.
-        let (before, size) = (longestSegment, datagrams[0].bytes.count)
-        guard size <= before else { return count }
-        longestSegment = size - 1
+        let shorter = datagrams[0].bytes.count - 1
         let retried = slab.outgoing.send(
-            datagrams, on: descriptor, isConnected: isConnected, longestSegment: longestSegment)
-        if retried < 0 { longestSegment = before }
+            datagrams, on: descriptor, isConnected: isConnected, longestSegment: shorter)
+        if retried > 0 { longestSegment = shorter }
         return retried
     }
 

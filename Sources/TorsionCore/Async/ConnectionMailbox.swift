@@ -225,8 +225,8 @@ extension ConnectionMailbox: InvariantChecking {
                 held.isEmpty, "ConnectionMailbox: a task waits for the \(held.count) bytes it holds"
             )
             require(!isPaused, "ConnectionMailbox: a task waits for bytes, and nothing is read")
-            if case .none = ending { return }
-            require(false, "ConnectionMailbox: a task waits for bytes after the end")
+            let hasEnded = if case .none = ending { false } else { true }
+            require(!hasEnded, "ConnectionMailbox: a task waits for bytes after the end")
         }
         require(
             isFull || !writers.contains(where: reactor.waits.isWaiting),

@@ -303,7 +303,7 @@ extension FileTransfer: InvariantChecking {
         case .reading(_, isReading: false):
             require(isPaused, "FileTransfer: neither the consumer nor the disk is waited for")
         case .over:
-            require(false, "FileTransfer: produces after its end")
+            mistake("FileTransfer: produces after its end")
         case .opening, .sending, .reading: break
         }
     }
