@@ -4,6 +4,7 @@
 #include "torsion_sockets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/udp.h>
 #include <signal.h>
 #include <stddef.h>
@@ -101,6 +102,17 @@ ssize_t torsion_receive_descriptors(int socket, void *bytes, size_t count, int *
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count) {
     off_t position = offset;
     return sendfile(socket, file, &position, count);
+}
+
+int torsion_pipe(int *ends, size_t count) {
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+    /* Refused beyond what a user may have in all pipes; what it has serves as well. */
+    fcntl(ends[1], F_SETPIPE_SZ, (int)count);
+    return 0;
+}
+
+ssize_t torsion_splice(int from, int to, size_t count) {
+    return splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
 int torsion_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }

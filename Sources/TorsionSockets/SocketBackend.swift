@@ -24,6 +24,16 @@ public final class SocketBackend: ReactorBackend {
     /// Where datagrams land and leave from; made for the first port.
     private(set) lazy var datagramSlab = DatagramSlab()
 
+    /// What relayed bytes pass through; made for the first that are worth it, nil if no descriptor
+    /// is left for it.
+    var relayChannel: RelayChannel? {
+        if let channel { return channel }
+        channel = RelayChannel()
+        return channel
+    }
+
+    private var channel: RelayChannel?
+
     /// Sockets, listeners, ports and watches that are open.
     @exclusivity(unchecked) public internal(set) var openHandleCount = 0
 
@@ -136,6 +146,7 @@ public final class SocketBackend: ReactorBackend {
     public func shutDown() {
         precondition(openHandleCount == 0, "SocketBackend: shut down with handles open")
         closeReserve()
+        channel = nil
         poller.shutDown()
     }
 

@@ -27,11 +27,14 @@ final class SocketStream: PollTarget {
     @exclusivity(unchecked) private var receiver: (any StreamReceiver)?
     @exclusivity(unchecked) private var phase: Phase
     @exclusivity(unchecked) private var isReading = false {
-        didSet { isReadingPlainly = isReading && !receivesDescriptors }
+        didSet { isReadingPlainly = isReading && manner == .plain }
     }
-    /// Nearly every stream reads without asking for descriptors, and need not look whether it does.
+    /// Nearly every stream reads without asking for descriptors or being one half of a pipe, and
+    /// need not look whether it is.
     @exclusivity(unchecked) private var isReadingPlainly = false
-    @exclusivity(unchecked) private var receivesDescriptors = false
+    @exclusivity(unchecked) private var manner = ReadingManner.plain {
+        didSet { isReadingPlainly = isReading && manner == .plain }
+    }
     @exclusivity(unchecked) private var queue: WriteQueue?
     @exclusivity(unchecked) private var awaitsRoom = false
     /// What the poller was asked for; nil while the descriptor is not registered.
@@ -41,6 +44,15 @@ final class SocketStream: PollTarget {
     private let isShared: Bool
 
     private enum Phase { case connecting, open, closed }
+
+    /// How what arrives is taken.
+    private enum ReadingManner {
+        case plain, withDescriptors
+        /// Into the process and out again, as long as it comes in small pieces.
+        case copying
+        /// By `splice(2)`: two calls a piece, as copying has, and more for each than for a short copy.
+        case splicing
+    }
 
     /// A socket that was accepted, or adopted.
     init(
@@ -93,7 +105,11 @@ final class SocketStream: PollTarget {
         case .closed: return
         }
         if isReading, !events.isDisjoint(with: [.readable, .error, .hangUp, .disconnected]) {
-            if receivesDescriptors { readWithDescriptors() } else { read() }
+            switch manner {
+            case .plain: read()
+            case .withDescriptors: readWithDescriptors()
+            case .copying, .splicing: relay()
+            }
         } else if !events.isDisjoint(with: [.error, .hangUp, .disconnected]) {
             checkError()
         }
@@ -179,6 +195,46 @@ final class SocketStream: PollTarget {
                     bytes, carrying: PassedDescriptors(owning: numbers[..<Int(found)]))
             }
         }
+    }
+
+    /// Moves what has arrived to where the receiver wants it; what that does not take now is told.
+    @inline(never)
+    private func relay() {
+        for _ in 0..<Self.readsPerTurn where isReading && phase == .open {
+            guard manner == .splicing, let target = receiver?.relayTarget as? SocketStream,
+                let channel = withBackend({ $0.relayChannel })
+            else {
+                guard copyOn() else { return }
+                continue
+            }
+            let limit = SocketBackend.slabByteCount
+            switch channel.move(upTo: limit, from: descriptor, to: target.descriptor, rest: slab) {
+            case .moved(let count, let restCount, let failure):
+                if count + restCount < RelayChannel.worthwhileByteCount { manner = .copying }
+                let rest = UnsafeRawBufferPointer(start: slab, count: restCount).bytes
+                receiver?.streamDidRelay(byteCount: count, rest: rest, failure: failure)
+            case .nothing: return
+            case .ended: return readFailed(0)
+            case .failed(let code): return fail(code, "splice", .read)
+            case .unsupported:
+                manner = .plain
+                return read()
+            }
+        }
+    }
+
+    /// Reads once; much at a time is worth moving otherwise.
+    ///
+    /// - Returns: Whether there may be more.
+    private func copyOn() -> Bool {
+        let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
+        guard count > 0 else {
+            readFailed(count)
+            return false
+        }
+        if manner == .copying, count >= RelayChannel.worthwhileByteCount { manner = .splicing }
+        receiver?.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
+        return count == SocketBackend.slabByteCount
     }
 
     @inline(never)
@@ -325,8 +381,15 @@ extension SocketStream: BackendStream {
     var passesDescriptors: Bool { if case .unix = peerAddress { true } else { false } }
 
     func receiveDescriptors(_ isWanted: Bool) {
-        receivesDescriptors = isWanted
-        isReadingPlainly = isReading && !isWanted
+        if isWanted {
+            manner = .withDescriptors
+        } else if manner == .withDescriptors {
+            manner = .plain
+        }
+    }
+
+    func relayInput(_ isWanted: Bool) {
+        if isWanted { manner = .copying } else if manner != .withDescriptors { manner = .plain }
     }
 
     func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {

@@ -245,13 +245,13 @@ package func sendFile(
     }
 }
 
-/// What broke a stream while `sendfile(2)` sent from it.
+/// What broke a stream while `sendfile(2)` or `splice(2)` sent to it.
 ///
-/// That sends in steps (`splice_direct_to_actor()` of the kernel), and an error of any but the first
+/// They send in steps (`splice_direct_to_actor()` of the kernel), and an error of any but the first
 /// only ends the call short. The socket has forgotten it then: a read finds the end, as if the peer
 /// had closed in peace. A send of nothing still tells EPIPE, and what broke it was a reset, unless
 /// the error is there to be told.
-private func breakage(of descriptor: Int32) -> ErrorCode? {
+func breakage(of descriptor: Int32) -> ErrorCode? {
     guard send(descriptor, nil, 0, sendFlags) < 0 else { return nil }
     switch errno {
     case EAGAIN, EINTR: return nil

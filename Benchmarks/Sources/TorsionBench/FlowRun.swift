@@ -8,10 +8,10 @@ import Glibc
 /// Measured is the CPU of the program alone, which has core 0; both ends of the connection are
 /// `Flow/flow.c` on core 1. In interleaved rounds, A B B A as with servers (``Rounds``), a process
 /// for each measurement. Not measured: many connections, where the cost of an event counts more than
-/// that of a byte; that is what the echo scenarios are for. By hand: a proxy is held to the better of
-/// socat and HAProxy, which pay for the same `recv` and `send`, so the ratio is that of the sizes of
-/// their reads; a sender does what the C loop does, and asks the kernel which pages it has. HAProxy
-/// with `splice(2)`, which it has to be told, is shown beside them: what such a way could save here.
+/// that of a byte; that is what the echo scenarios are for. By hand: a proxy is held to the best of
+/// socat and HAProxy. Who copies pays for the same `recv` and `send`, so that ratio is one of sizes
+/// of reads; who has `splice(2)`, as two backends have, is held to HAProxy that was told to use it as
+/// well. A sender does what the C loop does, and asks the kernel which pages it has.
 struct FlowRun {
     let options: Options
     let progress = Progress()
@@ -19,6 +19,8 @@ struct FlowRun {
     struct Program {
         let name: String
         let command: [String]
+        /// The best of these is its bound; empty for those that are none of ours.
+        var references: [String] = []
     }
 
     struct Work {
@@ -27,8 +29,8 @@ struct FlowRun {
         /// Of `flow`, before the program's command.
         let arguments: [String]
         let programs: [Program]
-        /// The best of these is the bound.
-        let references: [String]
+        /// What the others are shown beside.
+        let reference: String
         let factor = 1.1
     }
 
@@ -36,12 +38,12 @@ struct FlowRun {
         var program: String
         /// Nanoseconds of CPU for a KiB, one for each round.
         var samples: [Double]
-        var ratioToBest: Interval?
+        var ratio: Interval?
     }
 
     struct FlowResult: Codable {
         var name: String
-        var best: String
+        var reference: String
         var rows: [Row] = []
         var findings: [Budget.Finding] = []
     }
@@ -84,7 +86,9 @@ struct FlowRun {
                 command: [
                     options.torsion, "proxy", "--listen", "tcp:@LISTEN:interface=127.0.0.1", "--to",
                     "tcp:127.0.0.1:@TARGET", "--backend", backend,
-                ])
+                ],
+                references: ["socat", "socat-64k", "haproxy"]
+                    + (backend == "io_uring" ? [] : ["haproxy-splice"]))
         }
         // Each peer as it comes, and as it is best at this.
         let socat = [
@@ -101,9 +105,7 @@ struct FlowRun {
         ]
         return Work(
             name: "flow.proxy", summary: "2 GiB through one proxied connection, in one direction",
-            arguments: ["proxy", "\(2 << 30)"], programs: own + peers,
-            // As they come. What `splice` would save is shown, since no byte enters the process.
-            references: ["socat", "socat-64k", "haproxy"])
+            arguments: ["proxy", "\(2 << 30)"], programs: own + peers, reference: "socat-64k")
     }
 
     private func sending() throws -> Work {
@@ -114,14 +116,14 @@ struct FlowRun {
                 name: "torsion-\(backend)",
                 command: [
                     options.torsion, "send", path, "tcp:127.0.0.1:@TARGET", "--backend", backend,
-                ])
+                ], references: ["sendfile-c"])
         }
         let twin = Program(
             name: "sendfile-c",
             command: [options.programs + "/flow", "sendfile", path, "@TARGET"])
         return Work(
             name: "flow.send", summary: "a file of 1 GiB, in memory, sent over one connection",
-            arguments: ["send"], programs: own + [twin], references: [twin.name])
+            arguments: ["send"], programs: own + [twin], reference: twin.name)
     }
 
     /// A file that has its blocks, so that its pages are in memory once it was written.
@@ -171,15 +173,21 @@ struct FlowRun {
     }
 
     private func summarise(_ work: Work, _ samples: [String: [Double]]) -> FlowResult {
-        let best = work.references.min {
-            median(samples[$0] ?? []) < median(samples[$1] ?? [])
-        }!
-        var result = FlowResult(name: work.name, best: best)
+        func ratio(of program: Program, to reference: String) -> Interval {
+            let pairs = zip(samples[program.name] ?? [], samples[reference] ?? [])
+            return bootstrapMedian(pairs.map { $0 / $1 })
+        }
+        var result = FlowResult(name: work.name, reference: work.reference)
         for program in work.programs {
-            let its = samples[program.name] ?? []
-            let ratio = bootstrapMedian(zip(its, samples[best] ?? []).map { $0 / $1 })
-            result.rows.append(Row(program: program.name, samples: its, ratioToBest: ratio))
-            guard program.name.hasPrefix("torsion-") else { continue }
+            result.rows.append(
+                Row(
+                    program: program.name, samples: samples[program.name] ?? [],
+                    ratio: ratio(of: program, to: work.reference)))
+            let best = program.references.min {
+                median(samples[$0] ?? []) < median(samples[$1] ?? [])
+            }
+            guard let best else { continue }
+            let ratio = ratio(of: program, to: best)
             result.findings.append(
                 .init(
                     budget: "\(program.name): at most \(decimal(work.factor, 2)) x \(best)",
@@ -193,12 +201,11 @@ struct FlowRun {
         let rows = result.rows.map { row in
             [
                 row.program, decimal(median(row.samples), 1),
-                row.ratioToBest.map { decimal($0.median, 2) } ?? "-",
-                row.ratioToBest?.brackets ?? "-",
+                row.ratio.map { decimal($0.median, 2) } ?? "-", row.ratio?.brackets ?? "-",
             ]
         }
         return "\n\(work.name): \(work.summary)\n"
-            + table(["program", "ns/KiB", "ratio to \(result.best)", "[95 %]"], rows)
+            + table(["program", "ns/KiB", "ratio to \(result.reference)", "[95 %]"], rows)
             + result.findings.map {
                 "  \($0.budget): \($0.measured), \($0.verdict.rawValue)\n"
             }.joined()

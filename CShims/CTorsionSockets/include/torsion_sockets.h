@@ -46,6 +46,13 @@ void torsion_segment(struct torsion_message *_Nonnull message,
 /* sendfile(2) from an offset of the file, which keeps its own position. SIGPIPE must be ignored. */
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count);
 
+/* A pipe of pipe(7) whose ends do not wait and are closed on exec, with room for about `count` bytes
+ * if the kernel grants that: ends[0] is read, ends[1] written. Returns 0, or -1. */
+int torsion_pipe(int *_Nonnull ends, size_t count);
+
+/* splice(2), without waiting for the pipe; sockets must not wait either. SIGPIPE must be ignored. */
+ssize_t torsion_splice(int from, int to, size_t count);
+
 /* SCM_MAX_FD: as many as one message takes. */
 #define TORSION_DESCRIPTOR_LIMIT 253
 

@@ -64,6 +64,14 @@ public protocol BackendStream: AnyObject {
     /// Called only for a stream whose ``trySendFile(_:at:byteCount:)`` is its own.
     func awaitRoom()
 
+    /// Says whether what arrives in bulk may go straight to the stream that the receiver names
+    /// before each read (``StreamReceiver/relayTarget``), as `splice(2)` moves it: told by
+    /// ``StreamReceiver/streamDidRelay(byteCount:rest:failure:)`` instead of as a read.
+    ///
+    /// A stream that cannot, or that finds it not worth while, goes on telling reads. By default
+    /// does nothing.
+    func relayInput(_ isWanted: Bool)
+
     /// Whether open descriptors can be sent beside bytes: `unix(7)`. By default false, and the
     /// next three are not called.
     var passesDescriptors: Bool { get }
@@ -113,6 +121,9 @@ extension BackendStream {
     /// Does nothing: nobody asks a stream that cannot send a file.
     public func awaitRoom() {}
 
+    /// Does nothing: every read is told.
+    public func relayInput(_ isWanted: Bool) {}
+
     /// False.
     public var passesDescriptors: Bool { false }
 
@@ -144,6 +155,16 @@ public protocol StreamReceiver: AnyObject {
     /// them.
     func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors)
 
+    /// Where bytes that are about to be read may go without coming here, nil if they must come.
+    ///
+    /// Its queue is empty, and nothing is in hand that must leave before them. By default nil.
+    var relayTarget: (any BackendStream)? { get }
+
+    /// Bytes arrived and went to ``relayTarget``, which did not take `rest`, behind them: borrowed
+    /// until the call returns. If the target broke, `failure` is what broke it, and `rest` is empty.
+    /// By default does nothing, as nobody asks for it.
+    func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?)
+
     /// The peer will send nothing more. Once; reading has stopped.
     func streamDidReadEnd()
 
@@ -160,6 +181,12 @@ public protocol StreamReceiver: AnyObject {
 extension StreamReceiver {
     /// Does nothing: for a receiver that never asks.
     public func streamHasRoom() {}
+
+    /// Nil: all that arrives is to come here.
+    public var relayTarget: (any BackendStream)? { nil }
+
+    /// Does nothing: for a receiver that has no target.
+    public func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {}
 
     /// Closes the descriptors.
     public func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {

@@ -65,7 +65,10 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Stands above the source, and is the destination's producer.
-private final class PipeProtocol: HalfCloseableProtocol {
+///
+/// Between two connections without layers it need not see the bytes: a backend that can moves them
+/// from one to the other (``BackendStream/relayInput(_:)``), and tells how many.
+final class PipeProtocol: HalfCloseableProtocol {
     private let source: any StreamTransport
     private let destination: any Consumer
     private var result: Deferred<Int>?
@@ -100,6 +103,16 @@ private final class PipeProtocol: HalfCloseableProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
         byteCount += bytes.byteCount
         destination.write(bytes)
+    }
+
+    /// Where bytes may go without coming here.
+    var relayTarget: (any BackendStream)? { (destination as? StreamConnection)?.relayEntrance }
+
+    /// Bytes arrived and went to ``relayTarget``.
+    func relayed(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
+        self.byteCount += byteCount + rest.byteCount
+        (destination as? StreamConnection)?.tookRelayed(byteCount: byteCount, failure: failure)
+        if rest.byteCount > 0 { destination.write(rest) }
     }
 
     func readConnectionLost(from transport: any StreamTransport) {

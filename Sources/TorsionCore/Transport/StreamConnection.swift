@@ -594,6 +594,19 @@ extension StreamConnection: StreamReceiver {
         reactor.flushInside()
     }
 
+    var relayTarget: (any BackendStream)? {
+        machine.deliversReads ? (proto as? PipeProtocol)?.relayTarget : nil
+    }
+
+    func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
+        reactor.performEvent {
+            attempt { proto in
+                let pipe = proto as? PipeProtocol
+                pipe?.relayed(byteCount: byteCount, rest: rest, failure: failure)
+            }
+        }
+    }
+
     func streamDidReadEnd() {
         isReading = false
         perform(machine.readEnded(isHalfCloseable: isHalfCloseable))
@@ -656,6 +669,7 @@ extension StreamConnection: EndOfEventFlushing {
         proto = next
         owesReadEnd = machine.state == .readClosed
         updatePlainness()
+        stream.relayInput(next is PipeProtocol)
         updateDescriptorReceiving()
         attempt { try $0.connectionMade(self) }
     }
@@ -696,6 +710,24 @@ extension StreamConnection: FileSendingConsumer {
     }
 
     func awaitRoom() { if !machine.isClosed { stream.awaitRoom() } }
+}
+
+// MARK: - At the other end of a pipe
+
+extension StreamConnection {
+    /// Where what comes out of a pipe can go by itself: nothing is in hand that must leave before.
+    var relayEntrance: (any BackendStream)? {
+        if case .pull = producer { return nil }
+        let isEmpty = unsafe gathered == nil && cork.pointee.owner != address
+        guard isEmpty, queue?.isEmpty ?? true, acceptsWrites else { return nil }
+        return stream
+    }
+
+    /// So many bytes came in by ``relayEntrance``.
+    func tookRelayed(byteCount: Int, failure: ErrorCode?) {
+        if byteCount > 0 { hasProgressed = true }
+        if let failure { failed(failure, "splice", .write) }
+    }
 }
 
 extension StreamConnection: LossTelling {

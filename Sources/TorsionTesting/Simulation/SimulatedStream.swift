@@ -13,6 +13,7 @@ final class SimulatedStream: SimulatedHandle {
     private var receiver: (any StreamReceiver)?
     private var phase: Phase
     private var isReading = false
+    private var isRelaying = false
     private var isEndTold = false
     private var queue: WriteQueue?
 
@@ -62,13 +63,18 @@ final class SimulatedStream: SimulatedHandle {
     private func readOn() {
         for _ in 0..<Self.readsPerTurn {
             guard isReading, !socket.received.isEmpty else { break }
-            var limit = Self.readByteCount
-            if let word = socket.strike(.cutRead) {
-                limit = 1 + Int(word % UInt64(min(limit, socket.received.byteCount)))
+            guard let word = socket.strike(.cutRead) else {
+                let bytes = read(Self.readByteCount)
+                // As on a real backend, what comes in small pieces is not worth it.
+                if isRelaying, let target = receiver?.relayTarget as? SimulatedStream {
+                    relay(bytes, to: target)
+                } else {
+                    receiver?.streamDidRead(bytes.span)
+                }
+                continue
             }
-            let bytes = socket.read(limit)
-            note(.read(bytes.count))
-            receiver?.streamDidRead(bytes.span)
+            let available = min(Self.readByteCount, socket.received.byteCount)
+            receiver?.streamDidRead(read(1 + Int(word % UInt64(available))).span)
         }
         guard isReading, socket.received.isEmpty, socket.error == nil else { return }
         if socket.hasPeerEnded, !isEndTold {
@@ -76,6 +82,21 @@ final class SimulatedStream: SimulatedHandle {
             isReading = false
             note(.end)
             receiver?.streamDidReadEnd()
+        }
+    }
+
+    private func read(_ limit: Int) -> Bytes {
+        let bytes = socket.read(limit)
+        note(.read(bytes.count))
+        return bytes
+    }
+
+    private func relay(_ bytes: Bytes, to target: SimulatedStream) {
+        switch unsafe bytes.withUnsafeBytes({ unsafe target.tryWrite($0) }) {
+        case .wrote(let count):
+            receiver?.streamDidRelay(byteCount: count, rest: bytes[count...].span, failure: nil)
+        case .failed(let code):
+            receiver?.streamDidRelay(byteCount: 0, rest: bytes[..<0].span, failure: code)
         }
     }
 
@@ -159,6 +180,8 @@ extension SimulatedStream: BackendStream {
     }
 
     func stopReading() { isReading = false }
+
+    func relayInput(_ isWanted: Bool) { isRelaying = isWanted }
 
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer

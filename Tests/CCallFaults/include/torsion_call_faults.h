@@ -3,8 +3,9 @@
 #ifndef TORSION_CALL_FAULTS_H
 #define TORSION_CALL_FAULTS_H
 
-/* Stands before accept4(2), epoll_ctl(2), sendfile(2) and sendmmsg(2) in a test program, so that the
- * engine meets what the kernel seldom gives. All of it is about the calling thread alone. */
+/* Stands before accept4(2), epoll_ctl(2), pipe2(2), sendfile(2), sendmmsg(2) and splice(2) in a test
+ * program, so that the engine meets what the kernel seldom gives. All of it is about the calling
+ * thread alone. */
 
 /* Makes the next `count` calls of accept4 fail with this errno, and begins to count calls anew. */
 void torsion_fail_accepts(int number, int count);
@@ -23,6 +24,18 @@ int torsion_failed_watches(void);
  * goes on when that has broken the socket. sendfile sends in steps; an error of any but the first
  * ends the call short, and is forgotten by the socket that met it. */
 void torsion_break_in_sendfile(void (*body)(void *context), void *context);
+
+/* The same in the middle of the thread's next splice to a socket. */
+void torsion_break_in_splice(void (*body)(void *context), void *context);
+
+/* Makes pipe2 fail with this errno, until it is 0. */
+void torsion_fail_pipes(int number);
+
+/* Makes splice fail with this errno, until it is 0, and begins to count anew. */
+void torsion_fail_splices(int number);
+
+/* Bytes that splice has moved to sockets since then. */
+long torsion_spliced_bytes(void);
 
 /* Makes sendmmsg fail with this errno where its first message is to be cut into segments of more
  * than `longest` bytes, and ends before any other such message; with errno 0 makes none fail. Begins
