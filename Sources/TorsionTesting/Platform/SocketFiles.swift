@@ -3,6 +3,24 @@
 
 internal import Glibc
 
+/// A folder for the file of a socket, which is removed with it.
+struct SocketFolder {
+    private let folder: String
+
+    init() {
+        var template = Array("/tmp/torsion-check-XXXXXX".utf8CString)
+        precondition(unsafe mkdtemp(&template) != nil, "mkdtemp: errno \(errno)")
+        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    var path: String { folder + "/socket" }
+
+    func remove() {
+        unsafe unlink(path)
+        unsafe rmdir(folder)
+    }
+}
+
 /// Leaves the file of a socket for datagrams that nobody has open any more.
 func leaveDeadSocketFile(_ path: String) {
     let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
