@@ -106,9 +106,12 @@ ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count) {
 
 int torsion_pipe(int *ends, size_t count) {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
-    /* Refused beyond what a user may have in all pipes; what it has serves as well. */
-    fcntl(ends[1], F_SETPIPE_SZ, (int)count);
-    return 0;
+    if (fcntl(ends[1], F_SETPIPE_SZ, (int)count) >= 0) return 0;
+    int error = errno;
+    close(ends[0]);
+    close(ends[1]);
+    errno = error;
+    return -1;
 }
 
 ssize_t torsion_splice(int from, int to, size_t count) {

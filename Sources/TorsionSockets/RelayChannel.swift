@@ -25,7 +25,7 @@ final class RelayChannel {
         case moved(Int, rest: Int, failure: ErrorCode?)
         /// There was nothing to move.
         case nothing
-        /// The source's peer has ended.
+        /// Nothing will come, unless the source has an urgent byte next.
         case ended
         /// The source is broken.
         case failed(ErrorCode)
@@ -36,7 +36,11 @@ final class RelayChannel {
     private let entrance: Int32
     private let exit: Int32
 
-    /// Nil if the process has no descriptor left.
+    /// Not if it failed to give back what it had: never seen.
+    private(set) var isUsable = true
+
+    /// Nil if the process has no descriptor left, or not enough memory for its pipes: a small pipe is
+    /// slower than a copy.
     init?() {
         var ends: [Int32] = [-1, -1]
         guard torsion_pipe(&ends, Self.capacity) == 0 else { return nil }
@@ -59,7 +63,10 @@ final class RelayChannel {
         if left == arrived { return .moved(left, rest: 0, failure: nil) }
         let code = left < 0 ? reason(errno) : breakage(of: destination)
         let moved = max(left, 0)
-        guard takeOut(arrived - moved, into: memory) else { return .failed(.inputOutput) }
+        guard takeOut(arrived - moved, into: memory) else {
+            isUsable = false
+            return .failed(.inputOutput)
+        }
         return .moved(moved, rest: code == nil ? arrived - moved : 0, failure: code)
     }
 

@@ -24,15 +24,19 @@ public final class SocketBackend: ReactorBackend {
     /// Where datagrams land and leave from; made for the first port.
     private(set) lazy var datagramSlab = DatagramSlab()
 
-    /// What relayed bytes pass through; made for the first that are worth it, nil if no descriptor
-    /// is left for it.
+    /// What relayed bytes pass through; made for the first that are worth it, nil if it cannot be
+    /// had now.
     var relayChannel: RelayChannel? {
-        if let channel { return channel }
+        if let channel, channel.isUsable { return channel }
+        guard now >= nextChannel else { return nil }
         channel = RelayChannel()
+        nextChannel = now.advanced(by: .seconds(1))
         return channel
     }
 
     private var channel: RelayChannel?
+    /// When to try again to make one.
+    private var nextChannel = MonotonicInstant(nanoseconds: 0)
 
     /// Sockets, listeners, ports and watches that are open.
     @exclusivity(unchecked) public internal(set) var openHandleCount = 0

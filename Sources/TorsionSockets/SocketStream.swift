@@ -162,7 +162,7 @@ final class SocketStream: PollTarget {
             receiver = nil
             return
         }
-        for _ in 1..<Self.readsPerTurn where isReading {
+        for _ in 1..<Self.readsPerTurn where isReadingPlainly {
             let count = recv(descriptor, slab, SocketBackend.slabByteCount, 0)
             guard count > 0 else { return readFailed(count) }
             receiver?.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
@@ -197,29 +197,45 @@ final class SocketStream: PollTarget {
         }
     }
 
-    /// Moves what has arrived to where the receiver wants it; what that does not take now is told.
+    /// Takes what has arrived to where the receiver wants it.
     @inline(never)
     private func relay() {
-        for _ in 0..<Self.readsPerTurn where isReading && phase == .open {
-            guard manner == .splicing, let target = receiver?.relayTarget as? SocketStream,
-                let channel = withBackend({ $0.relayChannel })
-            else {
-                guard copyOn() else { return }
-                continue
-            }
-            let limit = SocketBackend.slabByteCount
-            switch channel.move(upTo: limit, from: descriptor, to: target.descriptor, rest: slab) {
-            case .moved(let count, let restCount, let failure):
-                if count + restCount < RelayChannel.worthwhileByteCount { manner = .copying }
-                let rest = UnsafeRawBufferPointer(start: slab, count: restCount).bytes
-                receiver?.streamDidRelay(byteCount: count, rest: rest, failure: failure)
-            case .nothing: return
-            case .ended: return readFailed(0)
-            case .failed(let code): return fail(code, "splice", .read)
-            case .unsupported:
-                manner = .plain
-                return read()
-            }
+        for attempt in 0..<Self.readsPerTurn where isReading && phase == .open {
+            let mayHaveMore =
+                switch manner {
+                case .copying: copyOn()
+                case .splicing: spliceOn(isFirst: attempt == 0)
+                // Another protocol took over.
+                case .plain, .withDescriptors: false
+                }
+            guard mayHaveMore else { return }
+        }
+    }
+
+    /// Moves once; what the target does not take is told.
+    ///
+    /// - Returns: Whether there may be more.
+    private func spliceOn(isFirst: Bool) -> Bool {
+        guard let target = receiver?.relayTarget as? SocketStream,
+            let channel = withBackend({ $0.relayChannel })
+        else { return copyOn() }
+        let limit = SocketBackend.slabByteCount
+        switch channel.move(upTo: limit, from: descriptor, to: target.descriptor, rest: slab) {
+        case .moved(let count, let restCount, let failure):
+            if count + restCount < RelayChannel.worthwhileByteCount { manner = .copying }
+            let rest = UnsafeRawBufferPointer(start: slab, count: restCount).bytes
+            receiver?.streamDidRelay(byteCount: count, rest: rest, failure: failure)
+            return true
+        // An urgent byte stops it for ever, and looks like the end if that is behind it. A read
+        // passes over it, and tells the one from the other.
+        case .nothing: return isFirst && copyOn()
+        case .ended: return copyOn()
+        case .failed(let code):
+            fail(code, "splice", .read)
+            return false
+        case .unsupported:
+            manner = .plain
+            return true
         }
     }
 

@@ -247,10 +247,10 @@ package func sendFile(
 
 /// What broke a stream while `sendfile(2)` or `splice(2)` sent to it.
 ///
-/// They send in steps (`splice_direct_to_actor()` of the kernel), and an error of any but the first
-/// only ends the call short. The socket has forgotten it then: a read finds the end, as if the peer
-/// had closed in peace. A send of nothing still tells EPIPE, and what broke it was a reset, unless
-/// the error is there to be told.
+/// They send in steps (`splice_direct_to_actor()` and `splice_to_socket()` of the kernel), and an error
+/// of any but the first only ends the call short. The socket has forgotten it then: a read finds the
+/// end, as if the peer had closed in peace. A send of nothing still tells EPIPE, and what broke it was
+/// a reset, unless the error is there to be told.
 func breakage(of descriptor: Int32) -> ErrorCode? {
     guard send(descriptor, nil, 0, sendFlags) < 0 else { return nil }
     switch errno {

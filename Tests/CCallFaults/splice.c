@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,7 +14,7 @@
 
 static _Thread_local void (*breaking)(void *);
 static _Thread_local void *breaking_context;
-static _Thread_local int failing_pipes, failing_splices;
+static _Thread_local int failing_pipes, pipe_calls, has_small_pipes, failing_splices;
 static _Thread_local long spliced;
 
 void torsion_break_in_splice(void (*body)(void *context), void *context) {
@@ -21,7 +22,14 @@ void torsion_break_in_splice(void (*body)(void *context), void *context) {
     breaking_context = context;
 }
 
-void torsion_fail_pipes(int number) { failing_pipes = number; }
+void torsion_fail_pipes(int number) {
+    failing_pipes = number;
+    pipe_calls = 0;
+}
+
+int torsion_pipe_calls(void) { return pipe_calls; }
+
+void torsion_keep_pipes_small(int is_wanted) { has_small_pipes = is_wanted; }
 
 void torsion_fail_splices(int number) {
     failing_splices = number;
@@ -31,11 +39,27 @@ void torsion_fail_splices(int number) {
 long torsion_spliced_bytes(void) { return spliced; }
 
 int pipe2(int ends[2], int flags) {
+    pipe_calls++;
     if (failing_pipes != 0) {
         errno = failing_pipes;
         return -1;
     }
-    return (int)syscall(SYS_pipe2, ends, flags);
+    int result = (int)syscall(SYS_pipe2, ends, flags);
+    if (result == 0 && has_small_pipes) syscall(SYS_fcntl, ends[1], F_SETPIPE_SZ, 2 * 4096);
+    return result;
+}
+
+int fcntl(int descriptor, int command, ...) {
+    va_list arguments;
+    va_start(arguments, command);
+    /* A number or a pointer: as long as the kernel takes it. */
+    long argument = va_arg(arguments, long);
+    va_end(arguments);
+    if (command == F_SETPIPE_SZ && has_small_pipes) {
+        errno = EPERM;
+        return -1;
+    }
+    return (int)syscall(SYS_fcntl, descriptor, command, argument);
 }
 
 static int is_socket(int descriptor) {

@@ -104,6 +104,40 @@ private final class Pair {
         var testDescription: String { choice.name }
     }
 
+    /// Lets another take over in the middle of what arrived together.
+    private final class Handover: StreamProtocol {
+        private let next: any StreamProtocol
+        private var left: Int
+
+        init(to next: any StreamProtocol, behind byteCount: Int) {
+            self.next = next
+            left = byteCount
+        }
+
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+            left -= bytes.byteCount
+            if left == 0 { transport.switchProtocol(to: next) }
+        }
+    }
+
+    // U1: a ring has received what is behind, without its descriptors, before it tells a read.
+    @Test(arguments: backends.filter { !$0.choice.name.contains("io_uring") })
+    func `descriptors behind a full read reach who takes over in it`(backend: Named) throws {
+        let taker = Taker()
+        // As much as a read takes, so that it looks for more.
+        let byteCount = 64 * 1024
+        let pair = try Pair(backend.choice, to: Handover(to: taker, behind: byteCount))
+        let pipe = Pipe()
+        pair.passing.write([UInt8](repeating: 7, count: byteCount).span.bytes)
+        try pair.pass("with it", [pipe.input])
+        close(pipe.input)
+        let isThere = pair.reactor.turn { taker.events.count >= 2 }
+        #expect(isThere && taker.events == ["1 descriptors", "with it"])
+        #expect(pipe.read() == "hello")
+        close(pipe.output)
+        pair.finish()
+    }
+
     // U1
     @Test(arguments: backends)
     func `descriptors arrive in order, before the bytes that carried them`(

@@ -48,8 +48,10 @@ private final class Passage {
     let client: End
     let server = End()
     var outcome = ""
-    /// Called when the reactor runs, before anything is sent.
-    var begin = {}
+    /// Called when the reactor runs, before anything is sent, with the port of the proxy.
+    var begin: (UInt16) -> Void = { _ in }
+    /// Else somebody else connects.
+    var clientConnects = true
     /// Who is proxied, the server unless it is another.
     var target: SocketAddress?
     private var end = {}
@@ -67,7 +69,7 @@ private final class Passage {
     private func start(on reactor: Reactor) throws {
         let limit = reactor.callLater(.seconds(60)) { reactor.stop(within: .zero) }
         end = { [unowned self] in
-            guard !outcome.isEmpty, client.loss != nil else { return }
+            guard !outcome.isEmpty, client.loss != nil || !clientConnects else { return }
             guard server.loss != nil || target != nil else { return }
             limit.cancel()
             reactor.stop(within: .zero)
@@ -81,7 +83,8 @@ private final class Passage {
                 self.end()
             }
         }
-        begin()
+        begin(near.localAddress.port ?? 0)
+        guard clientConnects else { return }
         ClientEndpoint.address(near.localAddress).connect(on: reactor) { self.client }
             .whenFailed { Issue.record("\($0)") }
     }
@@ -98,6 +101,9 @@ extension Result<RelayedBytes, any Error> {
 
 /// io_uring has a ring of buffers to receive into, and a worker thread for each splice.
 private let splicing = testedBackends.map(\.name).filter { $0 != "io_uring" }
+
+/// Beside the urgent byte, which nobody reads.
+private let urgentByteCount = 96 * 1024 + 9
 
 /// The faults are those of a test's thread.
 @Suite struct SpliceTests {
@@ -133,16 +139,49 @@ private let splicing = testedBackends.map(\.name).filter { $0 != "io_uring" }
         #expect(torsion_spliced_bytes() == 0)
     }
 
-    // S6
     @Test(arguments: splicing, [EMFILE, ENFILE])
     func `a proxy that has no descriptor left for a pipe copies`(name: String, code: Int32) throws {
         torsion_fail_splices(0)
         defer { torsion_fail_pipes(0) }
         let passage = Passage()
-        passage.begin = { torsion_fail_pipes(code) }
+        passage.begin = { _ in torsion_fail_pipes(code) }
         try passage.run(on: name)
         #expect(passage.outcome == "\(wave.count) and 0")
         #expect(passage.server.hash == hashOfWave && torsion_spliced_bytes() == 0)
+        // It is asked for again when there may be some, not at every read.
+        #expect(torsion_pipe_calls() < 20)
+    }
+
+    @Test(arguments: splicing)
+    func `a proxy that gets a small pipe only copies`(name: String) throws {
+        torsion_fail_splices(0)
+        torsion_keep_pipes_small(1)
+        defer { torsion_keep_pipes_small(0) }
+        let passage = Passage()
+        try passage.run(on: name)
+        #expect(passage.server.hash == hashOfWave && torsion_spliced_bytes() == 0)
+    }
+
+    // What `splice(2)` stops at for ever, and `recv(2)` passes over.
+    @Test(arguments: backends)
+    func `urgent data in the middle of bulk neither ends it nor spins`(name: String) throws {
+        torsion_fail_splices(0)
+        let passage = Passage()
+        passage.clientConnects = false
+        var sender: Socket?
+        passage.begin = { near in
+            sender = try? Socket(port: near)
+            // As much as the kernel takes of a sender whose peer does not read yet.
+            sender?.write(String(repeating: "b", count: urgentByteCount - 9))
+            sender?.writeUrgentByte()
+            sender?.write("behind it")
+            sender?.endOutput()
+        }
+        try passage.run(on: name)
+        #expect(passage.outcome == "\(urgentByteCount) and 0")
+        #expect(passage.server.byteCount == urgentByteCount)
+        #expect(splicing.contains(name) == (torsion_spliced_bytes() > 0))
+        withExtendedLifetime(sender) {}
     }
 
     @Test(arguments: splicing, [EINVAL, ENOSYS, EPERM, ENOMEM])

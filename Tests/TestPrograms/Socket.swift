@@ -99,6 +99,12 @@ public final class Socket {
         writeAll(text) { send(descriptor, $0, $1, Int32(MSG_NOSIGNAL)) }
     }
 
+    /// Writes one byte of urgent data, which `recv(2)` passes over.
+    public func writeUrgentByte() {
+        var byte = UInt8(ascii: "!")
+        _ = send(descriptor, &byte, 1, Int32(MSG_NOSIGNAL) | Int32(MSG_OOB))
+    }
+
     /// Receives one datagram; nil for an error, such as a refusal.
     public func receive() -> String? {
         var bytes = [UInt8](repeating: 0, count: 65_536)

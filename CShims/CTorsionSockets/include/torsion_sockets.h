@@ -46,8 +46,9 @@ void torsion_segment(struct torsion_message *_Nonnull message,
 /* sendfile(2) from an offset of the file, which keeps its own position. SIGPIPE must be ignored. */
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count);
 
-/* A pipe of pipe(7) whose ends do not wait and are closed on exec, with room for about `count` bytes
- * if the kernel grants that: ends[0] is read, ends[1] written. Returns 0, or -1. */
+/* A pipe of pipe(7) whose ends do not wait and are closed on exec, with room for `count` bytes or
+ * more: ends[0] is read, ends[1] written. Returns 0, or -1: with EPERM if the user has as much memory
+ * in pipes as is allowed. */
 int torsion_pipe(int *_Nonnull ends, size_t count);
 
 /* splice(2), without waiting for the pipe; sockets must not wait either. SIGPIPE must be ignored. */

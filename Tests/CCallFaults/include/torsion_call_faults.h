@@ -3,7 +3,7 @@
 #ifndef TORSION_CALL_FAULTS_H
 #define TORSION_CALL_FAULTS_H
 
-/* Stands before accept4(2), epoll_ctl(2), pipe2(2), sendfile(2), sendmmsg(2) and splice(2) in a test
+/* Stands before accept4(2), epoll_ctl(2), fcntl(2), pipe2(2), sendfile(2), sendmmsg(2) and splice(2) in a test
  * program, so that the engine meets what the kernel seldom gives. All of it is about the calling
  * thread alone. */
 
@@ -28,8 +28,15 @@ void torsion_break_in_sendfile(void (*body)(void *context), void *context);
 /* The same in the middle of the thread's next splice to a socket. */
 void torsion_break_in_splice(void (*body)(void *context), void *context);
 
-/* Makes pipe2 fail with this errno, until it is 0. */
+/* Makes pipe2 fail with this errno, until it is 0, and begins to count anew. */
 void torsion_fail_pipes(int number);
+
+/* Calls of pipe2 since then, those that failed too. */
+int torsion_pipe_calls(void);
+
+/* Gives pipe2's pipes the two pages that a user has who is over the limit of all of them, and refuses
+ * them more: pipe(7). */
+void torsion_keep_pipes_small(int is_wanted);
 
 /* Makes splice fail with this errno, until it is 0, and begins to count anew. */
 void torsion_fail_splices(int number);
