@@ -61,6 +61,8 @@ private final class Passage {
     func run(on name: String) throws {
         let choice = try BackendChoice.named(name, among: testedBackends)
         nonisolated(unsafe) let passage = self
+        // They lead back here, and one who never connected would keep them.
+        defer { (client.whenLost, server.whenLost) = ({}, {}) }
         try Reactor.run(backend: choice, signals: .ignore) { reactor in
             try passage.start(on: reactor)
         }
