@@ -120,8 +120,8 @@ private final class Pair {
         }
     }
 
-    // U1: a ring has received what is behind, without its descriptors, before it tells a read.
-    @Test(arguments: backends.filter { !$0.choice.name.contains("io_uring") })
+    // U1
+    @Test(arguments: backends)
     func `descriptors behind a full read reach who takes over in it`(backend: Named) throws {
         let taker = Taker()
         // As much as a read takes, so that it looks for more.

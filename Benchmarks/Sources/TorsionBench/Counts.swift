@@ -3,17 +3,17 @@
 
 /// How much is done to take the counts.
 struct CountsPlan {
-    /// Rounds of what the kernel's timing moves, in which both programs take turns.
-    var ringRounds: Int
+    /// Rounds of what the kernel's timing moves, in which both programs take turns: so many that one
+    /// which is far off does not decide.
+    var ringRounds = 7
     /// Messages of each run in them.
     var ringMessages: Int
     /// Connections that wait beside those at work.
     var crowd: Int
 
-    static let full = CountsPlan(ringRounds: 5, ringMessages: 60_000, crowd: Scenario.crowd)
+    static let full = CountsPlan(ringMessages: 60_000, crowd: Scenario.crowd)
     /// What grows with each connection shows among some thousand as well.
-    static let short = CountsPlan(
-        ringRounds: 3, ringMessages: 60_000, crowd: min(2_000, Scenario.crowd))
+    static let short = CountsPlan(ringMessages: 30_000, crowd: min(2_000, Scenario.crowd))
 }
 
 /// The command `counts`: what repeats exactly, against its budget.
@@ -178,12 +178,12 @@ struct Counts {
 
     /// A ring has no receive and no send that could be counted: all calls, beside the C server's.
     ///
-    /// How many events share a call depends on how fast the clients happen to be: from 20 up to the
-    /// 40 that the kernel delivers at once (`IO_LOCAL_TW_DEFAULT_MAX`, twice a call), and single
-    /// runs of one program differ by a factor of two. So the two take turns, as for times.
+    /// How many events share a call depends on how fast the clients happen to be: up to the 40 that
+    /// the kernel delivers at once (`IO_LOCAL_TW_DEFAULT_MAX`, twice a call). So each server shares its
+    /// core with the load, and the two programs are taken in turns, as for times.
     private func compareCalls(of server: Server, twin: Server) throws -> [Report.BudgetResult] {
         try [Scenario.echo64Connections, .echo1000Connections].flatMap { scenario in
-            let strace = SystemCallCounter(load: load)
+            let strace = SystemCallCounter(takingTurnsWith: load)
             // A program's own start is more calls than a thousand messages are.
             func start(_ server: Server) throws -> Double {
                 try strace.total(server, scenario, messages: scenario.connections)

@@ -27,12 +27,13 @@ enum Length {
     }
 }
 
-/// The load generator of `Load/`, run on the second core.
+/// The load generator of `Load/`, run on the second core unless it is told another.
 struct LoadGenerator {
     let path: String
+    var cores = Cores.load
 
     func run(_ scenario: Scenario, length: Length, against server: RunningServer) throws -> Sample {
-        var command = Cores.load + [path, scenario.load.rawValue, "--port", "\(server.port)"]
+        var command = cores + [path, scenario.load.rawValue, "--port", "\(server.port)"]
         command += ["--connections", "\(scenario.connections)", "--size", "\(scenario.size)"]
         command += ["--depth", "\(scenario.depth)", "--server", "\(server.pid)"]
         if scenario.idleConnections > 0 { command += ["--idle", "\(scenario.idleConnections)"] }

@@ -61,20 +61,24 @@ final class RunningServer {
     let pid: pid_t
     private let process: ChildProcess
 
-    /// Starts `server` on the first core, behind `wrapper`, a command that runs the one after it.
+    /// Starts `server` on `cores`, the first unless they are others, behind `wrapper`, a command that runs the one after it.
     ///
     /// `wrapperForks` says that the server is then the wrapper's child, as under strace.
     convenience init(
         _ server: Server, framing: Server.Framing = .raw, wrapper: [String] = [],
-        wrapperForks: Bool = false, environment: [String: String] = [:]
+        wrapperForks: Bool = false, environment: [String: String] = [:],
+        cores: [String] = Cores.server
     ) throws {
         try self.init(
             command: wrapper + server.command(framing), wrapperForks: wrapperForks,
-            environment: environment)
+            environment: environment, cores: cores)
     }
 
-    init(command: [String], wrapperForks: Bool, environment: [String: String]) throws {
-        process = try ChildProcess(Cores.server + command, environment: environment)
+    init(
+        command: [String], wrapperForks: Bool, environment: [String: String],
+        cores: [String] = Cores.server
+    ) throws {
+        process = try ChildProcess(cores + command, environment: environment)
         let line = try process.readLine(within: .seconds(60))
         guard line.hasPrefix("listening on "),
             let address = line.split(separator: " ").dropFirst(2).first,
@@ -105,6 +109,10 @@ final class RunningServer {
 enum Cores {
     static let server = pinned(to: 0)
     static let load = pinned(to: 1)
+
+    /// Both on the first, each until it has nothing to do (`SCHED_BATCH`): how many events share a
+    /// call is then up to the two programs alone.
+    static let shared = ["taskset", "-c", "0", "chrt", "--batch", "0"]
 
     static let areSeparate = sysconf(CInt(_SC_NPROCESSORS_ONLN)) >= 2
 

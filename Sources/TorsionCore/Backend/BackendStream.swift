@@ -77,8 +77,7 @@ public protocol BackendStream: AnyObject {
     var passesDescriptors: Bool { get }
 
     /// Says whether descriptors that arrive are told, by
-    /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed,
-    /// and a completion backend may have done so with those behind what it has told.
+    /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed.
     func receiveDescriptors(_ isWanted: Bool)
 
     /// Duplicates descriptors, to be sent later.

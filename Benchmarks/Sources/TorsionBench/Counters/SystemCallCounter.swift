@@ -8,7 +8,20 @@ import Glibc
 /// A traced server is slow, so that more arrives while it works: what it waits with
 /// (`epoll_wait`) is shared by more events than on a free one. Reads and writes are not affected.
 struct SystemCallCounter {
-    let load: LoadGenerator
+    private let load: LoadGenerator
+    private let cores: [String]
+
+    init(load: LoadGenerator) {
+        self.load = load
+        cores = Cores.server
+    }
+
+    /// Has the server and the load take turns on one core, so that what is shared by many events can
+    /// be compared: else that depends on who wakes whom, and differs tenfold from run to run.
+    init(takingTurnsWith load: LoadGenerator) {
+        self.load = LoadGenerator(path: load.path, cores: Cores.shared)
+        cores = Cores.shared
+    }
 
     /// Returns the calls for one message, by the name of the call.
     func perMessage(_ server: Server, _ scenario: Scenario) throws -> SystemCalls {
@@ -33,7 +46,7 @@ struct SystemCallCounter {
         defer { unlink(path) }
         let running = try RunningServer(
             server, framing: scenario.framing, wrapper: ["strace", "-f", "-c", "-o", path],
-            wrapperForks: true)
+            wrapperForks: true, cores: cores)
         _ = try load.run(scenario, length: .messages(messages), against: running)
         try running.stop()
         return try SystemCallCounter.parse(readText(path))
