@@ -56,8 +56,10 @@ bench-flow: $(BENCH_BIN)/flow
 	swift build -c release --package-path Benchmarks
 	$(BENCH_RUN) flow --json $(BENCH_JSON:.json=-flow.json) $(BENCH_ARGS)
 
-# Each goes on where another has missed: the last line says what, and fails.
+# Each goes on where another has missed, or failed: the last line says what, and fails. What an earlier
+# run left must not stand in for one that failed.
 budget: bench-build bench-nio bench-tokio $(BENCH_BIN)/uring-c
+	rm -f $(BENCH_JSON) $(BENCH_JSON:.json=-counts.json) $(BENCH_JSON:.json=-parts.json)
 	-$(MAKE) bench-counts BENCH_ARGS='--peers nio,tokio $(BENCH_ARGS)'
 	-$(MAKE) bench-parts
 	-$(MAKE) bench-full
