@@ -127,7 +127,7 @@ private let urgentByteCount = 96 * 1024 + 9
         #expect(splicing.contains(name) ? moved > wave.count / 8 : moved == 0)
     }
 
-    @Test(arguments: splicing)
+    @Test(arguments: backends)
     func `small pieces are copied`(name: String) throws {
         torsion_fail_splices(0)
         let passage = Passage(sending: [1])
@@ -141,7 +141,7 @@ private let urgentByteCount = 96 * 1024 + 9
         #expect(torsion_spliced_bytes() == 0)
     }
 
-    @Test(arguments: splicing, [EMFILE, ENFILE])
+    @Test(arguments: backends, [EMFILE, ENFILE])
     func `a proxy that has no descriptor left for a pipe copies`(name: String, code: Int32) throws {
         torsion_fail_splices(0)
         defer { torsion_fail_pipes(0) }
@@ -154,7 +154,7 @@ private let urgentByteCount = 96 * 1024 + 9
         #expect(torsion_pipe_calls() < 20)
     }
 
-    @Test(arguments: splicing)
+    @Test(arguments: backends)
     func `a proxy that gets a small pipe only copies`(name: String) throws {
         torsion_fail_splices(0)
         torsion_keep_pipes_small(1)
@@ -186,7 +186,7 @@ private let urgentByteCount = 96 * 1024 + 9
         withExtendedLifetime(sender) {}
     }
 
-    @Test(arguments: splicing, [EINVAL, ENOSYS, EPERM, ENOMEM])
+    @Test(arguments: backends, [EINVAL, ENOSYS, EPERM, ENOMEM])
     func `a proxy on a kernel that refuses to splice copies`(name: String, code: Int32) throws {
         torsion_fail_splices(code)
         defer { torsion_fail_splices(0) }

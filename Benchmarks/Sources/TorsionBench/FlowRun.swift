@@ -38,7 +38,7 @@ struct FlowRun {
         var program: String
         /// Nanoseconds of CPU for a KiB, one for each round.
         var samples: [Double]
-        var ratio: Interval?
+        var ratio: Interval
     }
 
     struct FlowResult: Codable {
@@ -201,7 +201,7 @@ struct FlowRun {
         let rows = result.rows.map { row in
             [
                 row.program, decimal(median(row.samples), 1),
-                row.ratio.map { decimal($0.median, 2) } ?? "-", row.ratio?.brackets ?? "-",
+                decimal(row.ratio.median, 2), row.ratio.brackets,
             ]
         }
         return "\n\(work.name): \(work.summary)\n"

@@ -3,9 +3,9 @@
 #ifndef TORSION_CALL_FAULTS_H
 #define TORSION_CALL_FAULTS_H
 
-/* Stands before accept4(2), epoll_ctl(2), fcntl(2), pipe2(2), sendfile(2), sendmmsg(2) and splice(2) in a test
- * program, so that the engine meets what the kernel seldom gives. All of it is about the calling
- * thread alone. */
+/* Stands before accept4(2), epoll_ctl(2), fcntl(2), pipe2(2), sendfile(2), sendmmsg(2) and splice(2)
+ * in a test program, so that the engine meets what the kernel seldom gives. All of it is about the
+ * calling thread alone. */
 
 /* Makes the next `count` calls of accept4 fail with this errno, and begins to count calls anew. */
 void torsion_fail_accepts(int number, int count);
