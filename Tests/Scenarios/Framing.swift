@@ -37,6 +37,8 @@ final class Framer: Audited, LineProtocol {
     private var dice: SeededDice
     private var rawCount = 0
     private var raw = StreamHash()
+    /// Whether it hands back what is behind the raw bytes, instead of saying how many they are.
+    private var findsEnd = false
 
     init(_ ledger: Ledger, seed: UInt64) {
         dice = SeededDice(seed: seed)
@@ -45,14 +47,15 @@ final class Framer: Audited, LineProtocol {
 
     override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try super.dataReceived(bytes, from: transport)
-        try cut(bytes, from: transport)
+        try cutLines(in: bytes, from: transport)
     }
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
         if line.starts(with: "raw ") {
             rawCount = Int(String(decoding: line).dropFirst(4)) ?? 0
             raw = StreamHash()
-            lines.isRaw = true
+            findsEnd = dice.percent(50)
+            if findsEnd { lines.isRaw = true } else { lines.expect(rawBytes: rawCount) }
         } else {
             transport.write("line \(line.byteCount)\n")
         }
@@ -63,11 +66,12 @@ final class Framer: Audited, LineProtocol {
         let count = min(rawCount, bytes.byteCount)
         raw.add(bytes.extracting(0..<count))
         rawCount -= count
+        if dice.percent(20) { pause(transport) }
         guard rawCount == 0 else { return }
         transport.write("raw \(raw.value)\n")
+        guard findsEnd else { return }
         lines.isRaw = false
-        guard count < bytes.byteCount else { return }
-        try cut(bytes.extracting(count..<bytes.byteCount), from: transport)
+        try cutLines(in: bytes.extracting(count..<bytes.byteCount), from: transport)
     }
 
     private func pause(_ transport: any StreamTransport) {
@@ -117,7 +121,7 @@ final class FrameClient: Audited, LineProtocol {
 
     override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try super.dataReceived(bytes, from: transport)
-        try cut(bytes, from: transport)
+        try cutLines(in: bytes, from: transport)
     }
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {

@@ -80,7 +80,7 @@ private final class GuardedServer: Audited, FrameProtocol {
 
     override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try super.dataReceived(bytes, from: transport)
-        try cutFrames(bytes, from: transport)
+        try cutFrames(in: bytes, from: transport)
     }
 
     func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) throws {
@@ -166,7 +166,7 @@ final class GuardedClient: Audited, FrameProtocol {
 
     override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try super.dataReceived(bytes, from: transport)
-        try cutFrames(bytes, from: transport)
+        try cutFrames(in: bytes, from: transport)
     }
 
     func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) {
@@ -175,16 +175,5 @@ final class GuardedClient: Audited, FrameProtocol {
             "answer \(answerCount + 1) is not what was sent")
         answerCount += 1
         if isComplete { close() }
-    }
-}
-
-extension FrameProtocol {
-    /// What `dataReceived` does, for a class that has its own.
-    fileprivate func cutFrames(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        let used = try frames.decode(bytes) { frame in
-            try frameReceived(frame, from: transport)
-            return transport.isDelivering
-        }
-        if used < bytes.byteCount { transport.unread(bytes.extracting(used..<bytes.byteCount)) }
     }
 }

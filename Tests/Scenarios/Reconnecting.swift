@@ -47,7 +47,7 @@ final class Receiver: Audited, LineProtocol {
 
     override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try super.dataReceived(bytes, from: transport)
-        try cut(bytes, from: transport)
+        try cutLines(in: bytes, from: transport)
     }
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
@@ -129,7 +129,7 @@ final class Sender {
             _ bytes: RawSpan, from transport: any StreamTransport
         ) throws {
             try super.dataReceived(bytes, from: transport)
-            try cut(bytes, from: transport)
+            try cutLines(in: bytes, from: transport)
         }
 
         func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
@@ -142,23 +142,6 @@ final class Sender {
         ) {
             super.connectionLost(why, from: transport)
             sender.connectLater()
-        }
-    }
-}
-
-extension LineProtocol {
-    /// The default of `dataReceived`, for a class that inherits another.
-    func cut(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        let used = try lines.decode(bytes) { line in
-            try lineReceived(line, from: transport)
-            return transport.isDelivering
-        }
-        guard used < bytes.byteCount else { return }
-        let rest = bytes.extracting(used..<bytes.byteCount)
-        if transport.isDelivering {
-            try rawDataReceived(rest, from: transport)
-        } else {
-            transport.unread(rest)
         }
     }
 }

@@ -167,7 +167,7 @@ private final class Caller {
 
         override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
             try super.dataReceived(bytes, from: transport)
-            try cut(bytes, from: transport)
+            try cutLines(in: bytes, from: transport)
         }
 
         func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {

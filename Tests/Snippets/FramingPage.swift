@@ -45,6 +45,33 @@ final class Repeater: FrameProtocol {
 }
 // snippet end
 
+// snippet: body
+/// Stores values: a line says how many bytes follow, and they may be anything.
+final class Uploads: LineProtocol {
+    let lines = LineDecoder()
+    private var body: [UInt8] = []
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+        // A peer's number: checked before anything is done with it.
+        guard let count = Int(String(decoding: line)), 0...1_000_000 ~= count else {
+            return transport.loseConnection()
+        }
+        body = []
+        lines.expect(rawBytes: count)
+        answerIfComplete(transport)
+    }
+
+    func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        body += bytes
+        answerIfComplete(transport)
+    }
+
+    private func answerIfComplete(_ transport: any StreamTransport) {
+        if !lines.isRaw { transport.write("got \(body.count)\r\n") }
+    }
+}
+// snippet end
+
 // snippet: decode
 /// The types of the HTTP/2 frames in a capture.
 func frameTypes(in capture: RawSpan) throws -> [UInt8] {
@@ -83,6 +110,13 @@ func serve(on reactor: Reactor) throws {
         negotiator.receive(pieces: pieces)
         #expect(negotiator.takeText() == "say NETSTRINGS\r\n2:hi,")
         negotiator.peerResets()
+    }
+
+    for pieces in chunkings(of: "3\r\na\nb0\r\n2\r\n5\n-1\r\n3\r\n") {
+        let uploads = MemoryTransport(Uploads())
+        uploads.receive(pieces: pieces)
+        #expect(uploads.takeText() == "got 3\r\ngot 0\r\ngot 2\r\n" && uploads.hasEnded)
+        uploads.peerCloses()
     }
 
     let capture: Bytes = [0, 0, 1, 6, 0, 0, 0, 0, 0, 9, 0, 0, 0, 4, 1, 0, 0, 0, 0]

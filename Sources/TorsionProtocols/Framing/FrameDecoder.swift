@@ -25,13 +25,50 @@ public final class FrameDecoder {
 
     /// Whether what follows is not frames: it goes to `rawDataReceived` as it comes.
     ///
-    /// May be set from inside `frameReceived`; the bytes behind that frame are raw then. Set
-    /// elsewhere, the beginning of a frame that is held is raw too: see ``takePartial()``.
-    public var isRaw = false
+    /// You may set it inside `frameReceived` and `rawDataReceived`: what is behind the bytes of that call
+    /// is cut accordingly. If you set it elsewhere, the beginning of a frame that is held is raw
+    /// too: see ``takePartial()``. If you know how many raw bytes follow, use ``expect(rawBytes:)``.
+    public var isRaw: Bool {
+        get { mode.isRaw }
+        set { mode = newValue ? .raw : .frames }
+    }
+
+    /// How many raw bytes come before the next frame, those that `rawDataReceived` is called with
+    /// not counted: 0 while frames are cut, nil if ``isRaw`` was set.
+    public var expectedRawByteCount: Int? { mode.expectedRawByteCount }
+
+    /// Delivers the next `count` bytes to `rawDataReceived`, then cuts frames again.
+    ///
+    /// The bytes arrive in as many calls as the network makes of them, and ``isRaw`` is false in the
+    /// last one already:
+    ///
+    ///     func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) {
+    ///         frames.expect(rawBytes: bodyByteCount(of: frame))
+    ///         answerIfComplete(transport)
+    ///     }
+    ///
+    ///     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+    ///         body += bytes
+    ///         answerIfComplete(transport)
+    ///     }
+    ///
+    ///     func answerIfComplete(_ transport: any StreamTransport) {
+    ///         if !frames.isRaw { transport.write("\(body.count) bytes\r\n") }
+    ///     }
+    ///
+    /// Call it where you may set ``isRaw``. It replaces an earlier expectation. If you call
+    /// ``decode(_:_:)`` yourself, you take the raw bytes yourself, too, and call this again with how
+    /// many are left.
+    ///
+    /// - Parameter count: 0 or more; with 0 the next frame follows and `rawDataReceived` is not
+    ///   called. A negative count traps: check a number that a peer has sent.
+    public func expect(rawBytes count: Int) { mode = .expecting(rawBytes: count) }
 
     /// How many frames were shown, the one that is being shown included.
     public private(set) var shownCount = 0
 
+    var mode = CuttingMode.frames
+    var passage = Passage()
     private var partial = PartialFrame()
     /// That of the frame which is held, once enough of it is there.
     private var extent: FrameFormat.Extent?

@@ -27,10 +27,18 @@ public protocol FrameProtocol: PhasedProtocol {
     /// the call returns.
     func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) throws
 
-    /// Bytes arrived while `frames.isRaw`. By default they are dropped.
+    /// Raw bytes arrived: those that you expect, or any while `frames.isRaw`. By default they are
+    /// dropped.
     ///
-    /// Where frames begin again in the middle, set `frames.isRaw` to false and hand the rest to
-    /// `dataReceived`.
+    /// If you know how many there are, call `frames.expect(rawBytes:)`, and frames begin again behind
+    /// them. If you find their end only by looking at them, set `frames.isRaw` to false and hand what
+    /// is behind the end to `dataReceived`: it is cut when this call has returned, so that the stack
+    /// does not grow with what a peer sends.
+    ///
+    /// - Parameters:
+    ///   - bytes: At least one, borrowed until the call returns.
+    ///   - transport: What brought them.
+    /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 }
 
@@ -41,8 +49,22 @@ extension FrameProtocol {
     /// Drops the bytes.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
-    /// Cuts what arrived into frames.
+    /// Cuts what arrived into frames: calls ``cutFrames(in:from:)``.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        try cutFrames(in: bytes, from: transport)
+    }
+
+    /// Cuts bytes into frames, for a `dataReceived` of your own.
+    ///
+    /// Calls `frameReceived` and `rawDataReceived` until the bytes are used, or until one of them
+    /// pauses, closes or switches: then the rest is given to `transport.unread`. If you call it
+    /// inside one of them, the bytes are cut when that has returned, ahead of what else is there.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed for the call.
+    ///   - transport: What brought them; asked whether it is still delivering.
+    /// - Throws: What the callbacks throw, and what is wrong with a frame.
+    public func cutFrames(in bytes: RawSpan, from transport: any StreamTransport) throws {
         try frames.cut(bytes, from: transport) { frame in
             try frameReceived(frame, from: transport)
         } orRaw: { rest in

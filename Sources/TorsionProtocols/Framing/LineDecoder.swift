@@ -28,13 +28,50 @@ public final class LineDecoder {
 
     /// Whether what follows is not lines: it goes to `rawDataReceived` as it comes.
     ///
-    /// May be set from inside `lineReceived`; the bytes behind that line are raw then. Set elsewhere,
-    /// the beginning of a line that is held is raw too: see ``takePartial()``.
-    public var isRaw = false
+    /// You may set it inside `lineReceived` and `rawDataReceived`: what is behind the bytes of that call
+    /// is cut accordingly. If you set it elsewhere, the beginning of a line that is held is raw
+    /// too: see ``takePartial()``. If you know how many raw bytes follow, use ``expect(rawBytes:)``.
+    public var isRaw: Bool {
+        get { mode.isRaw }
+        set { mode = newValue ? .raw : .frames }
+    }
+
+    /// How many raw bytes come before the next line, those that `rawDataReceived` is called with
+    /// not counted: 0 while lines are cut, nil if ``isRaw`` was set.
+    public var expectedRawByteCount: Int? { mode.expectedRawByteCount }
+
+    /// Delivers the next `count` bytes to `rawDataReceived`, then cuts lines again.
+    ///
+    /// The bytes arrive in as many calls as the network makes of them, and ``isRaw`` is false in the
+    /// last one already:
+    ///
+    ///     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+    ///         lines.expect(rawBytes: bodyByteCount(of: line))
+    ///         answerIfComplete(transport)
+    ///     }
+    ///
+    ///     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+    ///         body += bytes
+    ///         answerIfComplete(transport)
+    ///     }
+    ///
+    ///     func answerIfComplete(_ transport: any StreamTransport) {
+    ///         if !lines.isRaw { transport.write("\(body.count) bytes\r\n") }
+    ///     }
+    ///
+    /// Call it where you may set ``isRaw``. It replaces an earlier expectation. If you call
+    /// ``decode(_:_:)`` yourself, you take the raw bytes yourself, too, and call this again with how
+    /// many are left.
+    ///
+    /// - Parameter count: 0 or more; with 0 the next line follows and `rawDataReceived` is not
+    ///   called. A negative count traps: check a number that a peer has sent.
+    public func expect(rawBytes count: Int) { mode = .expecting(rawBytes: count) }
 
     /// How many lines were shown, the one that is being shown included.
     public private(set) var shownCount = 0
 
+    var mode = CuttingMode.frames
+    var passage = Passage()
     private var partial = PartialFrame()
 
     /// A decoder for one connection.

@@ -25,10 +25,18 @@ public protocol LineProtocol: PhasedProtocol {
     /// `line`: Without its end, borrowed until the call returns.
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws
 
-    /// Bytes arrived while `lines.isRaw`. By default they are dropped.
+    /// Raw bytes arrived: those that you expect, or any while `lines.isRaw`. By default they are
+    /// dropped.
     ///
-    /// Where lines begin again in the middle, set `lines.isRaw` to false and hand the rest to
-    /// `dataReceived`.
+    /// If you know how many there are, call `lines.expect(rawBytes:)`, and lines begin again behind
+    /// them. If you find their end only by looking at them, set `lines.isRaw` to false and hand what
+    /// is behind the end to `dataReceived`: it is cut when this call has returned, so that the stack
+    /// does not grow with what a peer sends.
+    ///
+    /// - Parameters:
+    ///   - bytes: At least one, borrowed until the call returns.
+    ///   - transport: What brought them.
+    /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 }
 
@@ -39,8 +47,22 @@ extension LineProtocol {
     /// Drops the bytes.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
-    /// Cuts what arrived into lines.
+    /// Cuts what arrived into lines: calls ``cutLines(in:from:)``.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+        try cutLines(in: bytes, from: transport)
+    }
+
+    /// Cuts bytes into lines, for a `dataReceived` of your own.
+    ///
+    /// Calls `lineReceived` and `rawDataReceived` until the bytes are used, or until one of them
+    /// pauses, closes or switches: then the rest is given to `transport.unread`. If you call it
+    /// inside one of them, the bytes are cut when that has returned, ahead of what else is there.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed for the call.
+    ///   - transport: What brought them; asked whether it is still delivering.
+    /// - Throws: What the callbacks throw, and what is wrong with a line.
+    public func cutLines(in bytes: RawSpan, from transport: any StreamTransport) throws {
         try lines.cut(bytes, from: transport) { line in
             try lineReceived(line, from: transport)
         } orRaw: { rest in
