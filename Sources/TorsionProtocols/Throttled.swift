@@ -27,6 +27,7 @@ public final class Throttled: StreamLayer {
     private var pauses: Pauses = []
     private var waiting: [UInt8] = []
     private var sentCount = 0
+    private var isSending = false
     private var gate = BackpressureGate(watermarks: Watermarks())
     private var producer: (any PushProducer)?
     private var isBelowFull = false
@@ -105,6 +106,7 @@ public final class Throttled: StreamLayer {
         closing = .lost
         readCall?.cancel()
         writeCall?.cancel()
+        reactor.queues.remove(waiting.count - sentCount)
         waiting = []
         sentCount = 0
         let stopped = producer.take()
@@ -181,9 +183,11 @@ public final class Throttled: StreamLayer {
         let passed = passAtOnce(bytes)
         guard passed < bytes.byteCount else { return }
         waiting += bytes.extracting(passed...)
+        reactor.queues.add(bytes.byteCount - passed)
         let action = gate.didQueue(byteCount: bytes.byteCount - passed)
-        if writeCall == nil, !isBelowFull { send() }
+        // In this order, since sending may resume who is paused here.
         if action == .pauseProducer { tellFull() }
+        if writeCall == nil, !isBelowFull { send() }
     }
 
     /// What the rate allows now does not wait, and pauses nobody.
@@ -201,34 +205,50 @@ public final class Throttled: StreamLayer {
         if writing == nil { below.write(bytes) } else { write(bytes.span) }
     }
 
+    /// Sends what the rate allows now.
+    ///
+    /// A producer that is resumed inside may write, and so come here again: what it wrote is sent
+    /// by the loop that resumed it.
     private func send() {
+        guard !isSending else { return }
+        isSending = true
+        while sendOnce() {}
+        isSending = false
+    }
+
+    /// - Returns: Whether something was sent, so that more may be to do.
+    private func sendOnce() -> Bool {
         guard var bucket = writing, sentCount < waiting.count, !isBelowFull, closing != .lost else {
-            return endIfNothingWaits()
+            endIfNothingWaits()
+            return false
         }
         let allowed = min(bucket.available(at: reactor.now), waiting.count - sentCount)
         if allowed > 0 {
             bucket.take(allowed)
-            below.write(Array(waiting[sentCount..<(sentCount + allowed)]))
-            sentCount += allowed
             writing = bucket
+            let piece = Bytes(Array(waiting[sentCount..<(sentCount + allowed)]))
+            sentCount += allowed
+            reactor.queues.remove(allowed)
             forgetSent()
-            if gate.didSend(byteCount: allowed) == .resumeProducer { tellRoom() }
+            below.write(piece)
+            guard gate.didSend(byteCount: allowed) == .resumeProducer else { return true }
+            tellRoom()
+            return true
         }
-        writing = bucket
-        guard sentCount < waiting.count else { return endIfNothingWaits() }
-        guard writeCall == nil, !isBelowFull else { return }
+        guard writeCall == nil else { return false }
         // A piece worth a system call, not byte by byte.
         let next = min(waiting.count - sentCount, max(1, bucket.rate / 20))
         writeCall = reactor.callLater(bucket.delay(until: next)) { [self] in
             writeCall = nil
             send()
         }
+        return false
     }
 
     /// Moves what waits to the front, when that is the smaller part.
     private func forgetSent() {
         if sentCount == waiting.count {
-            waiting.removeAll(keepingCapacity: true)
+            waiting.removeAll(keepingCapacity: waiting.count <= 1 << 16)
         } else if sentCount >= 1 << 16, sentCount > waiting.count / 2 {
             waiting.removeFirst(sentCount)
         } else {

@@ -26,7 +26,7 @@ public enum ReactorGroup {
         _ body: @escaping @Sendable (Reactor) throws -> Void
     ) throws {
         require(count >= 1, "ReactorGroup: need at least one thread, got \(count)")
-        let group = Members(ports: GroupPorts())
+        let group = Members(ports: GroupPorts(reactorCount: count))
         let runOne: @Sendable (SignalPolicy) -> Void = { policy in
             let reactor = Reactor(backend: backend, services: services)
             // Alone, a reactor keeps the kernel's word that the port is nobody else's.

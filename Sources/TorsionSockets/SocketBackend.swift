@@ -64,6 +64,12 @@ public final class SocketBackend: ReactorBackend {
         reopenReserve()
     }
 
+    /// What the address space, the control group and the machine leave, whichever is least.
+    public var availableMemoryByteCount: Int? {
+        let count = torsion_available_memory()
+        return count >= 0 ? Int(count) : nil
+    }
+
     /// The poller's time.
     public var now: MonotonicInstant { poller.now }
 

@@ -35,6 +35,40 @@ private final class Producer: PushProducer {
     func stopProducing() { calls.append("stop") }
 }
 
+/// Writes two bytes each time it is resumed, and again until it is paused.
+private final class Eager: PushProducer {
+    private let consumer: any StreamTransport
+    private(set) var left: Int
+    private(set) var deepest = 0
+    private(set) var calls: [String] = []
+    private var depth = 0
+    private var isPaused = false
+
+    init(_ consumer: any StreamTransport, byteCount: Int) {
+        self.consumer = consumer
+        left = byteCount
+    }
+
+    func pauseProducing() {
+        isPaused = true
+        calls.append("pause")
+    }
+
+    func resumeProducing() {
+        depth += 1
+        deepest = max(deepest, depth)
+        defer { depth -= 1 }
+        isPaused = false
+        calls.append("resume")
+        while !isPaused, left > 0 {
+            left -= 2
+            consumer.write([1, 2])
+        }
+    }
+
+    func stopProducing() { left = 0 }
+}
+
 @Suite struct ThrottledTests {
     private static let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 100)
 
@@ -217,6 +251,53 @@ private final class Producer: PushProducer {
         #expect(puller.asked < 8)
         peer.clock.advance(by: .seconds(3))
         #expect(puller.asked == 20 && peer.takeBytes().count == 2_000)
+        peer.peerResets()
+    }
+
+    @Test func `what waits counts for the reactor's limit, until it has left or is dropped`() {
+        let speaker = Speaker()
+        let peer = writing(speaker)
+        let reactor = peer.clock.reactor
+        speaker.transport?.write([UInt8](repeating: 1, count: 1_000))
+        #expect(reactor.statistics.queuedBytes == 900)
+        peer.clock.advance(by: .milliseconds(500))
+        #expect(400...500 ~= reactor.statistics.queuedBytes)
+        peer.peerResets()
+        #expect(reactor.statistics.queuedBytes == 0)
+    }
+
+    // P5
+    @Test func `a producer that writes whenever it is resumed does not deepen the stack`() {
+        let speaker = Speaker()
+        var options = StreamOptions()
+        options.watermarks = Watermarks(low: 0, high: 1, limit: 10_000)
+        let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 1_000)
+        let peer = MemoryTransport(
+            Throttled(above: speaker, writing: rate), options: options)
+        // So that the burst is there again while something waits.
+        speaker.transport?.write([UInt8](repeating: 1, count: 1_002))
+        let producer = Eager(speaker.transport!, byteCount: 3_000)
+        speaker.transport?.registerProducer(producer)
+        peer.clock.advance(by: .seconds(10))
+        #expect(producer.left == 0 && producer.deepest == 1)
+        #expect(peer.takeBytes().count == 4_002)
+        #expect(producer.calls.last == "resume")
+        peer.peerResets()
+    }
+
+    @Test func `what is written while a producer is resumed uses up the rate`() {
+        let speaker = Speaker()
+        var options = StreamOptions()
+        options.watermarks = Watermarks(low: 50, high: 100, limit: 10_000)
+        let peer = MemoryTransport(
+            Throttled(above: speaker, writing: Self.rate), options: options)
+        speaker.transport?.write([UInt8](repeating: 1, count: 250))
+        speaker.transport?.registerProducer(Eager(speaker.transport!, byteCount: 5_000))
+        peer.clock.advance(by: .seconds(1))
+        // The burst, and what a second allows.
+        #expect(peer.takeBytes().count <= 100 + 1_000)
+        peer.clock.advance(by: .seconds(1))
+        #expect(peer.takeBytes().count <= 1_100)
         peer.peerResets()
     }
 

@@ -54,6 +54,13 @@ int torsion_pipe(int *_Nonnull ends, size_t count);
 /* splice(2), without waiting for the pipe; sockets must not wait either. SIGPIPE must be ignored. */
 ssize_t torsion_splice(int from, int to, size_t count);
 
+/* How much memory this process can still get, in bytes, or -1 if nobody can tell: the least of what
+ * RLIMIT_AS and RLIMIT_DATA leave (getrlimit(2)), what its control group and those above it leave
+ * (memory.max less memory.current, cached files not counted; or the same of version 1), and what the
+ * machine has (MemAvailable of proc_meminfo(5)). Opens files of /proc and /sys one after the other;
+ * what cannot be read does not count. */
+int64_t torsion_available_memory(void);
+
 /* SCM_MAX_FD: as many as one message takes. */
 #define TORSION_DESCRIPTOR_LIMIT 253
 

@@ -47,6 +47,8 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     init(opened: ((ConnectionMailbox) -> Void)? = nil) { self.opened = opened }
 
+    deinit { if !held.isEmpty { transport.reactor.queues.remove(held.count) } }
+
     // MARK: What the transport tells
 
     func connectionMade(_ transport: any StreamTransport) {
@@ -63,6 +65,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
             if unsafe lent.take() == nil { return }
         }
         held = Bytes(bytes)
+        transport.reactor.queues.add(held.count)
         isPaused = true
         transport.pauseProducing()
     }
@@ -135,16 +138,21 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     /// Lends what there is, which is then gone.
     func take<Result>(_ body: (RawSpan) throws -> Result) rethrows -> Result {
         if let bytes = unsafe lent.take() { return try body(unsafe bytes.bytes) }
-        var bytes = Bytes()
-        swap(&bytes, &held)
+        let bytes = takeHeld()
         return try body(bytes.span)
     }
 
     /// Takes what there is.
     func takeBytes() -> Bytes {
         if let bytes = unsafe lent.take() { return Bytes(unsafe bytes.bytes) }
+        let bytes = takeHeld()
+        return bytes
+    }
+
+    private func takeHeld() -> Bytes {
         var bytes = Bytes()
         swap(&bytes, &held)
+        reactor.queues.remove(bytes.count)
         return bytes
     }
 

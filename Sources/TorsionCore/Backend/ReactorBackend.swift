@@ -90,6 +90,15 @@ public protocol ReactorBackend: AnyObject {
     /// Descriptors and handles that are open now, those of the backend itself left out.
     var openHandleCount: Int { get }
 
+    /// Bytes that it keeps for streams that are not being read, or that were closed and still send.
+    ///
+    /// They count for ``Reactor/queueLimitBytes``. 0 unless it says otherwise.
+    var heldByteCount: Int { get }
+
+    /// How much memory the process can still get, in bytes, as far as anybody can tell; nil, unless
+    /// it says otherwise. Asked once, when a reactor starts.
+    var availableMemoryByteCount: Int? { get }
+
     /// Releases everything. No stream, listener, port or watch is open any more.
     func shutDown()
 }
@@ -103,6 +112,12 @@ public enum AdoptedSocket {
 }
 
 extension ReactorBackend {
+    /// None.
+    public var heldByteCount: Int { 0 }
+
+    /// Unknown.
+    public var availableMemoryByteCount: Int? { nil }
+
     /// Fails: a backend need not have descriptors.
     public func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver

@@ -17,7 +17,7 @@ public final class WriteQueue {
     ///
     /// `storage` keeps it alive; only the newest block still grows.
     private struct Chunk {
-        let storage: Storage
+        var storage: Storage
         var start: Int
         var end: Int
         /// Sent before the first byte.
@@ -28,6 +28,8 @@ public final class WriteQueue {
     private enum Storage {
         case block(UnsafeMutableRawPointer)
         case bytes(Bytes)
+        /// All of it was sent, and released.
+        case sent
     }
 
     /// Descriptors that wait with the bytes.
@@ -37,14 +39,22 @@ public final class WriteQueue {
     @exclusivity(unchecked) public private(set) var byteCount = 0
 
     @exclusivity(unchecked) private var chunks: [Chunk] = []
-    /// Chunks before this one were sent.
-    ///
-    /// Removed in bulk, so that each costs O(1).
+    /// Chunks before this one were sent: they hold nothing any more, and are removed in bulk, so that
+    /// each costs O(1).
     @exclusivity(unchecked) private var headIndex = 0
 
-    init() {}
+    /// Where what is held is counted, and as how much.
+    private let account: QueueAccount?
+    private var countedByteCount = 0
+
+    init(countedIn account: QueueAccount? = nil) { self.account = account }
 
     deinit { removeAll() }
+
+    private func count(_ change: Int) {
+        countedByteCount += change
+        if change > 0 { account?.add(change) } else { account?.remove(-change) }
+    }
 
     /// Whether everything was taken.
     public var isEmpty: Bool { byteCount == 0 }
@@ -108,6 +118,7 @@ public final class WriteQueue {
         guard !bytes.isEmpty else { return }
         byteCount += bytes.count
         chunks.append(Chunk(storage: .bytes(bytes), start: 0, end: bytes.count))
+        count(bytes.count)
     }
 
     /// Removes what the kernel took.
@@ -125,10 +136,31 @@ public final class WriteQueue {
                 break
             }
             rest -= count
-            Self.free(chunks[headIndex])
-            headIndex += 1
+            releaseHead()
         }
-        if headIndex == chunks.count || headIndex >= 64 {
+        forgetSent()
+    }
+
+    /// Releases what a chunk held as soon as its last byte has left.
+    private func releaseHead() {
+        switch chunks[headIndex].storage {
+        case .bytes(let bytes): count(-bytes.count)
+        case .block(let base):
+            unsafe base.deallocate()
+            count(-Self.blockCapacity)
+        case .sent: preconditionFailure("WriteQueue: a chunk was sent twice")
+        }
+        chunks[headIndex].storage = .sent
+        headIndex += 1
+    }
+
+    /// Closes the gap when it is no smaller than the rest, so that each chunk is moved once on average.
+    private func forgetSent() {
+        if headIndex == chunks.count {
+            // A long queue must not leave its room behind for good.
+            chunks.removeAll(keepingCapacity: headIndex <= 64)
+            headIndex = 0
+        } else if headIndex >= 32, 2 * headIndex >= chunks.count {
             chunks.removeFirst(headIndex)
             headIndex = 0
         }
@@ -140,11 +172,14 @@ public final class WriteQueue {
         require(
             counts.allSatisfy { $0 > 0 } && counts.reduce(0, +) == byteCount,
             "WriteQueue: \(byteCount) bytes are not what is there")
+        require(
+            countedByteCount >= byteCount,
+            "WriteQueue: \(byteCount) bytes are counted as \(countedByteCount)")
     }
 
     /// Drops everything.
     func removeAll() {
-        for index in headIndex..<chunks.count { Self.free(chunks[index]) }
+        while headIndex < chunks.count { releaseHead() }
         chunks = []
         headIndex = 0
         byteCount = 0
@@ -166,6 +201,7 @@ public final class WriteQueue {
     private func addBlock() {
         let base = UnsafeMutableRawPointer.allocate(byteCount: Self.blockCapacity, alignment: 16)
         unsafe chunks.append(Chunk(storage: .block(base), start: 0, end: 0))
+        count(Self.blockCapacity)
     }
 
     private static func bytes(of chunk: Chunk) -> UnsafeRawBufferPointer {
@@ -179,10 +215,8 @@ public final class WriteQueue {
             return unsafe bytes.withUnsafeBytes { whole in
                 unsafe UnsafeRawBufferPointer(rebasing: whole[chunk.start..<chunk.end])
             }
+        case .sent:
+            preconditionFailure("WriteQueue: a chunk that was sent is asked for its bytes")
         }
-    }
-
-    private static func free(_ chunk: Chunk) {
-        if case .block(let base) = chunk.storage { unsafe base.deallocate() }
     }
 }

@@ -28,7 +28,11 @@ package final class GroupPorts: Sendable {
 
     private let state = Lock(State())
 
-    package init() {}
+    /// How many reactors share them.
+    package let reactorCount: Int
+
+    /// Ports for so many reactors.
+    package init(reactorCount: Int = 1) { self.reactorCount = reactorCount }
 
     /// Binds under the lock, so that two reactors never both let the kernel choose.
     func listen(

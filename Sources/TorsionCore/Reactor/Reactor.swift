@@ -59,6 +59,12 @@ public final class Reactor {
     @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
     let gatherPool = GatherPool()
 
+    // What all queues hold. See QueueAccount.swift.
+    package let queues = QueueAccount()
+    @exclusivity(unchecked) var hasQueueLimit = false
+    @exclusivity(unchecked) var lastQueueReport: MonotonicInstant?
+    @exclusivity(unchecked) var queueCall: DelayedCall?
+
     // What is open.
     @exclusivity(unchecked) var connections = SlotTable<StreamConnection>()
     @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
@@ -115,6 +121,7 @@ public final class Reactor {
         makeServices = services
         inbox = Inbox()
         executor = ReactorExecutor(inbox: inbox)
+        queues.whenOver = { [unowned self] in backOffFromQueues() }
     }
 
     deinit {
@@ -179,6 +186,7 @@ public final class Reactor {
         result.suspendedTasks = waits.count
         result.tasks = tasks.count
         result.openHandles = life.isStarted ? backend.openHandleCount : 0
+        result.queuedBytes = queues.byteCount + backend.heldByteCount
         return result
     }
 
@@ -201,6 +209,9 @@ public final class Reactor {
         require(
             counters.fullConnections == open.count { $0.isFull },
             "Reactor: \(counters.fullConnections) full connections of \(open.count)")
+        require(
+            queues.byteCount >= open.reduce(0) { $0 + $1.pendingByteCount },
+            "Reactor: \(queues.byteCount) bytes are counted, and more are queued")
         for attempt in attempts.elements { attempt.checkInvariants() }
         for port in ports.elements { port.checkInvariants() }
         for port in datagramPorts.elements { port.checkInvariants() }

@@ -237,6 +237,7 @@ extension Reactor {
         guard !life.isStarted else { return }
         try backend.start()
         life.isStarted = true
+        resolveQueueLimit()
         inbox.open(waker: backend.waker)
         executor.queue.awaitLateJob()
         waits.isClosed = false
@@ -355,6 +356,8 @@ extension Reactor {
         _ = triggers.removeAll()
         triggers.beginRound()
         _ = timers.removeAll()
+        queueCall = nil
+        queues.forgetExcess()
         if life.isStarted {
             precondition(
                 backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")

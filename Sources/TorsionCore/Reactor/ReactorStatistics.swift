@@ -15,6 +15,9 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var connectionsMade: UInt64 = 0
     /// Clients refused for want of descriptors.
     public internal(set) var connectionsShed: UInt64 = 0
+    /// Times that the ports of this reactor stopped accepting because its queues held more than
+    /// ``Reactor/queueLimitBytes``.
+    public internal(set) var acceptBackoffs: UInt64 = 0
     /// Errors handed to ``Reactor/unhandledError``.
     public internal(set) var unhandledErrors: UInt64 = 0
 
@@ -23,6 +26,9 @@ public struct ReactorStatistics: Hashable, Sendable {
     /// Connections whose queue has passed the high mark and not fallen to the low one since: their
     /// peers read slowly, or wait for each other; see ``Watermarks``.
     public internal(set) var fullConnections = 0
+    /// Bytes of memory that the queues of all connections hold: what was written and the kernel has
+    /// refused, and what arrived and was not used; see ``Reactor/queueLimitBytes``.
+    public internal(set) var queuedBytes = 0
     /// Transport objects that exist, also those that a program still holds after the loss.
     public internal(set) var liveTransports = 0
     /// Ports that listen.

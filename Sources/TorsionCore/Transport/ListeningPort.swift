@@ -6,7 +6,8 @@
 /// Accepting survives descriptors running out, for good if need be: waiting clients are refused
 /// with a descriptor kept in reserve, the port rests for 10 ms, doubling to 1 s, and it recovers by
 /// itself. After any other error that does not end it rests as well, and refuses nobody. One line
-/// tells of it per episode.
+/// tells of it per episode. It rests, too, while the queues of its reactor hold more than
+/// ``Reactor/queueLimitBytes``.
 ///
 /// - SeeAlso: Twisted `IListeningPort`.
 public final class ListeningPort {
@@ -20,6 +21,7 @@ public final class ListeningPort {
     private let options: SharedOptions
     private var listener: (any BackendListener)?
     private var slot: Int32 = -1
+    private var isAccepting = false
     private var isPaused = false
     private var rest = Duration.milliseconds(10)
     private var resumption: DelayedCall?
@@ -48,7 +50,7 @@ public final class ListeningPort {
         localAddress = listener.localAddress
         unsafe relay.port = self
         slot = reactor.ports.insert(self)
-        listener.startAccepting()
+        updateAccepting()
         factory.started(on: self)
     }
 
@@ -102,14 +104,22 @@ public final class ListeningPort {
     /// Leaves clients in the kernel's queue.
     func pauseAccepting() {
         isPaused = true
-        listener?.stopAccepting()
+        updateAccepting()
     }
 
     /// Accepts again.
     func resumeAccepting() {
         isPaused = false
-        // A shortage ends by itself.
-        if !(resumption?.isActive ?? false) { listener?.startAccepting() }
+        updateAccepting()
+    }
+
+    /// Accepts unless the program has paused it, it backs off, or the reactor's queues hold too much;
+    /// the latter two end by themselves.
+    func updateAccepting() {
+        let wanted = !isPaused && !(resumption?.isActive ?? false) && !reactor.queues.isOver
+        guard wanted != isAccepting, let listener else { return }
+        isAccepting = wanted
+        if wanted { listener.startAccepting() } else { listener.stopAccepting() }
     }
 
     /// Asserts what must hold between events of one that is open.
@@ -131,6 +141,7 @@ public final class ListeningPort {
 
     private func accept(_ stream: any BackendStream) {
         rest = .milliseconds(10)
+        reactor.checkQueues()
         reactor.performEvent {
             do {
                 guard let proto = try factory.makeProtocol(for: stream.peerAddress) else {
@@ -153,12 +164,13 @@ public final class ListeningPort {
         if code.isShortage {
             reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))
         }
-        listener.stopAccepting()
         let pause = rest
         rest = min(rest * 2, Self.longestRest)
         resumption = reactor.callLater(pause) { [self] in
-            if !isPaused { self.listener?.startAccepting() }
+            resumption = nil
+            updateAccepting()
         }
+        updateAccepting()
     }
 
     private func reportFailure(_ code: ErrorCode) {

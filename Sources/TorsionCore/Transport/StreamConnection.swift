@@ -422,7 +422,7 @@ final class StreamConnection {
         taken: Int,
         passing descriptors: PassedDescriptors? = nil
     ) {
-        let queue = queue ?? WriteQueue()
+        let queue = queue ?? WriteQueue(countedIn: reactor.queues)
         self.queue = queue
         let wasEmpty = queue.isEmpty
         let before = queue.byteCount

@@ -4,7 +4,9 @@
 internal import TorsionCore
 
 extension ConformanceSuite {
-    static let accepting = [refusedPeer, closingInFactory, bindAgain, inUse, manyAtOnce]
+    static let accepting = [
+        refusedPeer, closingInFactory, bindAgain, inUse, manyAtOnce, backsOff,
+    ]
 
     // S14
     static let refusedPeer = Check("a factory that returns nil, or throws, closes the connection") {
@@ -98,6 +100,53 @@ extension ConformanceSuite {
         for client in clients { client.transport?.loseConnection() }
         try world.run { lost == 300 && clients.allSatisfy { $0.loss != nil } }
         port.stopListening()
+        try world.finish()
+    }
+
+    // M9
+    static let backsOff = Check(
+        "ports stop accepting while the queues hold too much, and start again when that has gone"
+    ) { backend in
+        let world = try World(backend)
+        var seen: [UnhandledError] = []
+        world.reactor.unhandledError = { seen.append($0) }
+        world.reactor.queueLimitBytes = 1_000_000
+        var servers: [Recorder] = []
+        var options = StreamOptions()
+        options.watermarks = Watermarks(low: 1, high: 2, limit: 100_000_000)
+        let port = try world.reactor.listen(on: World.loopback, options: options) { _ in
+            servers.append(Recorder())
+            return servers.last
+        }
+        func connect() -> Recorder {
+            let client = Recorder()
+            client.recordsData = false
+            ClientEndpoint.address(port.localAddress).connect(on: world.reactor) { client }
+                .whenFailed { _ in }
+            return client
+        }
+        let slow = connect()
+        try world.run { servers.count == 1 && slow.transport != nil }
+        slow.transport.pauseProducing()
+        let other = connect()
+        try world.run { servers.count == 2 && other.transport != nil }
+        // More than the buffers of any kernel take.
+        let piece = Bytes([UInt8].pattern(count: 1_000_000))
+        for _ in 0..<24 { servers[0].transport.write(piece) }
+        try expect(world.reactor.statistics.queuedBytes > 1_000_000)
+        let late = connect()
+        world.run(for: .milliseconds(200))
+        try expectEqual(servers.count, 2)
+        try expectEqual(world.reactor.statistics.acceptBackoffs, 1)
+        try expectEqual(seen.count, 1)
+        try expect(seen.first?.error is QueueLimitExceeded, "\(seen)")
+        slow.transport.resumeProducing()
+        try world.run { servers.count == 3 && late.transport != nil }
+        try world.run { slow.byteCount == 24_000_000 }
+        port.stopListening()
+        for client in [slow, other, late] { client.transport?.loseConnection() }
+        try world.run { servers.allSatisfy { $0.loss != nil } }
+        try world.run { [slow, other, late].allSatisfy { $0.loss != nil } }
         try world.finish()
     }
 }

@@ -184,6 +184,10 @@ extension ConformanceSuite {
         let held = server.transport.pendingByteCount
         // One read may come on top of the mark.
         try expect(held <= 2 * 64 * 1024 + 64 * 1024, "\(held) bytes held")
+        // With what the backend has read and keeps: a peer must not choose how much that is.
+        let figures = world.reactor.statistics
+        let queued = figures.queuedBytes - client.transport.pendingByteCount
+        try expect(queued <= 2 * 64 * 1024 + 64 * 1024, "\(queued) bytes queued")
         try expect(server.byteCount < 32_000_000, "it went on reading")
         client.transport?.abortConnection()
         try world.run { server.loss != nil && client.loss != nil }

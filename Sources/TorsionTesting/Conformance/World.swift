@@ -60,6 +60,7 @@ final class World {
         try expectEqual(figures.liveTransports, held, line: line)
         try expectEqual(figures.datagramPorts, 0, line: line)
         try expectEqual(figures.delayedCalls, 0, line: line)
+        try expectEqual(figures.queuedBytes, 0, line: line)
         try expectEqual(reported, [], line: line)
         reactor.checkInvariants()
     }

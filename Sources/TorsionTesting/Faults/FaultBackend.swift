@@ -150,6 +150,10 @@ final class FaultBackend: ReactorBackend {
         return try inner.watch(descriptor: descriptor, for: interest, receiver: receiver)
     }
 
+    var heldByteCount: Int { inner.heldByteCount }
+
+    var availableMemoryByteCount: Int? { inner.availableMemoryByteCount }
+
     func shutDown() { inner.shutDown() }
 }
 

@@ -39,8 +39,10 @@ struct ByteQueue {
             pieces[head] = first[count...]
             return first[..<count]
         }
+        // Released now, as a kernel frees what was taken.
+        pieces[head] = Bytes()
         head += 1
-        if head == pieces.count || head >= 64 {
+        if head == pieces.count || head >= 32 && 2 * head >= pieces.count {
             pieces.removeFirst(head)
             head = 0
         }

@@ -58,6 +58,40 @@ import Testing
         #expect(queue.head == Array("y".utf8))
     }
 
+    @Test(arguments: [1, 3, 64, 1_000])
+    func `case M6: what was sent is released, however much still waits`(waitingCount: Int) {
+        let queue = WriteQueue()
+        var owners: [WeakOwner] = []
+        func appendOne() {
+            let bytes = Bytes([UInt8](repeating: 1, count: 5_000))
+            owners.append(WeakOwner(bytes))
+            queue.append(bytes)
+        }
+        for _ in 0..<waitingCount { appendOne() }
+        // Refilled before it is empty, as a producer does.
+        for _ in 0..<500 {
+            queue.remove(byteCount: 2_500)
+            appendOne()
+            queue.remove(byteCount: 2_500)
+            #expect(owners.count { $0.isAlive } == waitingCount)
+        }
+        queue.remove(byteCount: queue.byteCount)
+        #expect(owners.allSatisfy { !$0.isAlive })
+    }
+
+    @Test func `blocks that were sent are released, too, and the descriptors in front of them`() {
+        let queue = WriteQueue()
+        for _ in 0..<100 {
+            queue.append(text: String(repeating: "x", count: 10_000))
+            queue.append(Bytes("yy"))
+            queue.remove(byteCount: 5_001)
+            queue.checkInvariants()
+        }
+        #expect(queue.byteCount == 100 * 10_002 - 100 * 5_001)
+        queue.remove(byteCount: queue.byteCount)
+        #expect(queue.isEmpty)
+    }
+
     @Test func `removing more than is queued traps`() async {
         await #expect(processExitsWith: .failure) {
             let queue = WriteQueue()
@@ -94,6 +128,15 @@ import Testing
             #expect(queue.byteCount == model.count)
         }
     }
+}
+
+/// Knows whether the storage of some bytes still exists.
+private struct WeakOwner {
+    private weak var storage: AnyObject?
+
+    init(_ bytes: Bytes) { storage = bytes.storage }
+
+    var isAlive: Bool { storage != nil }
 }
 
 extension WriteQueue {
