@@ -14,7 +14,7 @@
 public final class PullingProducer: PullProducer, Consumer {
     private let consumer: any Consumer
     private var producer: (any PushProducer)?
-    private var held: [Bytes] = []
+    private var held = PieceQueue<Bytes>()
     /// The consumer asked, and has got nothing yet.
     private var isAsked = false
     private var isPaused = false
@@ -100,8 +100,8 @@ public final class PullingProducer: PullProducer, Consumer {
 
     /// Gives what is held, or lets the producer go on.
     public func produceMore() {
-        guard held.isEmpty else {
-            consumer.write(held.removeFirst())
+        if let next = held.popFirst() {
+            consumer.write(next)
             guard held.isEmpty, producer == nil else { return }
             consumer.unregisterProducer()
             return tellEnd()
@@ -114,7 +114,7 @@ public final class PullingProducer: PullProducer, Consumer {
 
     /// Stops the producer.
     public func stopProducing() {
-        held = []
+        held = PieceQueue()
         let stopped = producer.take()
         stopped?.stopProducing()
     }

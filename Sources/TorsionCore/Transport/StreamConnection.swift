@@ -39,8 +39,8 @@ final class StreamConnection {
     @exclusivity(unchecked) private var pendingSwitch: (any StreamProtocol)?
     /// The peer's end was told to the former protocol, and is to be told to the present one.
     @exclusivity(unchecked) private var owesReadEnd = false
-    /// What a protocol gave back, or left to its successor.
-    @exclusivity(unchecked) private var unreadBytes = Bytes()
+    /// What a protocol gave back, or left to its successor; nil if there is nothing.
+    @exclusivity(unchecked) private var unreadBytes: KeptBytes?
     /// What the program asked for; what the kernel is asked for depends on more.
     @exclusivity(unchecked) private var isPaused = false
     @exclusivity(unchecked) private var isReading = false
@@ -155,7 +155,8 @@ final class StreamConnection {
                 appetite != .hungry || reactor.hungryConnections.count { $0 === self } == 1,
                 "StreamConnection: a pull producer is not on the list once")
         }
-        if unreadBytes.isEmpty, !owesReadEnd { return }
+        require(!(unreadBytes?.isEmpty ?? false), "StreamConnection: keeps nothing for later")
+        if unreadBytes == nil, !owesReadEnd { return }
         require(!isDelivering, "StreamConnection: what is owed to its protocol was not told")
     }
 
@@ -247,7 +248,7 @@ final class StreamConnection {
         queue = nil
         if gate.isPaused { reactor.counters.fullConnections -= 1 }
         pendingSwitch = nil
-        unreadBytes = Bytes()
+        unreadBytes = nil
         isReading = false
         if isReset { stream.reset() } else { stream.close() }
         if slot >= 0 { unsafe reactor.lostConnections.append(.passUnretained(self)) }
@@ -650,7 +651,7 @@ extension StreamConnection: EndOfEventFlushing {
             giveBackGathered()
         }
         if pendingSwitch != nil { performSwitch() }
-        if !unreadBytes.isEmpty { deliverUnread() }
+        if unreadBytes != nil { deliverUnread() }
         if owesReadEnd { passOnReadEnd() }
         // What was called above may have written, and closed behind it: that is flushed first.
         guard !isOnFlushList, queue?.isEmpty ?? true else { return }
@@ -676,7 +677,7 @@ extension StreamConnection: EndOfEventFlushing {
 
     @inline(never)
     private func passOnReadEnd() {
-        guard isDelivering, unreadBytes.isEmpty else { return }
+        guard isDelivering, unreadBytes == nil else { return }
         owesReadEnd = false
         guard isHalfCloseable else {
             stopProducer()
@@ -687,10 +688,9 @@ extension StreamConnection: EndOfEventFlushing {
 
     @inline(never)
     private func deliverUnread() {
-        guard isDelivering else { return }
-        var bytes = Bytes()
-        swap(&bytes, &unreadBytes)
-        attempt { try $0.dataReceived(bytes.span, from: self) }
+        guard isDelivering, let kept = unreadBytes else { return }
+        kept.deliver { bytes in attempt { try $0.dataReceived(bytes, from: self) } }
+        if kept.isEmpty { unreadBytes = nil }
     }
 }
 
@@ -806,7 +806,7 @@ extension StreamConnection: StreamTransport {
         require(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
         pendingSwitch = newProtocol
         updatePlainness()
-        unread(remaining)
+        if machine.deliversUnread, remaining.byteCount > 0 { keep { $0.prepend(remaining) } }
         flushLater()
     }
 
@@ -818,10 +818,14 @@ extension StreamConnection: StreamTransport {
         if isDelivering {
             mistake("StreamTransport: unread needs a pause or a switch before it")
         }
-        var whole = [UInt8](bytes)
-        whole += unreadBytes.span
-        unreadBytes = Bytes(whole)
+        keep { $0.append(bytes) }
         flushLater()
+    }
+
+    private func keep(_ body: (KeptBytes) -> Void) {
+        let kept = unreadBytes ?? KeptBytes(countedIn: reactor.queues)
+        unreadBytes = kept
+        body(kept)
     }
 
     func registerProducer(_ producer: any PushProducer) {
@@ -866,7 +870,7 @@ extension StreamConnection: StreamTransport {
     func resumeProducing() {
         reactor.checkThread()
         isPaused = false
-        if !unreadBytes.isEmpty || owesReadEnd { flushLater() }
+        if unreadBytes != nil || owesReadEnd { flushLater() }
         updateReading()
     }
 

@@ -25,7 +25,8 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     /// The protocol above was told of the connection, and is to be told of its loss.
     private var isAboveConnected = false
     private var pendingSwitch: (any StreamProtocol)?
-    private var unreadBytes = Bytes()
+    /// What the protocol above has not used; nil if there is nothing.
+    private var unreadBytes: KeptBytes?
     private var hasReadEnded = false
     /// The end is to be told to the protocol above, behind what is kept for it.
     private var owesReadEnd = false
@@ -41,14 +42,16 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     /// - Throws: What the protocol throws; passed on, it ends the connection.
     public final func deliver(_ bytes: RawSpan) throws {
         guard bytes.byteCount > 0 else { return }
-        guard isDelivering, unreadBytes.isEmpty else { return keep(unreadBytes.span, bytes) }
+        guard isDelivering, unreadBytes?.isEmpty ?? true else {
+            return keep { $0.append(bytes) }
+        }
         try above?.dataReceived(bytes, from: self)
     }
 
-    private func keep(_ first: RawSpan, _ second: RawSpan) {
-        var whole = [UInt8](first)
-        whole += second
-        unreadBytes = Bytes(whole)
+    private func keep(_ body: (KeptBytes) -> Void) {
+        let kept = unreadBytes ?? KeptBytes(countedIn: reactor.queues)
+        unreadBytes = kept
+        body(kept)
     }
 
     // MARK: Towards the transport below
@@ -98,7 +101,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     open func readConnectionLost(from transport: any StreamTransport) throws {
         hasReadEnded = true
         guard isAboveConnected else { return }
-        guard pendingSwitch == nil, unreadBytes.isEmpty else {
+        guard pendingSwitch == nil, unreadBytes == nil else {
             owesReadEnd = true
             return
         }
@@ -113,7 +116,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
 
     /// Passes the call up, and lets go of the protocol above.
     open func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
-        unreadBytes = Bytes()
+        unreadBytes = nil
         pendingSwitch = nil
         if isAboveConnected { above?.connectionLost(why, from: self) }
         above = nil
@@ -186,7 +189,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
 
     /// Those above kept what they could not deliver, too, while a layer such as a throttle rested.
     private func deliverKept() {
-        if !unreadBytes.isEmpty || owesReadEnd { reactor.flushAtEndOfEvent(self) }
+        if unreadBytes != nil || owesReadEnd { reactor.flushAtEndOfEvent(self) }
         (above as? StreamLayer)?.deliverKept()
     }
 
@@ -202,7 +205,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
         if isDelivering {
             mistake("StreamTransport: unread needs a pause or a switch before it")
         }
-        keep(bytes, unreadBytes.span)
+        keep { $0.append(bytes) }
     }
 
     /// Puts another protocol above this layer.
@@ -210,7 +213,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
         guard above != nil else { return }
         require(pendingSwitch == nil, "StreamTransport: switchProtocol twice in one event")
         pendingSwitch = newProtocol
-        unread(remaining)
+        if remaining.byteCount > 0 { keep { $0.prepend(remaining) } }
         reactor.flushAtEndOfEvent(self)
     }
 
@@ -226,12 +229,11 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
                 owesReadEnd = hasReadEnded
                 try next.connectionMade(self)
             }
-            if !unreadBytes.isEmpty, isDelivering {
-                var bytes = Bytes()
-                swap(&bytes, &unreadBytes)
-                try above?.dataReceived(bytes.span, from: self)
+            if let kept = unreadBytes, isDelivering {
+                defer { if kept.isEmpty { unreadBytes = nil } }
+                try kept.deliver { try above?.dataReceived($0, from: self) }
             }
-            if owesReadEnd, unreadBytes.isEmpty, isDelivering { try passOnReadEnd() }
+            if owesReadEnd, unreadBytes == nil, isDelivering { try passOnReadEnd() }
         } catch {
             below.abortConnection(because: error)
         }
@@ -247,8 +249,9 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     open func checkInvariants() {
         require(below != nil && above != nil, "StreamLayer: in between nothing")
         require(pendingSwitch == nil, "StreamLayer: a protocol waits to take over")
+        require(!(unreadBytes?.isEmpty ?? false), "StreamLayer: keeps nothing for later")
         require(
-            unreadBytes.isEmpty && !owesReadEnd || !isDelivering,
+            unreadBytes == nil && !owesReadEnd || !isDelivering,
             "StreamLayer: what is owed to the protocol above was not told")
         if isAboveConnected { (above as? any InvariantChecking)?.checkInvariants() }
     }

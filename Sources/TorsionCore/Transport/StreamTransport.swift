@@ -70,10 +70,11 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
 
     /// Gives back bytes of the present delivery that were not used. They are delivered again,
     /// ahead of what arrives later, when the transport is resumed; after `switchProtocol` to the
-    /// new protocol. While closing they are dropped.
+    /// new protocol. Several calls in one delivery keep their order. While closing they are dropped.
     ///
     /// - Precondition: Not ``isDelivering``; the bytes would come back at once, for ever.
-    /// - Parameter bytes: Copied.
+    /// - Parameter bytes: Copied, unless they are part of a delivery that was given back before: so
+    ///   to use a read in many small steps is linear in its bytes.
     func unread(_ bytes: RawSpan)
 
     /// Puts another protocol above this connection, for an upgrade.
@@ -87,7 +88,8 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     ///
     /// - Parameters:
     ///   - newProtocol: Takes over when the present event ends.
-    ///   - remaining: What the old protocol has received but not used; copied.
+    ///   - remaining: What the old protocol has received but not used; copied. It comes before
+    ///     what was given back by ``unread(_:)``, in whichever order the two are called.
     func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan)
 }
 

@@ -117,7 +117,7 @@ final class MemoryStream: BackendStream {
     private var receiver: (any StreamReceiver)?
     private var queue: WriteQueue?
     /// What came while nobody read, and whether the end came behind it.
-    private var held: [Bytes] = []
+    private var held = PieceQueue<Bytes>()
     private var isEndHeld = false
     private var failure: IOError?
 
@@ -196,8 +196,7 @@ final class MemoryStream: BackendStream {
     }
 
     private func readHeld() {
-        while isReading, !held.isEmpty {
-            let next = held.removeFirst()
+        while isReading, let next = held.popFirst() {
             receiver?.streamDidRead(next.span)
         }
         if isReading, held.isEmpty, isEndHeld {
