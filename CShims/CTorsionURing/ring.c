@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define SAME(ours, our_member, theirs, their_member)                                              \
     _Static_assert(offsetof(struct ours, our_member) == offsetof(struct theirs, their_member),     \
@@ -66,8 +67,6 @@ static uint32_t operations(struct io_uring *library, uint32_t features) {
     if (probe != NULL) {
         if (io_uring_opcode_supported(probe, IORING_OP_SOCKET))
             features |= TORSION_URING_MULTISHOT_ACCEPT;
-        if (io_uring_opcode_supported(probe, IORING_OP_SEND_ZC))
-            features |= TORSION_URING_MULTISHOT_RECEIVE;
         io_uring_free_probe(probe);
     }
     if (features & TORSION_URING_DEFERRED && library->features & IORING_FEAT_CQE_SKIP)
@@ -105,6 +104,19 @@ static void find_queues(struct torsion_uring *ring, struct io_uring *library) {
     ring->flags = library->sq.kflags;
 }
 
+/* Whether a receive that goes on may have a limit. Its arguments are looked at before its
+ * descriptor: a kernel that does not know the limit answers EINVAL. */
+static uint32_t limited_receive(struct torsion_uring *ring) {
+    torsion_uring_prepare_receive(torsion_uring_next_entry(ring), -1, 1, TORSION_URING_NOBODY);
+    uint32_t failed = 0;
+    torsion_uring_wait(ring, 100000000, &failed);
+    int result = -EINVAL;
+    while (ring->head != torsion_uring_completions_end(ring))
+        result = torsion_uring_completion_at(ring, ring->head++)->result;
+    torsion_uring_give_room(ring);
+    return result == -EBADF ? TORSION_URING_MULTISHOT_RECEIVE : 0;
+}
+
 int torsion_uring_open(struct torsion_uring *ring, uint32_t entries, uint32_t completions,
                        uint32_t buffers, uint32_t wanted) {
     memset(ring, 0, sizeof *ring);
@@ -133,6 +145,8 @@ int torsion_uring_open(struct torsion_uring *ring, uint32_t entries, uint32_t co
         ring->enter_descriptor = library->enter_ring_fd;
         ring->enter_flags = IORING_ENTER_REGISTERED_RING;
     }
+    if (ring->features & TORSION_URING_BUFFERS && wanted & TORSION_URING_MULTISHOT_RECEIVE)
+        ring->features |= limited_receive(ring);
     return 0;
 }
 
@@ -205,13 +219,22 @@ static void skip_success(struct torsion_uring *ring, struct torsion_uring_entry 
 }
 
 void torsion_uring_prepare_receive(struct torsion_uring_entry *entry, int descriptor,
-                                   int is_multishot, uint64_t user_data) {
+                                   uint32_t limit, uint64_t user_data) {
     memset(entry, 0, sizeof *entry);
     io_uring_prep_recv(theirs(entry), descriptor, NULL, 0, 0);
-    if (is_multishot) entry->ioprio = IORING_RECV_MULTISHOT;
+    if (limit > 0) entry->ioprio = IORING_RECV_MULTISHOT;
+    /* Named `optlen` in newer headers; all names of this place are of one size. */
+    theirs(entry)->splice_fd_in = (int32_t)limit;
     entry->flags = IOSQE_BUFFER_SELECT;
     theirs(entry)->buf_group = BUFFER_GROUP;
     set_user_data(entry, user_data);
+}
+
+void torsion_uring_discard(void *start, size_t count) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)start + count) & ~(page - 1);
+    if (first < end) madvise((void *)first, end - first, MADV_DONTNEED);
 }
 
 void torsion_uring_prepare_send_all(struct torsion_uring_entry *entry, int descriptor,

@@ -80,6 +80,9 @@ final class Ring {
 
     /// ``largestBatched``, or 0 if the kernel cannot tell how much of a send was cut.
     @exclusivity(unchecked) private(set) var batchLimit = 0
+    /// How many bytes a receive may take before it ends, or 0 if it ends with the first: a kernel that
+    /// knows no limit would fill as many buffers as a peer can, for a stream that has stopped reading.
+    @exclusivity(unchecked) private(set) var receiveLimit: UInt32 = 0
     /// Counts the calls that handed entries over.
     ///
     /// A batched send of the present number is still to
@@ -132,6 +135,9 @@ final class Ring {
                 subject: "io_uring")
         }
         batchLimit = has(TORSION_URING_BATCHED_SENDS) ? Self.largestBatched : 0
+        if has(TORSION_URING_MULTISHOT_RECEIVE) {
+            receiveLimit = UInt32(configuration.buffers.byteCount)
+        }
         if has(TORSION_URING_BUFFERS) { buffers.start() }
     }
 
@@ -337,7 +343,7 @@ final class Ring {
         }
         torsion_uring_give_room(queue)
         if !spilled.isEmpty { deliverSpilled() }
-        buffers.growIfShort()
+        buffers.endTurn(isQuiet: torsion_uring_completions_end(queue) == queue.pointee.head)
         if !released.isEmpty { released.removeAll(keepingCapacity: true) }
     }
 

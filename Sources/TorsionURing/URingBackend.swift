@@ -86,6 +86,11 @@ final class URingBackend: ReactorBackend {
         try others.watch(descriptor: descriptor, for: interest, receiver: receiver)
     }
 
+    /// What arrived for streams after they had stopped reading.
+    @exclusivity(unchecked) var heldByteCount = 0
+
+    var availableMemoryByteCount: Int? { others.availableMemoryByteCount }
+
     var openHandleCount: Int { openStreamCount + others.openHandleCount }
 
     func shutDown() {

@@ -11,10 +11,11 @@ internal import TorsionSockets
 /// Its descriptor is closed by the ring as well, behind all that was prepared for it: an entry names
 /// a descriptor by its number, which must not be another file's by the time it is handed over.
 ///
-/// Reading is one operation that goes on, and is cancelled only if something arrives while reading
-/// is stopped: a stream that stops and starts in between costs nothing. What arrives until the
-/// cancellation takes effect is copied and held. Without that operation nobody would notice a
-/// reset; so a poll for errors takes its place.
+/// Reading is one operation that goes on until it has received a buffer's worth, and is cancelled
+/// only if something arrives while reading is stopped: a stream that stops and starts in between
+/// costs nothing. What arrives until the cancellation takes effect is copied and held: the rest of
+/// that buffer's worth at most, however much the peer has sent. Without that operation nobody would
+/// notice a reset; so a poll for errors takes its place.
 final class URingStream: RingTarget {
     let peerAddress: SocketAddress
     let descriptor: Int32
@@ -167,12 +168,12 @@ final class URingStream: RingTarget {
         if isReading, held == nil {
             receiver?.streamDidRead(bytes)
         } else {
-            hold { $0.chunks.append(Bytes(bytes)) }
+            hold { $0.append(bytes) }
         }
     }
 
     private func hold(_ change: (HeldInput) -> Void) {
-        let held = held ?? HeldInput()
+        let held = held ?? HeldInput(backend)
         self.held = held
         change(held)
         // Reading began again before this turn's completions came.
@@ -188,11 +189,7 @@ final class URingStream: RingTarget {
     override func deliverHeld() {
         guard let held else { return }
         held.isAwaitingDelivery = false
-        while isReading, held.next < held.chunks.count {
-            let bytes = held.chunks[held.next]
-            held.next += 1
-            receiver?.streamDidRead(bytes.span)
-        }
+        while isReading, let bytes = held.popFirst() { receiver?.streamDidRead(bytes.span) }
         guard phase == .open, isReading else { return }
         self.held = nil
         if held.hasEnded { deliverEnd() }
@@ -215,9 +212,8 @@ final class URingStream: RingTarget {
     }
 
     private func arm() {
-        let isMultishot: Int32 = ring.has(TORSION_URING_MULTISHOT_RECEIVE) ? 1 : 0
         torsion_uring_prepare_receive(
-            ring.nextEntry(), descriptor, isMultishot, userData(TORSION_URING_RECEIVE))
+            ring.nextEntry(), descriptor, ring.receiveLimit, userData(TORSION_URING_RECEIVE))
         ring.began(self)
         reception = .armed
     }
@@ -268,16 +264,37 @@ final class URingStream: RingTarget {
         held = nil
         receiver = nil
         backend.openStreamCount -= 1
+        ring.buffers.streamHasGone(streamCount: backend.openStreamCount)
     }
 }
 
 /// What arrived after reading was stopped.
 private final class HeldInput {
-    var chunks: [Bytes] = []
-    /// The first that was not delivered.
-    var next = 0
+    private let backend: URingBackend
+    private var chunks = PieceQueue<Bytes>()
+    private var byteCount = 0
     var hasEnded = false
     var isAwaitingDelivery = false
+
+    init(_ backend: URingBackend) { self.backend = backend }
+
+    deinit { backend.heldByteCount -= byteCount }
+
+    func append(_ bytes: RawSpan) {
+        chunks.append(Bytes(bytes))
+        count(bytes.byteCount)
+    }
+
+    func popFirst() -> Bytes? {
+        guard let first = chunks.popFirst() else { return nil }
+        count(-first.count)
+        return first
+    }
+
+    private func count(_ change: Int) {
+        byteCount += change
+        backend.heldByteCount += change
+    }
 }
 
 extension URingStream: BackendStream {

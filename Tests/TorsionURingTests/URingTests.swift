@@ -56,7 +56,99 @@ import TorsionTesting
         try bench.finish()
     }
 
+    @Test func `buffers that many streams needed are released when these have gone`() throws {
+        let bench = try Bench { configuration in
+            configuration.buffers.initialCount = 1
+            configuration.buffers.limit = 16
+            configuration.buffers.byteCount = 256
+        }
+        var pairs: [(near: End, far: End)] = []
+        for _ in 0..<40 { pairs.append(try bench.connectedPair()) }
+        let last = try bench.connectedPair()
+        let text = [UInt8].pattern(count: 900)
+        for round in 1...2 {
+            for pair in pairs {
+                pair.near.stream.startReading()
+                pair.far.write(text)
+            }
+            try bench.run { pairs.allSatisfy { $0.near.received.count == round * text.count } }
+        }
+        let buffers = bench.backend.ring.buffers
+        let most = buffers.allocatedByteCount
+        #expect(buffers.count == 16)
+        for pair in pairs {
+            #expect(pair.near.received == text + text)
+            pair.near.stream.close()
+            pair.far.stream.close()
+        }
+        for _ in 0..<5 { bench.turn() }
+        #expect(buffers.count == 8)
+        // Those that the kernel still has come back with what arrives.
+        last.near.stream.startReading()
+        for count in 1...20 {
+            last.far.write([UInt8(count)])
+            try bench.run { last.near.received.count == count }
+        }
+        #expect(last.near.received == Array(1...20))
+        #expect(buffers.allocatedByteCount < most)
+        // They are had again when they are needed again.
+        pairs = []
+        for _ in 0..<40 { pairs.append(try bench.connectedPair()) }
+        for pair in pairs {
+            pair.near.stream.startReading()
+            pair.far.write(text)
+        }
+        try bench.run { pairs.allSatisfy { $0.near.received.count == text.count } }
+        #expect(pairs.allSatisfy { $0.near.received == text })
+        #expect(buffers.count == 16 && buffers.allocatedByteCount == most)
+        for pair in pairs + [last] {
+            pair.near.stream.close()
+            pair.far.stream.close()
+        }
+        try bench.finish()
+    }
+
     // MARK: Cancelled operations
+
+    @Test(arguments: [0, UInt32(TORSION_URING_MULTISHOT_RECEIVE)])
+    func `case M7: a stream that has stopped reading holds a buffer's worth, whatever is sent`(
+        without: UInt32
+    ) throws {
+        let bench = try Bench { $0.features &= ~without }
+        let (near, far) = try bench.connectedPair()
+        near.onRead = { near.stream.stopReading() }
+        near.stream.startReading()
+        bench.turn()
+        var sent: [UInt8] = []
+        for round in 0..<20 {
+            let piece = [UInt8].pattern(count: 100_000, seed: UInt64(round))
+            sent += piece.prefix(max(0, far.write(piece)))
+            bench.turn()
+        }
+        #expect(sent.count > 500_000)
+        #expect(bench.backend.heldByteCount <= 32 * 1_024)
+        near.onRead = {}
+        near.stream.startReading()
+        try bench.run { near.received.count == sent.count }
+        #expect(near.received == sent && bench.backend.heldByteCount == 0)
+        near.stream.close()
+        far.stream.close()
+        try bench.finish()
+    }
+
+    @Test func `what is held of a stream that is closed is released`() throws {
+        let bench = try Bench()
+        let (near, far) = try bench.connectedPair()
+        near.stream.startReading()
+        bench.turn()
+        near.stream.stopReading()
+        far.write([UInt8].pattern(count: 1_000))
+        try bench.run { bench.backend.heldByteCount == 1_000 }
+        near.stream.close()
+        #expect(bench.backend.heldByteCount == 0)
+        far.stream.close()
+        try bench.finish()
+    }
 
     @Test func `what arrives after a stop is held, and delivered first and in order`() throws {
         let bench = try Bench()

@@ -35,7 +35,7 @@ enum {
     TORSION_URING_DEFERRED = 1,          /* SINGLE_ISSUER and DEFER_TASKRUN, Linux 6.1 */
     TORSION_URING_BUFFERS = 2,           /* a ring of provided buffers, Linux 5.19 */
     TORSION_URING_MULTISHOT_ACCEPT = 4,  /* Linux 5.19 */
-    TORSION_URING_MULTISHOT_RECEIVE = 8, /* Linux 6.0 */
+    TORSION_URING_MULTISHOT_RECEIVE = 8, /* with a limit of bytes, Linux 6.17 */
     TORSION_URING_BATCHED_SENDS = 16     /* sends without a completion, Linux 6.1: a send that is
                                           * cut tells by how much only since then */
 };
@@ -179,9 +179,15 @@ static inline void torsion_uring_prepare_nothing(struct torsion_uring_entry *_No
     *entry = (struct torsion_uring_entry){.flags = 64, .user_data = TORSION_URING_NOBODY};
 }
 
-/* recv(2) into the lent buffers, once or until it is cancelled or they have run out. */
+/* recv(2) into the lent buffers: once if `limit` is 0, else until it is cancelled, they have run
+ * out, or so many bytes were received, rounded up to whole buffers. Without that limit the kernel
+ * fills thirty-two buffers with what one peer sends before anybody can stop it. */
 void torsion_uring_prepare_receive(struct torsion_uring_entry *_Nonnull entry, int32_t descriptor,
-                                   int is_multishot, uint64_t user_data);
+                                   uint32_t limit, uint64_t user_data);
+
+/* Gives whole pages between two addresses back to the kernel; the next access finds zeros there.
+ * madvise(2), MADV_DONTNEED. */
+void torsion_uring_discard(void *_Nonnull start, size_t count);
 
 /* send(2) of all bytes, as there comes to be room. They stay valid until the completion. */
 void torsion_uring_prepare_send_all(struct torsion_uring_entry *_Nonnull entry, int32_t descriptor,
