@@ -13,6 +13,8 @@ public final class DatagramPort: DatagramTransport {
     private static let directByteCount = 16 * 1024
     /// So many that were gathered leave before the event ends.
     private static let batchCount = 64
+    /// How often a datagram is tried again that may have met an answer to an earlier one.
+    private static let retryCount = 3
 
     /// The reactor that this port belongs to.
     public let reactor: Reactor
@@ -187,15 +189,8 @@ public final class DatagramPort: DatagramTransport {
         if !isAwaitingRoom { sendQueued() }
         guard queue.isEmpty else { return try enqueue(bytes, to: address) }
         var datagram = BorrowedDatagram(bytes: bytes, address: address)
-        var result = withUnsafePointer(to: &datagram) {
-            port.trySend(UnsafeBufferPointer(start: $0, count: 1))
-        }
-        if case .failed(let code) = result, isAboutEarlier(code) {
-            failures.append(unsentError(code, to: address))
-            tellLater()
-            result = withUnsafePointer(to: &datagram) {
-                port.trySend(UnsafeBufferPointer(start: $0, count: 1))
-            }
+        let result = withUnsafePointer(to: &datagram) {
+            trySend(UnsafeBufferPointer(start: $0, count: 1))
         }
         switch result {
         case .sent(0):
@@ -210,35 +205,62 @@ public final class DatagramPort: DatagramTransport {
     ///
     /// Calls nothing of the protocol's.
     private func sendQueued() {
-        var hasRetried = false
         while !queue.isEmpty {
-            switch queue.withAll({ port.trySend($0) }) {
+            switch queue.withAll({ trySend($0) }) {
             case .sent(0):
                 return awaitRoom()
             case .sent(let count):
                 queue.removeFirst(count)
                 counters.sent &+= UInt64(count)
-                hasRetried = false
             case .failed(let code):
-                let isEarlier = isAboutEarlier(code) && !hasRetried
-                let address = queue.withAll { $0[0].address }
-                failures.append(
-                    isEarlier ? unsentError(code, to: address) : unsent(code, to: address))
-                if !isEarlier { queue.removeFirst() }
-                hasRetried = isEarlier
+                failures.append(unsent(code, to: queue.withAll { $0[0].address }))
+                queue.removeFirst()
                 tellLater()
             }
         }
     }
 
-    /// Whether the error is what an earlier datagram met, so that this one has not been tried.
+    private func trySend(
+        _ datagrams: UnsafeBufferPointer<BorrowedDatagram>
+    ) -> DatagramSendResult {
+        let result = port.trySend(datagrams)
+        guard case .failed(let code) = result, mayTellOfEarlier else { return result }
+        return sendAgain(datagrams, after: code)
+    }
+
+    /// Whether a failed send may be none of its datagram's own.
     ///
-    /// UDP itself refuses nothing: a refusal is what the peer's machine answered, and the kernel
-    /// tells of it in the place of the next call's result, `udp(7)`.
-    private func isAboutEarlier(_ code: ErrorCode) -> Bool {
-        guard code == .connectionRefused, let peerAddress else { return false }
-        if case .unix = peerAddress { return false }
-        return true
+    /// What the network answers to an earlier datagram, a refusal by the peer's machine or "host
+    /// unreachable" by a firewall, the kernel gives to the next call in the place of its result, and
+    /// sends nothing then: `udp(7)`. It does so on connected sockets only.
+    private var mayTellOfEarlier: Bool {
+        switch peerAddress {
+        case .ipv4, .ipv6: true
+        case .unix, nil: false
+        }
+    }
+
+    /// Tries again what has failed, and tells what was about earlier datagrams.
+    ///
+    /// A code does not say which it is: a machine without a route gives its own datagrams the same
+    /// as a router does. So what goes on failing is the datagram's own error. Each answer is given
+    /// once, and more than a few cannot come between two calls.
+    @inline(never)
+    private func sendAgain(
+        _ datagrams: UnsafeBufferPointer<BorrowedDatagram>, after code: ErrorCode
+    ) -> DatagramSendResult {
+        var earlier = [code]
+        var result = DatagramSendResult.failed(code)
+        for _ in 0..<Self.retryCount {
+            result = port.trySend(datagrams)
+            guard case .failed(let next) = result else { break }
+            if !earlier.contains(next) { earlier.append(next) }
+        }
+        if case .failed(let own) = result { earlier.removeAll { $0 == own } }
+        guard !earlier.isEmpty else { return result }
+        failures += earlier.map { unsentError($0, to: datagrams[0].address) }
+        tellLater()
+        return result
     }
 
     private func unsent(_ code: ErrorCode, to address: SocketAddress) -> IOError {

@@ -127,6 +127,78 @@ import TorsionTesting
         func close() {}
     }
 
+    /// A connected port, whose kernel answers by these errors, then takes what it is given.
+    private final class Scripted: BackendDatagramPort {
+        var answers: [ErrorCode]
+        let peer: SocketAddress
+
+        init(_ answers: [ErrorCode], peer: SocketAddress) {
+            self.answers = answers
+            self.peer = peer
+        }
+
+        var localAddress: SocketAddress { DatagramPortTests.other }
+        var peerAddress: SocketAddress? { peer }
+        func deliver(to receiver: any DatagramReceiver) {}
+        func connect(to peer: SocketAddress) {}
+        func startReceiving() {}
+        func stopReceiving() {}
+        func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult {
+            answers.isEmpty ? .sent(datagrams.count) : .failed(answers.removeFirst())
+        }
+        func awaitRoom() {}
+        func join(_ group: MulticastGroup) {}
+        func leave(_ group: MulticastGroup) {}
+        func close() {}
+    }
+
+    struct Script: CustomStringConvertible, Sendable {
+        let answers: [ErrorCode]
+        let told: [String]
+        let sent: UInt64
+        var peer = DatagramPortTests.peer
+        var description: String { "\(answers)" }
+    }
+
+    /// The kernel gives an answer to an earlier datagram to the next call, which sends nothing.
+    ///
+    /// A datagram that fails again and again fails by itself, and is told once.
+    @Test(arguments: [
+        Script(answers: [.hostUnreachable], told: ["EHOSTUNREACH"], sent: 1),
+        Script(
+            answers: [.hostUnreachable, .connectionRefused], told: ["EHOSTUNREACH", "refused"],
+            sent: 1),
+        Script(
+            answers: Array(repeating: .networkUnreachable, count: 4), told: ["ENETUNREACH"],
+            sent: 0),
+        Script(
+            answers: [.connectionRefused] + Array(repeating: .messageTooLong, count: 3),
+            told: ["refused", "EMSGSIZE"], sent: 0),
+        Script(
+            answers: [.connectionRefused], told: ["refused"], sent: 0,
+            peer: .unix(.path("/nobody"))),
+    ])
+    func `an answer to an earlier datagram is told, and the datagram tried again`(
+        script: Script
+    ) throws {
+        for byteCount in [5, 20_000] {
+            let box = Box(), clock = ManualClock()
+            let kernel = Scripted(script.answers, peer: script.peer)
+            let port = clock.reactor.adopt(kernel, box)
+            var thrown: [String] = []
+            do { try port.write([UInt8](repeating: 1, count: byteCount), to: script.peer) } catch {
+                thrown = [error.code == .connectionRefused ? "refused" : error.code.name]
+            }
+            clock.turn()
+            #expect(Array(box.told.dropFirst()) + thrown == script.told)
+            #expect(thrown.count == (byteCount > 5 && script.sent == 0 ? 1 : 0))
+            #expect(port.statistics.sent == script.sent)
+            #expect(port.statistics.unsent == 1 - script.sent)
+            port.stopListening()
+            clock.turn()
+        }
+    }
+
     @Test func `failures that are answered by writes that fail do not hold up the reactor`() throws
     {
         let box = Box(), clock = ManualClock()
