@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestPrograms
 import Testing
 import Torsion
 import TorsionTesting
@@ -121,5 +122,70 @@ extension Surfer: PushProducer {
         #expect(surfer?.events == ["sent", "write lost", "closed by the peer"])
         #expect(carried == [Int](repeating: wholeByteCount, count: 4))
         #expect(errors.isEmpty)
+    }
+
+    /// Each end is a plain socket, so that it owes the proxy nothing.
+    private struct Half {
+        let reactor: Reactor
+        let client: Socket, target: Socket
+        let outcome = Outcome()
+
+        final class Outcome {
+            var text: String?
+        }
+
+        init(_ name: String, timeout: Duration) throws {
+            let reactor = try Reactor.turned(by: name)
+            self.reactor = reactor
+            let listening = try Socket.bound()
+            try listening.listen()
+            let target = ClientEndpoint.address(.ipv4(.loopback, port: listening.port))
+            let outcome = outcome
+            let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in
+                Relay(to: target, halfClosedTimeout: timeout) { outcome.text = "\($0)" }
+            }
+            client = try Socket(port: port.localAddress.port!)
+            #expect(reactor.turn { reactor.statistics.openConnections == 2 })
+            port.stopListening()
+            self.target = try listening.accept()
+        }
+    }
+
+    /// Case E6.
+    @Test(arguments: backendNames, [false, true])
+    func `a half-closed pair ends, whichever end has gone`(
+        name: String, isTargets: Bool
+    ) throws {
+        let half = try Half(name, timeout: .milliseconds(50))
+        let (gone, stays) = isTargets ? (half.target, half.client) : (half.client, half.target)
+        gone.endOutput()
+        #expect(half.reactor.turn { half.outcome.text != nil })
+        #expect(half.outcome.text == "failure(took too long: halfClosed)")
+        stays.endOutput()
+        #expect(half.reactor.turn { half.reactor.statistics.openConnections == 0 })
+        #expect(half.reactor.turn { half.reactor.statistics.openHandles == 0 })
+        #expect(half.reactor.statistics.delayedCalls == 0)
+        half.reactor.shutDown()
+        #expect(half.target.readToEnd() == "" && half.client.readToEnd() == "")
+    }
+
+    /// The answer comes later than the timeout, and in pieces that do not.
+    @Test(arguments: backendNames)
+    func `a half-closed pair goes on as long as something is carried`(name: String) throws {
+        let half = try Half(name, timeout: .milliseconds(300))
+        half.client.endOutput()
+        var pieces = 0
+        let loop = LoopingCall(on: half.reactor) {
+            half.target.write("x")
+            pieces += 1
+        }
+        loop.start(every: .milliseconds(50))
+        #expect(half.reactor.turn { pieces == 20 })
+        loop.stop()
+        half.target.close()
+        #expect(half.reactor.turn { half.outcome.text != nil })
+        #expect(half.outcome.text?.hasPrefix("success") == true)
+        half.reactor.shutDown()
+        #expect(half.client.readToEnd() == String(repeating: "x", count: 20))
     }
 }

@@ -41,9 +41,15 @@ public protocol ByteSource {
 extension StreamTransport {
     /// Replaces the protocol by one that writes what arrives to `consumer`.
     public func produce(into consumer: any Consumer) -> Deferred<Int> {
+        producing(into: consumer).result
+    }
+
+    /// The same, with the protocol that carries.
+    func producing(into consumer: any Consumer) -> (pipe: PipeProtocol, result: Deferred<Int>) {
         let result = Deferred<Int>(on: reactor)
-        switchProtocol(to: PipeProtocol(to: consumer, from: self, result: result))
-        return result
+        let pipe = PipeProtocol(to: consumer, from: self, result: result)
+        switchProtocol(to: pipe)
+        return (pipe, result)
     }
 
     /// Ends the outgoing direction when everything has left.
@@ -72,7 +78,10 @@ final class PipeProtocol: HalfCloseableProtocol {
     private let source: any StreamTransport
     private let destination: any Consumer
     private var result: Deferred<Int>?
-    private var byteCount = 0
+    /// What was carried so far.
+    private(set) var byteCount = 0
+    /// Whether the destination does not want more now.
+    private(set) var isPaused = false
     private var isProducing = false
 
     init(
@@ -87,10 +96,15 @@ final class PipeProtocol: HalfCloseableProtocol {
     /// a transport that is lost lets go of its protocol's successor without a call.
     deinit {
         guard let result else { return }
+        let why = (source as? any LossTelling)?.lossReason ?? .failed(lostBefore)
+        destination.abandonConsuming(because: why)
+        result.fail(why)
+    }
+
+    /// Where the source cannot say more.
+    private var lostBefore: IOError {
         let subject = "\(source.peerAddress)"
-        let error = IOError(.read, function: "", code: .notConnected, subject: subject)
-        destination.abandonConsuming(because: ConnectionLoss.failed(error))
-        result.fail(ConnectionLoss.failed(error))
+        return IOError(.read, function: "", code: .notConnected, subject: subject)
     }
 
     func connectionMade(_ transport: any StreamTransport) {
@@ -170,9 +184,15 @@ extension PipeProtocol: InvariantChecking {
 }
 
 extension PipeProtocol: PushProducer {
-    func pauseProducing() { source.pauseProducing() }
+    func pauseProducing() {
+        isPaused = true
+        source.pauseProducing()
+    }
 
-    func resumeProducing() { source.resumeProducing() }
+    func resumeProducing() {
+        isPaused = false
+        source.resumeProducing()
+    }
 
     func stopProducing() {
         isProducing = false

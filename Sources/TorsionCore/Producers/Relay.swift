@@ -10,11 +10,23 @@
 /// ``pipe(from:to:)``: it ends by itself, and who reads slowly slows the other end down. A client
 /// whose target cannot be reached is aborted; one that goes while it waits ends the attempt.
 ///
+/// A peer that has closed its connection looks like one that has only said all it wants to say, so
+/// a pair of which one direction has ended could wait for its other end for ever. If the other
+/// direction carries nothing for `halfClosedTimeout`, five minutes by default, both connections are
+/// closed; what was carried still arrives. A direction that waits for its reader does not count as
+/// silent. How such a reader is given up says ``StreamOptions/keepAlive``, which also finds most
+/// peers that are gone earlier.
+///
 /// - SeeAlso: Twisted `twisted.protocols.portforward`.
 public final class Relay: StreamProtocol {
+    /// Five minutes.
+    public static let defaultHalfClosedTimeout = Duration.seconds(300)
+
     private let connect: (Reactor) -> Deferred<FarEnd>
     private var whenEnded: ((Result<RelayedBytes, any Error>) -> Void)?
     private var attempt: Deferred<FarEnd>?
+    private let halfClosedTimeout: Duration?
+    private var deadline: DelayedCall?
     /// What came of the directions that have ended.
     private var toTarget: Result<Int, any Error>?
     private var toClient: Result<Int, any Error>?
@@ -23,23 +35,29 @@ public final class Relay: StreamProtocol {
     ///
     /// - Parameters:
     ///   - target: Where the client is connected to.
+    ///   - halfClosedTimeout: How long the second direction may carry nothing when the first has
+    ///     ended. `nil` lets it wait.
     ///   - whenEnded: Called once, on the reactor, when both directions have ended. An error is an
     ///     ``IOError`` if the target cannot be reached, else a ``ConnectionLoss`` or
-    ///     ``PipeBroken``. By default nobody is told.
+    ///     ``PipeBroken``. By default it does nothing.
     public init(
         to target: ClientEndpoint,
+        halfClosedTimeout: Duration? = Relay.defaultHalfClosedTimeout,
         whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }
+        self.halfClosedTimeout = halfClosedTimeout
         self.whenEnded = whenEnded
     }
 
     /// The same for any endpoint, whose connection may have layers.
     public init(
         to target: some StreamClientEndpoint,
+        halfClosedTimeout: Duration? = Relay.defaultHalfClosedTimeout,
         whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }
+        self.halfClosedTimeout = halfClosedTimeout
         self.whenEnded = whenEnded
     }
 
@@ -73,17 +91,47 @@ public final class Relay: StreamProtocol {
             client.abortConnection()
             return end(.failure(PipeBroken(byteCount: 0)))
         }
-        pipe(from: client, to: server).addBoth { [self] result in
+        let out = client.producing(into: server)
+        let back = server.producing(into: client)
+        out.result.addBoth { [self] result in
             toTarget = result
-            endIfBothDid()
+            directionEnded(result, left: back.pipe, of: client, server)
         }
-        pipe(from: server, to: client).addBoth { [self] result in
+        back.result.addBoth { [self] result in
             toClient = result
-            endIfBothDid()
+            directionEnded(result, left: out.pipe, of: client, server)
         }
     }
 
-    private func endIfBothDid() {
+    private func directionEnded(
+        _ result: Result<Int, any Error>, left other: PipeProtocol, of client: any StreamTransport,
+        _ server: any StreamTransport
+    ) {
+        guard toTarget == nil || toClient == nil else { return endBoth() }
+        // One that broke ends the other by itself.
+        guard case .success = result else { return }
+        limitSilence(of: other, client, server)
+    }
+
+    private func limitSilence(
+        of pipe: PipeProtocol, _ client: any StreamTransport, _ server: any StreamTransport
+    ) {
+        guard let halfClosedTimeout else { return }
+        let before = pipe.byteCount
+        deadline = client.reactor.callLater(halfClosedTimeout) { [self] in
+            guard pipe.byteCount == before, !pipe.isPaused else {
+                return limitSilence(of: pipe, client, server)
+            }
+            deadline = nil
+            end(.failure(ConnectionLoss.deadlinePassed(.halfClosed)))
+            client.loseConnection()
+            server.loseConnection()
+        }
+    }
+
+    private func endBoth() {
+        deadline?.cancel()
+        deadline = nil
         guard let toTarget, let toClient else { return }
         switch (toTarget, toClient) {
         case (.success(let toTarget), .success(let toClient)):

@@ -583,11 +583,17 @@ extension StreamConnection: StreamReceiver {
         unsafe cork.pointee.count = 0
         let bytes = unsafe UnsafeRawBufferPointer(start: cork.pointee.base, count: count)
         var taken = 0
-        if isPlain, case .wrote(let count) = unsafe stream.tryWrite(bytes) { taken = count }
+        if isPlain {
+            switch unsafe stream.tryWrite(bytes) {
+            case .wrote(let count): taken = count
+            // Told now: the kernel tells an error once, and would say EPIPE the next time.
+            case .failed(let code): return failed(code, "send", .write)
+            }
+        }
         if taken < count { unsafe sendLate(UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
     }
 
-    /// What the kernel did not take at once; an error is met again here.
+    /// What the kernel did not take at once.
     @inline(never)
     private func sendLate(_ bytes: UnsafeRawBufferPointer) {
         guard !machine.isClosed else { return }
@@ -732,6 +738,8 @@ extension StreamConnection {
 
 extension StreamConnection: LossTelling {
     var isLost: Bool { machine.isClosed }
+
+    var lossReason: ConnectionLoss? { loss }
 }
 
 // MARK: - What the program calls

@@ -266,10 +266,15 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
 /// A transport that knows of its loss before its protocol is told.
 protocol LossTelling: AnyObject {
     var isLost: Bool { get }
+
+    /// Why, once it is lost.
+    var lossReason: ConnectionLoss? { get }
 }
 
 extension StreamLayer: LossTelling {
     var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
+
+    var lossReason: ConnectionLoss? { (below as? any LossTelling)?.lossReason }
 }
 
 extension StreamLayer: InvariantChecking {}

@@ -77,6 +77,18 @@ final class PlayedNetwork {
     /// The peer at the address accepts.
     func accept(_ address: SocketAddress) { attempt(address).receiver?.streamDidConnect() }
 
+    /// The peer at the address says something.
+    func deliver(_ text: String, from address: SocketAddress) {
+        attempt(address).receiver?.streamDidRead(Bytes(text).span)
+        clock.turn()
+    }
+
+    /// The peer at the address says nothing more.
+    func end(_ address: SocketAddress) {
+        attempt(address).receiver?.streamDidReadEnd()
+        clock.turn()
+    }
+
     /// The attempt fails.
     func fail(_ address: SocketAddress, _ code: ErrorCode) {
         attempt(address).receiver?.streamDidFail(

@@ -13,10 +13,12 @@ private final class Client {
     let memory: MemoryTransport
     var outcomes: [String] = []
 
-    init() {
+    init(roomBytes: Int = .max, halfClosedTimeout: Duration? = Relay.defaultHalfClosedTimeout) {
         let report = Report()
-        let relay = Relay(to: .address(server)) { report.note?($0) }
-        memory = MemoryTransport(relay, clock: network.clock)
+        let relay = Relay(to: .address(server), halfClosedTimeout: halfClosedTimeout) {
+            report.note?($0)
+        }
+        memory = MemoryTransport(relay, clock: network.clock, roomBytes: roomBytes)
         report.note = { [unowned self] result in
             switch result {
             case .success(let bytes): outcomes.append("\(bytes.toTarget), \(bytes.toClient)")
@@ -61,6 +63,74 @@ private final class Client {
         #expect(client.network.underWay.isEmpty)
         #expect(client.outcomes == ["cannot read: connection reset by peer (ECONNRESET)"])
         #expect(client.network.reactor.statistics.openConnections == 0)
+        #expect(client.network.reactor.statistics.delayedCalls == 0)
+    }
+
+    /// A client that is gone looks like one that has said all it wants to say.
+    @Test func `a half-closed pair that carries nothing ends after five minutes`() {
+        let client = Client()
+        client.network.accept(server)
+        client.network.clock.turn()
+        client.memory.receive("question")
+        client.memory.peerCloses()
+        client.network.clock.advance(by: .seconds(299))
+        #expect(client.memory.isOpen && client.outcomes.isEmpty)
+        client.network.deliver("answer", from: server)
+        #expect(client.memory.takeText() == "answer")
+        client.network.clock.advance(by: .seconds(299))
+        #expect(client.memory.isOpen && client.outcomes.isEmpty)
+        client.network.clock.advance(by: .seconds(301))
+        #expect(client.outcomes == ["took too long: halfClosed"])
+        #expect(client.memory.hasEnded && client.network.underWay.isEmpty)
+        client.network.clock.advance(by: .seconds(100))
+        #expect(client.network.reactor.statistics.openConnections == 0)
+        #expect(client.network.reactor.statistics.delayedCalls == 0)
+    }
+
+    @Test func `the other way round too, and what was carried still leaves`() {
+        let client = Client(roomBytes: 3, halfClosedTimeout: .seconds(10))
+        client.network.accept(server)
+        client.network.clock.turn()
+        client.network.deliver("farewell", from: server)
+        client.network.end(server)
+        client.network.clock.advance(by: .seconds(11))
+        #expect(client.outcomes == ["took too long: halfClosed"])
+        client.memory.drain()
+        client.memory.peerCloses()
+        #expect(client.memory.takeText() == "farewell" && !client.memory.isOpen)
+        client.network.clock.advance(by: .seconds(100))
+        #expect(client.network.reactor.statistics.openConnections == 0)
+        #expect(client.network.reactor.statistics.delayedCalls == 0)
+    }
+
+    /// Who reads slowly is not silent, and has its own deadline: `StreamOptions.keepAlive`.
+    @Test func `a side that is paused does not count as silent`() {
+        let client = Client(roomBytes: 0, halfClosedTimeout: .seconds(10))
+        client.network.accept(server)
+        client.network.clock.turn()
+        client.memory.peerCloses()
+        client.network.deliver(String(repeating: "x", count: 1 << 20), from: server)
+        client.network.clock.advance(by: .seconds(100))
+        #expect(client.memory.isOpen && client.outcomes.isEmpty)
+        client.memory.drain()
+        client.network.clock.advance(by: .seconds(21))
+        #expect(client.outcomes == ["took too long: halfClosed"])
+        #expect(client.memory.takeText().utf8.count == 1 << 20)
+        client.network.clock.advance(by: .seconds(100))
+    }
+
+    @Test func `without a timeout it stays as long as both want`() {
+        let client = Client(halfClosedTimeout: nil)
+        client.network.accept(server)
+        client.network.clock.turn()
+        client.memory.peerCloses()
+        client.network.clock.advance(by: .seconds(100_000))
+        #expect(client.memory.isOpen && client.outcomes.isEmpty)
+        client.network.deliver("at last", from: server)
+        client.network.end(server)
+        client.network.clock.advance(by: .seconds(100))
+        #expect(client.memory.takeText() == "at last")
+        #expect(client.outcomes == ["0, 7"])
         #expect(client.network.reactor.statistics.delayedCalls == 0)
     }
 
