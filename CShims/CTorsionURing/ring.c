@@ -302,10 +302,6 @@ ptrdiff_t torsion_uring_send_now(int descriptor, const void *first, size_t first
     return count >= 0 ? count : -errno;
 }
 
-int torsion_uring_shut_down_writing(int descriptor) {
-    return shutdown(descriptor, SHUT_WR) == 0 ? 0 : -errno;
-}
-
 int torsion_uring_is_always_ready(int descriptor) {
     struct stat status;
     if (fstat(descriptor, &status) != 0) return -errno;

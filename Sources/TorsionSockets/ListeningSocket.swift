@@ -11,6 +11,8 @@ package struct ListeningSocket {
     package let descriptor: Int32
     /// With the port that the kernel chose.
     package let localAddress: SocketAddress
+    /// This end of every connection that is accepted here; nil if they can differ.
+    package let acceptedAddress: SocketAddress?
     private let file: SocketFile?
 
     /// Binds and listens: `bind(2)`, `listen(2)`.
@@ -34,6 +36,7 @@ package struct ListeningSocket {
         }
         self.descriptor = descriptor
         localAddress = ownAddress(of: descriptor)
+        acceptedAddress = localAddress.isOneEnd ? localAddress : nil
         file = bound
     }
 
@@ -41,6 +44,8 @@ package struct ListeningSocket {
     init(adopted descriptor: Int32, at address: SocketAddress) {
         self.descriptor = descriptor
         localAddress = address
+        // Whoever made it may take connections to any address there (`IP_TRANSPARENT`, ip(7)).
+        acceptedAddress = nil
         file = nil
     }
 

@@ -125,7 +125,9 @@ public final class SocketBackend: ReactorBackend {
                     SocketListener(backend: self, adopted: own, at: address, receiver: receiver))
             }
             guard let peer = peerAddress(of: own) else {
-                let code = ErrorCode(errno: errno)
+                let number = errno
+                // One that was reset before it came here.
+                let code = pendingError(of: own) ?? ErrorCode(errno: number)
                 throw IOError(
                     .open, function: "getpeername", code: code, subject: "descriptor \(descriptor)")
             }

@@ -42,8 +42,7 @@ final class SocketDatagramPort: PollTarget {
         let descriptor = try makeSocket(SOCK_DGRAM, for: address, .listen)
         do throws(IOError) {
             try configure(descriptor, for: address, options, .listen)
-            file = try bindForListening(
-                descriptor, to: address, mode: options.unixMode, kind: SOCK_DGRAM)
+            file = try bindForListening(descriptor, to: address, mode: options.unixMode)
         } catch {
             Glibc.close(descriptor)
             throw error

@@ -13,6 +13,12 @@ struct SocketFile {
     private let device: dev_t
     private let inode: ino_t
 
+    /// The file of an address, if it has one.
+    init?(at address: SocketAddress) {
+        guard case .unix(.path(let path)) = address else { return nil }
+        self.init(path: path)
+    }
+
     fileprivate init?(path: String) {
         var status = stat()
         guard lstat(path, &status) == 0 else { return nil }
@@ -39,15 +45,14 @@ struct SocketFile {
 /// which the file inherits.
 /// Returns the file of a UNIX socket with a path.
 func bindForListening(
-    _ descriptor: Int32, to address: SocketAddress, mode: UInt16?,
-    kind: __socket_type = SOCK_STREAM
+    _ descriptor: Int32, to address: SocketAddress, mode: UInt16?
 ) throws(IOError) -> SocketFile? {
     var result = address.withSockaddr { bind(descriptor, $0, $1) }
     guard case .unix(.path(let path)) = address else {
         guard result == 0 else { throw lastError(.listen, "bind", address) }
         return nil
     }
-    if result != 0, errno == EADDRINUSE, isDeadSocket(address, path, kind) {
+    if result != 0, errno == EADDRINUSE, isDeadSocket(address, path) {
         unlink(path)
         result = address.withSockaddr { bind(descriptor, $0, $1) }
     }
@@ -60,22 +65,19 @@ func bindForListening(
     return file
 }
 
-/// Whether the file is a socket at which nobody listens.
+/// Whether the file is that of a socket which is no more.
 ///
-/// One of another kind is told apart, `EPROTOTYPE`, and left alone.
-private func isDeadSocket(
-    _ address: SocketAddress, _ path: String, _ kind: __socket_type
-) -> Bool {
+/// Connecting tells, and must not be a client to whoever serves there: a server may act on one that
+/// says nothing. So a socket for datagrams connects, which sends nothing by that. One of any other
+/// kind that lives refuses it by its kind (EPROTOTYPE), also while its backlog is full or it does not
+/// listen yet; one for datagrams hears nothing of it. Only where none lives is it ECONNREFUSED:
+/// `unix_find_bsd` in the kernel.
+private func isDeadSocket(_ address: SocketAddress, _ path: String) -> Bool {
+    defer { errno = EADDRINUSE }
     var status = stat()
-    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {
-        errno = EADDRINUSE
-        return false
-    }
-    let probe = socket(AF_UNIX, socketKind(kind), 0)
+    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return false }
+    let probe = socket(AF_UNIX, socketKind(SOCK_DGRAM), 0)
     guard probe >= 0 else { return false }
     defer { close(probe) }
-    let isRefused =
-        address.withSockaddr { connect(probe, $0, $1) } != 0 && errno == ECONNREFUSED
-    errno = EADDRINUSE
-    return isRefused
+    return address.withSockaddr { connect(probe, $0, $1) } != 0 && errno == ECONNREFUSED
 }

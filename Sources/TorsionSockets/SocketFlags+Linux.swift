@@ -6,8 +6,9 @@ internal import Glibc
 
 // Linux: what the other files of this module ask for by these names and no system call but Linux's
 // takes in this form. Elsewhere `fcntl(2)` sets the two flags after `socket(2)`, `SO_NOSIGPIPE`
-// takes the place of `MSG_NOSIGNAL`, and `TCP_KEEPALIVE` that of `TCP_KEEPIDLE`; a socket there gets
-// the datagrams of the groups that it joined itself without being told to.
+// takes the place of `MSG_NOSIGNAL`, `TCP_KEEPALIVE` that of `TCP_KEEPIDLE`, and what comes closest
+// to `TCP_USER_TIMEOUT` that of it; a socket there gets the datagrams of the groups that it joined
+// itself without being told to.
 
 /// A socket of this kind that is non-blocking and closed on exec: `socket(2)`.
 func socketKind(_ kind: __socket_type) -> Int32 {
@@ -21,6 +22,9 @@ func socketKind(_ kind: __socket_type) -> Int32 {
 
 /// The option for the silence before the first probe: `tcp(7)`.
 var keepAliveIdleOption: Int32 { TCP_KEEPIDLE }
+
+/// The option for how many milliseconds what was sent may wait for its acknowledgement: `tcp(7)`.
+var userTimeoutOption: Int32 { TCP_USER_TIMEOUT }
 
 /// The option that is set to 0, so that a socket does not get what others on the machine joined:
 /// `ip(7)`.

@@ -61,7 +61,8 @@ final class SocketListener: PollTarget {
             }
             let peer = SocketAddress(address, size: size)
             receiver.listenerDidAccept(
-                SocketStream(backend: backend, accepted: accepted, from: peer))
+                SocketStream(
+                    backend: backend, accepted: accepted, from: peer, at: socket.acceptedAddress))
         }
     }
 }

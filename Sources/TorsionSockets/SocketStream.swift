@@ -19,6 +19,8 @@ final class SocketStream: PollTarget {
     private static let writesPerTurn = 16
 
     let peerAddress: SocketAddress
+    /// This end, where that is known without asking the kernel, and once it is closed.
+    @exclusivity(unchecked) private var ownEnd: SocketAddress?
 
     // The backend outlives its streams: it is released after its last handle.
     private let backend: Unmanaged<SocketBackend>
@@ -40,6 +42,9 @@ final class SocketStream: PollTarget {
     /// What the poller was asked for; nil while the descriptor is not registered.
     @exclusivity(unchecked) private var interest: PollEvents?
 
+    /// Whether it connects from an address that the program chose.
+    private let isBound: Bool
+
     /// Others have duplicates of the descriptor, so that closing ours ends nothing.
     private let isShared: Bool
 
@@ -55,12 +60,16 @@ final class SocketStream: PollTarget {
     }
 
     /// A socket that was accepted, or adopted.
+    ///
+    /// `own`: This end, if all that are accepted at a place have the same.
     init(
         backend: SocketBackend, accepted descriptor: Int32, from peer: SocketAddress,
-        isShared: Bool = false
+        at own: SocketAddress? = nil, isShared: Bool = false
     ) {
         self.backend = .passUnretained(backend)
+        ownEnd = own
         self.isShared = isShared
+        isBound = true
         slab = backend.slab
         peerAddress = peer
         phase = .open
@@ -78,6 +87,7 @@ final class SocketStream: PollTarget {
         slab = backend.slab
         peerAddress = address
         phase = .connecting
+        isBound = options.bindAddress != nil
         let subject = "\(address)"
         let descriptor = try connectingSocket(to: address, options)
         super.init(descriptor: descriptor, callback: streamIsReady)
@@ -120,7 +130,10 @@ final class SocketStream: PollTarget {
 
     @inline(never)
     private func finishConnecting() {
-        if let code = pendingError(of: descriptor) { return fail(code, "connect", .connect) }
+        switch connectOutcome(of: descriptor, to: peerAddress, isBound: isBound) {
+        case .failed(let code): return fail(code, "connect", .connect)
+        case .connected(let own): ownEnd = own
+        }
         phase = .open
         updateInterest()
         receiver?.streamDidConnect()
@@ -322,6 +335,8 @@ final class SocketStream: PollTarget {
 
     private func leave() {
         precondition(phase != .closed, "BackendStream: closed twice")
+        // The program may ask until it has heard of the loss, and after.
+        if ownEnd == nil, phase == .open { ownEnd = knownAddress(of: descriptor) }
         phase = .closed
         withBackend { backend in
             if interest != nil { backend.poller.remove(self) }
@@ -355,7 +370,8 @@ private func deliver(_ events: PollEvents, to stream: SocketStream) { stream.rea
 
 extension SocketStream: BackendStream {
     var localAddress: SocketAddress {
-        phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
+        if let ownEnd { return ownEnd }
+        return phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
     }
 
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
@@ -443,9 +459,7 @@ extension SocketStream: BackendStream {
 
     var needsDraining: Bool { true }
 
-    func shutdownWriting() -> ErrorCode? {
-        shutdown(descriptor, Int32(SHUT_WR)) == 0 ? nil : ErrorCode(errno: errno)
-    }
+    func shutdownWriting() -> ErrorCode? { shutDownWriting(descriptor) }
 
     func close() {
         leave()

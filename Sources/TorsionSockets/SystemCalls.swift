@@ -80,10 +80,12 @@ func configure(
     let tcp = Int32(IPPROTO_TCP)
     if options.noDelay { try set(tcp, TCP_NODELAY, 1) }
     if let keepAlive = options.keepAlive {
+        let figures = KeepAliveFigures(keepAlive)
         try set(SOL_SOCKET, SO_KEEPALIVE, 1)
-        try set(tcp, keepAliveIdleOption, wholeSeconds(keepAlive.idle))
-        try set(tcp, TCP_KEEPINTVL, wholeSeconds(keepAlive.interval))
-        try set(tcp, TCP_KEEPCNT, Int32(min(max(1, keepAlive.count), 127)))
+        try set(tcp, keepAliveIdleOption, figures.idle)
+        try set(tcp, TCP_KEEPINTVL, figures.interval)
+        try set(tcp, TCP_KEEPCNT, figures.count)
+        try set(tcp, userTimeoutOption, figures.userTimeout)
     }
     guard operation == .listen else { return }
     // A server that restarts must not wait for connections of its former life: TIME_WAIT.
@@ -92,9 +94,33 @@ func configure(
     if case .ipv6 = address, options.ipv6Only { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
 }
 
-/// The kernel refuses what is beyond `MAX_TCP_KEEPIDLE`: a longer wish is better met in part.
-private func wholeSeconds(_ duration: Duration) -> Int32 {
-    Int32(min(max(1, duration.components.seconds), 32_767))
+/// Keep-alive as the kernel takes it, which refuses what is beyond its bounds: a longer wish is
+/// better met in part.
+private struct KeepAliveFigures {
+    let idle: Int32
+    let interval: Int32
+    let count: Int32
+
+    init(_ wish: StreamOptions.KeepAlive) {
+        idle = Self.wholeSeconds(wish.idle)
+        interval = Self.wholeSeconds(wish.interval)
+        count = Int32(min(max(1, wish.count), 127))
+    }
+
+    /// Milliseconds until the last probe has not been answered.
+    ///
+    /// The kernel probes only a connection on which nothing is under way. What was sent it sends
+    /// again for a quarter of an hour or so, by `net.ipv4.tcp_retries2`, unless this option limits
+    /// it. It overrides the count of probes, so that any other value would change that as well:
+    /// `tcp(7)`.
+    var userTimeout: Int32 {
+        Int32(clamping: (Int64(idle) + Int64(interval) * Int64(count)) * 1_000)
+    }
+
+    /// From 1 to `MAX_TCP_KEEPIDLE`.
+    private static func wholeSeconds(_ duration: Duration) -> Int32 {
+        Int32(min(max(1, duration.components.seconds), 32_767))
+    }
 }
 
 /// `bind(2)`.
@@ -123,13 +149,63 @@ package func connectingSocket(
     let descriptor = try makeSocket(for: address, .connect)
     do throws(IOError) {
         try configure(descriptor, for: address, options, .connect)
-        if let own = options.bindAddress { try bind(descriptor, to: own) }
-        try beginConnecting(descriptor, to: address)
+        guard let own = options.bindAddress else {
+            try beginConnecting(descriptor, to: address)
+            return descriptor
+        }
+        choosePortWhenConnecting(descriptor, from: own)
+        try bind(descriptor, to: own)
+        do throws(IOError) { try beginConnecting(descriptor, to: address) } catch {
+            // The file that `bind` made would be in the way of the next attempt.
+            SocketFile(at: own)?.remove()
+            throw error
+        }
     } catch {
         close(descriptor)
         throw error
     }
     return descriptor
+}
+
+/// Leaves the choice of a port, if none is asked for, to `connect(2)`: `IP_BIND_ADDRESS_NO_PORT`,
+/// `ip(7)`.
+///
+/// `bind(2)` does not know the destination, and takes a port that no other connection may have. So
+/// all connections of the machine from that address could be no more than there are ephemeral ports,
+/// 28,232 unless it is set up otherwise, where each destination can have as many. Kernels before 4.2
+/// do not have it, and choose as they did.
+private func choosePortWhenConnecting(_ descriptor: Int32, from own: SocketAddress) {
+    guard own.port == 0 else { return }
+    var one: Int32 = 1
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    _ = setsockopt(descriptor, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &one, size)
+}
+
+/// What came of a connect, when the socket has become writable.
+///
+/// Asks for this end's address, by which a connection to ourselves is told: a client of a port of
+/// this machine that nobody serves may be given the same port for its own end, and is its own server
+/// then by TCP's simultaneous open (RFC 9293, 3.5). Nobody listens, and that is what is reported. It
+/// is closed without a trace, since the server that may come needs the port.
+package func connectOutcome(
+    of descriptor: Int32, to peer: SocketAddress, isBound: Bool
+) -> ConnectOutcome {
+    if let code = pendingError(of: descriptor) { return .failed(code) }
+    if case .unix = peer {
+        // Not bound, it has no name; else it may be one that the kernel chose.
+        return .connected(own: isBound ? nil : .unix(.unnamed))
+    }
+    let own = knownAddress(of: descriptor)
+    guard own == peer else { return .connected(own: own) }
+    _ = torsion_set_abortive_close(descriptor)
+    return .failed(.connectionRefused)
+}
+
+/// See ``connectOutcome(of:to:isBound:)``.
+package enum ConnectOutcome {
+    /// This end's address, if it is known without asking again.
+    case connected(own: SocketAddress?)
+    case failed(ErrorCode)
 }
 
 /// `getsockname(2)`.
@@ -138,6 +214,22 @@ package func ownAddress(of descriptor: Int32) -> SocketAddress {
         preconditionFailure("getsockname: errno \(errno)")
     }
     return address
+}
+
+/// `getsockname(2)`; nil when the kernel is short of memory.
+package func knownAddress(of descriptor: Int32) -> SocketAddress? {
+    address { getsockname(descriptor, $0, $1) }
+}
+
+extension SocketAddress {
+    /// Whether every connection that is accepted here has this address at its own end.
+    package var isOneEnd: Bool {
+        switch self {
+        case .ipv4(let address, _): address != .any
+        case .ipv6(let address, _): address != .any && address.mappedIPv4 != .any
+        case .unix: true
+        }
+    }
 }
 
 /// `getpeername(2)`; nil with `errno` set, for a socket that is not connected, or was reset.
@@ -160,6 +252,17 @@ private func address(
 package func pendingError(of descriptor: Int32) -> ErrorCode? {
     let number = socketOption(descriptor, SOL_SOCKET, SO_ERROR)
     return number == 0 ? nil : ErrorCode(errno: number)
+}
+
+/// Ends the outgoing direction: `shutdown(2)`.
+///
+/// - Returns: What went wrong, or nil. ENOTCONN says only that the connection is no more; what it was
+///   lost of waits at the socket, unless it was told already.
+package func shutDownWriting(_ descriptor: Int32) -> ErrorCode? {
+    guard shutdown(descriptor, Int32(SHUT_WR)) != 0 else { return nil }
+    let code = errno
+    guard code == ENOTCONN else { return ErrorCode(errno: code) }
+    return pendingError(of: descriptor) ?? .connectionReset
 }
 
 /// `getsockopt(2)` of an integer; nil with `errno` set.

@@ -64,7 +64,8 @@ final class URingListener: RingTarget {
             return torsion_close(descriptor)
         }
         receiver.listenerDidAccept(
-            URingStream(backend: backend, accepted: descriptor, from: peer))
+            URingStream(
+                backend: backend, accepted: descriptor, from: peer, at: socket.acceptedAddress))
     }
 
     private func hold(_ descriptor: Int32) {

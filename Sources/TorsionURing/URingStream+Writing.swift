@@ -312,8 +312,7 @@ extension URingStream {
 
     func shutdownWriting() -> ErrorCode? {
         guard owesOutput else {
-            let code = torsion_uring_shut_down_writing(descriptor)
-            return code == 0 ? nil : ErrorCode(errno: -code)
+            return shutDownWriting(descriptor)
         }
         nextStep = .shutDown
         if isBatching { ring.settleLater(self) }
@@ -342,8 +341,7 @@ extension URingStream {
             break
         case .shutDown:
             guard phase == .open, late?.failure == nil else { return }
-            let code = torsion_uring_shut_down_writing(descriptor)
-            if code != 0 { fail(ErrorCode(errno: -code), "shutdown", .shutdown) }
+            if let code = shutDownWriting(descriptor) { fail(code, "shutdown", .shutdown) }
         case .close:
             finish()
         }

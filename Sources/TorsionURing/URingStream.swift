@@ -18,6 +18,8 @@ internal import TorsionSockets
 /// notice a reset; so a poll for errors takes its place.
 final class URingStream: RingTarget {
     let peerAddress: SocketAddress
+    /// This end, where that is known without asking the kernel, and once it is closed.
+    @exclusivity(unchecked) private var ownEnd: SocketAddress?
     let descriptor: Int32
 
     // The backend and its ring outlive their streams: they are released after the last handle.
@@ -54,8 +56,14 @@ final class URingStream: RingTarget {
     private enum Reception { case idle, armed, cancelling }
 
     /// An accepted socket.
-    init(backend: URingBackend, accepted descriptor: Int32, from peer: SocketAddress) {
+    ///
+    /// `own`: This end, if all that are accepted at a place have the same.
+    init(
+        backend: URingBackend, accepted descriptor: Int32, from peer: SocketAddress,
+        at own: SocketAddress?
+    ) {
         self.backend = backend
+        ownEnd = own
         ring = backend.ring
         peerAddress = peer
         self.descriptor = descriptor
@@ -108,7 +116,10 @@ final class URingStream: RingTarget {
         ring.ended(self)
         isPollingConnect = false
         guard phase == .connecting else { return }
-        if let code = pendingError(of: descriptor) { return fail(code, "connect", .connect) }
+        switch connectOutcome(of: descriptor, to: peerAddress, isBound: true) {
+        case .failed(let code): return fail(code, "connect", .connect)
+        case .connected(let own): ownEnd = own
+        }
         phase = .open
         receiver?.streamDidConnect()
     }
@@ -258,6 +269,8 @@ final class URingStream: RingTarget {
 
     private func leave() {
         precondition(phase != .closed, "BackendStream: closed twice")
+        // The program may ask until it has heard of the loss, and after.
+        if ownEnd == nil, phase == .open { ownEnd = knownAddress(of: descriptor) }
         phase = .closed
         awaitsRoom = false
         isReading = false
@@ -299,7 +312,8 @@ private final class HeldInput {
 
 extension URingStream: BackendStream {
     var localAddress: SocketAddress {
-        phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
+        if let ownEnd { return ownEnd }
+        return phase == .closed ? .unix(.unnamed) : ownAddress(of: descriptor)
     }
 
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }

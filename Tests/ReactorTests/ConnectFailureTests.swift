@@ -37,6 +37,27 @@ import TorsionTesting
         reactor.shutDown()
     }
 
+    /// A client of a port that nobody serves may be given that port for its own end.
+    ///
+    /// TCP then connects it to itself (simultaneous open, RFC 9293 3.5). Bound to it, it always is.
+    @Test(
+        arguments: backendNames,
+        [SocketAddress.ipv4(.loopback, port: 0), .ipv6(.loopback, port: 0)])
+    func `a socket that connected to itself is refused`(name: String, place: SocketAddress) throws {
+        let reactor = try Reactor.turned(by: name)
+        let address = try Self.unused(place, on: reactor)
+        var endpoint = ClientEndpoint.address(address)
+        endpoint.options.bindAddress = address
+        #expect(
+            try Self.failure(endpoint, on: reactor)
+                == "cannot connect to \(address): connection refused (ECONNREFUSED)")
+        // It leaves nothing behind that would hold the port. A ring closes in its next turn.
+        reactor.turn(until: reactor.now)
+        let port = try reactor.listen(on: address) { _ in nil }
+        port.stopListening()
+        reactor.shutDown()
+    }
+
     /// No packet leaves: a stream to a group or to everybody is refused where it begins.
     @Test(
         arguments: backendNames,

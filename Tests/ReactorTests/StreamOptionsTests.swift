@@ -61,7 +61,11 @@ import Torsion
     func `the defaults are a server's`(name: String, place: SocketAddress) throws {
         let sockets = try Self.joined(name, at: place)
         #expect(sockets.all(Self.tcp, TCP_NODELAY) == [1, 1, 1])
-        #expect(sockets.all(SOL_SOCKET, SO_KEEPALIVE) == [0, 0, 0])
+        #expect(sockets.all(SOL_SOCKET, SO_KEEPALIVE) == [1, 1, 1])
+        #expect(sockets.all(Self.tcp, TCP_KEEPIDLE) == [60, 60, 60])
+        #expect(sockets.all(Self.tcp, TCP_KEEPINTVL) == [30, 30, 30])
+        #expect(sockets.all(Self.tcp, TCP_KEEPCNT) == [8, 8, 8])
+        #expect(sockets.all(Self.tcp, TCP_USER_TIMEOUT) == [300_000, 300_000, 300_000])
         #expect(option(sockets.listening, SOL_SOCKET, SO_REUSEADDR) == 1)
         #expect(option(sockets.listening, SOL_SOCKET, SO_REUSEPORT) == 0)
         #expect(sockets.client.transport?.watermarks == Watermarks())
@@ -86,6 +90,17 @@ import Torsion
         #expect(sockets.all(Self.tcp, TCP_KEEPIDLE) == [7, 7, 7])
         #expect(sockets.all(Self.tcp, TCP_KEEPINTVL) == [3, 3, 3])
         #expect(sockets.all(Self.tcp, TCP_KEEPCNT) == [4, 4, 4])
+        // `tcp(7)`: it overrides the count, so it has to be their sum.
+        #expect(sockets.all(Self.tcp, TCP_USER_TIMEOUT) == [19_000, 19_000, 19_000])
+    }
+
+    @Test(arguments: backendNames)
+    func `without keepAlive nothing is probed, and output waits as long as the kernel lets it`(
+        name: String
+    ) throws {
+        let sockets = try Self.joined(name) { $0.keepAlive = nil }
+        #expect(sockets.all(SOL_SOCKET, SO_KEEPALIVE) == [0, 0, 0])
+        #expect(sockets.all(Self.tcp, TCP_USER_TIMEOUT) == [0, 0, 0])
     }
 
     /// The kernel refuses what is beyond its bounds: `net/ipv4/tcp.c`.
@@ -97,12 +112,15 @@ import Torsion
         #expect(option(longest.connected, Self.tcp, TCP_KEEPIDLE) == 32_767)
         #expect(option(longest.connected, Self.tcp, TCP_KEEPINTVL) == 32_767)
         #expect(option(longest.connected, Self.tcp, TCP_KEEPCNT) == 127)
+        // What that comes to, 49 days, is more milliseconds than the kernel counts.
+        #expect(option(longest.connected, Self.tcp, TCP_USER_TIMEOUT) == .max)
         let shortest = try Self.joined(name) {
             $0.keepAlive = .init(idle: .milliseconds(1), interval: .zero, count: 0)
         }
         #expect(option(shortest.connected, Self.tcp, TCP_KEEPIDLE) == 1)
         #expect(option(shortest.connected, Self.tcp, TCP_KEEPINTVL) == 1)
         #expect(option(shortest.connected, Self.tcp, TCP_KEEPCNT) == 1)
+        #expect(option(shortest.connected, Self.tcp, TCP_USER_TIMEOUT) == 2_000)
     }
 
     /// `socket(7)`: the kernel doubles what it is asked for.
@@ -161,6 +179,25 @@ import Torsion
         #expect(sockets.server.transport?.peerAddress.host == "127.0.0.9")
         // A listener is bound to where it listens.
         #expect(sockets.port.localAddress.host == "127.0.0.1")
+        // The port is chosen when the destination is known, so that one serves for many: `ip(7)`.
+        #expect(option(sockets.connected, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT) == 1)
+    }
+
+    @Test(arguments: backendNames)
+    func `over IPv6 too a port serves for many destinations, but not one that was asked for`(
+        name: String
+    ) throws {
+        let free = try Self.joined(name, at: .ipv6(.loopback, port: 0)) {
+            $0.bindAddress = .ipv6(.loopback, port: 0)
+        }
+        #expect(option(free.connected, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT) == 1)
+        // One that is free, at an address that no other test has.
+        let place = SocketAddress.ipv4(IPv4Address(127, 0, 0, 77), port: 0)
+        let unused = try free.reactor.listen(on: place) { _ in nil }
+        unused.stopListening()
+        let fixed = try Self.joined(name) { $0.bindAddress = unused.localAddress }
+        #expect(option(fixed.connected, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT) == 0)
+        #expect(fixed.client.transport?.localAddress == unused.localAddress)
     }
 
     @Test(arguments: backendNames, [true, false])

@@ -19,12 +19,22 @@ import Torsion
     }
 
     private func bindRaw(_ descriptor: Int32, to path: String) -> Int32 {
+        withAddress(path) { bind(descriptor, $0, $1) }
+    }
+
+    private func connectRaw(_ descriptor: Int32, to path: String) -> Int32 {
+        withAddress(path) { connect(descriptor, $0, $1) }
+    }
+
+    private func withAddress(
+        _ path: String, _ call: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> Int32 {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         let size = socklen_t(MemoryLayout<sockaddr_un>.size)
         return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { call($0, size) }
         }
     }
 
@@ -171,6 +181,103 @@ import Torsion
             #expect(status(of: path)?.st_ino == inode)
         }
         reactor.shutDown()
+    }
+
+    @Test(arguments: backendNames)
+    func `the look at whether a server lives is no client of it`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        var peers = 0
+        let port = try endpoint("socket").listen(on: reactor) { _ in
+            peers += 1
+            return Witness()
+        }
+        expectInUse(reactor, folder.file("socket"))
+        // A client that comes later is accepted behind all that came before.
+        let client = Witness()
+        ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
+            .whenFailed { Issue.record("\($0)") }
+        #expect(reactor.turn { client.transport != nil && peers > 0 })
+        #expect(peers == 1)
+        reactor.shutDown()
+    }
+
+    /// One of another kind, and one that has not begun to listen.
+    @Test(arguments: backendNames, [SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET].map(\.rawValue))
+    func `a bound socket of any kind keeps its path, a dead one does not`(
+        name: String, kind: UInt32
+    ) throws {
+        let reactor = try Reactor.turned(by: name)
+        let path = folder.file("socket")
+        let other = socket(AF_UNIX, Int32(kind), 0)
+        #expect(bindRaw(other, to: path) == 0)
+        let inode = status(of: path)!.st_ino
+        expectInUse(reactor, path)
+        #expect(throws: IOError.self) {
+            try DatagramEndpoint.unix(path: path).listen(on: reactor) { DatagramWitness() }
+        }
+        #expect(status(of: path)?.st_ino == inode)
+        close(other)
+        let port = try ServerEndpoint.unix(path: path).listen(on: reactor) { nil }
+        port.stopListening()
+        reactor.shutDown()
+    }
+
+    // MARK: A full backlog
+
+    /// A server whose backlog has no room, with the client that fills it: `unix(7)` answers EAGAIN.
+    private func fullServer(at path: String) -> (server: Int32, filler: Int32) {
+        let server = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        precondition(bindRaw(server, to: path) == 0 && listen(server, 0) == 0)
+        let filler = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        precondition(connectRaw(filler, to: path) == 0)
+        return (server, filler)
+    }
+
+    @Test(arguments: backendNames)
+    func `a connect to a full backlog waits for its turn`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        let path = folder.file("socket"), own = folder.file("own")
+        let (server, filler) = fullServer(at: path)
+        defer { for descriptor in [server, filler] { close(descriptor) } }
+        var endpoint = ClientEndpoint.unix(path: path)
+        // Bound, so that each attempt has a file to leave behind.
+        endpoint.options.bindAddress = .unix(.path(own))
+        let client = Witness()
+        var failure: (any Error)?
+        endpoint.connect(on: reactor) { client }.whenFailed { failure = $0 }
+        #expect(!reactor.turn(within: .milliseconds(20)) { failure != nil })
+        close(accept(server, nil, nil))
+        #expect(reactor.turn { client.transport != nil || failure != nil })
+        #expect(failure == nil)
+        #expect(client.transport?.localAddress == .unix(.path(own)))
+        reactor.shutDown()
+    }
+
+    @Test(arguments: backendNames)
+    func `a backlog that stays full is a timeout, and a cancelled wait ends`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        let path = folder.file("socket")
+        let (server, filler) = fullServer(at: path)
+        defer { for descriptor in [server, filler] { close(descriptor) } }
+        var endpoint = ClientEndpoint.unix(path: path)
+        endpoint.options.connectTimeout = .milliseconds(50)
+        var failures: [any Error] = []
+        endpoint.connect(on: reactor) { Witness() }.whenFailed { failures.append($0) }
+        #expect(reactor.turn { !failures.isEmpty })
+        let cancelled = endpoint.connect(on: reactor) { Witness() }
+        cancelled.whenFailed { failures.append($0) }
+        reactor.turn(until: reactor.now)
+        cancelled.cancel()
+        #expect(
+            failures.map { "\($0)" } == [
+                "cannot connect to unix:\(path): connection timed out (ETIMEDOUT)",
+                "CancellationError()",
+            ])
+        #expect(reactor.statistics.openHandles == 0 && reactor.statistics.delayedCalls == 0)
+        // One that still waits when the reactor ends.
+        endpoint.connect(on: reactor) { Witness() }.whenFailed { failures.append($0) }
+        reactor.shutDown()
+        #expect((failures.last as? IOError)?.code == .canceled && failures.count == 3)
     }
 
     private func expectInUse(_ reactor: Reactor, _ path: String, line: Int = #line) {

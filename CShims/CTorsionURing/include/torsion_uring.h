@@ -236,12 +236,11 @@ void torsion_uring_prepare_timeout(struct torsion_uring_entry *_Nonnull entry,
                                    const struct torsion_uring_time *_Nonnull time,
                                    uint64_t user_data);
 
-/* send(2), sendmsg(2) of two runs, shutdown(2) of writing: at once, without waiting and without
- * SIGPIPE. Return their result, or a negative errno. */
+/* send(2), sendmsg(2) of two runs: at once, without waiting and without SIGPIPE. Returns their
+ * result, or a negative errno. */
 ptrdiff_t torsion_uring_send_now(int32_t descriptor, const void *_Nullable first,
                                  size_t first_count, const void *_Nullable second,
                                  size_t second_count);
-int torsion_uring_shut_down_writing(int32_t descriptor);
 
 /* Whether poll(2) cannot wait for it, as for a regular file: 1, 0, or a negative errno. */
 int torsion_uring_is_always_ready(int32_t descriptor);

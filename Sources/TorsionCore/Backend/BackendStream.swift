@@ -17,7 +17,10 @@ public protocol BackendStream: AnyObject {
     /// The other end; for a stream that is still connecting, where it connects to.
     var peerAddress: SocketAddress { get }
 
-    /// This end. Asked of the kernel when it is read: `getsockname(2)`.
+    /// This end: `getsockname(2)`.
+    ///
+    /// It stays what it was when the stream is closed, since the core passes a lost transport to
+    /// `connectionLost`.
     var localAddress: SocketAddress { get }
 
     /// Names who is told what happens on this stream.
@@ -93,7 +96,8 @@ public protocol BackendStream: AnyObject {
 
     /// Ends the outgoing direction: `shutdown(2)` with `SHUT_WR`. The queue is empty.
     ///
-    /// - Returns: What went wrong, or nil.
+    /// - Returns: What went wrong, or nil. It becomes the reason of the loss, so it is what broke the
+    ///   connection, never only that there is none (`ENOTCONN`).
     func shutdownWriting() -> ErrorCode?
 
     /// Whether closing with input unread destroys what was sent, as TCP's reset does; then the

@@ -38,9 +38,12 @@ public protocol ReactorBackend: AnyObject {
     ) throws(IOError) -> any BackendListener
 
     /// Begins to connect. The receiver is told by `streamDidConnect` or `streamDidFail`, later;
-    /// closing the stream before that cancels the attempt.
+    /// closing the stream before that cancels the attempt. A socket that TCP connected to itself
+    /// fails with `.connectionRefused`.
     ///
-    /// - Throws: ``IOError`` of operation `connect` for what fails at once.
+    /// - Throws: ``IOError`` of operation `connect` for what fails at once. `.wouldBlock` for a UNIX
+    ///   address says that the server's backlog is full: the core tries again until the attempt's
+    ///   deadline.
     func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream

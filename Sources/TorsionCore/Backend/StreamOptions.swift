@@ -10,10 +10,14 @@ public struct StreamOptions: Hashable, Sendable {
     /// On, since writes are gathered anyway.
     public var noDelay = true
 
-    /// Probes a silent peer: `SO_KEEPALIVE`.
+    /// How a peer is found that is gone without a word, as a machine is that lost its power or its
+    /// network: `SO_KEEPALIVE` and `TCP_USER_TIMEOUT`.
     ///
-    /// Nil, the default, sends no probes.
-    public var keepAlive: KeepAlive?
+    /// On by default, since nothing else would ever find it: a connection on which nothing is sent
+    /// lives as long as its process. Such a peer is given up within five minutes, with
+    /// `ETIMEDOUT`. Go's standard library probes by default too, and OpenSSH does; nginx does not,
+    /// and has a deadline for whatever it waits for instead. `nil` disables both options.
+    public var keepAlive: KeepAlive? = KeepAlive()
 
     /// The kernel's receive buffer in bytes: `SO_RCVBUF`.
     ///
@@ -39,7 +43,8 @@ public struct StreamOptions: Hashable, Sendable {
 
     /// Where a connecting socket is bound.
     ///
-    /// Nil leaves it to the kernel.
+    /// With port 0 the kernel chooses one when it knows the destination, so that connections to
+    /// different destinations can share it (`IP_BIND_ADDRESS_NO_PORT`). Nil leaves it to the kernel.
     public var bindAddress: SocketAddress?
 
     /// The access mode of a listening UNIX socket's file, set before anyone can connect.
@@ -60,12 +65,23 @@ public struct StreamOptions: Hashable, Sendable {
     public var closeTimeout: Duration = .seconds(30)
 
     /// How long one attempt to connect may take.
+    ///
+    /// A UNIX server whose backlog is full is tried again until then, as TCP does by itself.
     public var connectTimeout: Duration = .seconds(30)
 
     /// The defaults.
     public init() {}
 
-    /// When a silent peer is probed and given up: `tcp(7)`.
+    /// When a silent peer is probed, and when it is given up: `tcp(7)`.
+    ///
+    /// While nothing is on its way, the kernel sends a probe after `idle` of silence and every
+    /// `interval` from then on, and gives the peer up when `count` of them were not answered. What
+    /// was sent and is not acknowledged is itself a probe; it is given up after the same time in
+    /// all, ``limit``.
+    ///
+    /// - Note: The kernel counts a peer that takes nothing for that long, because its program does
+    ///   not read, as gone too, although it answers. If your peers pause for longer while you have
+    ///   something to send, choose longer figures, or `nil`.
     public struct KeepAlive: Sendable, Hashable {
         /// The longest time that the kernel takes, `MAX_TCP_KEEPIDLE`; what is longer becomes it.
         static let longest = Duration.seconds(32_767)
@@ -77,12 +93,25 @@ public struct StreamOptions: Hashable, Sendable {
         /// Unanswered probes that end the connection: `TCP_KEEPCNT`, from 1 to 127.
         public var count: Int
 
+        /// When a peer that is gone is given up: `idle` and `count` times `interval`.
+        ///
+        /// Also how long output may stay unacknowledged: `TCP_USER_TIMEOUT`.
+        public var limit: Duration { idle + interval * count }
+
         /// A probe after `idle` of silence, then every `interval`, `count` times.
+        ///
+        /// The defaults give a peer up after five minutes, and keep the translators of addresses on
+        /// the way from forgetting the connection, which many do after four.
+        ///
+        /// - Parameters:
+        ///   - idle: Silence before the first probe.
+        ///   - interval: Time between probes. By default as long as `idle`, at most 30 seconds.
+        ///   - count: How many probes are not answered.
         public init(
-            idle: Duration = .seconds(60), interval: Duration = .seconds(10), count: Int = 6
+            idle: Duration = .seconds(60), interval: Duration? = nil, count: Int = 8
         ) {
             self.idle = idle
-            self.interval = interval
+            self.interval = interval ?? min(idle, .seconds(30))
             self.count = count
         }
     }

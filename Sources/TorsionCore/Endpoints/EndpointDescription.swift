@@ -168,6 +168,14 @@ struct EndpointDescription {
         }
     }
 
+    func keepAliveIdle(_ text: String) throws(EndpointError) -> Duration {
+        let longest = StreamOptions.KeepAlive.longest.components.seconds
+        guard let value = decimal(Array(text.utf8)[...], max: UInt32(longest)), value > 0 else {
+            throw .invalid("keepalive", value: text, allowed: "1 to \(longest), or no")
+        }
+        return .seconds(value)
+    }
+
     func seconds(_ name: String, atMost limit: UInt32) throws(EndpointError) -> Duration? {
         guard let text = options[name] else { return nil }
         return .seconds(try number(text, name, in: 1...limit))
@@ -180,10 +188,8 @@ extension StreamOptions {
 
     mutating func apply(_ description: EndpointDescription) throws(EndpointError) {
         if let flag = try description.flag("nodelay") { noDelay = flag }
-        let longest = UInt32(KeepAlive.longest.components.seconds)
-        if let idle = try description.seconds("keepalive", atMost: longest) {
-            keepAlive = KeepAlive(idle: idle)
-        }
+        guard let text = description.options["keepalive"] else { return }
+        keepAlive = text == "no" ? nil : KeepAlive(idle: try description.keepAliveIdle(text))
     }
 }
 

@@ -22,7 +22,7 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// The other end.
     var peerAddress: SocketAddress { get }
 
-    /// This end.
+    /// This end; inside `connectionLost` and after it, too.
     var localAddress: SocketAddress { get }
 
     /// Bytes that were written and that the kernel has refused so far.

@@ -5,7 +5,8 @@ internal import TorsionCore
 
 extension ConformanceSuite {
     static let connecting = [
-        addresses, unixSockets, refused, cannotBind, cancelled, throwingOnMade, timesOut,
+        addresses, addressesWhenLost, unixSockets, refused, cannotBind, cancelled, throwingOnMade,
+        timesOut,
     ]
 
     // S14
@@ -19,6 +20,32 @@ extension ConformanceSuite {
             try expect(client.transport.id != server.transport.id)
             client.transport?.loseConnection()
             try world.run { server.loss != nil && client.loss != nil }
+            try world.finish()
+        }
+    }
+
+    // S14
+    static let addressesWhenLost = Check(
+        "inside connectionLost each side still knows both addresses, however it ended"
+    ) { backend in
+        let ends: [(any StreamTransport) -> Void] = [
+            { $0.loseConnection() }, { $0.abortConnection() },
+            { $0.abortConnection(because: Mishap()) },
+        ]
+        for end in ends {
+            let world = try World(backend)
+            var known: [ObjectIdentifier: [SocketAddress]] = [:]
+            let client = Recorder(), server = Recorder()
+            for recorder in [client, server] {
+                let id = ObjectIdentifier(recorder)
+                recorder.onLost = { known[id] = [$1.localAddress, $1.peerAddress] }
+            }
+            _ = try world.connectedPair(client: client, server: server)
+            let own = client.transport.localAddress, other = client.transport.peerAddress
+            end(client.transport)
+            try world.run { server.loss != nil && client.loss != nil }
+            try expectEqual(known[ObjectIdentifier(client)], [own, other])
+            try expectEqual(known[ObjectIdentifier(server)], [other, own])
             try world.finish()
         }
     }

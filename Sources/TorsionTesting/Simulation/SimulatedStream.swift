@@ -166,9 +166,7 @@ final class SimulatedStream: SimulatedHandle {
 extension SimulatedStream: BackendStream {
     var peerAddress: SocketAddress { socket.peerAddress }
 
-    var localAddress: SocketAddress {
-        phase == .closed ? .unix(.unnamed) : socket.localAddress
-    }
+    var localAddress: SocketAddress { socket.localAddress }
 
     var needsDraining: Bool { true }
 

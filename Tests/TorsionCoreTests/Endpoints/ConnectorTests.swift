@@ -68,6 +68,49 @@ private final class Attempt {
 
 /// RFC 8305 as the connector carries it out; SEMANTICS S12, S13.
 @Suite struct ConnectorTests {
+    /// `unix(7)`: a full backlog is answered by EAGAIN, and nothing tells when it has room.
+    @Test func `a UNIX server whose backlog is full is tried again until the deadline`() throws {
+        let place = SocketAddress("unix:/run/server")!
+        let network = PlayedNetwork()
+        network.unusable[place] = .wouldBlock
+        let attempt = try Attempt(network, to: "unix:/run/server:timeout=2")
+        network.clock.advance(by: .milliseconds(20))
+        #expect(attempt.outcomes.isEmpty && network.log.count > 3)
+        #expect(Array(network.log.prefix(3).map { $0.prefix(4) }) == ["0.0:", "1.0:", "3.0:"])
+        network.clock.advance(by: .seconds(1.5))
+        // Seldom enough, and often enough.
+        #expect((10...40).contains(network.log.count), "\(network.log)")
+        network.clock.reactor.checkInvariants()
+        network.clock.advance(by: .seconds(1))
+        attempt.expectEnded("cannot connect to unix:/run/server: connection timed out (ETIMEDOUT)")
+    }
+
+    @Test func `a UNIX server that makes room is connected to, at the next attempt`() throws {
+        let place = SocketAddress("unix:/run/server")!
+        let network = PlayedNetwork()
+        network.unusable[place] = .wouldBlock
+        let attempt = try Attempt(network, to: "unix:/run/server")
+        network.clock.advance(by: .milliseconds(500))
+        network.unusable[place] = nil
+        network.clock.advance(by: .milliseconds(200))
+        #expect(network.underWay == [place])
+        network.accept(place)
+        network.clock.turn()
+        #expect(attempt.outcomes == ["connected"])
+        attempt.client.transport?.abortConnection()
+        attempt.expectEnded("connected")
+    }
+
+    @Test func `another error while it waits is the outcome`() throws {
+        let place = SocketAddress("unix:/run/server")!
+        let network = PlayedNetwork()
+        network.unusable[place] = .wouldBlock
+        let attempt = try Attempt(network, to: "unix:/run/server")
+        network.clock.advance(by: .milliseconds(5))
+        network.unusable[place] = .connectionRefused
+        attempt.expectEnded("cannot connect to unix:/run/server: connection refused (ECONNREFUSED)")
+    }
+
     @Test func `addresses are tried 250 ms apart, the families in turn`() throws {
         let attempt = try Attempt()
         attempt.network.clock.advance(by: .milliseconds(7))

@@ -45,6 +45,10 @@ private let tooLong = longest + "x"
             ("tcp:80:reuseport=no:nodelay=yes", server("0.0.0.0:80")),
             ("tcp:80:nodelay=no", server("0.0.0.0:80") { $0.noDelay = false }),
             (
+                "tcp:80:keepalive=no",
+                server("0.0.0.0:80") { $0.keepAlive = nil }
+            ),
+            (
                 "tcp:80:keepalive=90",
                 server("0.0.0.0:80") { $0.keepAlive = .init(idle: .seconds(90)) }
             ),
@@ -176,8 +180,9 @@ private let tooLong = longest + "x"
         ("tcp:80:backlog=", "'' is no valid backlog: allowed is 1 to 65535"),
         ("tcp:80:reuseport=true", "'true' is no valid reuseport: allowed is yes or no"),
         ("tcp:80:nodelay=", "'' is no valid nodelay: allowed is yes or no"),
-        ("tcp:80:keepalive=0", "'0' is no valid keepalive: allowed is 1 to 32767"),
-        ("tcp:80:keepalive=32768", "'32768' is no valid keepalive: allowed is 1 to 32767"),
+        ("tcp:80:keepalive=0", "'0' is no valid keepalive: allowed is 1 to 32767, or no"),
+        ("tcp:80:keepalive=yes", "'yes' is no valid keepalive: allowed is 1 to 32767, or no"),
+        ("tcp:80:keepalive=32768", "'32768' is no valid keepalive: allowed is 1 to 32767, or no"),
         (#"tcp:80\"#, #"'\\' is no valid escape: allowed is a backslash and one more character"#),
         ("unix:", "an endpoint of type 'unix' needs a path, \(asUnix)"),
         ("unix:mode=600", "an endpoint of type 'unix' needs a path, \(asUnix)"),
