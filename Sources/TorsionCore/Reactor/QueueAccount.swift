@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import CTorsionCore
+
 // Each queue has a bound, but a peer may have as many queues as it can open connections. So what all
 // queues of a reactor hold is counted together, and while that is too much its ports stop accepting.
 // Only what waits is counted, where it is queued because the kernel refused it, or kept because a
@@ -16,6 +18,13 @@ package final class QueueAccount {
     @exclusivity(unchecked) private(set) var isOver = false
     /// Called when ``isOver`` becomes true; it must call no user code.
     var whenOver: () -> Void = {}
+    /// Called when most of a burst has left; it must call no user code.
+    var whenDrained: () -> Void = {}
+    /// The most that was held since ``whenDrained`` was called.
+    @exclusivity(unchecked) private var peak = 0
+
+    /// Less is not worth looking for.
+    private static let smallestBurst = 4 << 20
 
     package init() {}
 
@@ -25,12 +34,17 @@ package final class QueueAccount {
     /// So many bytes were queued.
     package func add(_ added: Int) {
         byteCount &+= added
+        if byteCount > peak { peak = byteCount }
         if byteCount > limitBytes { passLimit() }
     }
 
     /// So many have left or were dropped.
     package func remove(_ removed: Int) {
         byteCount &-= removed
+        if peak >= Self.smallestBurst, byteCount < peak / 16 {
+            peak = byteCount
+            whenDrained()
+        }
         assert(byteCount >= 0, "QueueAccount: more removed than added")
     }
 
@@ -145,6 +159,18 @@ extension Reactor {
             checkQueues()
             if queues.isOver { lookAfterQueuesLater() }
         }
+    }
+
+    /// Most of what was queued has left: the allocator's free memory goes back to the kernel.
+    ///
+    /// In a turn of its own, behind what else ends in this one; once a second at most, since a sender
+    /// whose queue fills and empties would have to take the memory back each time.
+    func releaseMemoryLater() {
+        // What is released at the very end goes with the process, or with the next burst.
+        guard isBoundToThisThread, life.phase == .running else { return }
+        if let last = lastRelease, last.advanced(by: .seconds(1)) > now { return }
+        lastRelease = now
+        callLater(.zero) { torsion_release_free_memory() }
     }
 
     private func reportQueues() {

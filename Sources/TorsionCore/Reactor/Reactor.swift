@@ -64,6 +64,7 @@ public final class Reactor {
     @exclusivity(unchecked) var hasQueueLimit = false
     @exclusivity(unchecked) var lastQueueReport: MonotonicInstant?
     @exclusivity(unchecked) var queueCall: DelayedCall?
+    @exclusivity(unchecked) var lastRelease: MonotonicInstant?
 
     // What is open.
     @exclusivity(unchecked) var connections = SlotTable<StreamConnection>()
@@ -122,9 +123,11 @@ public final class Reactor {
         inbox = Inbox()
         executor = ReactorExecutor(inbox: inbox)
         queues.whenOver = { [unowned self] in backOffFromQueues() }
+        queues.whenDrained = { [unowned self] in releaseMemoryLater() }
     }
 
     deinit {
+        queues.whenDrained = {}
         executor.queue.append(contentsOf: inbox.abandon())
         executor.queue.abandonRest()
         require(

@@ -29,6 +29,24 @@ import TorsionTesting
         #expect(account.isOver && count == 2)
     }
 
+    @Test func `when most of a burst has left, that is told once`() {
+        let account = QueueAccount()
+        var count = 0
+        account.whenDrained = { count += 1 }
+        for _ in 0..<100 {
+            account.add(1 << 20)
+            account.remove(1 << 20)
+        }
+        #expect(count == 0)
+        account.add(8 << 20)
+        account.remove(7 << 20)
+        account.remove(1 << 19)
+        #expect(count == 0)
+        account.remove(1)
+        account.remove((1 << 19) - 1)
+        #expect(count == 1 && account.byteCount == 0)
+    }
+
     @Test func `a queue counts what it allocates, and what it has released`() {
         let account = QueueAccount()
         var queue: WriteQueue? = WriteQueue(countedIn: account)
