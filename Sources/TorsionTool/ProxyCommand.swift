@@ -11,7 +11,9 @@ struct ProxyCommand: ParsableCommand {
         abstract: "Relay each client to another endpoint until SIGINT or SIGTERM.",
         discussion: """
             Each direction ends by itself, and who reads slowly slows the other end down. A client \
-            whose target cannot be reached is aborted, and standard error says why. Prints one line \
+            whose target cannot be reached is aborted, and standard error says why. If one \
+            direction has ended and the other carries nothing for five minutes, both connections \
+            are closed. Prints one line \
             when it listens: listening on 127.0.0.1:41234 backend=epoll threads=1
             """)
 

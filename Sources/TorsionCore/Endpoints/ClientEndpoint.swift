@@ -71,8 +71,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     /// `tcp:HOST:PORT`, where an IPv6 address is written `[::1]`; `unix:PATH`, or `unix:@NAME` for
     /// an abstract name; `fd:NUMBER`, a socket that is connected. Options: `timeout=SECONDS` for each attempt to connect,
     /// `bindAddress=ADDRESS`, `nodelay=no`, `keepalive=SECONDS` of silence before the first probe, or
-    /// `keepalive=no`. A backslash takes the next
-    /// character as it is.
+    /// `keepalive=no`. A backslash takes the next character as it is.
     ///
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {

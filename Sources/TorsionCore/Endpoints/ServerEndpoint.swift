@@ -91,8 +91,8 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// written `[::1]`. `tcp6:PORT`, all IPv6 interfaces. `unix:PATH`, or `unix:@NAME` for an
     /// abstract name; with `mode=600`. `stdio:`. `fd:NUMBER`, a socket that is open already.
     /// `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened. Further options: `backlog=N`, `reuseport=yes`,
-    /// `nodelay=no`, `keepalive=SECONDS` of silence before the first probe, or
-    /// `keepalive=no`. A backslash takes the next character as it is.
+    /// `nodelay=no`, `keepalive=SECONDS` of silence before the first probe, or `keepalive=no`. A
+    /// backslash takes the next character as it is.
     ///
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {

@@ -17,6 +17,9 @@
 /// take what a file could not keep for delivered. A transport that is a source has its protocol
 /// replaced.
 ///
+/// Each of two pipes that make a proxy ends by itself, so one may wait for its source for ever when
+/// the other has ended: ``Relay`` has a deadline for that.
+///
 /// - Precondition: The destination has no producer.
 /// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
 ///   before; fails with what broke the source, a ``ConnectionLoss`` for a transport, or with

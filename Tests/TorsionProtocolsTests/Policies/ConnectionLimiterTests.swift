@@ -4,6 +4,7 @@
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 private final class Recorder: StreamProtocol {
     var events: [String] = []
@@ -34,6 +35,8 @@ private final class Recorders: StreamProtocolFactory {
     func started(on port: ListeningPort) { ports.append("started") }
     func stopped(on port: ListeningPort) { ports.append("stopped") }
 }
+
+private let testedBackends = BackendChoice.linked + [.ioURing]
 
 @Suite struct ConnectionLimiterTests {
     private let clock = ManualClock()
@@ -142,9 +145,9 @@ private final class Recorders: StreamProtocolFactory {
         await #expect(processExitsWith: .failure) { _ = ConnectionLimits(perPeer: -1) }
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name))
+    @Test(arguments: testedBackends.map(\.name))
     func `a port serves the next client when one has gone`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: testedBackends)
         let factory = factory
         nonisolated(unsafe) var losses: [ConnectionLoss] = []
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

@@ -4,6 +4,7 @@
 import Testing
 import Torsion
 import TorsionTesting
+import TorsionURing
 
 /// Writes down what happens to it.
 private final class Recorder: HalfCloseableProtocol {
@@ -30,6 +31,8 @@ private final class Recorder: HalfCloseableProtocol {
         self.transport = nil
     }
 }
+
+private let testedBackends = BackendChoice.linked + [.ioURing]
 
 @Suite struct ProxyLayerTests {
     private static let line = "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"
@@ -171,9 +174,9 @@ private final class Recorder: HalfCloseableProtocol {
         peer.peerResets()
     }
 
-    @Test(arguments: BackendChoice.linked.map(\.name))
+    @Test(arguments: testedBackends.map(\.name))
     func `a proxy's client is seen through real sockets`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked)
+        let choice = try BackendChoice.named(backend, among: testedBackends)
         let server = Recorder()
         try Reactor.run(backend: choice, signals: .ignore) { reactor in
             let limit = reactor.callLater(.seconds(30)) { reactor.stop(within: .zero) }
