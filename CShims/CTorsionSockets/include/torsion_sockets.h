@@ -12,6 +12,11 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
+#ifndef __clang__
+#define _Nullable
+#define _Nonnull
+#endif
+
 /* What `import Glibc` lacks or gets wrong. Each function makes the one system call that it names,
  * on the calling thread, and returns its result with errno set; pointers are borrowed for the call
  * and are not null. */
@@ -82,8 +87,9 @@ int torsion_epoll_control(int epoll, int operation, int descriptor, uint32_t eve
                           void *_Nullable target);
 
 /* epoll_pwait2(2) without a signal mask, or epoll_wait(2) when the timeout is -1 (no limit) or 0.
- * A kernel before 5.11 gets the timeout rounded up to a millisecond: epoll_wait drops the fraction,
- * so that a timer due in 0.4 ms would turn into a busy loop. */
+ * Where there is none, as before Linux 5.11 (ENOSYS) or under a seccomp profile of that age (EPERM),
+ * the timeout is rounded up to a millisecond: epoll_wait drops the fraction, so that a timer due in
+ * 0.4 ms would turn into a busy loop. */
 int torsion_epoll_wait(int epoll, struct epoll_event *_Nonnull events, int capacity,
                        int64_t timeout_nanoseconds);
 

@@ -53,4 +53,8 @@ void torsion_fail_segments(int number, int longest);
  * as they were. */
 int torsion_segmented_messages(void);
 
+/* Has the kernel answer this system call of the calling thread with an errno, for as long as the
+ * thread lives, as a profile of a container does: seccomp(2). Returns 0 or a negative errno. */
+int torsion_refuse_call(long number, int error);
+
 #endif
