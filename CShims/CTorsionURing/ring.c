@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
-#define _GNU_SOURCE
-#include "torsion_uring.h"
+#include "liburing_here.h"
 
 #include <errno.h>
-#include <liburing.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -33,138 +30,12 @@ _Static_assert(IORING_OP_SEND == 26 && IOSQE_CQE_SKIP_SUCCESS == 64 && IORING_SQ
                "constants of the inline functions");
 _Static_assert(IORING_CQE_F_BUFFER == TORSION_URING_HAS_BUFFER &&
                    IORING_CQE_F_MORE == TORSION_URING_HAS_MORE &&
-                   IORING_CQE_BUFFER_SHIFT == TORSION_URING_BUFFER_SHIFT,
+                   (int)IORING_CQE_BUFFER_SHIFT == (int)TORSION_URING_BUFFER_SHIFT,
                "flags of a completion");
 _Static_assert(POLLIN == TORSION_URING_READABLE && POLLOUT == TORSION_URING_WRITABLE &&
                    POLLERR == TORSION_URING_ERROR && POLLHUP == TORSION_URING_HUNG_UP &&
                    POLLRDHUP == TORSION_URING_PEER_HUNG_UP,
                "bits of poll");
-
-enum { BUFFER_GROUP = 1 };
-
-/* Tries the flags of newer kernels first: each set is refused as a whole, with EINVAL. */
-static int set_up(struct io_uring *library, unsigned entries, unsigned completions, int defers,
-                  uint32_t *features) {
-    static const unsigned sets[] = {
-        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN, /* 5.19 */
-        IORING_SETUP_SUBMIT_ALL,                             /* 5.18 */
-        0,
-    };
-    int code = -EINVAL;
-    for (unsigned i = defers ? 0 : 1; i < sizeof sets / sizeof *sets && code == -EINVAL; i++) {
-        struct io_uring_params parameters = {
-            .flags = sets[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, .cq_entries = completions};
-        code = io_uring_queue_init_params(entries, library, &parameters);
-        if (code == 0 && i == 0) *features |= TORSION_URING_DEFERRED;
-    }
-    return code;
-}
-
-/* What can be asked for only by the operations of the same release. */
-static uint32_t operations(struct io_uring *library, uint32_t features) {
-    struct io_uring_probe *probe = io_uring_get_probe_ring(library);
-    if (probe != NULL) {
-        if (io_uring_opcode_supported(probe, IORING_OP_SOCKET))
-            features |= TORSION_URING_MULTISHOT_ACCEPT;
-        io_uring_free_probe(probe);
-    }
-    if (features & TORSION_URING_DEFERRED && library->features & IORING_FEAT_CQE_SKIP)
-        features |= TORSION_URING_BATCHED_SENDS;
-    return features;
-}
-
-static uint32_t set_up_buffers(struct torsion_uring *ring, uint32_t count) {
-    size_t size = count * sizeof(struct io_uring_buf);
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    if (memory == MAP_FAILED) return 0;
-    struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)memory, .ring_entries = count, .bgid = BUFFER_GROUP};
-    if (io_uring_register_buf_ring(ring->library, &registration, 0) != 0) {
-        munmap(memory, size);
-        return 0;
-    }
-    ring->buffers = memory;
-    ring->buffer_capacity = count;
-    return TORSION_URING_BUFFERS;
-}
-
-static void find_queues(struct torsion_uring *ring, struct io_uring *library) {
-    ring->entries = (struct torsion_uring_entry *)library->sq.sqes;
-    ring->entries_tail = library->sq.ktail;
-    ring->entry_capacity = library->sq.ring_entries;
-    ring->entry_mask = library->sq.ring_entries - 1;
-    /* The kernel reads entries through a table; ours are used in order, so it never changes. */
-    for (uint32_t i = 0; i < ring->entry_capacity; i++) library->sq.array[i] = i;
-    ring->completions = (struct torsion_uring_completion *)library->cq.cqes;
-    ring->completions_head = library->cq.khead;
-    ring->completions_tail = library->cq.ktail;
-    ring->completion_mask = library->cq.ring_entries - 1;
-    ring->flags = library->sq.kflags;
-}
-
-/* Whether a receive that goes on may have a limit. Its arguments are looked at before its
- * descriptor: a kernel that does not know the limit answers EINVAL. */
-static uint32_t limited_receive(struct torsion_uring *ring) {
-    torsion_uring_prepare_receive(torsion_uring_next_entry(ring), -1, 1, TORSION_URING_NOBODY);
-    uint32_t failed = 0;
-    torsion_uring_wait(ring, 100000000, &failed);
-    int result = -EINVAL;
-    while (ring->head != torsion_uring_completions_end(ring))
-        result = torsion_uring_completion_at(ring, ring->head++)->result;
-    torsion_uring_give_room(ring);
-    return result == -EBADF ? TORSION_URING_MULTISHOT_RECEIVE : 0;
-}
-
-int torsion_uring_open(struct torsion_uring *ring, uint32_t entries, uint32_t completions,
-                       uint32_t buffers, uint32_t wanted) {
-    memset(ring, 0, sizeof *ring);
-    struct io_uring *library = calloc(1, sizeof *library);
-    if (library == NULL) return -ENOMEM;
-    uint32_t features = 0;
-    int code = set_up(library, entries, completions, wanted & TORSION_URING_DEFERRED, &features);
-    if (code != 0) {
-        free(library);
-        return code;
-    }
-    ring->library = library;
-    unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL |
-                      IORING_FEAT_EXT_ARG;
-    if ((library->features & needed) != needed) {
-        torsion_uring_close(ring);
-        return -EOPNOTSUPP;
-    }
-    find_queues(ring, library);
-    features = operations(library, features);
-    if (wanted & TORSION_URING_BUFFERS) features |= set_up_buffers(ring, buffers);
-    ring->features = features & wanted;
-    ring->enter_descriptor = library->ring_fd;
-    /* Saves the kernel the look-up of the descriptor at each call, Linux 5.18. */
-    if (io_uring_register_ring_fd(library) == 1) {
-        ring->enter_descriptor = library->enter_ring_fd;
-        ring->enter_flags = IORING_ENTER_REGISTERED_RING;
-    }
-    if (ring->features & TORSION_URING_BUFFERS && wanted & TORSION_URING_MULTISHOT_RECEIVE)
-        ring->features |= limited_receive(ring);
-    return 0;
-}
-
-void torsion_uring_close(struct torsion_uring *ring) {
-    if (ring->library == NULL) return;
-    io_uring_queue_exit(ring->library);
-    free(ring->library);
-    if (ring->buffers != NULL)
-        munmap(ring->buffers, ring->buffer_capacity * sizeof(struct io_uring_buf));
-    memset(ring, 0, sizeof *ring);
-}
-
-int torsion_uring_probe(void) {
-    struct torsion_uring ring;
-    int code = torsion_uring_open(&ring, 4, 8, 0, 0);
-    if (code == 0) torsion_uring_close(&ring);
-    return code;
-}
 
 const int torsion_uring_wrong_thread = EEXIST;
 
@@ -213,8 +84,7 @@ static void set_user_data(struct torsion_uring_entry *entry, uint64_t user_data)
 
 /* Nobody wants to know of success; a kernel before 5.17 tells, and is not listened to. */
 static void skip_success(struct torsion_uring *ring, struct torsion_uring_entry *entry) {
-    struct io_uring *library = ring->library;
-    if (library->features & IORING_FEAT_CQE_SKIP) entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    if (ring->kernel_features & IORING_FEAT_CQE_SKIP) entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
     set_user_data(entry, TORSION_URING_NOBODY);
 }
 
@@ -226,7 +96,7 @@ void torsion_uring_prepare_receive(struct torsion_uring_entry *entry, int descri
     /* Named `optlen` in newer headers; all names of this place are of one size. */
     theirs(entry)->splice_fd_in = (int32_t)limit;
     entry->flags = IOSQE_BUFFER_SELECT;
-    theirs(entry)->buf_group = BUFFER_GROUP;
+    theirs(entry)->buf_group = TORSION_URING_BUFFER_GROUP;
     set_user_data(entry, user_data);
 }
 

@@ -16,12 +16,51 @@ extension BackendChoice {
     /// Linux 5.11 is needed. What a kernel lacks of the newer features, up to 6.1, is done without,
     /// one by one; see `io_uring_setup(2)` for what may forbid io_uring altogether.
     public static let ioURing = BackendChoice(
-        name: "io_uring", unavailableReason: { refusal(of: torsion_uring_probe()) },
+        name: "io_uring",
+        unavailableReason: {
+            let size = Ring.Configuration().size
+            let result = torsion_uring_probe(size.entries, size.completions, size.buffers)
+            return refusal(of: result, memory: KernelMemory(for: size))
+        },
+        library: {
+            let minor = torsion_uring_library_minor()
+            let isTested = torsion_uring_library_major() == 2 && testedMinors.contains(minor)
+            return LinkedLibrary(
+                name: "liburing", version: "\(torsion_uring_library_major()).\(minor)",
+                isTested: isTested)
+        },
         makeBackend: { URingBackend() })
+
+    /// Of liburing 2, up to the patch; what the shim uses of it are three system calls.
+    private static let testedMinors: ClosedRange<Int32> = 3...15
+}
+
+/// What an io_uring takes of the kernel's memory, and how much this user may lock, in bytes.
+struct KernelMemory {
+    let needed: UInt64
+    /// `UInt64.max` without a limit.
+    let allowed: UInt64
+
+    /// Why there was not enough, and what to do.
+    fileprivate var shortage: String {
+        guard allowed < .max else { return "" }
+        let limit = "\(allowed / 1_024) KiB (`ulimit -l`, for a service of systemd `LimitMEMLOCK=`)"
+        return allowed < needed
+            ? ": it takes \(needed / 1_024) KiB, and the limit of locked memory is \(limit)"
+            : ": it takes \(needed / 1_024) KiB, and other io_urings of this user may have used up"
+                + " the limit of locked memory, \(limit)"
+    }
+}
+
+extension KernelMemory {
+    init(for size: Ring.Size) {
+        needed = torsion_uring_bytes_needed(size.entries, size.completions, size.buffers)
+        allowed = torsion_uring_bytes_allowed()
+    }
 }
 
 /// A sentence for what a probe returned; nil for 0.
-func refusal(of result: Int32) -> String? {
+func refusal(of result: Int32, memory: KernelMemory) -> String? {
     guard result != 0 else { return nil }
     let code = ErrorCode(errno: -result)
     switch code {
@@ -33,8 +72,7 @@ func refusal(of result: Int32) -> String? {
     case .notSupported:
         return "this kernel's io_uring is too old: Linux 5.11 is needed"
     case .outOfMemory:
-        return "the kernel has no memory for an io_uring (\(code.name)); before Linux 5.12 it"
-            + " counts against the limit of locked memory, `ulimit -l`"
+        return "the kernel has no memory for an io_uring (\(code.name))\(memory.shortage)"
     default:
         return "the kernel refuses an io_uring: \(code)"
     }

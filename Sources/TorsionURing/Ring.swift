@@ -65,6 +65,17 @@ final class Ring {
         /// How long a closed stream may take to send what it had promised, as the kernel bounds
         /// what it still has to send for a socket that was closed.
         var lingerNanoseconds: Int64 = 30_000_000_000
+
+        var size: Size {
+            Size(entries: entries, completions: completions, buffers: UInt32(buffers.limit))
+        }
+    }
+
+    /// What the kernel allocates.
+    struct Size {
+        let entries: UInt32
+        let completions: UInt32
+        let buffers: UInt32
     }
 
     /// The largest write that is copied to be sent with the turn's others; a larger one leaves at
@@ -120,15 +131,15 @@ final class Ring {
     }
 
     deinit {
-        precondition(queue.pointee.library == nil, "Ring: released before shutDown")
+        precondition(queue.pointee.entries == nil, "Ring: released before shutDown")
         queue.deallocate()
         lingerTime.deallocate()
     }
 
     func start() throws(IOError) {
+        let size = configuration.size
         let code = torsion_uring_open(
-            queue, configuration.entries, configuration.completions,
-            UInt32(configuration.buffers.limit), configuration.features)
+            queue, size.entries, size.completions, size.buffers, configuration.features)
         guard code == 0 else {
             throw IOError(
                 .start, function: "io_uring_setup", code: ErrorCode(errno: -code),

@@ -79,13 +79,3 @@ import TorsionCore
         backend.shutDown()
     }
 }
-
-@Suite struct URingChoiceTests {
-    @Test func `a refusal says what forbids io_uring`() {
-        #expect(refusal(of: 0) == nil)
-        #expect(refusal(of: -38) == "this kernel was built without io_uring (ENOSYS)")
-        #expect(refusal(of: -1)?.contains("kernel.io_uring_disabled, or a seccomp filter") == true)
-        #expect(refusal(of: -95) == "this kernel's io_uring is too old: Linux 5.11 is needed")
-        #expect(refusal(of: -12)?.contains("ulimit -l") == true)
-    }
-}

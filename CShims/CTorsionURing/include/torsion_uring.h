@@ -11,6 +11,11 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#ifndef __clang__
+#define _Nullable
+#define _Nonnull
+#endif
+
 /* What an operation is. Its user data is the address of whoever is told, which is aligned to 16,
  * and one of these. TORSION_URING_NOBODY alone is ignored. */
 enum {
@@ -88,9 +93,13 @@ struct torsion_uring {
     uint16_t buffer_tail;
 
     uint32_t features;
-    int32_t enter_descriptor;
+    uint32_t kernel_features; /* IORING_FEAT_… */
+    int32_t enter_descriptor; /* the ring's, or what it is registered as */
     uint32_t enter_flags;
-    void *_Nullable library; /* struct io_uring */
+
+    int32_t descriptor;
+    void *_Nullable queues; /* mapped: the two but for the entries */
+    size_t queues_size;
 };
 
 /* Sets up an io_uring of the calling thread. `wanted` is a set of features; `ring->features` says
@@ -99,9 +108,19 @@ int torsion_uring_open(struct torsion_uring *_Nonnull ring, uint32_t entries, ui
                        uint32_t buffers, uint32_t wanted);
 void torsion_uring_close(struct torsion_uring *_Nonnull ring);
 
-/* Why this machine has no io_uring that is good enough: 0 or a negative errno; EOPNOTSUPP if the
- * kernel is too old (Linux 5.11 is needed). */
-int torsion_uring_probe(void);
+/* Why this process has no io_uring of this size that is good enough: 0 or a negative errno;
+ * EOPNOTSUPP if the kernel is too old (Linux 5.11 is needed). */
+int torsion_uring_probe(uint32_t entries, uint32_t completions, uint32_t buffers);
+
+/* How many bytes of the kernel's memory one of this size takes, and RLIMIT_MEMLOCK, getrlimit(2), or
+ * UINT64_MAX without a limit. Linux counts the one against the other before 5.12, and again of late
+ * (6.18 does); for a user, not for a process. */
+uint64_t torsion_uring_bytes_needed(uint32_t entries, uint32_t completions, uint32_t buffers);
+uint64_t torsion_uring_bytes_allowed(void);
+
+/* The liburing that runs: 2 and 3 for 2.3, which is the first. */
+int torsion_uring_library_major(void);
+int torsion_uring_library_minor(void);
 
 /* io_uring_enter(2): hands over every entry, and waits for a completion until the timeout in
  * nanoseconds has passed: -1 has no limit, 0 does not wait. Deferred work of the kernel runs in

@@ -12,6 +12,9 @@ public struct BackendChoice: Sendable {
     /// Why this machine cannot run it, or nil if it can.
     public let unavailableReason: @Sendable () -> String?
 
+    /// The library that it stands on, as this process has loaded it; nil if it stands on none.
+    public let library: @Sendable () -> LinkedLibrary?
+
     /// Makes a backend that has not started.
     public let makeBackend: @Sendable () -> any ReactorBackend
 
@@ -20,13 +23,16 @@ public struct BackendChoice: Sendable {
     /// - Parameters:
     ///   - name: Lower case, unique in a program.
     ///   - unavailableReason: A sentence if this machine cannot run it, else nil.
+    ///   - library: What it stands on, if that is a library with versions of its own.
     ///   - makeBackend: Makes one; called once for each reactor, on any thread.
     public init(
         name: String, unavailableReason: @escaping @Sendable () -> String? = { nil },
+        library: @escaping @Sendable () -> LinkedLibrary? = { nil },
         makeBackend: @escaping @Sendable () -> any ReactorBackend
     ) {
         self.name = name
         self.unavailableReason = unavailableReason
+        self.library = library
         self.makeBackend = makeBackend
     }
 
@@ -40,6 +46,34 @@ public struct BackendChoice: Sendable {
             throw UnknownBackend(name: name, linked: linked.map(\.name))
         }
         return choice
+    }
+}
+
+/// A library that a backend stands on, of the version that this process runs with.
+public struct LinkedLibrary: Hashable, Sendable, CustomStringConvertible {
+    /// For example "libuv".
+    public let name: String
+    /// As the library tells it, for example "1.44.2".
+    public let version: String
+    /// Whether the backend was tested with this version.
+    ///
+    /// With another one it does without what no documentation promises, and may cost more.
+    public let isTested: Bool
+    /// What is particular about it, for example that it is used in a slower way; nil for nothing.
+    public let remark: String?
+
+    /// Describes a library.
+    public init(name: String, version: String, isTested: Bool, remark: String? = nil) {
+        self.name = name
+        self.version = version
+        self.isTested = isTested
+        self.remark = remark
+    }
+
+    /// For example "libuv 1.44.2, tested".
+    public var description: String {
+        let words = [isTested ? "tested" : "not tested", remark].compactMap { $0 }
+        return "\(name) \(version), \(words.joined(separator: ", "))"
     }
 }
 

@@ -122,6 +122,8 @@ extension IOError: CustomStringConvertible {
         case (.listen, .addressInUse): "take another port, or port 0 for one that is free"
         case (.listen, .accessDenied):
             "take a port from 1024 on, or run with the right to bind it"
+        case (.start, .outOfMemory) where subject == "io_uring":
+            "it may count against the limit of locked memory, `ulimit -l`"
         default: nil
         }
     }
