@@ -123,15 +123,20 @@ let package = Package(
             ["TestPrograms", "Torsion", "TorsionTesting"]
                 + exampleNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
-        tests("ConformanceTests", ["Torsion", "TorsionTesting", "TorsionURing"]),
+        tests("ConformanceTests", ["Torsion", "TorsionTesting", "TorsionURing", "TorsionUV"]),
         .target(name: "CCallFaults", path: "Tests/CCallFaults"),
-        tests("ToolTests", ["TestPrograms", "TorsionCore", "TorsionTool", "TorsionURing"]),
+        tests(
+            "ToolTests",
+            ["TestPrograms", "TorsionCore", "TorsionTool", "TorsionURing", "TorsionUV"]),
         tests(
             "SimulationTests",
             ["Torsion", "TorsionTesting", "TorsionURing", "Scenarios", "Simulate"]),
         tests(
             "ReactorTests",
-            ["TestPrograms", "Torsion", "TorsionTesting", "TorsionURing", "CCallFaults"]),
+            [
+                "TestPrograms", "Torsion", "TorsionTesting", "TorsionURing", "TorsionUV",
+                "CCallFaults",
+            ]),
         tests(
             "TorsionProtocolsTests",
             ["Torsion", "TorsionProtocols", "TorsionTesting", "TorsionURing"]),

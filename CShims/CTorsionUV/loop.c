@@ -2,9 +2,7 @@
 /* SPDX-FileCopyrightText: the Torsion authors */
 #include "shim.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* A deadline passed. uv_run(UV_RUN_ONCE) runs due timers before it polls, too, and would then
@@ -15,17 +13,21 @@ static void deadline_passed(uv_timer_t *timer) {
     uv_stop(&loop->loop);
 }
 
+/* libuv 1.44 leaves its epoll descriptor open when a later part fails; newer ones close it, and say
+ * so by -1. It is 0 when libuv did not come so far. */
+static void close_what_init_left(uv_loop_t *loop) {
+    int epoll = uv_backend_fd(loop);
+    if (epoll > 0) close(epoll);
+}
+
 int torsion_uv_loop_new(torsion_uv_loop **result) {
     *result = NULL;
     torsion_uv_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return UV_ENOMEM;
-    loop->probe = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int code = loop->probe < 0 ? uv_translate_sys_error(errno) : uv_loop_init(&loop->loop);
+    loop->epoll = loop->probe = -1;
+    int code = uv_loop_init(&loop->loop);
     if (code != 0) {
-        /* libuv 1.44 leaves its epoll descriptor open when a later part fails; newer ones close it
-         * and say so by -1. It is 0 when libuv did not come so far. */
-        if (loop->loop.backend_fd > 0) close(loop->loop.backend_fd);
-        if (loop->probe >= 0) close(loop->probe);
+        close_what_init_left(&loop->loop);
         free(loop);
         return code;
     }
@@ -40,7 +42,6 @@ int torsion_uv_loop_new(torsion_uv_loop **result) {
 static void finish(torsion_uv_loop *loop) {
     uv_run(&loop->loop, UV_RUN_DEFAULT);
     torsion_uv_require(uv_loop_close(&loop->loop) == 0, "a loop was freed with a handle open");
-    close(loop->probe);
     free(loop);
 }
 

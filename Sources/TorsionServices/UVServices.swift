@@ -50,7 +50,7 @@ public final class UVServices: ReactorServices {
     /// Writing to a closed connection must not end the process, so `SIGPIPE` is ignored from now
     /// on, unless the program has a handler for it.
     ///
-    /// - Throws: `IOError` of operation `start`, for example without descriptors: a loop needs five.
+    /// - Throws: `IOError` of operation `start`, for example without descriptors: a loop needs four.
     public init(on reactor: Reactor) throws(IOError) {
         torsion_uv_ignore_sigpipe()
         guest = try GuestLoop(on: reactor)

@@ -132,7 +132,7 @@ public struct PollEvents: OptionSet, Sendable {
     ///
     /// Found only.
     @inlinable public static var hangUp: PollEvents { PollEvents(rawValue: 16) }
-    /// Waits for nothing but errors and hang-ups (libuv: `UV_PRIORITIZED`).
+    /// Waits for nothing but errors and hang-ups.
     ///
     /// Asked only.
     @inlinable public static var errorsOnly: PollEvents { PollEvents(rawValue: 32) }

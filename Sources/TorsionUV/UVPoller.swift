@@ -5,8 +5,11 @@ internal import CTorsionUV
 internal import TorsionCore
 internal import TorsionSockets
 
-/// Waits with libuv: a `uv_poll_t` for each descriptor, a `uv_timer_t` for the deadline, a
-/// `uv_async_t` for waking.
+/// Waits with libuv: a `uv_timer_t` for the deadline, a `uv_async_t` for waking, and a `uv_poll_t`
+/// for each descriptor, or one for all of them.
+///
+/// Which of the two, the shim decides: the first needs private fields of libuv's, and is left with
+/// a libuv that is not known to have them.
 ///
 /// - Note: Portability: libuv counts in milliseconds, so a deadline is met up to two of them late.
 final class UVPoller: Poller {
@@ -35,6 +38,11 @@ final class UVPoller: Poller {
         return latestNow
     }
 
+    private let isPlain: Bool
+
+    /// `isPlain` has nothing used but what libuv documents, whichever libuv it is.
+    init(isPlain: Bool = false) { self.isPlain = isPlain }
+
     var waker: any BackendWaker { UVWaker(handle: started.wake) }
 
     private var started: Handles {
@@ -53,6 +61,11 @@ final class UVPoller: Poller {
         var wake: OpaquePointer?
         let loopCode = torsion_uv_loop_new(&loop)
         guard let loop else { throw Self.startError(loopCode, "uv_loop_init") }
+        let watchCode = torsion_uv_watch_prepare(loop, isPlain ? 1 : 0)
+        guard watchCode == 0 else {
+            torsion_uv_loop_free(loop)
+            throw Self.startError(watchCode, "uv_poll_init")
+        }
         let wakeCode = torsion_uv_wake_new(loop, &wake)
         guard let wake else {
             torsion_uv_loop_free(loop)

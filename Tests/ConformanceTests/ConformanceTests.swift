@@ -5,6 +5,7 @@ import Testing
 import Torsion
 import TorsionTesting
 import TorsionURing
+import TorsionUV
 
 /// One backend under test, with a name that a test runner can show.
 struct BackendUnderTest: CustomStringConvertible, Sendable {
@@ -32,6 +33,12 @@ struct ConformanceTests {
     @Test(arguments: ConformanceSuite.checks, BackendUnderTest.all)
     func `every backend keeps the contract`(check: Check, backend: BackendUnderTest) throws {
         try check.run(on: backend.choice)
+    }
+
+    /// As with a libuv that was not tested.
+    @Test(arguments: ConformanceSuite.checks.filter { !$0.isSlow })
+    func `libuv keeps the contract by what it documents alone`(check: Check) throws {
+        try check.run(on: .plainLibuv)
     }
 
     /// The fake is a verified fake: it keeps the whole contract but what takes descriptors.

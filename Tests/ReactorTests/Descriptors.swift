@@ -4,15 +4,19 @@
 import Glibc
 import Torsion
 import TorsionURing
+import TorsionUV
 
 /// A backend by its name, which a test runner can show.
 func namedBackend(_ name: String) throws -> BackendChoice {
-    try .named(name, among: testedBackends)
+    try .named(name, among: testedBackends + [.plainLibuv])
 }
 
 let testedBackends = BackendChoice.linked + [.ioURing]
 
 let backendNames = testedBackends.map(\.name)
+
+/// With libuv's plain way besides, for what differs by how descriptors are watched.
+let watchingNames = backendNames + [BackendChoice.plainLibuv.name]
 
 extension Reactor {
     /// A reactor that a test turns by hand, without names and signals.

@@ -70,7 +70,7 @@ import Torsion
     }
 
     // R11
-    @Test(arguments: backendNames)
+    @Test(arguments: watchingNames)
     func `a closed descriptor whose file lives on is let go, and others are watched on`(
         name: String
     ) throws {

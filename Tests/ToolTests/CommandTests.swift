@@ -6,6 +6,7 @@ import TestPrograms
 import Testing
 import TorsionCore
 import TorsionURing
+import TorsionUV
 
 /// What other tools rely on.
 @Suite(.serialized) struct CommandTests {
@@ -111,15 +112,17 @@ import TorsionURing
         #expect(program.wait() == 64)
     }
 
-    @Test func `backends lists each one, whether it can run, and which is the default`() throws {
+    @Test func `backends lists each one, whether it can run, and its library`() throws {
         let program = try Program("torsion", ["backends"])
         let lines = program.readOutput().split(separator: "\n").map(String.init)
         #expect(program.wait() == 0)
-        #expect(lines.count == 3 && lines[0] == "libuv: available (default)")
+        let libuv = try #require(BackendChoice.libuv.library())
+        #expect(lines.count == 3 && lines[0] == "libuv: available (default); \(libuv)")
         #expect(lines[1] == "epoll: available")
+        let liburing = try #require(BackendChoice.ioURing.library())
         let isOffered = BackendChoice.ioURing.unavailableReason() == nil
         let expected = isOffered ? "io_uring: available" : "io_uring: not available: "
-        #expect(lines[2].hasPrefix(expected), "\(lines)")
+        #expect(lines[2].hasPrefix(expected) && lines[2].hasSuffix("; \(liburing)"), "\(lines)")
     }
 
     @Test(arguments: ["async", "async-read"])

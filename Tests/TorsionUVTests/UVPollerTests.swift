@@ -9,8 +9,9 @@ import TorsionSockets
 @testable import TorsionUV
 
 @Suite struct UVPollerTests {
-    @Test func `what is still ready is reported again`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `what is still ready is reported again`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             let pipe = try Pipe()
             let target = Recorder(descriptor: pipe.output)
             #expect(poller.add(target, for: .readable) == nil)
@@ -24,8 +25,9 @@ import TorsionSockets
         }
     }
 
-    @Test func `an update changes what is waited for`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `an update changes what is waited for`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             let pipe = try Pipe()
             let target = Recorder(descriptor: pipe.input)
             #expect(poller.add(target, for: .errorsOnly) == nil)
@@ -43,8 +45,9 @@ import TorsionSockets
         }
     }
 
-    @Test func `a target that is removed in the batch is not called`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `a target that is removed in the batch is not called`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             let pipes = [try Pipe(), try Pipe()]
             let targets = pipes.map { Recorder(descriptor: $0.output) }
             for (index, target) in targets.enumerated() {
@@ -63,8 +66,9 @@ import TorsionSockets
         }
     }
 
-    @Test func `a target may remove itself, and is released after the batch`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `a target may remove itself, and is released after the batch`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             let pipe = try Pipe()
             pipe.write()
             weak var released: Recorder?
@@ -84,8 +88,9 @@ import TorsionSockets
         }
     }
 
-    @Test func `a wait ends at its deadline and not before`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `a wait ends at its deadline and not before`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             for microseconds in [100, 900, 1_100, 2_500] {
                 let deadline = poller.now.advanced(by: .microseconds(microseconds))
                 while poller.now < deadline { poller.wait(until: deadline) }
@@ -94,8 +99,9 @@ import TorsionSockets
         }
     }
 
-    @Test func `a wake that came before the wait ends it`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `a wake that came before the wait ends it`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             let waker = poller.waker
             let start = poller.now
             waker.wake()
@@ -108,8 +114,10 @@ import TorsionSockets
         }
     }
 
-    @Test func `the time is the same within a batch, and newer after the next wait`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `the time is the same within a batch, and newer after the next wait`(isPlain: Bool) throws
+    {
+        try withPoller(isPlain) { poller in
             let first = poller.now
             #expect(poller.now == first)
             poller.wait(until: .past)
@@ -117,8 +125,9 @@ import TorsionSockets
         }
     }
 
-    @Test func `a regular file cannot be watched`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `a regular file cannot be watched`(isPlain: Bool) throws {
+        try withPoller(isPlain) { poller in
             let file = open("/proc/self/exe", O_RDONLY)
             let target = Recorder(descriptor: file)
             #expect(poller.add(target, for: .readable) == .notPermitted)
@@ -128,8 +137,11 @@ import TorsionSockets
         }
     }
 
-    @Test func `a descriptor that somebody closed is an error when it is asked for, once`() throws {
-        try withPoller { poller in
+    @Test(arguments: [false, true])
+    func `a descriptor that somebody closed is an error when it is asked for, once`(isPlain: Bool)
+        throws
+    {
+        try withPoller(isPlain) { poller in
             let pipe = try Pipe()
             let target = Recorder(descriptor: pipe.output)
             #expect(poller.add(target, for: .readable) == nil)
@@ -162,8 +174,9 @@ import TorsionSockets
     }
 }
 
-private func withPoller(_ body: (UVPoller) throws -> Void) throws {
-    let poller = UVPoller()
+/// In the way that this libuv is used by, or in the plain one.
+private func withPoller(_ isPlain: Bool, _ body: (UVPoller) throws -> Void) throws {
+    let poller = UVPoller(isPlain: isPlain)
     try poller.start()
     try body(poller)
     poller.shutDown()

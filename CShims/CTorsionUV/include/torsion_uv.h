@@ -61,9 +61,29 @@ const char *torsion_uv_error_name(int code);
 /* What a code means, in lower case. Any thread; valid for ever. Wraps uv_strerror(). */
 const char *torsion_uv_error_text(int code);
 
+/* version.c: which libuv it is. Any thread */
+
+/* The version that runs, "1.44.2" for example. Wraps uv_version_string(). */
+const char *torsion_uv_version(void);
+
+/* The version whose headers this was built with. */
+const char *torsion_uv_built_version(void);
+
+/* Whether the tests were run with the version that runs, up to its patch. */
+int torsion_uv_is_tested(void);
+
+/* Whether the descriptors of a loop are watched with the help of private fields of libuv's, which
+ * costs less than the plain way, by what libuv documents. So it is where both versions are known to
+ * have them, and nothing stands against it. Wraps uv_version(). */
+int torsion_uv_is_watched_directly(void);
+
 /* watch.c: readiness of descriptors */
 
 typedef struct torsion_uv_watch torsion_uv_watch;
+
+/* Makes the loop ready for watches, in the way that this libuv is used by, or in the plain one. Once,
+ * before the first watch. Returns 0, or a code without descriptors or memory. */
+int torsion_uv_watch_prepare(torsion_uv_loop *loop, int is_plain);
 
 enum {
     TORSION_UV_READABLE = 1,
@@ -82,7 +102,7 @@ typedef void (*torsion_uv_watch_event)(void *context, int events);
  * reported whatever is asked. ERROR tells as well that somebody closed the descriptor, if that can
  * be seen, which is when it is changed; the watch has stopped then. Codes: UV_EBADF, UV_EPERM for
  * a regular file, UV_EEXIST if the loop watches the descriptor already, UV_ENOMEM. Wraps
- * uv_poll_start() and epoll_ctl(2). */
+ * epoll_ctl(2), and uv_poll_start() in the direct way. */
 int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, void *context,
                           torsion_uv_watch_event event,
                           torsion_uv_watch *_Nullable *_Nonnull result);
@@ -91,7 +111,7 @@ int torsion_uv_watch_open(torsion_uv_loop *loop, int descriptor, int events, voi
 void torsion_uv_watch_change(torsion_uv_watch *watch, int events);
 
 /* Ends the watch and releases it. Nothing is delivered afterwards, not even from the batch that
- * is being delivered. Wraps uv_poll_stop(). */
+ * is being delivered. */
 void torsion_uv_watch_close(torsion_uv_watch *watch);
 
 /* wake.c: ending a wait from elsewhere */
