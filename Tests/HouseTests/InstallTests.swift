@@ -60,6 +60,29 @@ private struct Machine {
     #expect(outcome.output.hasPrefix("Torsion lacks on this machine: libuv1-dev liburing-dev\n"))
 }
 
+@Test(arguments: [("libuv", "1.41.0", "1.42"), ("liburing", "2.1", "2.3")])
+func `a library that is too old is named, with what is needed`(
+    library: String, version: String, oldest: String
+) throws {
+    let machine = try Machine(has: ["git"])
+    try machine.addAptGet()
+    try machine.stub(
+        "pkg-config",
+        """
+        case "$*" in
+        "--atleast-version=\(oldest) \(library)") exit 1 ;;
+        "--modversion \(library)") echo \(version) ;;
+        esac
+        """)
+
+    let outcome = try machine.install()
+
+    #expect(outcome.status == 1)
+    #expect(outcome.output.contains("\(library) \(version) is too old"), "\(outcome.output)")
+    #expect(outcome.output.contains("\(oldest) or later"))
+    #expect(!outcome.output.contains("apt-get"))
+}
+
 @Test func `benchmarks ask for the tools that count`() throws {
     let machine = try Machine(has: ["git", "pkg-config"])
     try machine.addAptGet()
