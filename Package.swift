@@ -111,6 +111,9 @@ let package = Package(
             name: "Scenarios", dependencies: ["TorsionCore", "TorsionProtocols", "TorsionTesting"],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(
+            name: "RandomUsers", dependencies: ["Scenarios", "Torsion", "TorsionURing"],
+            path: "Tests/RandomUsers", swiftSettings: settings),
+        .executableTarget(
             name: "Simulate", dependencies: ["Scenarios", "TorsionTesting"],
             path: "Tests/Simulate", swiftSettings: settings),
 

@@ -27,9 +27,10 @@ public final class Throttled: StreamLayer {
     private var pauses: Pauses = []
     private var waiting: [UInt8] = []
     private var sentCount = 0
-    private var isSending = false
     private var gate = BackpressureGate(watermarks: Watermarks())
     private var producer: (any PushProducer)?
+    /// What the producer was called with last, which the gate may have changed since.
+    private var isProducerPaused = false
     private var isBelowFull = false
     private var closing = Closing.none
     private lazy var valve = Valve(self)
@@ -131,8 +132,11 @@ public final class Throttled: StreamLayer {
             pauses.contains(.rate) == (readCall?.isActive ?? false),
             "Throttled: it does not read, and waits for nothing")
         require(
-            !pauses.contains(.full) || gate.isPaused && producer == nil,
+            pauses.contains(.full) == (gate.isPaused && producer == nil),
             "Throttled: it does not read until there is room, and there is")
+        require(
+            producer == nil || isProducerPaused == gate.isPaused,
+            "Throttled: a producer was not called")
         super.checkInvariants()
     }
 
@@ -184,10 +188,8 @@ public final class Throttled: StreamLayer {
         guard passed < bytes.byteCount else { return }
         waiting += bytes.extracting(passed...)
         reactor.queues.add(bytes.byteCount - passed)
-        let action = gate.didQueue(byteCount: bytes.byteCount - passed)
-        // In this order, since sending may resume who is paused here.
-        if action == .pauseProducer { tellFull() }
-        if writeCall == nil, !isBelowFull { send() }
+        _ = gate.didQueue(byteCount: bytes.byteCount - passed)
+        if writeCall == nil, !isBelowFull { send() } else { callProducer() }
     }
 
     /// What the rate allows now does not wait, and pauses nobody.
@@ -205,44 +207,39 @@ public final class Throttled: StreamLayer {
         if writing == nil { below.write(bytes) } else { write(bytes.span) }
     }
 
-    /// Sends what the rate allows now.
-    ///
-    /// A producer that is resumed inside may write, and so come here again: what it wrote is sent
-    /// by the loop that resumed it.
+    /// Passes on what the rate allows now, and comes again for the rest; then calls the producer.
     private func send() {
-        guard !isSending else { return }
-        isSending = true
-        while sendOnce() {}
-        isSending = false
+        sendAllowed()
+        endIfNothingWaits()
+        waitForRate()
+        callProducer()
     }
 
-    /// - Returns: Whether something was sent, so that more may be to do.
-    private func sendOnce() -> Bool {
-        guard var bucket = writing, sentCount < waiting.count, !isBelowFull, closing != .lost else {
-            endIfNothingWaits()
-            return false
-        }
+    private func sendAllowed() {
+        guard var bucket = writing, !isBelowFull, closing != .lost else { return }
         let allowed = min(bucket.available(at: reactor.now), waiting.count - sentCount)
-        if allowed > 0 {
-            bucket.take(allowed)
-            writing = bucket
-            let piece = Bytes(Array(waiting[sentCount..<(sentCount + allowed)]))
-            sentCount += allowed
-            reactor.queues.remove(allowed)
-            forgetSent()
-            below.write(piece)
-            guard gate.didSend(byteCount: allowed) == .resumeProducer else { return true }
-            tellRoom()
-            return true
-        }
-        guard writeCall == nil else { return false }
+        writing = bucket
+        guard allowed > 0 else { return }
+        bucket.take(allowed)
+        writing = bucket
+        let piece = Array(waiting[sentCount..<(sentCount + allowed)])
+        sentCount += allowed
+        reactor.queues.remove(allowed)
+        forgetSent()
+        _ = gate.didSend(byteCount: allowed)
+        below.write(piece)
+    }
+
+    private func waitForRate() {
+        guard let bucket = writing, sentCount < waiting.count, writeCall == nil, !isBelowFull,
+            closing != .lost
+        else { return }
         // A piece worth a system call, not byte by byte.
         let next = min(waiting.count - sentCount, max(1, bucket.rate / 20))
         writeCall = reactor.callLater(bucket.delay(until: next)) { [self] in
             writeCall = nil
             send()
         }
-        return false
     }
 
     /// Moves what waits to the front, when that is the smaller part.
@@ -257,12 +254,22 @@ public final class Throttled: StreamLayer {
         sentCount = 0
     }
 
-    private func tellFull() {
-        if let producer { producer.pauseProducing() } else { pause(for: .full) }
-    }
-
-    private func tellRoom() {
-        if let producer { producer.resumeProducing() } else { resume(from: .full) }
+    /// Pauses or resumes the producer, or where there is none the reading, as the gate has decided.
+    ///
+    /// The last act of whatever put bytes in place or passed some on: a producer may write inside.
+    private func callProducer() {
+        guard closing != .lost else { return }
+        guard let producer else {
+            if !gate.isPaused {
+                resume(from: .full)
+            } else if !pauses.contains(.full) {
+                pause(for: .full)
+            }
+            return
+        }
+        guard isProducerPaused != gate.isPaused else { return }
+        isProducerPaused = gate.isPaused
+        if isProducerPaused { producer.pauseProducing() } else { producer.resumeProducing() }
     }
 
     fileprivate func belowIsFull(_ isFull: Bool) {
@@ -280,8 +287,9 @@ public final class Throttled: StreamLayer {
             "Consumer: a producer is registered already for \(peerAddress); unregister it first")
         guard closing == .none else { return producer.stopProducing() }
         self.producer = producer
+        isProducerPaused = false
         resume(from: .full)
-        if gate.isPaused { producer.pauseProducing() }
+        callProducer()
     }
 
     /// Names who is asked for the next piece, as long as not too much waits here.
@@ -298,6 +306,7 @@ public final class Throttled: StreamLayer {
         (producer as? PushingProducer)?.end()
         producer = nil
         endIfNothingWaits()
+        callProducer()
     }
 
     // MARK: Closing

@@ -138,7 +138,8 @@ final class DescriptorStream {
             return fail(ErrorCode(errno: errno), "writev", .write)
         }
         receiver?.streamDidWrite(byteCount: result)
-        if isOpen, queue.isEmpty {
+        // The core may have filled it again, or exchanged it.
+        if isOpen, self.queue?.isEmpty ?? true {
             self.queue = nil
             update(output, for: nil)
         }

@@ -217,7 +217,7 @@ extension URingStream {
         tail.deallocate()
         late.tail = nil
         late.tailStart = 0
-        if late.queue == nil, !late.isLingering { self.late = nil } else { sendQueue() }
+        if late.isDone { self.late = nil } else { sendQueue() }
         takeNextStep()
         if awaitsRoom { pollRoom() }
     }
@@ -233,9 +233,10 @@ extension URingStream {
         if late.tail == nil { sendQueue() }
     }
 
+    /// Sends the head of the core's queue, unless something that was promised comes before it.
     private func sendQueue() {
         guard let late, let queue = late.queue, !queue.isEmpty, late.failure == nil,
-            !late.isSendingQueue
+            late.tail == nil, !late.isSendingQueue
         else { return }
         let message = late.message ?? .allocate(capacity: 1)
         late.message = message
@@ -254,13 +255,15 @@ extension URingStream {
 
     func queueWasSent(_ result: Int32) {
         ring.ended(self)
-        guard let late, let queue = late.queue else { return }
+        guard let late, late.queue != nil else { return }
         late.isSendingQueue = false
         guard phase == .open else { return }
         if result > 0 {
             receiver?.streamDidWrite(byteCount: Int(result))
             guard phase == .open else { return }
-            if queue.isEmpty, self.late === late { self.late = nil }
+            // Inside of it more was written: the queue may be full again or another one, and a
+            // send may have been cut, whose rest comes before it.
+            if self.late?.isDone ?? false { self.late = nil }
         } else if result < 0 {
             let code = ErrorCode(errno: -result)
             if code != .interrupted, code != .wouldBlock { return fail(code, "sendmsg", .write) }

@@ -164,10 +164,7 @@ final class FileTransfer: PushProducer {
         }
     }
 
-    private func advance(by count: Int) {
-        position += Int64(count)
-        progress?(position - start, end - start)
-    }
+    private func reportProgress() { progress?(position - start, end - start) }
 
     private func send(_ file: any OpenFile, by sender: any FileSendingConsumer) {
         fetchAhead(file)
@@ -176,7 +173,8 @@ final class FileTransfer: PushProducer {
         guard count > 0, case .sending = state else { return }
         switch sender.sendFile(file.descriptor, at: position, byteCount: Int(count)) {
         case .sent(let count):
-            advance(by: count)
+            position += Int64(count)
+            reportProgress()
             waitForRoom(file, sender)
         case .full: waitForRoom(file, sender)
         case .fileEnded: failShort()
@@ -234,8 +232,10 @@ final class FileTransfer: PushProducer {
                 guard case .reading = state else { return }
                 guard !piece.isEmpty else { return failShort() }
                 state = .reading(file, isReading: false)
+                // Before the write, inside of which a consumer may ask for the next piece.
+                position += Int64(piece.count)
                 consumer.write(piece)
-                advance(by: piece.count)
+                reportProgress()
                 proceed()
             }
             .whenFailed { [self] in fail($0) }

@@ -6,6 +6,11 @@
 /// What to do next is decided by two pure types, ``ConnectionStateMachine`` for the connection's
 /// life and ``BackpressureGate`` for its flow; this class carries it out. Every call of user code
 /// happens inside an event of the reactor, and none inside another callback of this connection.
+///
+/// User code is called as the last act of a public call, a flush or a report of the backend, when
+/// every byte is in its place: it may write, close or register something, and then what the engine
+/// had read before is past. So whatever puts bytes in place (``place(_:owner:)`` and below) calls
+/// none, and whatever calls some reads nothing afterwards that it had read before.
 @safe
 final class StreamConnection {
     /// Writes of this size leave at once from where they lie, instead of being gathered.
@@ -29,6 +34,8 @@ final class StreamConnection {
     @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
     @exclusivity(unchecked) private var gatheredCount = 0
     @exclusivity(unchecked) private var isOnFlushList = false
+    /// On the reactor's list of pull producers to ask, also if the one that was hungry has gone.
+    @exclusivity(unchecked) private var isOnHungryList = false
     /// What the kernel refused.
     ///
     /// Made at the first refusal.
@@ -51,7 +58,8 @@ final class StreamConnection {
 
     private enum RegisteredProducer {
         case none
-        case push(any PushProducer)
+        /// `isPaused` is what it was called with last, which the gate may have changed since.
+        case push(any PushProducer, isPaused: Bool)
         case pull(any PullProducer, Appetite)
 
         var isNone: Bool { if case .none = self { true } else { false } }
@@ -132,7 +140,8 @@ final class StreamConnection {
         require(isPlain == wasPlain, "StreamConnection: does not know whether it is plain")
         checkProgress()
         (proto as? any InvariantChecking)?.checkInvariants()
-        if case .push(let producer) = producer {
+        if case .push(let producer, let isPaused) = producer {
+            require(isPaused == gate.isPaused, "StreamConnection: a producer was not called")
             (producer as? any InvariantChecking)?.checkInvariants()
         }
     }
@@ -152,9 +161,12 @@ final class StreamConnection {
         case .pull(_, let appetite):
             require(!isEmpty || appetite != .fed, "StreamConnection: a pull producer is forgotten")
             require(
-                appetite != .hungry || reactor.hungryConnections.count { $0 === self } == 1,
-                "StreamConnection: a pull producer is not on the list once")
+                appetite != .hungry || isOnHungryList,
+                "StreamConnection: a pull producer is not on the list")
         }
+        require(
+            reactor.hungryConnections.count { $0 === self } == (isOnHungryList ? 1 : 0),
+            "StreamConnection: it is not on the list of pull producers once")
         require(!(unreadBytes?.isEmpty ?? false), "StreamConnection: keeps nothing for later")
         if unreadBytes == nil, !owesReadEnd { return }
         require(!isDelivering, "StreamConnection: what is owed to its protocol was not told")
@@ -360,6 +372,11 @@ final class StreamConnection {
     /// Outside of the connection's own event, or when its buffer is full.
     @inline(never)
     private func gatherOtherwise(_ bytes: UnsafeRawBufferPointer) {
+        unsafe placeInBuffer(bytes)
+        callProducer()
+    }
+
+    private func placeInBuffer(_ bytes: UnsafeRawBufferPointer) {
         guard unsafe cork.pointee.owner != address else {
             sendGathered()
             // Sending may have ended the connection.
@@ -388,12 +405,19 @@ final class StreamConnection {
     }
 
     private func sendGathered() {
-        unsafe send(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
+        unsafe place(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
     }
 
-    /// Sends a large piece at once, behind what was gathered; queues what the kernel refuses.
+    /// Sends a large piece at once, behind what was gathered, and pauses a producer that has
+    /// passed the high watermark by it.
     @inline(never)
     private func send(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+        unsafe place(bytes, owner: owner)
+        callProducer()
+    }
+
+    /// Offers the kernel what was gathered and `bytes` behind it; queues what it refuses.
+    private func place(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
         let first = unsafe takeGathered()
         guard first.count + bytes.count > 0 else { return }
         var taken = 0
@@ -442,7 +466,7 @@ final class StreamConnection {
         if wasEmpty { stream.startWriting(from: queue) }
         // It may have failed to.
         if machine.isClosed { return }
-        perform(gate.didQueue(byteCount: queue.byteCount - before))
+        note(gate.didQueue(byteCount: queue.byteCount - before))
     }
 
     /// Descriptors that the kernel has refused so far.
@@ -450,7 +474,15 @@ final class StreamConnection {
 
     /// Sends bytes with descriptors at once, behind what was gathered.
     func send(_ bytes: RawSpan, passing descriptors: PassedDescriptors) {
-        guard isPlain || prepareToWrite() else { return }
+        guard isPlain || mayWrite() else { return }
+        reactor.performEvent {
+            if !isPlain { flushLater() }
+            place(bytes, passing: descriptors)
+        }
+        callProducer()
+    }
+
+    private func place(_ bytes: RawSpan, passing descriptors: PassedDescriptors) {
         sendGathered()
         guard !machine.isClosed else { return }
         let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
@@ -496,18 +528,30 @@ final class StreamConnection {
 
     // MARK: Producers
 
-    private func perform(_ action: BackpressureGate.Action) {
+    /// What the gate says concerns a producer in ``callProducer()``, and where there is none the
+    /// connection's own reading.
+    private func note(_ action: BackpressureGate.Action) {
         switch action {
         case .none: return
         case .pauseProducer: reactor.counters.fullConnections += 1
         case .resumeProducer: reactor.counters.fullConnections -= 1
         }
-        switch (action, producer) {
-        case (.none, _), (_, .pull): break
-        case (_, .none): updateReading()
-        case (.pauseProducer, .push(let producer)): producer.pauseProducing()
-        case (.resumeProducer, .push(let producer)): producer.resumeProducing()
-        }
+        if producer.isNone { updateReading() }
+    }
+
+    /// Pauses or resumes a push producer that does not know yet what the gate has decided, or stops
+    /// it if the connection has ended meanwhile.
+    ///
+    /// The last act of whatever put bytes in place or removed some. A producer that writes inside
+    /// of its pause finds it noted; one that fills the queue inside of its resumption is paused by
+    /// that write, before it returns. So one that writes until it is paused comes to an end, also
+    /// if its peer resets the connection meanwhile.
+    private func callProducer() {
+        guard case .push(let called, let isPaused) = producer else { return }
+        guard !machine.isClosed else { return stopProducer() }
+        guard isPaused != gate.isPaused else { return }
+        producer = .push(called, isPaused: !isPaused)
+        if isPaused { called.resumeProducing() } else { called.pauseProducing() }
     }
 
     private func stopProducer() {
@@ -515,7 +559,7 @@ final class StreamConnection {
         producer = .none
         switch stopped {
         case .none: break
-        case .push(let producer): producer.stopProducing()
+        case .push(let producer, _): producer.stopProducing()
         case .pull(let producer, _): producer.stopProducing()
         }
     }
@@ -524,6 +568,7 @@ final class StreamConnection {
     ///
     /// Called by the reactor in a turn of its own.
     func feed() {
+        isOnHungryList = false
         guard case .pull(let puller, .hungry) = producer, !machine.isClosed else { return }
         // Others may have written since it was put on the list.
         guard queue?.isEmpty ?? true else { return producer = .pull(puller, .fed) }
@@ -543,7 +588,10 @@ extension StreamConnection: StreamReceiver {
     func streamDidConnect() { mistake("StreamConnection: connected twice") }
 
     func streamDidRead(_ bytes: RawSpan) {
-        guard isPlain, unsafe cork.pointee.owner == 0 else { return readOtherwise(bytes) }
+        // Not on the flush list, where older writes wait for the end of an event around this one.
+        guard isPlain, unsafe cork.pointee.owner == 0, !isOnFlushList else {
+            return readOtherwise(bytes)
+        }
         unsafe cork.pointee.owner = address
         reactor.beginEvent()
         attempt { try $0.dataReceived(bytes, from: self) }
@@ -568,8 +616,8 @@ extension StreamConnection: StreamReceiver {
         }
     }
 
-    /// While the connection closes, is full, or is fed inside another's event, as transports in
-    /// memory do it: then the cork is taken.
+    /// While the connection closes, is full, or is fed inside another event, as transports in
+    /// memory do it: then the cork is taken, or what it has written in that event comes first.
     @inline(never)
     private func readOtherwise(_ bytes: RawSpan) {
         // While closing, what still arrives is read only so that the close is no reset.
@@ -594,11 +642,20 @@ extension StreamConnection: StreamReceiver {
     }
 
     /// What the kernel did not take at once.
+    ///
+    /// A producer that is paused here may write, into the same cork, and so may whoever is called
+    /// by the flush that follows.
     @inline(never)
     private func sendLate(_ bytes: UnsafeRawBufferPointer) {
         guard !machine.isClosed else { return }
         unsafe send(bytes, owner: nil)
-        reactor.flushInside()
+        repeat {
+            if unsafe cork.pointee.count > 0 {
+                sendGathered()
+                callProducer()
+            }
+            reactor.flushInside()
+        } while unsafe cork.pointee.count > 0
     }
 
     var relayTarget: (any BackendStream)? {
@@ -629,14 +686,15 @@ extension StreamConnection: StreamReceiver {
         queue.remove(byteCount: byteCount)
         updatePlainness()
         hasProgressed = true
+        note(gate.didSend(byteCount: byteCount))
         reactor.performEvent {
-            perform(gate.didSend(byteCount: byteCount))
             if queue.isEmpty { flushLater() }
+            callProducer()
         }
     }
 
     func streamHasRoom() {
-        guard case .push(let producer) = producer else { return }
+        guard case .push(let producer, _) = producer else { return }
         reactor.performEvent { (producer as? FileTransfer)?.roomAppeared() }
     }
 
@@ -655,6 +713,7 @@ extension StreamConnection: EndOfEventFlushing {
         if unsafe gathered != nil || cork.pointee.owner == address {
             sendGathered()
             giveBackGathered()
+            callProducer()
         }
         if pendingSwitch != nil { performSwitch() }
         if unreadBytes != nil { deliverUnread() }
@@ -665,6 +724,8 @@ extension StreamConnection: EndOfEventFlushing {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
         case .pull(let puller, .fed):
             producer = .pull(puller, .hungry)
+            guard !isOnHungryList else { return }
+            isOnHungryList = true
             reactor.hungryConnections.append(self)
         case .push, .pull: break
         }
@@ -703,9 +764,13 @@ extension StreamConnection: EndOfEventFlushing {
 extension StreamConnection: FileSendingConsumer {
     func sendFile(_ descriptor: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
         reactor.checkThread()
-        // What was written before it leaves before it: a header, for example.
+        // What was written before it leaves before it: a header, for example. The caller is the
+        // producer, and learns from the result that it has to wait.
         sendGathered()
-        guard queue?.isEmpty ?? true, acceptsWrites else { return .full }
+        guard queue?.isEmpty ?? true, acceptsWrites else {
+            reactor.performEvent { callProducer() }
+            return .full
+        }
         let result = stream.trySendFile(descriptor, at: offset, byteCount: byteCount)
         switch result {
         case .sent: hasProgressed = true
@@ -761,8 +826,8 @@ extension StreamConnection: StreamTransport {
 
     func write(_ bytes: RawSpan) {
         reactor.checkThread()
-        guard isPlain || prepareToWrite() else { return }
         unsafe bytes.withUnsafeBytes { bytes in
+            guard isPlain else { return unsafe writeOtherwise(bytes, owner: nil) }
             if bytes.count < Self.directWriteByteCount {
                 unsafe gather(bytes)
             } else {
@@ -771,21 +836,37 @@ extension StreamConnection: StreamTransport {
         }
     }
 
-    /// - Returns: Whether the write is to go on.
-    @inline(never)
-    private func prepareToWrite() -> Bool {
-        guard acceptsWrites else { return false }
-        if gate.isOverLimit, abortIfOverLimit() { return false }
-        noteWriteForPuller()
-        flushLater()
-        return true
-    }
-
     func write(_ bytes: Bytes) {
         guard bytes.count >= Self.directWriteByteCount else { return write(bytes.span) }
         reactor.checkThread()
-        guard isPlain || prepareToWrite() else { return }
-        unsafe bytes.withUnsafeBytes { unsafe send($0, owner: bytes) }
+        unsafe bytes.withUnsafeBytes {
+            guard isPlain else { return unsafe writeOtherwise($0, owner: bytes) }
+            unsafe send($0, owner: bytes)
+        }
+    }
+
+    /// While the connection closes, is full, has a pull producer or a new protocol to come.
+    ///
+    /// An event of its own outside of others, so that a flush comes behind the bytes.
+    @inline(never)
+    private func writeOtherwise(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+        guard mayWrite() else { return callProducer() }
+        reactor.performEvent {
+            flushLater()
+            if bytes.count < Self.directWriteByteCount {
+                unsafe gather(bytes)
+            } else {
+                unsafe send(bytes, owner: owner)
+            }
+        }
+    }
+
+    /// Whether a write is to go on; it may end the connection.
+    private func mayWrite() -> Bool {
+        guard acceptsWrites else { return false }
+        if gate.isOverLimit, abortIfOverLimit() { return false }
+        noteWriteForPuller()
+        return true
     }
 
     func loseConnection() {
@@ -842,9 +923,9 @@ extension StreamConnection: StreamTransport {
             self.producer.isNone,
             "Consumer: a producer is registered already for \(peerAddress); unregister it first")
         guard acceptsWrites else { return producer.stopProducing() }
-        self.producer = .push(producer)
+        self.producer = .push(producer, isPaused: false)
         updateReading()
-        if gate.isPaused { producer.pauseProducing() }
+        callProducer()
     }
 
     func registerProducer(_ producer: any PullProducer) {

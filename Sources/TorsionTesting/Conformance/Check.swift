@@ -45,8 +45,9 @@ public struct Check: Sendable, CustomStringConvertible {
 public enum ConformanceSuite {
     /// All checks.
     public static let checks: [Check] =
-        timers + wakeUps + connecting + closing + halfClosing + flow + producing + reentrancy
-        + accepting + watching + descriptors + datagrams + datagramFlow + datagramGroups + faults
+        timers + wakeUps + connecting + closing + halfClosing + flow + producing + producerWrites
+        + reentrancy + accepting + watching + descriptors + datagrams + datagramFlow
+        + datagramGroups + faults
 }
 
 /// What a check found.

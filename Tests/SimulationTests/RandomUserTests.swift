@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import Scenarios
+import Synchronization
+import Testing
+import Torsion
+import TorsionTesting
+import TorsionURing
+
+/// SEMANTICS P8 and P9: whatever a program does inside of a callback, no byte is lost, doubled or
+/// misplaced, and nobody is called out of turn. The scenario `randomUser` is the same, simulated.
+@Suite
+struct RandomUserTests {
+    private static let backends = BackendChoice.linked + [.ioURing]
+
+    /// `RANDOM_USERS=500` searches as many seeds over each backend.
+    private static let seedCount =
+        getenv("RANDOM_USERS").flatMap { UInt64(String(cString: $0)) } ?? 40
+
+    @Test(arguments: backends.map(\.name))
+    func `a random user finds every byte in its place`(name: String) throws {
+        let backend = try BackendChoice.named(name, among: Self.backends)
+        // A kernel may lack io_uring, or forbid it.
+        if let reason = backend.unavailableReason() { try Test.cancel("no \(name): \(reason)") }
+        for seed in 1...max(1, Self.seedCount) {
+            _ = try RandomUser.run(seed: seed, over: backend)
+        }
+    }
+
+    @Test func `a random user does everything from everywhere`() throws {
+        let scenario = try #require(Scenario.all.first { $0.name == "randomUser" })
+        var seeds = UInt64(1)...200
+        // How many it takes is chance; a pair that cannot happen is never found.
+        while !RandomUserCoverage.simulated.withLock(\.missing).isEmpty, seeds.lowerBound < 3_000 {
+            try scenario.search(seeds, faults: .none)
+            seeds = (seeds.upperBound + 1)...(seeds.upperBound + 200)
+        }
+        #expect(RandomUserCoverage.simulated.withLock(\.missing) == [])
+    }
+}
