@@ -5,6 +5,12 @@ internal import CTorsionSockets
 internal import Glibc
 public import TorsionCore
 
+/// How much memory the process can still get, as far as anybody can tell.
+package func availableMemoryByteCount() -> Int? {
+    let count = torsion_available_memory()
+    return count >= 0 ? Int(count) : nil
+}
+
 /// The backend for readiness pollers: sockets, built once over any ``Poller``.
 ///
 /// The bytes are moved by our own system calls (`recv`, `send`, `sendmsg`) on descriptors that the
@@ -65,10 +71,7 @@ public final class SocketBackend: ReactorBackend {
     }
 
     /// What the address space, the control group and the machine leave, whichever is least.
-    public var availableMemoryByteCount: Int? {
-        let count = torsion_available_memory()
-        return count >= 0 ? Int(count) : nil
-    }
+    public var availableMemoryByteCount: Int? { TorsionSockets.availableMemoryByteCount() }
 
     /// The poller's time.
     public var now: MonotonicInstant { poller.now }

@@ -39,6 +39,8 @@ final class ReceiveBuffers {
     /// Those with a smaller number are lent again when they come back; the end of a block.
     @exclusivity(unchecked) private(set) var count = 0
     @exclusivity(unchecked) private var blocks: [Block] = []
+    /// As many as there may be: `limit`, or fewer where memory is short.
+    private var limit: Int
     /// Streams that found none in this turn.
     @exclusivity(unchecked) private var shortages = 0
     /// The pages of those that are no longer wanted are to be given back.
@@ -47,12 +49,19 @@ final class ReceiveBuffers {
     init(_ configuration: Configuration, _ queue: UnsafeMutablePointer<torsion_uring>) {
         self.configuration = configuration
         self.queue = queue
+        limit = configuration.limit
         addresses = .allocate(capacity: configuration.limit)
     }
 
     deinit { addresses.deallocate() }
 
-    func start() { add(configuration.initialCount) }
+    /// Makes the first.
+    ///
+    /// - Parameter mostBytes: More than so many bytes are not allocated for others.
+    func start(mostBytes: Int) {
+        add(configuration.initialCount)
+        limit = min(configuration.limit, max(count, mostBytes / stride))
+    }
 
     /// The kernel no longer knows of them.
     func shutDown() {
@@ -100,9 +109,9 @@ final class ReceiveBuffers {
     private func grow() {
         let isShort = shortages >= configuration.shortageThreshold
         shortages = 0
-        guard isShort, count < configuration.limit else { return }
+        guard isShort, count < limit else { return }
         guard let index = blocks.firstIndex(where: { $0.numbers.lowerBound == count }) else {
-            return add(min(count, configuration.limit - count))
+            return add(min(count, limit - count))
         }
         // Wanted again before all of them had come back.
         count = blocks[index].numbers.upperBound

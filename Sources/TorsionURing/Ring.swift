@@ -149,7 +149,9 @@ final class Ring {
         if has(TORSION_URING_MULTISHOT_RECEIVE) {
             receiveLimit = UInt32(configuration.buffers.byteCount)
         }
-        if has(TORSION_URING_BUFFERS) { buffers.start() }
+        // An eighth, since half is for the queues: see `Reactor.queueLimitBytes`.
+        let memory = availableMemoryByteCount() ?? .max
+        if has(TORSION_URING_BUFFERS) { buffers.start(mostBytes: memory / 8) }
     }
 
     /// Whether there is a feature of `torsion_uring.h`.

@@ -108,6 +108,27 @@ import TorsionTesting
         try bench.finish()
     }
 
+    @Test func `where memory is short no more buffers are added`() throws {
+        let queue = UnsafeMutablePointer<torsion_uring>.allocate(capacity: 1)
+        defer { queue.deallocate() }
+        queue.initialize(to: torsion_uring())
+        let code = torsion_uring_open(queue, 4, 8, 64, UInt32(TORSION_URING_BUFFERS))
+        try #require(code == 0)
+        defer { torsion_uring_close(queue) }
+        var configuration = ReceiveBuffers.Configuration()
+        configuration.limit = 64
+        for (mostBytes, count) in [(0, 16), (1 << 20, 31), (1 << 30, 64)] {
+            let buffers = ReceiveBuffers(configuration, queue)
+            buffers.start(mostBytes: mostBytes)
+            for _ in 0..<10 {
+                for _ in 0..<8 { buffers.noteShortage() }
+                buffers.endTurn(isQuiet: true)
+            }
+            #expect(buffers.count == count)
+            buffers.shutDown()
+        }
+    }
+
     // MARK: Cancelled operations
 
     @Test(arguments: [0, UInt32(TORSION_URING_MULTISHOT_RECEIVE)])
