@@ -30,7 +30,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build test lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
-.PHONY: dependencies
+.PHONY: dependencies versions
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -64,7 +64,7 @@ fix: ## format every Swift file in place, and put its snippets into the guides
 # LeakSanitizer finds 368 bytes of XCTest's own, so XCTest is left out; gold, the default linker,
 # warns of each of the address sanitizer's symbols, lld does not.
 san: dependencies ## run the tests of the shim, then all, under the sanitizers
-	@echo "==> the libuv shim by itself"
+	@echo "==> the C shims by themselves"
 	scripts/test-shim
 	@echo "==> thread sanitizer"
 	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-tsan $(filter)
@@ -80,6 +80,11 @@ sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo fo
 # Sixty seconds for each decoder; CI runs a few, over the seeds and what they lead to at once.
 fuzz: ## feed each decoder with any bytes in any cuts for SECONDS (60); FILTER=Lines for one
 	scripts/run-fuzz $(or $(SECONDS),60) $(FILTER)
+
+# Other releases of libuv and liburing, and another Debian: scripts/versions says how they are given.
+VERSIONS ?= here debian
+versions: ## test with other libraries: LIBUV_PREFIX="DIR…" LIBURING_PREFIX="DIR…", and Debian 13's
+	LIBUV_PREFIX="$(LIBUV_PREFIX)" LIBURING_PREFIX="$(LIBURING_PREFIX)" scripts/versions $(VERSIONS)
 
 fuzz-short: ## the same for five seconds each, as CI does
 	scripts/run-fuzz 5 $(FILTER)
