@@ -257,7 +257,7 @@ extension URingStream {
         ring.ended(self)
         guard let late, late.queue != nil else { return }
         late.isSendingQueue = false
-        guard phase == .open else { return }
+        guard phase == .open else { return late.queue = nil }
         if result > 0 {
             receiver?.streamDidWrite(byteCount: Int(result))
             guard phase == .open else { return }
@@ -369,6 +369,14 @@ extension URingStream {
     private func finishLingering() {
         _ = torsion_set_abortive_close(descriptor)
         takeNextStep()
+    }
+
+    /// The stream was closed: releases what it was to send, as soon as the kernel reads no more of it.
+    ///
+    /// The program may keep a lost transport, and with it this stream, for as long as it likes.
+    func releaseQueue() {
+        guard let late, !late.isSendingQueue else { return }
+        late.queue = nil
     }
 
     /// Part of the end.

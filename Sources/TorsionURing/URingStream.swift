@@ -276,6 +276,7 @@ final class URingStream: RingTarget {
         isReading = false
         held = nil
         receiver = nil
+        releaseQueue()
         backend.openStreamCount -= 1
         ring.buffers.streamHasGone(streamCount: backend.openStreamCount)
     }
