@@ -4,6 +4,7 @@
 /* Setting a ring up: io_uring_setup(2), io_uring_register(2). */
 #include "liburing_here.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,14 +226,12 @@ uint64_t torsion_uring_bytes_allowed(void) {
     return limit.rlim_cur;
 }
 
-/* Since 2.4; whoever runs with a 2.3 does not have them. */
-extern int io_uring_major_version(void) __attribute__((weak));
-extern int io_uring_minor_version(void) __attribute__((weak));
-
-int torsion_uring_library_major(void) {
-    return io_uring_major_version == NULL ? 2 : io_uring_major_version();
+/* Since 2.4. Found by name, since one built with them would not even start with a 2.3. */
+static int library_version(const char *function, int otherwise) {
+    int (*version)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, function);
+    return version == NULL ? otherwise : version();
 }
 
-int torsion_uring_library_minor(void) {
-    return io_uring_minor_version == NULL ? 3 : io_uring_minor_version();
-}
+int torsion_uring_library_major(void) { return library_version("io_uring_major_version", 2); }
+
+int torsion_uring_library_minor(void) { return library_version("io_uring_minor_version", 3); }
