@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/udp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -183,4 +185,21 @@ void torsion_ignore_sigpipe(void) {
 int torsion_set_abortive_close(int descriptor) {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     return setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
+int torsion_unsent_byte_count(int descriptor) {
+    int count = 0;
+    return ioctl(descriptor, SIOCOUTQ, &count) == 0 ? count : -1;
+}
+
+int torsion_unread_byte_count(int descriptor) {
+    int count = 0;
+    return ioctl(descriptor, FIONREAD, &count) == 0 ? count : -1;
+}
+
+void torsion_discard_input(int descriptor) {
+    /* TCP copies nothing; a UNIX socket knows no MSG_TRUNC, and does. */
+    char bytes[64 * 1024];
+    for (int round = 0; round < 256; round++)
+        if (recv(descriptor, bytes, sizeof bytes, MSG_TRUNC | MSG_DONTWAIT) <= 0) return;
 }

@@ -25,7 +25,6 @@ SAME(torsion_uring_completion, flags, io_uring_cqe, flags);
 _Static_assert(sizeof(struct torsion_uring_buffer) == sizeof(struct io_uring_buf), "a buffer");
 SAME(torsion_uring_buffer, number, io_uring_buf, bid);
 SAME(torsion_uring_buffer, tail, io_uring_buf_ring, tail);
-_Static_assert(sizeof(struct torsion_uring_time) == sizeof(struct __kernel_timespec), "a time");
 _Static_assert(IORING_OP_SEND == 26 && IOSQE_CQE_SKIP_SUCCESS == 64 && IORING_SQ_CQ_OVERFLOW == 2,
                "constants of the inline functions");
 _Static_assert(IORING_CQE_F_BUFFER == TORSION_URING_HAS_BUFFER &&
@@ -152,13 +151,6 @@ void torsion_uring_prepare_close(struct torsion_uring *ring, struct torsion_urin
     memset(entry, 0, sizeof *entry);
     io_uring_prep_close(theirs(entry), descriptor);
     skip_success(ring, entry);
-}
-
-void torsion_uring_prepare_timeout(struct torsion_uring_entry *entry,
-                                   const struct torsion_uring_time *time, uint64_t user_data) {
-    memset(entry, 0, sizeof *entry);
-    io_uring_prep_timeout(theirs(entry), (struct __kernel_timespec *)(uintptr_t)time, 0, 0);
-    set_user_data(entry, user_data);
 }
 
 ptrdiff_t torsion_uring_send_now(int descriptor, const void *first, size_t first_count,

@@ -37,6 +37,7 @@ final class DescriptorStream {
         private unowned(unsafe) let stream: DescriptorStream
         /// The descriptor's flags as they were found; others may share them.
         private let flags: Int32
+        let isTerminal: Bool
         var interest: PollEvents?
         var isAlwaysReady = false
         var isOpen = true
@@ -44,6 +45,7 @@ final class DescriptorStream {
         init(stream: DescriptorStream, descriptor: Int32) throws(IOError) {
             self.stream = stream
             flags = fcntl(descriptor, F_GETFL)
+            isTerminal = isatty(descriptor) == 1
             super.init(descriptor: descriptor)
             guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) >= 0 else {
                 throw IOError(
@@ -192,13 +194,25 @@ extension DescriptorStream: BackendStream {
 
     var needsDraining: Bool { false }
 
+    /// What a serial line still has to send, which `close(2)` would wait for, for 30 seconds if need
+    /// be: `TIOCOUTQ`.
+    var unsentByteCount: Int? {
+        guard output.isOpen, output.isTerminal else { return nil }
+        let count = torsion_unsent_byte_count(output.descriptor)
+        return count >= 0 ? Int(count) : nil
+    }
+
+    var owesOutput: Bool { unsentByteCount ?? 0 > 0 }
+
     func shutdownWriting() -> ErrorCode? {
-        output.close(in: backend)
+        // A serial line has no end to send, and is closed when all has left.
+        if !owesOutput { output.close(in: backend) }
         return nil
     }
 
     func close() {
         precondition(isOpen, "BackendStream: closed twice")
+        if owesOutput { _ = tcflush(output.descriptor, Int32(TCOFLUSH)) }
         // In this order: the two may be one open file, as a terminal is, of which the output found
         // the flags that the input had set.
         output.close(in: backend)

@@ -79,6 +79,15 @@ public final class SocketBackend: ReactorBackend {
     /// The poller's waker.
     public var waker: any BackendWaker { poller.waker }
 
+    /// `getrlimit(2)`, asked each time.
+    public var descriptorLimit: Int? {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return nil
+        }
+        return Int(clamping: limit.rlim_cur)
+    }
+
     /// Waits once and delivers.
     public func turn(until deadline: MonotonicInstant?) {
         guard !alwaysReady.isEmpty else { return poller.wait(until: deadline) }

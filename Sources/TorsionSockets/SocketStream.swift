@@ -39,6 +39,10 @@ final class SocketStream: PollTarget {
     }
     @exclusivity(unchecked) private var queue: WriteQueue?
     @exclusivity(unchecked) private var awaitsRoom = false
+    /// The failure was reported, and the core still reads what had arrived before it.
+    @exclusivity(unchecked) private var hasFailed = false
+    /// What was read last is gone: nothing behind it may be delivered.
+    @exclusivity(unchecked) private var isInputLost = false
     /// What the poller was asked for; nil while the descriptor is not registered.
     @exclusivity(unchecked) private var interest: PollEvents?
 
@@ -143,7 +147,11 @@ final class SocketStream: PollTarget {
     @inline(never)
     private func checkError() {
         if let code = pendingError(of: descriptor) { return fail(code, "recv", .read) }
-        guard queue == nil, interest != nil else { return }
+        if queue == nil { leavePoller() }
+    }
+
+    private func leavePoller() {
+        guard interest != nil else { return }
         withBackend { $0.poller.remove(self) }
         interest = nil
     }
@@ -151,6 +159,14 @@ final class SocketStream: PollTarget {
     @inline(never)
     private func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
         let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
+        if phase == .open {
+            // What has arrived can still be read; the kernel reports the hang-up at each wait.
+            hasFailed = true
+            queue = nil
+            awaitsRoom = false
+            if isInputLost { isReading = false }
+            if !isReading { leavePoller() }
+        }
         receiver?.streamDidFail(error)
     }
 
@@ -196,6 +212,7 @@ final class SocketStream: PollTarget {
                 guard count > 0 else { return readFailed(count) }
                 guard found >= 0 else {
                     // Some are lost, and nobody could say which.
+                    isInputLost = true
                     return fail(.tooManyOpenFiles, "recvmsg", .read)
                 }
                 let bytes = UnsafeRawBufferPointer(start: slab, count: count).bytes
@@ -244,6 +261,7 @@ final class SocketStream: PollTarget {
         case .nothing: return isFirst && copyOn()
         case .ended: return copyOn()
         case .failed(let code):
+            isInputLost = !channel.isUsable
             fail(code, "splice", .read)
             return false
         case .unsupported:
@@ -268,7 +286,8 @@ final class SocketStream: PollTarget {
 
     @inline(never)
     private func readFailed(_ result: Int) {
-        if result == 0 {
+        let code = errno
+        if result == 0 || hasFailed && code != EAGAIN && code != EINTR {
             isReading = false
             guard let receiver = receiver.take() else { return }
             receiver.streamDidReadEnd()
@@ -278,7 +297,6 @@ final class SocketStream: PollTarget {
             // Most streams are closed by now, and the poller need not hear of both.
             return updateInterest()
         }
-        let code = errno
         if code == EAGAIN || code == EINTR { return }
         fail(ErrorCode(errno: code), "recv", .read)
     }
@@ -321,16 +339,20 @@ final class SocketStream: PollTarget {
         guard phase != .closed else { return }
         var wanted: PollEvents = isReading ? .readable : []
         if queue != nil || awaitsRoom { wanted.insert(.writable) }
-        if wanted.isEmpty { wanted = .errorsOnly }
+        if wanted.isEmpty {
+            if hasFailed { return leavePoller() }
+            wanted = .errorsOnly
+        }
         guard wanted != interest else { return }
-        defer { interest = wanted }
         guard interest == nil else {
+            interest = wanted
             return withBackend { $0.poller.update(self, for: wanted) }
         }
         // An open socket can always be watched; what can fail is the kernel's memory.
         if let code = withBackend({ $0.poller.add(self, for: wanted) }) {
-            fail(code, "epoll_ctl", .watch)
+            return fail(code, "epoll_ctl", .watch)
         }
+        interest = wanted
     }
 
     private func leave() {
@@ -377,7 +399,7 @@ extension SocketStream: BackendStream {
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
 
     func startReading() {
-        isReading = true
+        isReading = !isInputLost
         updateInterest()
     }
 
@@ -457,7 +479,16 @@ extension SocketStream: BackendStream {
         updateInterest()
     }
 
+    var hasUnreadInput: Bool { !isInputLost && torsion_unread_byte_count(descriptor) > 0 }
+
+    func discardInput() { torsion_discard_input(descriptor) }
+
     var needsDraining: Bool { true }
+
+    var unsentByteCount: Int? {
+        let count = torsion_unsent_byte_count(descriptor)
+        return count >= 0 ? Int(count) : nil
+    }
 
     func shutdownWriting() -> ErrorCode? { shutDownWriting(descriptor) }
 

@@ -62,9 +62,6 @@ final class Ring {
         var arenaByteCount = 256 * 1_024
         /// What is asked for of the features in `torsion_uring.h`.
         var features = UInt32.max
-        /// How long a closed stream may take to send what it had promised, as the kernel bounds
-        /// what it still has to send for a socket that was closed.
-        var lingerNanoseconds: Int64 = 30_000_000_000
 
         var size: Size {
             Size(entries: entries, completions: completions, buffers: UInt32(buffers.limit))
@@ -87,7 +84,6 @@ final class Ring {
     let buffers: ReceiveBuffers
     /// Where the bytes of batched sends lie until they are handed over.
     let arena: SendArena
-    let lingerTime: UnsafeMutablePointer<torsion_uring_time>
 
     /// ``largestBatched``, or 0 if the kernel cannot tell how much of a send was cut.
     @exclusivity(unchecked) private(set) var batchLimit = 0
@@ -123,17 +119,11 @@ final class Ring {
         queue.initialize(to: torsion_uring())
         buffers = ReceiveBuffers(configuration.buffers, queue)
         arena = SendArena(byteCount: configuration.arenaByteCount)
-        lingerTime = .allocate(capacity: 1)
-        let nanoseconds = configuration.lingerNanoseconds
-        lingerTime.initialize(
-            to: torsion_uring_time(
-                seconds: nanoseconds / 1_000_000_000, nanoseconds: nanoseconds % 1_000_000_000))
     }
 
     deinit {
         precondition(queue.pointee.entries == nil, "Ring: released before shutDown")
         queue.deallocate()
-        lingerTime.deallocate()
     }
 
     func start() throws(IOError) {
@@ -217,6 +207,11 @@ final class Ring {
 
     /// Whether something is to be delivered without waiting.
     var hasHeld: Bool { !held.isEmpty }
+
+    /// Whether the kernel has completed something that was not delivered.
+    var hasCompletions: Bool {
+        !spilled.isEmpty || torsion_uring_completions_end(queue) != queue.pointee.head
+    }
 
     // MARK: Handing over
 

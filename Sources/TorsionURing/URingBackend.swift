@@ -91,6 +91,8 @@ final class URingBackend: ReactorBackend {
 
     var availableMemoryByteCount: Int? { others.availableMemoryByteCount }
 
+    var descriptorLimit: Int? { others.descriptorLimit }
+
     var openHandleCount: Int { openStreamCount + others.openHandleCount }
 
     func shutDown() {

@@ -10,8 +10,8 @@ internal import TorsionSockets
 // arena, prepares a send and answers that all of it was written. The send does not wait, so that it
 // is over when the turn's one call returns, and nearly always it sent everything. If it was cut, a
 // copy of the rest goes out as there comes to be room; meanwhile the stream takes nothing more, and
-// the core queues. So what is promised and not sent is bounded, and nothing can overtake it. What
-// has to come behind it, the end of writing and the close, waits for it as well.
+// the core queues. So what is promised and not sent is bounded, and nothing can overtake it. The
+// end of writing waits for it as well, and the core does not close a stream that owes output.
 
 /// A send that was prepared and not yet handed over.
 struct BatchedSend {
@@ -36,13 +36,12 @@ final class LateOutput {
     fileprivate var message: UnsafeMutablePointer<torsion_uring_message>?
     fileprivate var isSendingQueue = false
 
-    fileprivate var isLingering = false
     /// Why the stream can send no more.
     fileprivate var failure: ErrorCode?
 
     /// Whether the stream can do without it again.
     fileprivate var isDone: Bool {
-        tail == nil && !isSendingQueue && !isLingering && queue?.isEmpty ?? true
+        tail == nil && !isSendingQueue && queue?.isEmpty ?? true
     }
 
     deinit {
@@ -204,21 +203,19 @@ extension URingStream {
         ring.ended(self)
         guard let late, let tail = late.tail else { return }
         late.isSendingTail = false
-        // A reset, or a close that waited long enough.
-        if phase == .closed, nextStep != .close { return }
+        if phase == .closed { return }
         let code = result < 0 ? ErrorCode(errno: -result) : .interrupted
         late.tailStart += max(0, Int(result))
         if late.tailStart < tail.count {
             if code == .interrupted || code == .wouldBlock { return sendTail() }
             late.failure = code
-            if phase == .closed { finishLingering() } else { fail(code, "send", .write) }
-            return
+            return fail(code, "send", .write)
         }
         tail.deallocate()
         late.tail = nil
         late.tailStart = 0
         if late.isDone { self.late = nil } else { sendQueue() }
-        takeNextStep()
+        shutDownIfAsked()
         if awaitsRoom { pollRoom() }
     }
 
@@ -236,7 +233,7 @@ extension URingStream {
     /// Sends the head of the core's queue, unless something that was promised comes before it.
     private func sendQueue() {
         guard let late, let queue = late.queue, !queue.isEmpty, late.failure == nil,
-            late.tail == nil, !late.isSendingQueue
+            late.tail == nil, !late.isSendingQueue, !hasFailed
         else { return }
         let message = late.message ?? .allocate(capacity: 1)
         late.message = message
@@ -308,67 +305,38 @@ extension URingStream {
 
     // MARK: What comes behind
 
-    /// Whether bytes count as written that the kernel has not taken.
+    /// A batched send is handed over, so that it is known whether it was cut.
     var owesOutput: Bool {
-        isBatching || late?.tail != nil && late?.failure == nil
+        if isBatching { ring.submit() }
+        return owesTail
+    }
+
+    private var owesTail: Bool { late?.tail != nil && late?.failure == nil }
+
+    /// What counts as written and the kernel has not taken.
+    var lateByteCount: Int {
+        let batched = isBatching ? batchedSend.count : 0
+        guard owesTail, let late, let tail = late.tail else { return batched }
+        return batched + tail.count - late.tailStart
     }
 
     func shutdownWriting() -> ErrorCode? {
-        guard owesOutput else {
+        guard isBatching || owesTail else {
             return shutDownWriting(descriptor)
         }
-        nextStep = .shutDown
+        isShutDownAsked = true
         if isBatching { ring.settleLater(self) }
         return nil
     }
 
-    func closeBehindOutput() {
-        nextStep = .close
-        if isBatching { ring.settleLater(self) } else { linger() }
-    }
-
     /// The batched send is over, and known if it was cut.
-    func settle() {
-        if owesOutput {
-            if nextStep == .close { linger() }
-        } else {
-            takeNextStep()
-        }
-    }
+    func settle() { if !owesTail { shutDownIfAsked() } }
 
-    private func takeNextStep() {
-        let step = nextStep
-        nextStep = .none
-        switch step {
-        case .none:
-            break
-        case .shutDown:
-            guard phase == .open, late?.failure == nil else { return }
-            if let code = shutDownWriting(descriptor) { fail(code, "shutdown", .shutdown) }
-        case .close:
-            finish()
-        }
-    }
-
-    /// A closed stream still has to send, and gets some time for it.
-    private func linger() {
-        guard let late, !late.isLingering else { return }
-        late.isLingering = true
-        torsion_uring_prepare_timeout(
-            ring.nextEntry(), ring.lingerTime, userData(TORSION_URING_LINGER))
-        ring.began(self)
-    }
-
-    func lingeredLong() {
-        ring.ended(self)
-        late?.isLingering = false
-        // What was promised cannot be kept: the peer has to see that.
-        if nextStep == .close { finishLingering() }
-    }
-
-    private func finishLingering() {
-        _ = torsion_set_abortive_close(descriptor)
-        takeNextStep()
+    private func shutDownIfAsked() {
+        guard isShutDownAsked else { return }
+        isShutDownAsked = false
+        guard phase == .open, late?.failure == nil else { return }
+        if let code = shutDownWriting(descriptor) { fail(code, "shutdown", .shutdown) }
     }
 
     /// The stream was closed: releases what it was to send, as soon as the kernel reads no more of it.
@@ -386,6 +354,5 @@ extension URingStream {
         guard let late else { return }
         if late.isSendingTail { ring.cancel(self, TORSION_URING_SEND_TAIL) }
         if late.isSendingQueue { ring.cancel(self, TORSION_URING_SEND_QUEUE) }
-        if late.isLingering { ring.cancel(self, TORSION_URING_LINGER) }
     }
 }

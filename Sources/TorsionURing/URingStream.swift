@@ -46,12 +46,12 @@ final class URingStream: RingTarget {
     @exclusivity(unchecked) var awaitsRoom = false
     @exclusivity(unchecked) var isPollingRoom = false
     @exclusivity(unchecked) private var isPollingConnect = false
-    /// What is to come behind what counts as written.
-    @exclusivity(unchecked) var nextStep = NextStep.none
+    /// Writing is to be shut down behind what counts as written.
+    @exclusivity(unchecked) var isShutDownAsked = false
+    /// The failure was reported, and the core still reads what had arrived before it.
+    @exclusivity(unchecked) private(set) var hasFailed = false
 
     enum Phase { case connecting, open, closed }
-
-    enum NextStep { case none, shutDown, close }
 
     private enum Reception { case idle, armed, cancelling }
 
@@ -98,7 +98,6 @@ final class URingStream: RingTarget {
         case TORSION_URING_SEND_QUEUE: queueWasSent(result)
         case TORSION_URING_ERRORS: errorsFound(result, flags)
         case TORSION_URING_CONNECT: finishConnecting()
-        case TORSION_URING_LINGER: lingeredLong()
         case TORSION_URING_ROOM: roomFound()
         default: preconditionFailure("URingStream: an operation of kind \(kind)")
         }
@@ -109,7 +108,7 @@ final class URingStream: RingTarget {
             reception = .armed
             updateReception()
         }
-        if phase == .closed, nextStep != .close { cancelAll() }
+        if phase == .closed { cancelAll() }
     }
 
     private func finishConnecting() {
@@ -126,7 +125,8 @@ final class URingStream: RingTarget {
 
     @inline(never)
     func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
-        guard phase != .closed else { return }
+        guard phase != .closed, !hasFailed else { return }
+        hasFailed = phase == .open
         let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
         receiver?.streamDidFail(error)
     }
@@ -161,6 +161,7 @@ final class URingStream: RingTarget {
         }
         guard phase == .open else { return }
         if result == 0 {
+            if hasFailed { return endRest() }
             hasInputEnded = true
             if isReading, held == nil { deliverEnd() } else { hold { $0.hasEnded = true } }
         } else if result < 0 {
@@ -168,10 +169,18 @@ final class URingStream: RingTarget {
             switch code {
             case .canceled, .wouldBlock, .interrupted: break
             case .noBufferSpace: ring.buffers.noteShortage()
-            default: return fail(code, "recv", .read)
+            default:
+                if hasFailed { return endRest() }
+                return fail(code, "recv", .read)
             }
         }
         updateReception()
+    }
+
+    /// Everything that had arrived before the failure has come in.
+    private func endRest() {
+        hasInputEnded = true
+        if held == nil { deliverEnd() } else { hold { $0.hasEnded = true } }
     }
 
     private func take(_ start: UnsafeRawPointer, _ count: Int) {
@@ -218,7 +227,14 @@ final class URingStream: RingTarget {
         switch reception {
         case .armed: if !isReading { cancelReception() }
         case .cancelling: break
-        case .idle: if isReading, !hasInputEnded { arm() } else { watchErrors() }
+        case .idle:
+            if isReading, !hasInputEnded {
+                arm()
+            } else if !hasFailed {
+                watchErrors()
+            } else if !hasInputEnded, !hasUnreadInput {
+                endRest()
+            }
         }
     }
 
@@ -247,17 +263,13 @@ final class URingStream: RingTarget {
             isWatchingErrors = false
             ring.ended(self)
         }
-        guard phase == .open, result >= 0, Int(result) & TORSION_URING_ERROR != 0 else { return }
+        guard phase == .open, !hasFailed, result >= 0, Int(result) & TORSION_URING_ERROR != 0 else {
+            return
+        }
         if let code = pendingError(of: descriptor) { fail(code, "recv", .read) }
     }
 
     // MARK: The end
-
-    /// What this stream promised to send has left, or cannot: cancels all and closes.
-    func finish() {
-        cancelAll()
-        torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
-    }
 
     private func cancelAll() {
         if reception == .armed { cancelReception() }
@@ -294,6 +306,8 @@ private final class HeldInput {
 
     deinit { backend.heldByteCount -= byteCount }
 
+    var isEmpty: Bool { byteCount == 0 }
+
     func append(_ bytes: RawSpan) {
         chunks.append(Bytes(bytes))
         count(bytes.byteCount)
@@ -324,20 +338,44 @@ extension URingStream: BackendStream {
         if held == nil { updateReception() } else { deliverHeldLater() }
     }
 
-    func stopReading() { isReading = false }
+    func stopReading() {
+        isReading = false
+        // While the reception goes on it notices a reset.
+        if reception == .idle, !hasFailed { updateReception() }
+    }
+
+    /// While the ring has completions that were not delivered they may be this stream's.
+    var hasUnreadInput: Bool {
+        if let held, !held.isEmpty { return true }
+        return reception != .idle && ring.hasCompletions
+            || torsion_unread_byte_count(descriptor) > 0
+    }
+
+    /// What the ring's buffers have already is dropped by the close.
+    func discardInput() { torsion_discard_input(descriptor) }
 
     var needsDraining: Bool { true }
 
+    var unsentByteCount: Int? {
+        let count = torsion_unsent_byte_count(descriptor)
+        return count >= 0 ? Int(count) + lateByteCount : nil
+    }
+
     func close() {
-        leave()
-        if owesOutput { closeBehindOutput() } else { finish() }
+        // What is cut cannot leave any more: the peer has to see that.
+        if owesOutput { _ = torsion_set_abortive_close(descriptor) }
+        finish()
     }
 
     func reset() {
         _ = torsion_set_abortive_close(descriptor)
-        leave()
-        nextStep = .none
         dropBatchedSend()
         finish()
+    }
+
+    private func finish() {
+        leave()
+        cancelAll()
+        torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
     }
 }

@@ -37,7 +37,8 @@ final class Adder: LineProtocol {
 // snippet: reasons
 func words(for why: ConnectionLoss) -> String {
     switch why {
-    case .closedByPeer, .closedLocally: "all bytes of both sides arrived"
+    case .closedByPeer: "the peer has sent everything"
+    case .closedLocally: "the kernel has everything we wrote"
     case .aborted: "we gave up"
     case .failed(let error) where error.code == .connectionReset: "the peer gave up"
     case .failed(let error): "the network: \(error)"

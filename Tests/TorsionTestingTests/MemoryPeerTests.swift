@@ -53,16 +53,53 @@ import TorsionTesting
         #expect(!peer.isOpen)
     }
 
-    @Test func `losing the connection is seen by the peer, whose end completes it`() {
+    @Test func `losing the connection is seen by the peer, and is complete without its end`() {
         let quiet = Quiet()
         let peer = MemoryTransport(quiet)
         peer.transport.write("bye")
         peer.transport.loseConnection()
         peer.clock.turn()
-        #expect(peer.hasEnded && peer.isOpen && peer.takeText() == "bye")
-        peer.peerCloses()
+        #expect(peer.hasEnded && !peer.isOpen && peer.takeText() == "bye")
         #expect(quiet.losses == [.closedLocally])
+        peer.receive("late")
+        peer.peerCloses()
+        #expect(!peer.wasReset && quiet.text.isEmpty, "what comes late is read and dropped")
+    }
+
+    @Test func `what comes long after the close is answered with a reset`() {
+        let quiet = Quiet()
+        let peer = MemoryTransport(quiet)
+        peer.transport.loseConnection()
+        peer.clock.advance(by: .seconds(1))
+        peer.receive("late")
         #expect(!peer.wasReset)
+        peer.clock.advance(by: .seconds(1))
+        peer.receive("too late")
+        #expect(peer.wasReset)
+    }
+
+    @Test func `a reset behind bytes that a paused protocol has not read waits for them`() {
+        let quiet = Quiet()
+        let peer = MemoryTransport(quiet)
+        peer.transport.pauseProducing()
+        peer.receive("last")
+        peer.peerResets()
+        peer.transport.write("dropped")
+        peer.clock.advance(by: .seconds(4))
+        #expect(quiet.losses.isEmpty && quiet.text.isEmpty && peer.takeText().isEmpty)
+        peer.transport.resumeProducing()
+        peer.clock.turn()
+        #expect(quiet.text == "last" && quiet.losses.count == 1)
+    }
+
+    @Test func `a paused protocol is told of a reset after five seconds, whatever is unread`() {
+        let quiet = Quiet()
+        let peer = MemoryTransport(quiet)
+        peer.transport.pauseProducing()
+        peer.receive("last")
+        peer.peerResets()
+        peer.clock.advance(by: .seconds(5))
+        #expect(quiet.text.isEmpty && quiet.losses.count == 1)
     }
 
     @Test(arguments: chunkings(of: "a\nbc\r\nd"))

@@ -399,21 +399,28 @@ import TorsionTesting
         try bench.finish()
     }
 
-    @Test func `a stream that is closed while it owes output still sends it`() throws {
+    @Test func `a stream that owes output says so, and shuts down writing behind it`() throws {
         let bench = try Bench()
         let (near, far) = try bench.connectedPair()
-        let sent = near.fill(bench)
-        near.stream.close()
-        for _ in 0..<3 { bench.turn() }
+        #expect(!near.stream.owesOutput && near.stream.unsentByteCount == 0)
+        #expect(near.write([1]) == 1)
+        #expect(!near.stream.owesOutput, "handed over by the question, and not cut")
+        let sent = [1] + near.fill(bench)
+        #expect(near.stream.owesOutput)
+        let unsent = try #require(near.stream.unsentByteCount)
+        #expect(unsent > 0 && unsent <= sent.count)
+        #expect(near.stream.shutdownWriting() == nil)
         far.stream.startReading()
         try bench.run { far.hasEnded }
-        #expect(far.received == sent)
+        #expect(far.received == sent && !near.stream.owesOutput)
+        try bench.run { near.stream.unsentByteCount == 0 }
+        near.stream.close()
         far.stream.close()
         try bench.finish()
     }
 
-    @Test func `a closed stream whose peer never reads is reset when its time is over`() throws {
-        let bench = try Bench { $0.lingerNanoseconds = 5_000_000 }
+    @Test func `a stream that is closed while it owes output is reset`() throws {
+        let bench = try Bench()
         let (near, far) = try bench.connectedPair()
         // So that it notices a reset.
         far.stream.startReading()
@@ -424,6 +431,22 @@ import TorsionTesting
         try bench.run { far.failure != nil }
         #expect(far.failure?.code == .connectionReset && far.received.isEmpty)
         far.stream.close()
+        try bench.finish()
+    }
+
+    @Test func `a stream that was reset delivers what had arrived, then its end`() throws {
+        let bench = try Bench()
+        let (near, far) = try bench.connectedPair()
+        near.stream.stopReading()
+        far.write(Array("last".utf8))
+        for _ in 0..<3 { bench.turn() }
+        far.stream.reset()
+        try bench.run { near.failure != nil }
+        #expect(near.stream.hasUnreadInput && !near.hasEnded)
+        near.stream.startReading()
+        try bench.run { near.hasEnded }
+        #expect(near.received == Array("last".utf8) && !near.stream.hasUnreadInput)
+        near.stream.close()
         try bench.finish()
     }
 

@@ -113,4 +113,15 @@ void torsion_ignore_sigpipe(void);
 /* setsockopt(2) of SO_LINGER with a time of zero: close(2) then resets. */
 int torsion_set_abortive_close(int descriptor);
 
+/* ioctl(2) of SIOCOUTQ: bytes that were written and not acknowledged, the FIN being one (tcp(7)), or
+ * the memory of what the peer's program has not read (unix(7)). Negative if there is no answer. */
+int torsion_unsent_byte_count(int descriptor);
+
+/* ioctl(2) of FIONREAD: bytes that can be read now. Negative if there is no answer. */
+int torsion_unread_byte_count(int descriptor);
+
+/* recv(2) with MSG_TRUNC, without waiting, until there is nothing, or 16 MiB were dropped: more than
+ * a receive buffer holds by default, so that a peer who sends faster than this reads ends it. */
+void torsion_discard_input(int descriptor);
+
 #endif

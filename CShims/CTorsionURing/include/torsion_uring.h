@@ -26,12 +26,11 @@ enum {
     TORSION_URING_SEND_QUEUE = 4,
     TORSION_URING_ERRORS = 5,
     TORSION_URING_CONNECT = 6,
-    TORSION_URING_LINGER = 7,
-    TORSION_URING_ACCEPT = 8,
-    TORSION_URING_POLL = 9,
-    TORSION_URING_WAKE = 10,
-    TORSION_URING_ROOM = 11,
-    TORSION_URING_CANCEL = 12,
+    TORSION_URING_ACCEPT = 7,
+    TORSION_URING_POLL = 8,
+    TORSION_URING_WAKE = 9,
+    TORSION_URING_ROOM = 10,
+    TORSION_URING_CANCEL = 11,
     TORSION_URING_KIND_MASK = 15
 };
 
@@ -246,14 +245,6 @@ void torsion_uring_prepare_cancel(struct torsion_uring_entry *_Nonnull entry, ui
 /* close(2). */
 void torsion_uring_prepare_close(struct torsion_uring *_Nonnull ring,
                                  struct torsion_uring_entry *_Nonnull entry, int32_t descriptor);
-
-/* Completes when so much time has passed; *time stays valid until the entry was handed over. */
-struct torsion_uring_time {
-    int64_t seconds, nanoseconds;
-};
-void torsion_uring_prepare_timeout(struct torsion_uring_entry *_Nonnull entry,
-                                   const struct torsion_uring_time *_Nonnull time,
-                                   uint64_t user_data);
 
 /* send(2), sendmsg(2) of two runs: at once, without waiting and without SIGPIPE. Returns their
  * result, or a negative errno. */

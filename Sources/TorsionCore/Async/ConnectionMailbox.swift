@@ -35,6 +35,8 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     private var isFull = false
     private var isClosing = false
+    /// Why nothing can be written any more, while what had arrived before is still delivered.
+    private var outputLoss: ConnectionLoss?
     /// Tasks that wait for room.
     @exclusivity(unchecked) private var writers: [WaitKey] = []
     /// The reader, while it waits for room.
@@ -162,19 +164,22 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     @inline(__always)
     func mayGoOn(afterWriting byteCount: Int) -> Bool {
         unyieldedByteCount &+= byteCount
-        return !isFull && !isClosing && unyieldedByteCount < Self.byteCountPerTurn
+        return !isFull && !isClosing && outputLoss == nil
+            && unyieldedByteCount < Self.byteCountPerTurn
     }
 
     /// Waits while the queue is above its high mark, and lets others run now and then.
     nonisolated(nonsending) func waitForRoom() async throws {
         if case .lost(let why) = ending { throw why }
         if isClosing { throw ConnectionLoss.closedLocally }
+        if let outputLoss { throw outputLoss }
         if unyieldedByteCount >= Self.byteCountPerTurn {
             unyieldedByteCount = 0
             await reactor.yield()
         }
         while isFull { try await waitInLine() }
         if case .lost(let why) = ending { throw why }
+        if let outputLoss { throw outputLoss }
     }
 
     private nonisolated(nonsending) func waitInLine() async throws {
@@ -247,5 +252,8 @@ extension ConnectionMailbox: PushProducer {
 
     func resumeProducing() { resumeWriters() }
 
-    func stopProducing() { resumeWriters() }
+    func stopProducing() {
+        if !isClosing { outputLoss = (transport as? any LossTelling)?.lossReason }
+        resumeWriters()
+    }
 }

@@ -23,10 +23,11 @@ public protocol BackendStream: AnyObject {
     /// `connectionLost`.
     var localAddress: SocketAddress { get }
 
-    /// Names who is told what happens on this stream.
+    /// Names the receiver of what happens on this stream, in place of the former one.
     ///
-    /// Called once for an accepted stream, before its first byte is asked for. The stream holds
-    /// the receiver until it is closed.
+    /// Called for an accepted stream before its first byte is asked for, and again when another
+    /// receiver takes over, outside of the stream's own callbacks. The stream holds the receiver
+    /// until it is closed.
     func deliver(to receiver: any StreamReceiver)
 
     /// Asks for what arrives, until ``stopReading()``.
@@ -34,8 +35,19 @@ public protocol BackendStream: AnyObject {
     /// A completion backend delivers first what it held since the stop. Asking twice is harmless.
     func startReading()
 
-    /// Stops deliveries at once; a reset of the connection is still noticed and reported.
+    /// Stops deliveries at once; from now on a reset of the connection is noticed and reported
+    /// while nothing is read.
+    ///
+    /// The core also calls it for a stream that has not read yet and will not read soon.
     func stopReading()
+
+    /// Whether input has arrived that was not delivered, for example while reading was stopped:
+    /// `FIONREAD`. Asked when the stream has failed. By default false.
+    var hasUnreadInput: Bool { get }
+
+    /// Drops the input that has arrived, without waiting and without a callback: `recv(2)` with
+    /// `MSG_TRUNC`. Called before ``close()``, so that the close is no reset. By default does nothing.
+    func discardInput()
 
     /// Offers the kernel bytes, without waiting. `send(2)`.
     ///
@@ -101,10 +113,22 @@ public protocol BackendStream: AnyObject {
     func shutdownWriting() -> ErrorCode?
 
     /// Whether closing with input unread destroys what was sent, as TCP's reset does; then the
-    /// core reads to the peer's end first.
+    /// core goes on reading for a while after the last byte was written (`LingeringStreams`).
     var needsDraining: Bool { get }
 
-    /// Closes the stream and releases the receiver. What the kernel took still leaves.
+    /// How many bytes count as written and have not been acknowledged by the peer: `SIOCOUTQ`.
+    ///
+    /// Zero when the peer's kernel has everything, the FIN included. For a UNIX socket it is the
+    /// memory of what the peer's program has not read. Nil, the default, if it is not known.
+    var unsentByteCount: Int? { get }
+
+    /// Whether bytes that count as written are still to be handed to the kernel, as a completion
+    /// backend may have them. The core asks before it closes, and keeps such a stream open until
+    /// they have left. By default false.
+    var owesOutput: Bool { get }
+
+    /// Closes the stream and releases the receiver. What the kernel took still leaves, unless
+    /// input is unread or arrives afterwards. If ``owesOutput`` is true the peer sees a reset.
     func close()
 
     /// Closes the stream so that the peer sees a reset: `SO_LINGER` of zero. Releases the receiver.
@@ -116,6 +140,18 @@ extension BackendStream {
     public func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
     }
+
+    /// False.
+    public var hasUnreadInput: Bool { false }
+
+    /// Does nothing.
+    public func discardInput() {}
+
+    /// Nil.
+    public var unsentByteCount: Int? { nil }
+
+    /// False.
+    public var owesOutput: Bool { false }
 
     /// Says that this stream cannot.
     public func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
@@ -169,7 +205,8 @@ public protocol StreamReceiver: AnyObject {
     /// By default does nothing, as nobody asks for it.
     func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?)
 
-    /// The peer will send nothing more. Once; reading has stopped.
+    /// The peer will send nothing more, or everything that had arrived before a failure was
+    /// delivered. Once; reading has stopped.
     func streamDidReadEnd()
 
     /// The kernel took this many bytes from the head of the queue, at least one.
@@ -178,7 +215,11 @@ public protocol StreamReceiver: AnyObject {
     /// There is room, as ``BackendStream/awaitRoom()`` asked. By default does nothing.
     func streamHasRoom()
 
-    /// The stream is broken: not connected, or lost. Once, last; the core then closes it.
+    /// The stream is broken: not connected, or lost. Once.
+    ///
+    /// If ``BackendStream/hasUnreadInput`` is true, the core may go on reading what had arrived
+    /// before; the stream ends that with ``streamDidReadEnd()`` instead of a second error. Else the
+    /// core closes it.
     func streamDidFail(_ error: IOError)
 }
 

@@ -102,6 +102,9 @@ public protocol ReactorBackend: AnyObject {
     /// it says otherwise. Asked once, when a reactor starts.
     var availableMemoryByteCount: Int? { get }
 
+    /// How many descriptors the process may have open: `RLIMIT_NOFILE`. By default nil: no limit.
+    var descriptorLimit: Int? { get }
+
     /// Releases everything. No stream, listener, port or watch is open any more.
     func shutDown()
 }
@@ -120,6 +123,9 @@ extension ReactorBackend {
 
     /// Unknown.
     public var availableMemoryByteCount: Int? { nil }
+
+    /// Nil.
+    public var descriptorLimit: Int? { nil }
 
     /// Fails: a backend need not have descriptors.
     public func adopt(

@@ -58,10 +58,11 @@ public struct StreamOptions: Hashable, Sendable {
     /// When a transport pauses and resumes its producer, and when it gives up.
     public var watermarks = Watermarks()
 
-    /// How long a closing connection may make no progress before it is aborted.
+    /// How long a connection that is being closed may make no progress before it is aborted, while
+    /// it has bytes queued or waits for its producer.
     ///
-    /// Progress is the peer taking bytes that were queued; the wait for the peer's own end, after
-    /// everything left, is bounded by the same time once.
+    /// Progress is that the kernel takes bytes, or that the peer acknowledges some; it is looked for
+    /// four times within this time. When the kernel has everything the connection is over.
     public var closeTimeout: Duration = .seconds(30)
 
     /// How long one attempt to connect may take.

@@ -12,10 +12,13 @@
 /// - SeeAlso: Twisted `ConnectionDone`, `ConnectionLost`, `ConnectionAborted`.
 @nonexhaustive
 public enum ConnectionLoss: Error, Sendable {
-    /// The peer closed its side after everything it sent was delivered here.
+    /// The peer closed its side, and everything that it had sent was delivered here.
+    ///
+    /// What was written here has been handed to the kernel; whether the peer took it is not known.
     case closedByPeer
 
-    /// ``StreamTransport/loseConnection()`` finished: the kernel has every byte.
+    /// ``StreamTransport/loseConnection()`` finished: the kernel has every byte, and goes on to send
+    /// them. Whether the peer's program has read them, only an answer of the peer could tell.
     case closedLocally
 
     /// ``StreamTransport/abortConnection()`` was called here; bytes may be missing in both
@@ -23,6 +26,8 @@ public enum ConnectionLoss: Error, Sendable {
     case aborted
 
     /// The network or the peer broke the connection; bytes may be missing in both directions.
+    ///
+    /// What had arrived before was delivered first, unless the program was paused for five seconds.
     case failed(IOError)
 
     /// Something took longer than allowed, so the connection was aborted.
@@ -42,7 +47,7 @@ public enum ConnectionLoss: Error, Sendable {
         case connecting
         /// Agreeing on a layer's terms, such as TLS.
         case handshaking
-        /// Sending what was queued when the connection was closed, and the peer's answer to that.
+        /// Sending what was queued when the connection was closed.
         case closing
         /// Receiving the whole of what the peer had begun to send.
         case request
@@ -65,7 +70,11 @@ public enum ConnectionLoss: Error, Sendable {
         }
     }
 
-    /// Whether both sides had all bytes when the connection ended.
+    /// Whether the connection ended as one of its sides wanted, and without an error.
+    ///
+    /// Then everything that the peer sent before its FIN was delivered (``closedByPeer``), or the
+    /// kernel has everything that was written (``closedLocally``). It is no receipt for what the
+    /// peer's program has read: a peer that closes may leave bytes unread.
     public var isClean: Bool {
         switch self {
         case .closedByPeer, .closedLocally: true

@@ -11,7 +11,8 @@
 /// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
 /// outgoing direction; everything before it was handed to the destination by then, which may have
 /// some of it still: whether a file has it all, ``FileConsumer/written`` tells. If the source
-/// breaks, ``Consumer/abandonConsuming(because:)`` is called, which aborts a transport. If the destination is
+/// breaks, ``Consumer/abandonConsuming(because:)`` is called, which resets a transport behind what was
+/// written. If the destination is
 /// lost, the source is stopped. A transport that is a source is closed then if the destination is a
 /// transport, so that what that has answered still leaves; else it is aborted: its peer must not
 /// take what a file could not keep for delivered. A transport that is a source has its protocol
@@ -58,8 +59,13 @@ extension StreamTransport {
     /// Ends the outgoing direction when everything has left.
     public func finishConsuming() { loseWriteConnection() }
 
-    /// Aborts the connection: what the peer has got is not the whole.
-    public func abandonConsuming(because error: any Error) { abortConnection() }
+    /// Resets the connection when the peer has got what was written: it is not the whole.
+    ///
+    /// A connection with layers is aborted at once.
+    public func abandonConsuming(because error: any Error) {
+        guard let connection = self as? StreamConnection else { return abortConnection() }
+        connection.abandonConnection()
+    }
 }
 
 /// The destination of a pipe was lost before the source had ended.

@@ -77,6 +77,8 @@ public final class Reactor {
     @exclusivity(unchecked) var spareLost: [Unmanaged<StreamConnection>] = []
     @exclusivity(unchecked) var stoppedDatagramPorts: [DatagramPort] = []
     @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
+    /// Streams of connections that were closed here.
+    private(set) lazy var lingering = LingeringStreams(reactor: self)
     @exclusivity(unchecked) var lossWatches: [ConnectionID: (ConnectionLoss) -> Void] = [:]
     @exclusivity(unchecked) var guests: [any LoopGuest] = []
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
@@ -184,6 +186,7 @@ public final class Reactor {
         result.openConnections = connections.count
         result.listeningPorts = ports.count
         result.datagramPorts = datagramPorts.count
+        result.lingeringStreams = lingering.count
         result.watches = watches.count
         result.delayedCalls = timers.count
         result.suspendedTasks = waits.count
@@ -215,6 +218,7 @@ public final class Reactor {
         require(
             queues.byteCount >= open.reduce(0) { $0 + $1.pendingByteCount },
             "Reactor: \(queues.byteCount) bytes are counted, and more are queued")
+        lingering.checkInvariants()
         for attempt in attempts.elements { attempt.checkInvariants() }
         for port in ports.elements { port.checkInvariants() }
         for port in datagramPorts.elements { port.checkInvariants() }

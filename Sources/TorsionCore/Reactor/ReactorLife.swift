@@ -8,6 +8,8 @@ struct ReactorLife {
         case startingBefore, startingDuring
         case running
         case stoppingBefore, stoppingDuring, stoppingAfter
+        /// Every connection is lost, and some of their streams are given a little time.
+        case lingering
         case ended
 
         static func < (left: Phase, right: Phase) -> Bool { left.rawValue < right.rawValue }
@@ -23,6 +25,7 @@ struct ReactorLife {
     var patience = Duration.zero
     var isPatienceOver = false
     var patienceTimer: DelayedCall?
+    var isLingeringOver = false
     /// How often the end has run what became ready by it.
     var endRounds = 0
     /// What the closure of `run` threw.
@@ -276,6 +279,9 @@ extension Reactor {
                 threadWork.isRefused = true
                 fireTriggers(.after, .shutdown)
             case .stoppingAfter:
+                life.phase = .lingering
+                beginLingering()
+            case .lingering:
                 life.phase = .ended
             }
         }
@@ -293,8 +299,16 @@ extension Reactor {
             (life.awaitedTriggers == 0 || life.isPatienceOver) && connections.count == 0
                 && stoppedDatagramPorts.isEmpty
                 && isThreadWorkDone
+        case .lingering: lingering.count == 0 || life.isPatienceOver || life.isLingeringOver
         case .ended: true
         }
+    }
+
+    /// Streams that would lose something by a close now are waited for.
+    private func beginLingering() {
+        lingering.beginEnd()
+        guard lingering.count > 0 else { return }
+        callLater(LingeringStreams.patience) { [unowned self] in life.isLingeringOver = true }
     }
 
     private func beginPatience() {
@@ -335,6 +349,7 @@ extension Reactor {
             abortConnections()
             deliverLosses()
         }
+        lingering.endAll()
     }
 
     /// Releases everything that is left, so that no handle is open.

@@ -31,6 +31,9 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var queuedBytes = 0
     /// Transport objects that exist, also those that a program still holds after the loss.
     public internal(set) var liveTransports = 0
+    /// Sockets of connections that were closed here, whose peers have not closed and are given time to
+    /// take what was sent.
+    public internal(set) var lingeringStreams = 0
     /// Ports that listen.
     public internal(set) var listeningPorts = 0
     /// Ports for datagrams, until their protocols have been told of the end.

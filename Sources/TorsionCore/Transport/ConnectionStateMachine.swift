@@ -3,11 +3,13 @@
 
 /// The life of a connection, as a pure state machine: events in, one action out, no I/O.
 ///
-///     opening → open → readClosed | writeClosing → writeClosed → finishing → draining → closed
+///     opening → open → readClosed | writeClosing → writeClosed
+///             → finishing | abandoning | broken → closed
 ///
-/// `finishing` sends what is queued. `draining` has shut down writing and discards what still
-/// arrives, because `close(2)` with unread input resets the connection and destroys what the
-/// kernel has not sent: probed, 128,000 of 300,000 bytes arrived. It ends at the peer's FIN.
+/// `finishing` sends what is queued in the process. When the kernel has it, writing is shut down
+/// and the connection is over; its stream goes to ``LingeringStreams``, since `close(2)` with input
+/// unread resets the connection and destroys what the kernel has not sent: probed, 128,000 of
+/// 300,000 bytes arrived. `abandoning` does the same, and ends in a reset instead of a FIN. `broken` can send nothing any more, and delivers what had arrived before.
 struct ConnectionStateMachine {
     enum State: Equatable {
         /// Connecting, or accepted and not yet announced.
@@ -18,10 +20,12 @@ struct ConnectionStateMachine {
         /// `loseWriteConnection` was called; what is queued still leaves.
         case writeClosing
         case writeClosed
-        /// Closing: what is queued still leaves. `peerFinished` when there is nothing to drain.
+        /// Closing: what is queued still leaves. `peerFinished` when nothing more can arrive.
         case finishing(peerFinished: Bool)
-        /// Closing: shut down, waiting for the peer's FIN.
-        case draining
+        /// The same, but the peer has to see that what it gets is not the whole.
+        case abandoning(peerFinished: Bool)
+        /// The stream has failed with input unread, which is delivered before the loss.
+        case broken
         case closed
     }
 
@@ -39,8 +43,14 @@ struct ConnectionStateMachine {
         case flush
         /// Shut down writing and tell the protocol.
         case shutdownAndAnnounce
-        /// Shut down writing, then wait for the peer's FIN.
-        case shutdownAndDrain
+        /// Drop what is queued, stop the producer, deliver what had arrived, then report `failed`.
+        case deliverRest
+        /// Shut down writing; the stream lingers. The reason is that the connection was closed here.
+        case shutdownAndLinger
+        /// The same where writing was shut down before.
+        case linger
+        /// The stream lingers, and is reset when the peer has everything.
+        case lingerAndReset
         /// Close, with this reason.
         case close(Ending)
         /// Reset, with this reason.
@@ -56,21 +66,23 @@ struct ConnectionStateMachine {
 
     var isClosed: Bool { state == .closed }
 
+    var isBroken: Bool { state == .broken }
+
     var acceptsWrites: Bool { state == .open || state == .readClosed }
 
     /// Whether ``flushed()`` would do something.
     var awaitsFlush: Bool {
         switch state {
-        case .writeClosing, .finishing: true
-        case .opening, .open, .readClosed, .writeClosed, .draining, .closed: false
+        case .writeClosing, .finishing, .abandoning: true
+        case .opening, .open, .readClosed, .writeClosed, .broken, .closed: false
         }
     }
 
     /// Whether arriving bytes go to the protocol.
     var deliversReads: Bool {
         switch state {
-        case .open, .writeClosing, .writeClosed: true
-        case .opening, .readClosed, .finishing, .draining, .closed: false
+        case .open, .writeClosing, .writeClosed, .broken: true
+        case .opening, .readClosed, .finishing, .abandoning, .closed: false
         }
     }
 
@@ -79,11 +91,7 @@ struct ConnectionStateMachine {
 
     /// Whether arriving bytes are read only to be discarded.
     var discardsReads: Bool {
-        switch state {
-        case .finishing(let peerFinished): !peerFinished
-        case .draining: true
-        case .opening, .open, .readClosed, .writeClosing, .writeClosed, .closed: false
-        }
+        state == .finishing(peerFinished: false) || state == .abandoning(peerFinished: false)
     }
 
     mutating func opened() {
@@ -91,7 +99,7 @@ struct ConnectionStateMachine {
         state = .open
     }
 
-    /// The peer's FIN.
+    /// The peer's FIN, or the end of what a broken stream had received.
     mutating func readEnded(isHalfCloseable: Bool) -> Action {
         switch state {
         case .open where isHalfCloseable:
@@ -112,9 +120,11 @@ struct ConnectionStateMachine {
         case .finishing:
             state = .finishing(peerFinished: true)
             return isHalfCloseable ? .none : .stopProducerAndFinish
-        case .draining:
-            state = .closed
-            return .close(ending)
+        case .abandoning:
+            state = .abandoning(peerFinished: true)
+            return .none
+        case .broken:
+            return failed()
         case .opening, .readClosed, .closed:
             return .none
         }
@@ -130,9 +140,12 @@ struct ConnectionStateMachine {
             state = .closed
             return .close(ending)
         case .finishing(peerFinished: false):
-            state = .draining
-            return .shutdownAndDrain
-        case .opening, .open, .readClosed, .writeClosed, .draining, .closed:
+            state = .closed
+            return .shutdownAndLinger
+        case .abandoning:
+            state = .closed
+            return .lingerAndReset
+        case .opening, .open, .readClosed, .writeClosed, .broken, .closed:
             return .none
         }
     }
@@ -146,13 +159,33 @@ struct ConnectionStateMachine {
             state = .finishing(peerFinished: true)
             return .finish
         case .writeClosed:
-            // Writing was shut down already; only the peer's end is missing.
-            state = .draining
-            return .finish
+            // Everything has left, and writing was shut down already.
+            state = .closed
+            return .linger
         case .opening:
             state = .closed
             return .reset(.locally)
-        case .finishing, .draining, .closed:
+        case .broken:
+            return failed()
+        case .finishing, .abandoning, .closed:
+            return .none
+        }
+    }
+
+    /// Closes so that the peer, when it has got everything, sees a reset.
+    mutating func abandon() -> Action {
+        switch state {
+        case .open, .writeClosing, .finishing(peerFinished: false):
+            state = .abandoning(peerFinished: false)
+            return .stopProducerAndFinish
+        case .readClosed, .finishing(peerFinished: true):
+            state = .abandoning(peerFinished: true)
+            return .stopProducerAndFinish
+        case .opening, .writeClosed:
+            return abort()
+        case .broken:
+            return failed()
+        case .abandoning, .closed:
             return .none
         }
     }
@@ -167,8 +200,22 @@ struct ConnectionStateMachine {
             ending = .byPeer
             state = .finishing(peerFinished: true)
             return .finish
-        case .opening, .writeClosing, .writeClosed, .finishing, .draining, .closed:
+        case .opening, .writeClosing, .writeClosed, .finishing, .abandoning, .broken, .closed:
             return .none
+        }
+    }
+
+    /// The stream has failed, `hasInput` if something that arrived before was not delivered.
+    mutating func broke(hasInput: Bool) -> Action {
+        switch state {
+        case .open, .readClosed, .writeClosing, .writeClosed:
+            guard hasInput else { return failed() }
+            state = .broken
+            return .deliverRest
+        case .broken:
+            return hasInput ? .none : failed()
+        case .opening, .finishing, .abandoning, .closed:
+            return failed()
         }
     }
 

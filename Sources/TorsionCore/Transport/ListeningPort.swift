@@ -160,6 +160,8 @@ public final class ListeningPort {
 
     private func acceptFailed(_ code: ErrorCode) {
         guard let listener else { return }
+        // What lingers has a descriptor each, and its protocol is done.
+        if code.isShortage, reactor.lingering.makeRoom() > 0 { return listener.startAccepting() }
         reportFailure(code)
         if code.isShortage {
             reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))

@@ -52,9 +52,28 @@ final class StreamConnection {
     @exclusivity(unchecked) private var isPaused = false
     @exclusivity(unchecked) private var isReading = false
     @exclusivity(unchecked) private var hasProgressed = false
+    /// Of a close, or of a broken connection whose program is paused.
     @exclusivity(unchecked) private var closeDeadline: DelayedCall?
+    /// What the kernel still had when the deadline was looked at last; its fall is progress.
+    @exclusivity(unchecked) private var unsentByteCount = Int.max
+    @exclusivity(unchecked) private var streamEnd = StreamEnd.now
+    /// Whether something arrived after the connection began to close.
+    @exclusivity(unchecked) private var hasDiscardedInput = false
+    /// Why it is lost, or will be when what had arrived was delivered.
     @exclusivity(unchecked) private var loss: ConnectionLoss?
     @exclusivity(unchecked) private var slot: Int32 = -1
+
+    /// What becomes of the stream when the connection is over.
+    private enum StreamEnd {
+        /// It is closed there and then.
+        case now
+        /// It lingers from the loss on.
+        case lingering
+        /// The same, but nothing can arrive any more: only until it owes no output.
+        case lingeringWithoutInput
+        /// The same as the first, until the peer has everything; then it is reset.
+        case lingeringToReset
+    }
 
     private enum RegisteredProducer {
         case none
@@ -109,6 +128,8 @@ final class StreamConnection {
         if case .protocolFailed(let error) = loss { throw error }
         if let loss { throw loss }
         updateReading()
+        // Paused from the start: a reset has to be noticed all the same.
+        if !isReading, !machine.isClosed { stream.stopReading() }
     }
 
     /// The reactor is stopping.
@@ -150,7 +171,7 @@ final class StreamConnection {
     private func checkProgress() {
         let isEmpty = queue?.isEmpty ?? true
         switch machine.state {
-        case .finishing, .draining:
+        case .finishing, .abandoning, .broken:
             require(closeDeadline?.isActive ?? false, "StreamConnection: closes without a deadline")
         case .opening, .open, .readClosed, .writeClosing, .writeClosed, .closed: break
         }
@@ -195,18 +216,38 @@ final class StreamConnection {
             reactor.performEvent {
                 attempt { try reactor.asHalfCloseable($0)?.writeConnectionLost(from: self) }
             }
-        case .shutdownAndDrain:
-            hasProgressed = true
+        case .deliverRest:
+            deliverRest()
+        case .shutdownAndLinger:
             if let code = stream.shutdownWriting() {
-                failed(code, "shutdown", .shutdown)
-            } else if !stream.needsDraining {
-                perform(machine.readEnded(isHalfCloseable: false))
+                setFailure(code, "shutdown", .shutdown)
+                terminate(.failed)
+                stream.close()
+            } else {
+                linger()
             }
+        case .linger:
+            linger()
+        case .lingerAndReset:
+            terminate(.aborted)
+            if stream.needsDraining { streamEnd = .lingeringToReset } else { stream.reset() }
         case .close(let ending):
-            terminate(ending, isReset: false)
+            terminate(ending)
+            if ending == .failed { stream.close() } else { closeBehindOutput() }
         case .reset(let ending):
-            terminate(ending, isReset: true)
+            terminate(ending)
+            stream.reset()
         }
+    }
+
+    /// The kernel has every byte.
+    private func linger() {
+        terminate(.locally)
+        if stream.needsDraining { streamEnd = .lingering } else { closeBehindOutput() }
+    }
+
+    private func closeBehindOutput() {
+        if stream.owesOutput { streamEnd = .lingeringWithoutInput } else { stream.close() }
     }
 
     private func announceReadClosed() {
@@ -220,21 +261,31 @@ final class StreamConnection {
 
     private func beginFinishing() {
         updateReading()
-        // Most connections have nothing left to send and end in this very event.
+        // Most connections have nothing left to send and end in this very event, without a deadline.
         flushLater()
-        if closeDeadline == nil, !machine.isClosed {
-            hasProgressed = false
-            closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in
-                closeTimedOut()
-            }
-        }
     }
 
-    private func closeTimedOut() {
-        closeDeadline = nil
-        guard hasProgressed else { return perform(machine.deadlinePassed()) }
+    /// A close waits for the peer to take what is queued, or for its producer.
+    private func startCloseDeadline() {
         hasProgressed = false
-        closeDeadline = reactor.callLater(options.value.closeTimeout) { [self] in closeTimedOut() }
+        unsentByteCount = stream.unsentByteCount ?? .max
+        awaitProgress(quietQuarters: 0)
+    }
+
+    /// Looks four times as often as the deadline is long, so that it is kept to a quarter.
+    private func awaitProgress(quietQuarters: Int) {
+        closeDeadline = reactor.callLater(options.value.closeTimeout / 4) { [self] in
+            closeDeadline = nil
+            // What the kernel had before it is progress as well: until much of it has left, it takes
+            // nothing from the queue.
+            let unsent = stream.unsentByteCount ?? .max
+            let isQuiet = !hasProgressed && unsent >= unsentByteCount
+            hasProgressed = false
+            unsentByteCount = unsent
+            guard isQuiet else { return awaitProgress(quietQuarters: 0) }
+            guard quietQuarters < 3 else { return perform(machine.deadlinePassed()) }
+            awaitProgress(quietQuarters: quietQuarters + 1)
+        }
     }
 
     /// Where no error says more.
@@ -249,21 +300,25 @@ final class StreamConnection {
 
     /// Ends the connection.
     ///
-    /// Its protocol is told in the turn's last phase.
+    /// Its protocol is told in the turn's last phase. The caller closes the stream, or lets it linger.
     @inline(never)
-    private func terminate(_ ending: ConnectionStateMachine.Ending, isReset: Bool) {
+    private func terminate(_ ending: ConnectionStateMachine.Ending) {
         if loss == nil { loss = loss(of: ending) }
         closeDeadline?.cancel()
         closeDeadline = nil
+        dropOutput()
+        pendingSwitch = nil
+        unreadBytes = nil
+        isReading = false
+        if slot >= 0 { unsafe reactor.lostConnections.append(.passUnretained(self)) }
+    }
+
+    private func dropOutput() {
         _ = unsafe takeGathered()
         giveBackGathered()
         queue = nil
         if gate.isPaused { reactor.counters.fullConnections -= 1 }
-        pendingSwitch = nil
-        unreadBytes = nil
-        isReading = false
-        if isReset { stream.reset() } else { stream.close() }
-        if slot >= 0 { unsafe reactor.lostConnections.append(.passUnretained(self)) }
+        gate = BackpressureGate(watermarks: gate.watermarks)
     }
 
     /// The last phase: tells the producer, then the protocol, and lets go of both.
@@ -272,8 +327,20 @@ final class StreamConnection {
     func deliverLoss() -> StreamConnection {
         stopProducer()
         if let lost = proto.take(), let loss { lost.connectionLost(loss, from: self) }
+        if streamEnd != .now { handOver() }
         defer { reactor.tellLossWatch(of: id, loss) }
         return reactor.connections.remove(slot)
+    }
+
+    @inline(never)
+    private func handOver() {
+        let hasInputEnded = streamEnd == .lingeringWithoutInput
+        if hasInputEnded, !stream.owesOutput { return stream.close() }
+        var state = LingeringStreams.State()
+        state.hasInput = hasDiscardedInput
+        state.hasInputEnded = hasInputEnded
+        state.endsInReset = streamEnd == .lingeringToReset
+        reactor.lingering.take(stream, state)
     }
 
     // MARK: Errors
@@ -304,13 +371,64 @@ final class StreamConnection {
         perform(machine.abort())
     }
 
+    /// The stream can send nothing any more.
     @inline(never)
     private func failed(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
         guard !machine.isClosed else { return }
+        setFailure(code, function, operation)
+        perform(machine.broke(hasInput: hasUnreadInput))
+    }
+
+    private func setFailure(
+        _ code: ErrorCode, _ function: String, _ operation: IOError.Operation
+    ) {
+        guard loss == nil else { return }
         let subject = "\(peerAddress)"
         loss = .failed(IOError(operation, function: function, code: code, subject: subject))
-        perform(machine.failed())
     }
+
+    /// Whether something that arrived was not delivered.
+    private var hasUnreadInput: Bool { unreadBytes != nil || stream.hasUnreadInput }
+
+    // MARK: A broken connection
+
+    /// How long a program that is paused may leave the rest of a broken connection unread.
+    private static let restPatience = Duration.seconds(5)
+
+    /// What had arrived before the stream broke is delivered, and then the loss.
+    private func deliverRest() {
+        dropOutput()
+        closeDeadline?.cancel()
+        hasProgressed = false
+        awaitRest(since: reactor.presentTime, limit: reactor.presentTime.advanced(by: .seconds(60)))
+        updateReading()
+        // The producer is stopped, and what was given back is delivered, when the event ends.
+        flushLater()
+    }
+
+    /// Looks whether a rest is left, as a completion backend learns a little later that there is none.
+    ///
+    /// While the rest is read there is time, but not without limit: a peer that has only shut down
+    /// its reading may send without end, over a UNIX socket.
+    private func awaitRest(since start: MonotonicInstant, limit: MonotonicInstant) {
+        closeDeadline = reactor.callLater(.milliseconds(20)) { [self] in
+            closeDeadline = nil
+            let now = reactor.presentTime
+            let start = hasProgressed ? now : start
+            hasProgressed = false
+            guard hasUnreadInput, start.advanced(by: Self.restPatience) > now, now < limit else {
+                return perform(machine.failed())
+            }
+            awaitRest(since: start, limit: limit)
+        }
+    }
+
+    private func endIfRestIsDelivered() {
+        if !hasUnreadInput { perform(machine.failed()) }
+    }
+
+    /// Whether nothing can be sent any more.
+    private var isOver: Bool { machine.isClosed || machine.isBroken }
 
     // MARK: Reading
 
@@ -343,7 +461,7 @@ final class StreamConnection {
     private var acceptsLastWrites: Bool {
         switch machine.state {
         case .finishing, .writeClosing: !producer.isNone
-        case .opening, .open, .readClosed, .writeClosed, .draining, .closed: false
+        case .opening, .open, .readClosed, .writeClosed, .abandoning, .broken, .closed: false
         }
     }
 
@@ -380,11 +498,11 @@ final class StreamConnection {
         guard unsafe cork.pointee.owner != address else {
             sendGathered()
             // Sending may have ended the connection.
-            if !machine.isClosed { unsafe gather(bytes) }
+            if !isOver { unsafe gather(bytes) }
             return
         }
         if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
-        guard !machine.isClosed, let start = bytes.baseAddress else { return }
+        guard !isOver, let start = bytes.baseAddress else { return }
         let base = unsafe gathered ?? reactor.gatherPool.take()
         unsafe gathered = base
         unsafe (base + gatheredCount).copyMemory(from: start, byteCount: bytes.count)
@@ -419,7 +537,7 @@ final class StreamConnection {
     /// Offers the kernel what was gathered and `bytes` behind it; queues what it refuses.
     private func place(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
         let first = unsafe takeGathered()
-        guard first.count + bytes.count > 0 else { return }
+        guard first.count + bytes.count > 0, !machine.isBroken else { return }
         var taken = 0
         if queue?.isEmpty ?? true {
             switch unsafe tryWrite(first, bytes) {
@@ -465,7 +583,7 @@ final class StreamConnection {
         isPlain = false
         if wasEmpty { stream.startWriting(from: queue) }
         // It may have failed to.
-        if machine.isClosed { return }
+        if isOver { return }
         note(gate.didQueue(byteCount: queue.byteCount - before))
     }
 
@@ -484,7 +602,7 @@ final class StreamConnection {
 
     private func place(_ bytes: RawSpan, passing descriptors: PassedDescriptors) {
         sendGathered()
-        guard !machine.isClosed else { return }
+        guard !isOver else { return }
         let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
         unsafe bytes.withUnsafeBytes { bytes in
             var taken = 0
@@ -548,7 +666,7 @@ final class StreamConnection {
     /// if its peer resets the connection meanwhile.
     private func callProducer() {
         guard case .push(let called, let isPaused) = producer else { return }
-        guard !machine.isClosed else { return stopProducer() }
+        guard !isOver else { return stopProducer() }
         guard isPaused != gate.isPaused else { return }
         producer = .push(called, isPaused: !isPaused)
         if isPaused { called.resumeProducing() } else { called.pauseProducing() }
@@ -621,8 +739,11 @@ extension StreamConnection: StreamReceiver {
     @inline(never)
     private func readOtherwise(_ bytes: RawSpan) {
         // While closing, what still arrives is read only so that the close is no reset.
-        guard machine.deliversReads else { return }
+        guard machine.deliversReads else { return hasDiscardedInput = true }
         reactor.performEvent { attempt { try $0.dataReceived(bytes, from: self) } }
+        guard machine.isBroken else { return }
+        hasProgressed = true
+        endIfRestIsDelivered()
     }
 
     /// Sends what the event wrote, behind what its layers still held.
@@ -635,7 +756,9 @@ extension StreamConnection: StreamReceiver {
             switch unsafe stream.tryWrite(bytes) {
             case .wrote(let count): taken = count
             // Told now: the kernel tells an error once, and would say EPIPE the next time.
-            case .failed(let code): return failed(code, "send", .write)
+            case .failed(let code):
+                failed(code, "send", .write)
+                return reactor.flushInside()
             }
         }
         if taken < count { unsafe sendLate(UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
@@ -647,7 +770,7 @@ extension StreamConnection: StreamReceiver {
     /// by the flush that follows.
     @inline(never)
     private func sendLate(_ bytes: UnsafeRawBufferPointer) {
-        guard !machine.isClosed else { return }
+        guard !isOver else { return }
         unsafe send(bytes, owner: nil)
         repeat {
             if unsafe cork.pointee.count > 0 {
@@ -673,6 +796,7 @@ extension StreamConnection: StreamReceiver {
 
     func streamDidReadEnd() {
         isReading = false
+        if machine.isClosed { return inputEndedBehindLoss() }
         perform(machine.readEnded(isHalfCloseable: isHalfCloseable))
     }
 
@@ -699,9 +823,15 @@ extension StreamConnection: StreamReceiver {
     }
 
     func streamDidFail(_ error: IOError) {
-        guard !machine.isClosed else { return }
-        loss = .failed(error)
-        perform(machine.failed())
+        guard !machine.isClosed else { return inputEndedBehindLoss() }
+        if loss == nil { loss = .failed(error) }
+        perform(machine.broke(hasInput: hasUnreadInput))
+    }
+
+    /// In the turn of a loss, before the stream was handed over: it need not linger.
+    @inline(never)
+    private func inputEndedBehindLoss() {
+        if streamEnd == .lingering { streamEnd = .lingeringWithoutInput }
     }
 }
 
@@ -715,11 +845,22 @@ extension StreamConnection: EndOfEventFlushing {
             giveBackGathered()
             callProducer()
         }
+        if machine.isBroken { stopProducer() }
         if pendingSwitch != nil { performSwitch() }
         if unreadBytes != nil { deliverUnread() }
         if owesReadEnd { passOnReadEnd() }
         // What was called above may have written, and closed behind it: that is flushed first.
-        guard !isOnFlushList, queue?.isEmpty ?? true else { return }
+        guard !isOnFlushList else { return }
+        if queue?.isEmpty ?? true { takeNextStep() }
+        switch machine.state {
+        case .finishing, .abandoning: if closeDeadline == nil { startCloseDeadline() }
+        case .broken: endIfRestIsDelivered()
+        case .opening, .open, .readClosed, .writeClosing, .writeClosed, .closed: break
+        }
+    }
+
+    /// Everything has left.
+    private func takeNextStep() {
         switch producer {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
         case .pull(let puller, .fed):
@@ -964,6 +1105,12 @@ extension StreamConnection: StreamTransport {
     }
 
     func stopProducing() { loseConnection() }
+
+    /// Closes behind what was written, so that the peer sees that it is not the whole.
+    func abandonConnection() {
+        reactor.checkThread()
+        perform(machine.abandon())
+    }
 }
 
 /// Options that all connections of one port share, so that each pays for one pointer.

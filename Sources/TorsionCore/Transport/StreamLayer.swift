@@ -223,8 +223,9 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     open func flush() {
         do {
             if let next = pendingSwitch.take() {
-                // The loss is on its way to the protocol that was there.
-                guard !isLost else { return }
+                // The loss is on its way to the protocol that was there; after a close in the same
+                // event it is the successor's.
+                guard !isLost || lossReason?.isClean ?? false else { return }
                 above = next
                 owesReadEnd = hasReadEnded
                 try next.connectionMade(self)
@@ -264,17 +265,16 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
 }
 
 /// A transport that knows of its loss before its protocol is told.
-protocol LossTelling: AnyObject {
+package protocol LossTelling: AnyObject {
     var isLost: Bool { get }
-
-    /// Why, once it is lost.
+    /// Why, also of a loss that will be told behind what had arrived before it.
     var lossReason: ConnectionLoss? { get }
 }
 
 extension StreamLayer: LossTelling {
-    var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
+    package var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
 
-    var lossReason: ConnectionLoss? { (below as? any LossTelling)?.lossReason }
+    package var lossReason: ConnectionLoss? { (below as? any LossTelling)?.lossReason }
 }
 
 extension StreamLayer: InvariantChecking {}

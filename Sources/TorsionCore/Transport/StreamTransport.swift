@@ -44,11 +44,15 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// - Complexity: O(*n*) in the number of bytes.
     func write(_ bytes: RawSpan)
 
-    /// Sends what is queued, waits for a registered producer to finish, then closes.
+    /// Waits for a registered producer to finish, hands what is queued to the kernel, then closes.
     ///
-    /// Nothing more is delivered. A peer that takes nothing for ``StreamOptions/closeTimeout`` is
-    /// aborted. The order is that of RFC 9293 §3.6: unless the peer has ended, writing is shut
-    /// down and what arrives is discarded until it does, so that no reset destroys what was sent.
+    /// Nothing more is delivered. If the peer acknowledges nothing for
+    /// ``StreamOptions/closeTimeout`` while bytes are queued here, the connection is aborted. When
+    /// the kernel has the last byte, writing is shut down and the loss is reported,
+    /// ``ConnectionLoss/closedLocally``; the peer is not waited for. The socket is kept and its
+    /// input discarded until the peer has acknowledged everything or makes no progress, since a
+    /// close with input unread is a reset, which destroys what was sent (RFC 9293 §3.6, RFC 1122
+    /// §4.2.2.13).
     func loseConnection()
 
     /// Drops what is queued and resets the connection. The loss is delivered in this turn.

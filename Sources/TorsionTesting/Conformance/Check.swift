@@ -45,7 +45,8 @@ public struct Check: Sendable, CustomStringConvertible {
 public enum ConformanceSuite {
     /// All checks.
     public static let checks: [Check] =
-        timers + wakeUps + connecting + closing + halfClosing + flow + producing + producerWrites
+        timers + wakeUps + connecting + closing + lingering + halfClosing + flow + producing
+        + producerWrites
         + reentrancy + accepting + watching + descriptors + datagrams + datagramFlow
         + datagramGroups + faults
 }

@@ -54,6 +54,7 @@ final class World {
     func finish(held: Int = 0, line: UInt = #line) throws {
         // The loss of an abort is told in the turn's last phase.
         for _ in 0..<3 { reactor.turn(until: reactor.now) }
+        try run(limit: .seconds(7), line: line) { reactor.statistics.lingeringStreams == 0 }
         let figures = reactor.statistics
         try expectEqual(figures.openHandles, 0, line: line)
         try expectEqual(figures.openConnections, 0, line: line)

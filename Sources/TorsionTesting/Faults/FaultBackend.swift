@@ -67,6 +67,8 @@ final class FaultBackend: ReactorBackend {
 
     var openHandleCount: Int { inner.openHandleCount }
 
+    var descriptorLimit: Int? { inner.descriptorLimit }
+
     func turn(until deadline: MonotonicInstant?) {
         let tellers = late
         late = []

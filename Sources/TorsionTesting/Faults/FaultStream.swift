@@ -15,6 +15,8 @@ final class FaultStream: LateTelling {
     private var isReading = false
     private var isOpen = true
     private var isToldLater = false
+    /// A read has failed, and what it had read is gone: nothing behind it may be delivered.
+    private var isInputLost = false
 
     // What is late.
     private var isConnectHeld = false
@@ -61,6 +63,10 @@ final class FaultStream: LateTelling {
     }
 
     private func fail(_ operation: IOError.Operation, _ function: String, _ code: ErrorCode) {
+        // With the stream its input breaks as well: what a read had taken is gone, and what is in
+        // hand is the rest.
+        isInputLost = true
+        if operation == .read { held = Bytes() }
         let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
         receiver?.streamDidFail(error)
     }
@@ -80,6 +86,17 @@ extension FaultStream: BackendStream {
     var localAddress: SocketAddress { inner.localAddress }
 
     var needsDraining: Bool { inner.needsDraining }
+
+    var unsentByteCount: Int? { inner.unsentByteCount }
+
+    var owesOutput: Bool { inner.owesOutput }
+
+    var hasUnreadInput: Bool { !held.isEmpty || !isInputLost && inner.hasUnreadInput }
+
+    func discardInput() {
+        held = Bytes()
+        inner.discardInput()
+    }
 
     func deliver(to receiver: any StreamReceiver) {
         self.receiver = receiver
@@ -165,6 +182,7 @@ extension FaultStream: StreamReceiver {
     }
 
     func streamDidRead(_ bytes: RawSpan) {
+        if isInputLost { return }
         if let code = backend.plan.failure(of: .read) { return fail(.read, "recv", code) }
         let count = bytes.byteCount
         if !backend.plan.isLate, backend.plan.readLimit(count) == count {
@@ -179,6 +197,7 @@ extension FaultStream: StreamReceiver {
 
     /// Not cut: the descriptors go with the first byte.
     func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
+        if isInputLost { return }
         if let code = backend.plan.failure(of: .read) { return fail(.read, "recvmsg", code) }
         receiver?.streamDidRead(bytes, carrying: descriptors)
     }

@@ -42,7 +42,7 @@ public final class MemoryTransport {
     }
 
     /// Whether the protocol still has its connection.
-    public var isOpen: Bool { stream.isOpen }
+    public var isOpen: Bool { stream.isOpen && !((transport as? any LossTelling)?.isLost ?? false) }
 
     /// Whether the engine reads from the kernel now.
     public var isReading: Bool { stream.isReading }
@@ -50,7 +50,8 @@ public final class MemoryTransport {
     /// Whether the protocol's side has shut down writing, so that a peer would see the end.
     public var hasEnded: Bool { stream.hasShutDown || !stream.isOpen }
 
-    /// Whether the protocol's side has reset the connection.
+    /// Whether the protocol's side has reset the connection; as a kernel does, also if it closed with
+    /// input unread, or if the peer sent something after it had closed.
     public var wasReset: Bool { stream.wasReset }
 
     /// The peer sends bytes; each call is one read.
@@ -129,6 +130,13 @@ final class MemoryStream: BackendStream {
 
     let needsDraining = true
 
+    /// What the peer's kernel has not taken: here it takes at once what it has room for.
+    var unsentByteCount: Int? { 0 }
+
+    var hasUnreadInput: Bool { !held.isEmpty }
+
+    func discardInput() { held = [] }
+
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
 
     func startReading() { isReading = true }
@@ -154,6 +162,7 @@ final class MemoryStream: BackendStream {
     }
 
     func close() {
+        if !held.isEmpty { wasReset = true }
         isOpen = false
         isReading = false
         receiver = nil
@@ -168,6 +177,7 @@ final class MemoryStream: BackendStream {
     // MARK: The peer
 
     func receive(_ bytes: RawSpan) {
+        guard isOpen else { return wasReset = true }
         held.append(Bytes(bytes))
     }
 
@@ -179,7 +189,11 @@ final class MemoryStream: BackendStream {
 
     /// Delivers what has happened, as a backend does in its turn.
     func poll() {
-        if let failure = failure.take() { receiver?.streamDidFail(failure) }
+        readHeld()
+        if let failure = failure.take() {
+            queue = nil
+            receiver?.streamDidFail(failure)
+        }
         writeQueue()
         readHeld()
     }

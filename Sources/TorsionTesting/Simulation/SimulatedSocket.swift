@@ -43,6 +43,8 @@ final class SimulatedSocket {
     private var sendLimit: Int
     private var underWay: [(segment: Segment, arrival: UInt64)] = []
     private var byteCountUnderWay = 0
+    /// Sent to a host that was down.
+    private var lostByteCount = 0
     /// Whether the program shut down writing.
     private(set) var isEndAsked = false
     private var isEndSent = false
@@ -85,6 +87,13 @@ final class SimulatedSocket {
 
     /// Room for a write.
     var room: Int { max(0, sendLimit - unsent.byteCount) }
+
+    /// What `SIOCOUTQ` counts: bytes that have not arrived at the peer's kernel, the FIN being one.
+    var unacknowledgedByteCount: Int {
+        guard error == nil else { return 0 }
+        return unsent.byteCount + byteCountUnderWay + lostByteCount
+            + (isEndAsked && !hasEndArrived ? 1 : 0)
+    }
 
     /// Takes what the program writes; there is room for it.
     func take(_ bytes: Bytes) {
@@ -252,7 +261,10 @@ final class SimulatedSocket {
         defer { releaseIfDone() }
         if case .connect = segment { return connectArrives() }
         if otherNode.isDown { isMute = true }
-        guard !isMute else { return }
+        guard !isMute else {
+            if case .bytes(let bytes) = segment { lostByteCount += bytes.count }
+            return
+        }
         guard let peer, peer.state != .gone else {
             // Nobody is there any more, and says so.
             if case .reset = segment { return }

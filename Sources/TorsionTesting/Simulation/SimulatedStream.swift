@@ -15,6 +15,8 @@ final class SimulatedStream: SimulatedHandle {
     private var isReading = false
     private var isRelaying = false
     private var isEndTold = false
+    /// The failure was reported, and the core still reads what had arrived before it.
+    private var hasFailed = false
     private var queue: WriteQueue?
 
     private enum Phase { case connecting, open, failed, closed }
@@ -38,7 +40,9 @@ final class SimulatedStream: SimulatedHandle {
         case .open: break
         }
         if phase == .open, isReading { readOn() }
-        if phase == .open, let code = socket.error, !isReading || socket.received.isEmpty {
+        if phase == .open, !hasFailed, let code = socket.error,
+            !isReading || socket.received.isEmpty
+        {
             fail(code, "recv", .read)
         }
         if phase == .open { writeOn() }
@@ -46,9 +50,12 @@ final class SimulatedStream: SimulatedHandle {
     }
 
     private var hasMore: Bool {
-        if isReading, !socket.received.isEmpty || socket.hasPeerEnded && !isEndTold { return true }
-        return socket.error != nil || queue != nil && socket.room > 0
+        if isReading, !socket.received.isEmpty || hasEnd && !isEndTold { return true }
+        return socket.error != nil && !hasFailed || queue != nil && socket.room > 0
     }
+
+    /// Whether an end is to be reported behind what was received.
+    private var hasEnd: Bool { socket.hasPeerEnded && socket.error == nil || hasFailed }
 
     private func finishConnecting() {
         if let code = socket.error { return fail(code, "connect", .connect) }
@@ -76,8 +83,8 @@ final class SimulatedStream: SimulatedHandle {
             let available = min(Self.readByteCount, socket.received.byteCount)
             receiver?.streamDidRead(read(1 + Int(word % UInt64(available))).span)
         }
-        guard isReading, socket.received.isEmpty, socket.error == nil else { return }
-        if socket.hasPeerEnded, !isEndTold {
+        guard isReading, socket.received.isEmpty else { return }
+        if hasEnd, !isEndTold {
             isEndTold = true
             isReading = false
             note(.end)
@@ -138,8 +145,7 @@ final class SimulatedStream: SimulatedHandle {
     // MARK: The end
 
     private func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
-        phase = .failed
-        isReading = false
+        if phase == .open { hasFailed = true } else { phase = .failed }
         queue = nil
         note(.failed(code.name))
         receiver?.streamDidFail(
@@ -169,6 +175,12 @@ extension SimulatedStream: BackendStream {
     var localAddress: SocketAddress { socket.localAddress }
 
     var needsDraining: Bool { true }
+
+    var unsentByteCount: Int? { socket.unacknowledgedByteCount }
+
+    var hasUnreadInput: Bool { !socket.received.isEmpty }
+
+    func discardInput() { while !socket.received.isEmpty { _ = socket.read(.max) } }
 
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
 

@@ -12,13 +12,52 @@ import Testing
         return machine
     }
 
-    @Test func `losing sends, shuts down, drains to the peer's end, then closes`() {
+    @Test func `losing sends, shuts down and is over, and the stream lingers`() {
         var machine = open()
         #expect(machine.loseConnection() == .finish)
         #expect(!machine.acceptsWrites && !machine.deliversReads && machine.discardsReads)
-        #expect(machine.flushed() == .shutdownAndDrain)
-        #expect(machine.flushed() == .none)
-        #expect(machine.readEnded(isHalfCloseable: false) == .close(.locally))
+        #expect(machine.flushed() == .shutdownAndLinger)
+        #expect(machine.isClosed && machine.flushed() == .none)
+    }
+
+    @Test func `what is abandoned sends, and is reset behind that`() {
+        var machine = open()
+        #expect(machine.abandon() == .stopProducerAndFinish)
+        #expect(!machine.acceptsWrites && machine.discardsReads)
+        #expect(machine.loseConnection() == .none && machine.abandon() == .none)
+        #expect(machine.readEnded(isHalfCloseable: false) == .none)
+        #expect(!machine.discardsReads, "there is nothing more to read")
+        #expect(machine.flushed() == .lingerAndReset)
+
+        var closing = open()
+        _ = closing.loseConnection()
+        #expect(closing.abandon() == .stopProducerAndFinish)
+        #expect(closing.flushed() == .lingerAndReset)
+
+        var half = open()
+        _ = half.loseWriteConnection()
+        _ = half.flushed()
+        #expect(half.abandon() == .reset(.aborted), "a FIN was sent already")
+    }
+
+    @Test func `a stream that breaks with input unread delivers that, then the loss`() {
+        var machine = open()
+        #expect(machine.broke(hasInput: true) == .deliverRest)
+        #expect(machine.deliversReads && machine.deliversUnread && !machine.acceptsWrites)
+        #expect(machine.broke(hasInput: true) == .none, "a second error of the same break")
+        #expect(machine.loseWriteConnection() == .none)
+        #expect(machine.readEnded(isHalfCloseable: true) == .close(.failed))
+
+        var empty = open()
+        #expect(empty.broke(hasInput: false) == .close(.failed))
+
+        var given = open()
+        _ = given.broke(hasInput: true)
+        #expect(given.loseConnection() == .close(.failed), "the reason stays that it broke")
+
+        var closing = open()
+        _ = closing.loseConnection()
+        #expect(closing.broke(hasInput: true) == .close(.failed), "nobody wants it any more")
     }
 
     @Test func `the peer's end closes once the queue has left, and is the reason`() {
@@ -51,13 +90,12 @@ import Testing
         #expect(readFirst.flushed() == .close(.byPeer))
     }
 
-    @Test func `losing after the write end only waits for the peer`() {
+    @Test func `losing after the write end waits for nothing`() {
         var machine = open()
         _ = machine.loseWriteConnection()
         _ = machine.flushed()
-        #expect(machine.loseConnection() == .finish)
-        #expect(!machine.awaitsFlush, "the outgoing direction was shut down already")
-        #expect(machine.readEnded(isHalfCloseable: true) == .close(.locally))
+        #expect(machine.loseConnection() == .linger)
+        #expect(machine.isClosed)
     }
 
     @Test func `a connection that is lost while it opens is reset`() {
@@ -83,7 +121,8 @@ import Testing
     private static let events: [Event] = [
         { $0.readEnded(isHalfCloseable: false) }, { $0.readEnded(isHalfCloseable: true) },
         { $0.flushed() }, { $0.loseConnection() }, { $0.loseWriteConnection() }, { $0.abort() },
-        { $0.failed() }, { $0.deadlinePassed() },
+        { $0.failed() }, { $0.deadlinePassed() }, { $0.broke(hasInput: true) },
+        { $0.broke(hasInput: false) }, { $0.abandon() },
     ]
 
     @Test func `whatever happens in whatever order, it ends once, and nothing follows`() {
@@ -127,9 +166,9 @@ import Testing
 
     private func isEnd(_ action: ConnectionStateMachine.Action) -> Bool {
         switch action {
-        case .close, .reset: true
+        case .close, .reset, .linger, .lingerAndReset, .shutdownAndLinger: true
         case .none, .announceReadClosed, .finish, .stopProducerAndFinish, .flush,
-            .shutdownAndAnnounce, .shutdownAndDrain:
+            .shutdownAndAnnounce, .deliverRest:
             false
         }
     }
