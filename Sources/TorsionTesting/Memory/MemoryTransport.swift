@@ -135,7 +135,7 @@ final class MemoryStream: BackendStream {
 
     var hasUnreadInput: Bool { !held.isEmpty }
 
-    func discardInput() { held = [] }
+    func discardInput() { held = PieceQueue() }
 
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
 
