@@ -132,6 +132,32 @@ struct NetworkTests {
         try pair.world.finish()
     }
 
+    // R3, S19
+    @Test func `the end of a run gives time to what a peer that sends on has not taken`() throws {
+        let pair = try Pair()
+        try pair.connect()
+        let client = try #require(pair.client.transport)
+        pair.world.network.conditions.bandwidth = 100_000
+        pair.world.network.conditions.sendBufferBytes = 1_000_000
+        let second = Witness()
+        ClientEndpoint.tcp(host: "server", port: 7).connect(on: client.reactor) { second }
+            .whenFailed { Issue.record("\($0)") }
+        try pair.world.run { second.transport != nil }
+        let server = try #require(pair.server.transport)
+        server.write(String(repeating: "y", count: 200_000))
+        server.loseConnection()
+        for count in 1...20 {
+            client.reactor.callLater(.milliseconds(100 * count)) { second.transport?.write("late") }
+        }
+        try pair.world.run { pair.server.loss != nil }
+        try pair.world.run(for: .milliseconds(300))
+        pair.world.host("server").reactor.stop()
+        try pair.world.run { second.loss != nil }
+        #expect(second.text.utf8.count == 200_000, "\(second.loss!)")
+        client.abortConnection()
+        try pair.world.finish()
+    }
+
     @Test func `a stalled host does nothing until it goes on`() throws {
         let pair = try Pair()
         try pair.connect()
