@@ -104,7 +104,8 @@ private final class FileSender: StreamProtocol {
         } else {
             outcome.end(.failure(why))
         }
-        transport.reactor.stop(within: .zero)
+        // With time for what the kernel has: a server that talks meanwhile would have it destroyed.
+        transport.reactor.stop()
     }
 }
 
