@@ -2,12 +2,30 @@
 /* SPDX-FileCopyrightText: the Torsion authors */
 #include "shim.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 const char *torsion_uv_environment(const char *name) { return getenv(name); }
 
 int torsion_uv_process_id(void) { return (int)uv_os_getpid(); }
+
+int torsion_uv_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX) return INT_MAX;
+    return (int)limit.rlim_cur;
+}
+
+int torsion_uv_open_descriptors(void) {
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) return -1;
+    int count = -1; /* the folder itself */
+    while (readdir(folder) != NULL) count++;
+    closedir(folder);
+    return count - 2; /* . and .. */
+}
 
 void torsion_uv_close_on_exec(int descriptor) {
     int flags = fcntl(descriptor, F_GETFD);

@@ -2,7 +2,10 @@
 /* SPDX-FileCopyrightText: the Torsion authors */
 #include "shim.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 /* A deadline passed. uv_run(UV_RUN_ONCE) runs due timers before it polls, too, and would then
@@ -20,12 +23,39 @@ static void close_what_init_left(uv_loop_t *loop) {
     if (epoll > 0) close(epoll);
 }
 
+/* Whether there are as many descriptors as the first uv_loop_init() of the process takes before it
+ * aborts for want of them: an epoll, and both ends of the pipe that carries signals. Under the lock, so
+ * that no loop of ours takes them in between; whatever else opens something may. */
+static int check_room(void) {
+    int epoll = epoll_create1(EPOLL_CLOEXEC), ends[2];
+    int code = epoll < 0 || pipe2(ends, O_CLOEXEC) != 0 ? uv_translate_sys_error(errno) : 0;
+    if (code == 0) {
+        close(ends[0]);
+        close(ends[1]);
+    }
+    if (epoll >= 0) close(epoll);
+    return code;
+}
+
+static int init_loop(uv_loop_t *loop) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static int has_pipe;
+    pthread_mutex_lock(&lock);
+    int code = has_pipe ? 0 : check_room();
+    if (code == 0) {
+        has_pipe = 1;
+        code = uv_loop_init(loop);
+    }
+    pthread_mutex_unlock(&lock);
+    return code;
+}
+
 int torsion_uv_loop_new(torsion_uv_loop **result) {
     *result = NULL;
     torsion_uv_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return UV_ENOMEM;
     loop->epoll = loop->probe = -1;
-    int code = uv_loop_init(&loop->loop);
+    int code = init_loop(&loop->loop);
     if (code != 0) {
         close_what_init_left(&loop->loop);
         free(loop);

@@ -3,6 +3,7 @@
 #include "shim.h"
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
 
 struct torsion_uv_resolve {
@@ -53,9 +54,50 @@ static void lookup_ended(uv_getaddrinfo_t *request, int code, struct addrinfo *a
     free(resolve);
 }
 
+/* What UV_THREADPOOL_SIZE may ask for at most: uv-threadpool in libuv's documentation. */
+enum { POOL_DEFAULT = 4, POOL_LIMIT = 1024 };
+
+static size_t pool_size(void) {
+    const char *wanted = getenv("UV_THREADPOOL_SIZE");
+    int size = wanted == NULL ? POOL_DEFAULT : atoi(wanted);
+    return size < 1 ? 1 : size > POOL_LIMIT ? POOL_LIMIT : (size_t)size;
+}
+
+static void wait_for_post(void *semaphore) { uv_sem_wait(semaphore); }
+
+/* Whether as many threads can be had as the pool starts, which aborts if they cannot. */
+static int check_threads(void) {
+    uv_thread_t threads[POOL_LIMIT];
+    uv_sem_t semaphore;
+    size_t size = pool_size(), count = 0;
+    int code = uv_sem_init(&semaphore, 0);
+    if (code != 0) return code;
+    while (count < size && code == 0) {
+        code = uv_thread_create(&threads[count], wait_for_post, &semaphore);
+        count += code == 0;
+    }
+    for (size_t i = 0; i < count; i++) uv_sem_post(&semaphore);
+    for (size_t i = 0; i < count; i++) uv_thread_join(&threads[i]);
+    uv_sem_destroy(&semaphore);
+    return code;
+}
+
+/* The first use of the pool starts its threads, in whichever loop. */
+static int check_pool(void) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static int has_pool;
+    pthread_mutex_lock(&lock);
+    int code = has_pool ? 0 : check_threads();
+    if (code == 0) has_pool = 1;
+    pthread_mutex_unlock(&lock);
+    return code;
+}
+
 int torsion_uv_resolve_start(torsion_uv_loop *loop, const char *host, void *context,
                              torsion_uv_resolved resolved, torsion_uv_resolve **result) {
     *result = NULL;
+    int pool_code = check_pool();
+    if (pool_code != 0) return pool_code;
     torsion_uv_resolve *resolve = malloc(sizeof *resolve);
     if (resolve == NULL) return UV_ENOMEM;
     resolve->loop = loop;

@@ -96,6 +96,12 @@ void torsion_uv_signal_close(torsion_uv_signal *signal) {
     uv_close((uv_handle_t *)&signal->signal, closed);
 }
 
+int torsion_uv_signal_is_ignored(int number) {
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
+           action.sa_handler == SIG_IGN;
+}
+
 void torsion_uv_ignore_sigpipe(void) {
     struct sigaction action;
     if (sigaction(SIGPIPE, NULL, &action) != 0 || action.sa_handler != SIG_DFL) return;

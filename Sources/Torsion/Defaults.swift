@@ -3,6 +3,7 @@
 
 public import TorsionCore
 internal import TorsionEpoll
+public import TorsionProtocols
 public import TorsionServices
 internal import TorsionUV
 
@@ -23,6 +24,29 @@ extension BackendChoice {
             return .libuv
         }
         return try named(name, among: choices)
+    }
+}
+
+extension ConnectionLimits {
+    /// As many connections as the process has descriptors left for, by its limit (`ulimit -n`,
+    /// `getrlimit(2)`), at the time of the call: when the port is opened.
+    ///
+    /// For what opens something for each connection: a proxy without a limit accepts clients until
+    /// no descriptor is left for its other side.
+    ///
+    ///     endpoint.limited(to: .descriptors(each: 2)).listen(on: reactor) { Relay(to: target) }
+    ///
+    /// - Parameters:
+    ///   - each: What a connection takes: its own and those that are opened for it.
+    ///   - reactors: How many reactors of a group share the process; each gets its part.
+    /// - Returns: A limit in all, at least 1.
+    public static func descriptors(each: Int, reactors: Int = 1) -> ConnectionLimits {
+        require(each >= 1, "ConnectionLimits: a connection takes a descriptor, not \(each)")
+        require(reactors >= 1, "ConnectionLimits: need at least one reactor, got \(reactors)")
+        // What a reactor that has started may still open, for the port and to look names up, and what
+        // the others of its group need.
+        let room = DescriptorLimit.room - 8 - 16 * (reactors - 1)
+        return ConnectionLimits(total: max(1, room / (each * reactors)))
     }
 }
 

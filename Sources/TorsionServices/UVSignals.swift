@@ -33,6 +33,8 @@ final class UVSignals: SignalSource {
         return registration
     }
 
+    func isIgnored(_ signal: Signal) -> Bool { torsion_uv_signal_is_ignored(signal.number) != 0 }
+
     func die(by signal: Signal) -> Never { torsion_uv_die_by_signal(signal.number) }
 
     /// Cancels all registrations.

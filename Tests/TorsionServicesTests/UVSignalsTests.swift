@@ -50,10 +50,29 @@ import TorsionServices
         await #expect(processExitsWith: .success) {
             for host in hosts {
                 signal(SIGINT, SIG_IGN)
-                try run(host, signals: .stop) { _ in send(SIGINT) }
-                var action = sigaction()
-                sigaction(SIGINT, nil, &action)
-                precondition(isIgnore(action), "SIGINT is not what it was")
+                // Whoever asks for a signal gets it, whatever the parent wanted.
+                try run(host) { reactor in
+                    let signals = try reactor.signals
+                    precondition(signals.isIgnored(.interrupt))
+                    _ = try signals.catchSignal(.interrupt) { _ in reactor.stop() }
+                    precondition(!signals.isIgnored(.interrupt))
+                    send(SIGINT)
+                }
+                precondition(isIgnored(SIGINT), "SIGINT is not what it was")
+            }
+        }
+    }
+
+    // R10
+    @Test func `what the parent had ignored does not stop a reactor`() async {
+        await #expect(processExitsWith: .success) {
+            for host in hosts {
+                signal(SIGINT, SIG_IGN)
+                try run(host, signals: .stop) { _ in
+                    precondition(isIgnored(SIGINT) && !isIgnored(SIGTERM))
+                    send(SIGINT)
+                    send(SIGTERM)
+                }
             }
         }
     }
@@ -124,7 +143,9 @@ private func keepSending(_ number: Int32, on reactor: Reactor) throws {
 }
 
 /// `SIG_IGN` is a number dressed as a function; functions cannot be compared.
-private func isIgnore(_ action: sigaction) -> Bool {
-    unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self)
+private func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    sigaction(number, nil, &action)
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self)
         == unsafeBitCast(SIG_IGN, to: UInt.self)
 }

@@ -29,7 +29,8 @@ typedef struct torsion_uv_loop torsion_uv_loop;
 
 #define TORSION_UV_NO_DEADLINE UINT64_MAX
 
-/* Makes a loop. Wraps uv_loop_init(). On failure `*result` is NULL. */
+/* Makes a loop. Wraps uv_loop_init(), which aborts where it cannot make the pipe for signals that the
+ * first loop of a process needs: UV_EMFILE and its like here. On failure `*result` is NULL. */
 int torsion_uv_loop_new(torsion_uv_loop *_Nullable *_Nonnull result);
 
 /* Closes and frees the loop, running libuv's closing callbacks but none of ours. Every watch, wake
@@ -144,7 +145,7 @@ typedef void (*torsion_uv_resolved)(void *context, int code,
                                     const torsion_uv_address *_Nullable addresses, size_t count);
 
 /* Looks a name up on libuv's thread pool (two of its four threads at most do so at a time). The
- * name is copied. Wraps uv_getaddrinfo(). */
+ * name is copied. Wraps uv_getaddrinfo(), which aborts where it cannot start the pool: UV_EAGAIN here. */
 int torsion_uv_resolve_start(torsion_uv_loop *loop, const char *host, void *context,
                              torsion_uv_resolved resolved,
                              torsion_uv_resolve *_Nullable *_Nonnull result);
@@ -170,6 +171,10 @@ int torsion_uv_signal_open(torsion_uv_loop *loop, int number, void *context,
 
 /* Stops catching; nothing is delivered afterwards. */
 void torsion_uv_signal_close(torsion_uv_signal *signal);
+
+/* Whether the process ignores this signal now, as one does whose parent ignored it: sigaction(2). Any
+ * thread. */
+int torsion_uv_signal_is_ignored(int number);
 
 /* Makes writing to a closed pipe or socket an error, unless the process has a
  * handler. Any thread. */
@@ -207,6 +212,12 @@ void torsion_uv_semaphore_free(torsion_uv_semaphore *semaphore);
 
 /* Wraps uv_os_getpid(). */
 int torsion_uv_process_id(void);
+
+/* How many descriptors the process may have: RLIMIT_NOFILE, getrlimit(2). */
+int torsion_uv_descriptor_limit(void);
+
+/* How many descriptors of the process are open: proc(5), /proc/self/fd. -1 where that cannot be read. */
+int torsion_uv_open_descriptors(void);
 
 /* fcntl(2) of FD_CLOEXEC; nothing for a descriptor that is not open. */
 void torsion_uv_close_on_exec(int descriptor);

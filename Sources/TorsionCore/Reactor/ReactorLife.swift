@@ -39,7 +39,8 @@ public enum SignalPolicy: Sendable {
     /// Signals are left to the program.
     case ignore
     /// The first SIGINT or SIGTERM stops the reactor within this time, a second one ends the
-    /// process at once.
+    /// process at once. One that the process ignores when the run begins stays ignored: its parent
+    /// wanted that, as `nohup(1)` and shells do for what runs in the background.
     case stop(within: Duration)
 
     /// Stops within ten seconds.
@@ -191,7 +192,8 @@ extension Reactor {
     private func catchStopSignals(_ policy: SignalPolicy) throws -> [any SignalRegistration] {
         guard case .stop(let patience) = policy else { return [] }
         let source = try signals
-        return try [Signal.interrupt, .terminate].map { signal in
+        let wanted = [Signal.interrupt, .terminate].filter { !source.isIgnored($0) }
+        return try wanted.map { signal in
             try source.catchSignal(signal) { [unowned self] signal in
                 if !stop(within: patience) { source.die(by: signal) }
             }

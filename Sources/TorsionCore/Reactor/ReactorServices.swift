@@ -69,8 +69,17 @@ public protocol SignalSource: AnyObject {
         _ signal: Signal, _ body: @escaping (Signal) -> Void
     ) throws(IOError) -> any SignalRegistration
 
+    /// Whether the process ignores this signal, as it does if its parent had it ignored: `nohup(1)`,
+    /// a job in the background of a shell script. By default none is.
+    func isIgnored(_ signal: Signal) -> Bool
+
     /// Ends the process by this signal, with its default action. Does not return.
     func die(by signal: Signal) -> Never
+}
+
+extension SignalSource {
+    /// None is ignored.
+    public func isIgnored(_ signal: Signal) -> Bool { false }
 }
 
 /// Threads beside the reactor's, for work that blocks or takes long.
