@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
+#define _GNU_SOURCE
 #include "torsion_core.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifdef __GLIBC__
@@ -22,7 +27,25 @@ void torsion_release_free_memory(void) {
 #endif
 }
 
-void torsion_write_standard_error(const void *bytes, size_t count) {
+static int is_regular_file(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* For what pwritev2(2) cannot write without waiting: a terminal, a pipe before Linux 6.4. A pipe that
+ * is writable has room for PIPE_BUF bytes, unless another process fills it in between. */
+static int has_room(int descriptor) {
+    struct pollfd asked = {.fd = descriptor, .events = POLLOUT};
+    return poll(&asked, 1, 0) == 1 && asked.revents != 0;
+}
+
+int torsion_write_standard_error(const void *bytes, size_t count) {
+    struct iovec run = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = count};
+    if (!is_regular_file(STDERR_FILENO)) {
+        ssize_t written = pwritev2(STDERR_FILENO, &run, 1, -1, RWF_NOWAIT);
+        if (written >= 0) return 1;
+        if (errno == EAGAIN || !has_room(STDERR_FILENO)) return 0;
+    }
     ssize_t written = write(STDERR_FILENO, bytes, count);
-    (void)written;
+    return written >= 0 || errno != EAGAIN;
 }

@@ -93,7 +93,7 @@ struct EchoCommand: ParsableCommand {
                 }
             }
         }.whenFailed { error in
-            fail(with: error)
+            reactor.printLine("\(error)")
             reactor.stop(within: .zero)
         }
     }

@@ -13,8 +13,9 @@ struct ProxyCommand: ParsableCommand {
             Each direction ends by itself, and who reads slowly slows the other end down. A client \
             whose target cannot be reached is aborted, and standard error says why. If one \
             direction has ended and the other carries nothing for five minutes, both connections \
-            are closed. Prints one line \
-            when it listens: listening on 127.0.0.1:41234 backend=epoll threads=1
+            are closed. Each client takes two descriptors; more clients than the limit (ulimit -n) \
+            has room for are refused. Prints one line when it listens: \
+            listening on 127.0.0.1:41234 backend=epoll threads=1
             """)
 
     @Option(help: "Where to listen, for example tcp:8009:interface=127.0.0.1 or unix:/run/proxy.")
@@ -34,14 +35,40 @@ struct ProxyCommand: ParsableCommand {
     func run() throws {
         let endpoint = try readEndpoint(listen, ServerEndpoint.init(parsing:))
         let target = try readEndpoint(to, ClientEndpoint.init(parsing:))
+        let threads = serving.threads
         try serving.run { reactor, announcement in
-            let port = try endpoint.listen(on: reactor) {
-                Relay(to: target) { result in
-                    // How a client ends is its own affair; that the target is away is not.
-                    if case .failure(let error as IOError) = result { fail(with: error) }
-                }
-            }
-            announcement.make(for: port)
+            let relays = RelayFactory(to: target, reactors: threads, on: reactor)
+            announcement.make(for: try endpoint.listen(on: reactor, factory: relays))
+        }
+    }
+}
+
+/// Relays as many clients as there are descriptors for.
+///
+/// Without a limit clients would take those that the other side needs. A `ConnectionLimiter` would do
+/// as well, but as a layer it would keep bulk from being moved by `splice(2)`.
+private final class RelayFactory: StreamProtocolFactory {
+    private let target: ClientEndpoint
+    private let limit: Int
+    private unowned let reactor: Reactor
+    private var count = 0
+
+    init(to target: ClientEndpoint, reactors: Int, on reactor: Reactor) {
+        self.target = target
+        self.reactor = reactor
+        limit = ConnectionLimits.descriptors(each: 2, reactors: reactors).total ?? .max
+    }
+
+    func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? {
+        guard count < limit else {
+            reactor.printLine("\(limit) clients are all that there are descriptors for")
+            return nil
+        }
+        count += 1
+        return Relay(to: target) { [self] result in
+            count -= 1
+            // How a client ends is its own affair; that the target is away is not.
+            if case .failure(let error as IOError) = result { reactor.printLine("\(error)") }
         }
     }
 }

@@ -117,6 +117,7 @@ private final class ProgressLine {
         let percent = whole == 0 ? 100 : Int64(Double(sent) / Double(whole) * 100)
         guard percent > shown else { return }
         shown = percent
-        writeToStandardError("\(percent) % of \(whole) bytes\n")
+        // Without a reader nobody misses it.
+        _ = writeStandardError("\(percent) % of \(whole) bytes\n")
     }
 }

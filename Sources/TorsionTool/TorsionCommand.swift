@@ -60,13 +60,14 @@ func reportingErrors(_ body: () throws -> Void) throws {
 
 /// Prints the sentence of an error, and on a line of its own what to do instead: other tools read
 /// the first line.
-func fail(with error: any Error) {
+private func fail(with error: any Error) {
     let lines =
         (error as? IOError).map { [$0.sentence, $0.advice].compactMap(\.self) } ?? ["\(error)"]
     writeToStandardError(lines.joined(separator: "\n") + "\n")
 }
 
-func writeToStandardError(_ text: String) {
+/// May wait for a reader; not for a reactor's thread, which uses `Reactor.printLine(_:)`.
+private func writeToStandardError(_ text: String) {
     var text = text
     text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

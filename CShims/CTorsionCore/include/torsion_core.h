@@ -33,8 +33,10 @@ uintptr_t torsion_thread_id(void);
  * millisecond for each hundred megabytes; does nothing with other allocators. */
 void torsion_release_free_memory(void);
 
-/* Writes one line on standard error, with one write(2); what does not fit a full pipe is dropped.
- * Callable from any thread. */
-void torsion_write_standard_error(const void *_Nullable bytes, size_t count);
+/* Writes on standard error without waiting, at most PIPE_BUF (4096) bytes: write(2). The flags of the
+ * open file stay as they are, since other processes share it. Only a regular file may block, by its
+ * disk. Returns 0 if it would have had to wait and nothing was written, else 1, also if there is
+ * nobody to write to. Callable from any thread. */
+int torsion_write_standard_error(const void *_Nullable bytes, size_t count);
 
 #endif

@@ -28,13 +28,13 @@ final class Joint: StreamProtocol {
         pipe(from: client, to: server).whenFailed { error in print("to the server: \(error)") }
         pipe(from: server, to: client).whenFailed { error in print("to the client: \(error)") }
     }
-
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 }
 
 try Reactor.run { reactor in
     let places = Array(CommandLine.arguments.dropFirst()) + ["tcp:8009", "tcp:127.0.0.1:8007"]
     let server = try ClientEndpoint(parsing: places[1])
-    let port = try ServerEndpoint(parsing: places[0]).listen(on: reactor) { Proxy(to: server) }
+    let place = try ServerEndpoint(parsing: places[0]).limited(to: .descriptors(each: 2))
+    let port = try place.listen(on: reactor) { Proxy(to: server) }
     print("listening on \(port.localAddress)")
 }

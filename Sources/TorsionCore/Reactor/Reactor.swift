@@ -29,7 +29,8 @@ public final class Reactor {
     /// Called with what nobody else can receive: an error in a delayed call, a thread call or a
     /// watch, a failed Deferred that nobody handled.
     ///
-    /// By default prints one line on standard error.
+    /// By default prints one line on standard error, within the limits of
+    /// ``UnhandledError/printToStandardError()``.
     @exclusivity(unchecked) public var unhandledError: (UnhandledError) -> Void = {
         $0.printToStandardError()
     }
@@ -87,6 +88,7 @@ public final class Reactor {
     /// See HalfCloseableProtocol.
     @exclusivity(unchecked) var kindWithoutHalves: ObjectIdentifier?
     @exclusivity(unchecked) var counters = ReactorStatistics()
+    @exclusivity(unchecked) var errorLines = ErrorLines()
     @exclusivity(unchecked) var threadWork = ThreadWork()
     /// Where seeds come from; nil until one is drawn.
     ///

@@ -380,6 +380,7 @@ extension Reactor {
                 backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
             backend.shutDown()
         }
+        finishErrorLines()
         let failure = life.failure
         life = ReactorLife()
         threadWork = ThreadWork()
