@@ -9,10 +9,12 @@
 #include <netinet/udp.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -173,6 +175,11 @@ uint64_t torsion_monotonic_nanoseconds(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void torsion_nap(void) {
+    struct timespec millisecond = {.tv_nsec = 1000000};
+    nanosleep(&millisecond, NULL);
+}
+
 void torsion_ignore_sigpipe(void) {
     struct sigaction action;
     if (sigaction(SIGPIPE, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
@@ -180,6 +187,39 @@ void torsion_ignore_sigpipe(void) {
         action.sa_handler = SIG_IGN;
         sigaction(SIGPIPE, &action, NULL);
     }
+}
+
+static int is_terminal(int descriptor) {
+    unsigned int number;
+    /* The controlling side would be opened as another terminal: TIOCGPTN, pts(4). */
+    return isatty(descriptor) && ioctl(descriptor, TIOCGPTN, &number) != 0;
+}
+
+int torsion_reopen(int descriptor, int mode) {
+    struct stat given, own;
+    int access = fcntl(descriptor, F_GETFL) & O_ACCMODE;
+    if (access != O_RDWR && access != mode) return -1;
+    if (fstat(descriptor, &given) != 0) return -1;
+    if (!S_ISFIFO(given.st_mode) && !is_terminal(descriptor)) return -1;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    int result = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (result < 0) return -1;
+    if (fstat(result, &own) == 0 && own.st_dev == given.st_dev && own.st_ino == given.st_ino)
+        return result;
+    close(result);
+    return -1;
+}
+
+int torsion_fill_standard_streams(void) {
+    for (int number = 0; number <= STDERR_FILENO; number++) {
+        if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
+        /* The lowest number that is free, unless another thread took that in between. */
+        int null = open("/dev/null", O_RDWR);
+        if (null < 0) return -1;
+        if (null > STDERR_FILENO) close(null);
+    }
+    return 0;
 }
 
 int torsion_set_abortive_close(int descriptor) {

@@ -123,11 +123,11 @@ void torsion_uring_prepare_send_runs(struct torsion_uring_entry *entry, int desc
 }
 
 void torsion_uring_prepare_accept(struct torsion_uring_entry *entry, int descriptor,
-                                  int is_multishot, uint64_t user_data) {
+                                  struct torsion_uring_peer *peer, uint64_t user_data) {
     memset(entry, 0, sizeof *entry);
-    int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-    io_uring_prep_accept(theirs(entry), descriptor, NULL, NULL, flags);
-    if (is_multishot) entry->ioprio = IORING_ACCEPT_MULTISHOT;
+    peer->size = sizeof peer->address;
+    io_uring_prep_accept(theirs(entry), descriptor, (struct sockaddr *)&peer->address, &peer->size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
     set_user_data(entry, user_data);
 }
 

@@ -6,7 +6,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -86,21 +85,6 @@ static int map_queues(struct torsion_uring *ring, const struct io_uring_params *
     ring->completions_tail = (uint32_t *)(queues + completions->tail);
     ring->completion_mask = *(uint32_t *)(queues + completions->ring_mask);
     return 0;
-}
-
-/* What can be asked for only by the operations of the same release. */
-static uint32_t operations(const struct torsion_uring *ring) {
-    enum { LIMIT = 256 };
-    uint32_t features = 0;
-    struct io_uring_probe *probe =
-        calloc(1, sizeof *probe + LIMIT * sizeof(struct io_uring_probe_op));
-    if (probe == NULL) return 0;
-    if (io_uring_register((unsigned)ring->descriptor, IORING_REGISTER_PROBE, probe, LIMIT) == 0) {
-        if (io_uring_opcode_supported(probe, IORING_OP_SOCKET))
-            features |= TORSION_URING_MULTISHOT_ACCEPT;
-    }
-    free(probe);
-    return features;
 }
 
 static uint32_t set_up_buffers(struct torsion_uring *ring, uint32_t count, uint64_t needed,
@@ -185,7 +169,6 @@ int torsion_uring_open(struct torsion_uring *ring, uint32_t entries, uint32_t co
         release(ring);
         return code;
     }
-    features |= operations(ring);
     if (features & TORSION_URING_DEFERRED && ring->kernel_features & IORING_FEAT_CQE_SKIP)
         features |= TORSION_URING_BATCHED_SENDS;
     if (wanted & TORSION_URING_BUFFERS) features |= set_up_buffers(ring, buffers, needed, &rounds);
@@ -196,8 +179,21 @@ int torsion_uring_open(struct torsion_uring *ring, uint32_t entries, uint32_t co
     return 0;
 }
 
+/* What the kernel was to close and never saw: a ring that has failed takes nothing any more. */
+static void close_left(struct torsion_uring *ring) {
+    uint32_t first = ring->submitted;
+    if (ring->entry_tail - first > ring->entry_capacity)
+        first = ring->entry_tail - ring->entry_capacity;
+    for (; first != ring->entry_tail; first++) {
+        struct torsion_uring_entry *entry = &ring->entries[first & ring->entry_mask];
+        if (entry->opcode == IORING_OP_CLOSE) close(entry->descriptor);
+    }
+}
+
 void torsion_uring_close(struct torsion_uring *ring) {
-    if (ring->entries != NULL) release(ring);
+    if (ring->entries == NULL) return;
+    close_left(ring);
+    release(ring);
 }
 
 int torsion_uring_probe(uint32_t entries, uint32_t completions, uint32_t buffers) {

@@ -24,6 +24,8 @@ final class EpollPoller: Poller {
     /// Whether the kernel may go on watching for one that was removed.
     @exclusivity(unchecked) private var hasStray = false
 
+    private var failedWaits = FailedWaits()
+
     /// Nil after a wait, until somebody asks: most turns of a busy server need no time at all, and
     /// a read costs 35 ns.
     @exclusivity(unchecked) private var latestNow: MonotonicInstant?
@@ -87,7 +89,7 @@ final class EpollPoller: Poller {
 
     func remove(_ target: PollTarget) {
         guard let registration = target.registration else {
-            preconditionFailure("EpollPoller: the target is not registered")
+            mistake("EpollPoller: the target is not registered")
         }
         target.registration = nil
         if torsion_epoll_control(epoll, EPOLL_CTL_DEL, target.descriptor, 0, nil) != 0 {
@@ -101,16 +103,21 @@ final class EpollPoller: Poller {
         last._withUnsafeGuaranteedRef { $0.registration = registration }
     }
 
-    func wait(until deadline: MonotonicInstant?) {
+    func wait(until deadline: MonotonicInstant?) throws(IOError) {
         let count = torsion_epoll_wait(
             epoll, batch, Int32(Self.batchCapacity), timeout(until: deadline))
         latestNow = nil
-        // EINTR: a signal; the next wait goes on. The others blame our own arguments.
-        precondition(
-            count >= 0 || ErrorCode(errno: torsion_errno()) == .interrupted,
-            "epoll_wait: \(ErrorCode(errno: torsion_errno()))")
-        for index in 0..<max(0, Int(count)) { deliver(batch[index]) }
+        guard count >= 0 else { return try waitFailed() }
+        for index in 0..<Int(count) { deliver(batch[index]) }
         if !removed.isEmpty { forgetRemoved() }
+    }
+
+    @inline(never)
+    private func waitFailed() throws(IOError) {
+        let code = ErrorCode(errno: torsion_errno())
+        if !removed.isEmpty { forgetRemoved() }
+        // EINTR: a signal; the next wait goes on.
+        if code != .interrupted { try failedWaits.note(code, "epoll_wait") }
     }
 
     @inline(never)

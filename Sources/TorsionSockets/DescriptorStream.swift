@@ -20,37 +20,50 @@ final class DescriptorStream {
     init(backend: SocketBackend, input: Int32, output: Int32) throws(IOError) {
         self.backend = backend
         // One descriptor can be registered only once, so each side has its own.
-        let own = input == output ? fcntl(output, F_DUPFD_CLOEXEC, 0) : output
-        self.input = try Side(stream: self, descriptor: input)
+        let other = input == output ? try secondNumber(of: output) : output
         do throws(IOError) {
-            self.output = try Side(stream: self, descriptor: own)
+            self.input = try Side(stream: self, given: input, mode: O_RDONLY)
+            self.output = try Side(stream: self, given: other, mode: O_WRONLY)
         } catch {
             // The descriptors stay their owner's.
-            self.input.restoreFlags()
+            self.input?.giveBack()
+            if other != output { Glibc.close(other) }
             throw error
         }
         backend.openHandleCount += 1
     }
 
     /// One descriptor, as the poller sees it.
+    ///
+    /// What was given is often shared: a shell and its children have one open file for a terminal.
+    /// If it did not block for one of them any more, the others would fail with EAGAIN, after our end
+    /// too if that came by a signal or `exit(3)`. So a pipe or a terminal is opened once more.
     private final class Side: PollTarget {
         private unowned(unsafe) let stream: DescriptorStream
-        /// The descriptor's flags as they were found; others may share them.
-        private let flags: Int32
+        /// The caller's descriptor, which ours stands for.
+        private let given: Int32
+        /// A socket is told with each call that it is not to block.
+        let isSocket: Bool
+        /// What is to be restored of one that could only be kept from blocking for all.
+        private let flags: Int32?
         let isTerminal: Bool
         var interest: PollEvents?
         var isAlwaysReady = false
         var isOpen = true
 
-        init(stream: DescriptorStream, descriptor: Int32) throws(IOError) {
+        init(stream: DescriptorStream, given: Int32, mode: Int32) throws(IOError) {
             self.stream = stream
-            flags = fcntl(descriptor, F_GETFL)
-            isTerminal = isatty(descriptor) == 1
-            super.init(descriptor: descriptor)
-            guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) >= 0 else {
+            self.given = given
+            isTerminal = isatty(given) == 1
+            isSocket = integerOption(given, SOL_SOCKET, SO_TYPE) != nil
+            let own = isSocket ? -1 : torsion_reopen(given, mode)
+            flags = isSocket || own >= 0 ? nil : fcntl(given, F_GETFL)
+            super.init(descriptor: own >= 0 ? own : given)
+            guard let flags else { return }
+            guard flags >= 0, fcntl(given, F_SETFL, flags | O_NONBLOCK) >= 0 else {
                 throw IOError(
                     .open, function: "fcntl", code: ErrorCode(errno: errno),
-                    subject: "descriptor \(descriptor)")
+                    subject: "descriptor \(given)")
             }
         }
 
@@ -58,26 +71,21 @@ final class DescriptorStream {
 
         func watch(for wanted: PollEvents?, in backend: SocketBackend) -> ErrorCode? {
             guard isOpen, wanted != interest else { return nil }
-            let previous = interest
-            interest = wanted
+            let isRegistered = interest != nil
             if isAlwaysReady {
-                if previous != nil { backend.removeAlwaysReady(self) }
+                if isRegistered { backend.removeAlwaysReady(self) }
                 if wanted != nil { backend.addAlwaysReady(self) }
-                return nil
-            }
-            guard let wanted else {
-                backend.poller.remove(self)
-                return nil
-            }
-            guard previous == nil else {
+            } else if let wanted, isRegistered {
                 backend.poller.update(self, for: wanted)
-                return nil
+            } else if let wanted, let code = backend.poller.add(self, for: wanted) {
+                // EPERM: a regular file, epoll_ctl(2).
+                guard code == .notPermitted else { return code }
+                isAlwaysReady = true
+                backend.addAlwaysReady(self)
+            } else if wanted == nil {
+                backend.poller.remove(self)
             }
-            guard let code = backend.poller.add(self, for: wanted) else { return nil }
-            // EPERM: a regular file, epoll_ctl(2).
-            guard code == .notPermitted else { return code }
-            isAlwaysReady = true
-            backend.addAlwaysReady(self)
+            interest = wanted
             return nil
         }
 
@@ -85,11 +93,29 @@ final class DescriptorStream {
             guard isOpen else { return }
             _ = watch(for: nil, in: backend)
             isOpen = false
-            restoreFlags()
-            if descriptor > 2 || !leaveStandardStream() { Glibc.close(descriptor) }
+            giveBack()
+            if given > 2 || !leaveStandardStream() { Glibc.close(given) }
         }
 
-        func restoreFlags() { _ = fcntl(descriptor, F_SETFL, flags) }
+        /// `read(2)`, or `recv(2)`.
+        func read(_ start: UnsafeMutableRawPointer, _ limit: Int) -> Int {
+            isSocket
+                ? recv(descriptor, start, limit, Int32(MSG_DONTWAIT))
+                : Glibc.read(descriptor, start, limit)
+        }
+
+        /// `writev(2)`, or `sendmsg(2)`.
+        func write(_ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Int {
+            isSocket
+                ? sendVectors(descriptor, runs, flags: Int32(MSG_DONTWAIT))
+                : writeVectors(descriptor, runs)
+        }
+
+        /// Leaves what was given as it was found.
+        func giveBack() {
+            if let flags { _ = fcntl(given, F_SETFL, flags) }
+            if descriptor != given { Glibc.close(descriptor) }
+        }
 
         /// Puts `/dev/null` in the place of a standard stream, whose number would else be given to
         /// the next socket: and then what anybody prints would go there.
@@ -97,7 +123,7 @@ final class DescriptorStream {
             let null = Glibc.open("/dev/null", O_RDWR | O_CLOEXEC)
             guard null >= 0 else { return false }
             defer { Glibc.close(null) }
-            return dup2(null, descriptor) >= 0
+            return dup2(null, given) >= 0
         }
     }
 
@@ -114,7 +140,7 @@ final class DescriptorStream {
     }
 
     private func readOnce() {
-        let count = read(input.descriptor, backend.slab, SocketBackend.slabByteCount)
+        let count = input.read(backend.slab, SocketBackend.slabByteCount)
         if count > 0 {
             let bytes = UnsafeRawBufferPointer(start: backend.slab, count: count).bytes
             receiver?.streamDidRead(bytes)
@@ -134,7 +160,7 @@ final class DescriptorStream {
 
     private func writeQueue() {
         guard let queue, !queue.isEmpty else { return }
-        let result = queue.withHead { writeVectors(output.descriptor, $0) }
+        let result = queue.withHead { output.write($0) }
         guard result > 0 else {
             if result == 0 || errno == EAGAIN || errno == EINTR { return }
             return fail(ErrorCode(errno: errno), "writev", .write)
@@ -180,7 +206,7 @@ extension DescriptorStream: BackendStream {
         let count = withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: 2) {
             $0.initializeElement(at: 0, to: first)
             $0.initializeElement(at: 1, to: second)
-            return writeVectors(output.descriptor, UnsafeBufferPointer($0))
+            return output.write(UnsafeBufferPointer($0))
         }
         if count >= 0 { return .wrote(count) }
         if errno == EAGAIN || errno == EINTR { return .wrote(0) }
@@ -224,6 +250,15 @@ extension DescriptorStream: BackendStream {
     }
 
     func reset() { close() }
+}
+
+/// Another number for a descriptor that serves as input and as output.
+private func secondNumber(of descriptor: Int32) throws(IOError) -> Int32 {
+    let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+    if own >= 0 { return own }
+    throw IOError(
+        .open, function: "fcntl", code: ErrorCode(errno: errno),
+        subject: "descriptor \(descriptor)")
 }
 
 /// `writev(2)`.

@@ -21,6 +21,7 @@ package struct ListeningSocket {
     package init(_ address: SocketAddress, _ options: StreamOptions) throws(IOError) {
         let descriptor = try makeSocket(for: address, .listen)
         var bound: SocketFile?
+        let ownAddress: SocketAddress
         do throws(IOError) {
             // Accepted sockets inherit these on Linux: one system call less for each.
             try configure(descriptor, for: address, options, .listen)
@@ -29,13 +30,15 @@ package struct ListeningSocket {
             guard Glibc.listen(descriptor, backlog) == 0 else {
                 throw lastError(.listen, "listen", address)
             }
+            // The port that the kernel chose.
+            ownAddress = try boundAddress(of: descriptor, .listen, subject: "\(address)")
         } catch {
             bound?.remove()
             Glibc.close(descriptor)
             throw error
         }
         self.descriptor = descriptor
-        localAddress = ownAddress(of: descriptor)
+        localAddress = ownAddress
         acceptedAddress = localAddress.isOneEnd ? localAddress : nil
         file = bound
     }

@@ -36,7 +36,8 @@ public protocol Poller: AnyObject {
     /// Waits once, delivers the batch by ``PollTarget/ready(_:)``, and returns.
     ///
     /// - Parameter deadline: nil waits without limit, a past one polls.
-    func wait(until deadline: MonotonicInstant?)
+    /// - Throws: What ``ReactorBackend/turn(until:)`` does.
+    func wait(until deadline: MonotonicInstant?) throws(IOError)
 }
 
 /// Something with a descriptor that a ``Poller`` watches.

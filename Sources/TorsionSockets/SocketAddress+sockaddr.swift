@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+package import TorsionCore
 
 extension SocketAddress {
     /// The address family, `AF_INET`, `AF_INET6` or `AF_UNIX`.
@@ -18,6 +18,11 @@ extension SocketAddress {
     /// Reads what the kernel filled in: `ip(7)`, `ipv6(7)`, `unix(7)`.
     init(_ storage: sockaddr_storage, size: socklen_t) {
         self = withUnsafeBytes(of: storage) { SocketAddress($0, size: size) }
+    }
+
+    /// The same, where it lies: `sockaddr` is a whole `sockaddr_storage`.
+    package init(sockaddr: UnsafeRawBufferPointer, size: UInt32) {
+        self.init(sockaddr, size: size)
     }
 
     /// The same, where it lies: `raw` is a whole `sockaddr_storage`.

@@ -63,15 +63,23 @@ public final class SocketBackend: ReactorBackend {
     /// Starts the poller.
     ///
     /// SIGPIPE is ignored for the whole process, if nobody handles it: a peer that goes away must
-    /// not end the process, and not every write can say `MSG_NOSIGNAL`.
+    /// not end the process, and not every write can say `MSG_NOSIGNAL`. A standard stream that the
+    /// parent left closed becomes `/dev/null`, so that no descriptor of ours gets its number.
     public func start() throws(IOError) {
         torsion_ignore_sigpipe()
+        try fillStandardStreams()
         try poller.start()
         reopenReserve()
     }
 
     /// What the address space, the control group and the machine leave, whichever is least.
     public var availableMemoryByteCount: Int? { TorsionSockets.availableMemoryByteCount() }
+
+    private func fillStandardStreams() throws(IOError) {
+        guard torsion_fill_standard_streams() != 0 else { return }
+        throw IOError(
+            .open, function: "open", code: ErrorCode(errno: errno), subject: "/dev/null")
+    }
 
     /// The poller's time.
     public var now: MonotonicInstant { poller.now }
@@ -89,9 +97,9 @@ public final class SocketBackend: ReactorBackend {
     }
 
     /// Waits once and delivers.
-    public func turn(until deadline: MonotonicInstant?) {
-        guard !alwaysReady.isEmpty else { return poller.wait(until: deadline) }
-        poller.wait(until: MonotonicInstant(nanoseconds: 0))
+    public func turn(until deadline: MonotonicInstant?) throws(IOError) {
+        guard !alwaysReady.isEmpty else { return try poller.wait(until: deadline) }
+        try poller.wait(until: MonotonicInstant(nanoseconds: 0))
         for target in alwaysReady where isAlwaysReady(target) {
             target.ready([.readable, .writable])
         }
@@ -129,7 +137,8 @@ public final class SocketBackend: ReactorBackend {
     ) throws(IOError) -> AdoptedSocket {
         let own = try duplicate(of: descriptor, SOCK_STREAM)
         do throws(IOError) {
-            let address = ownAddress(of: own)
+            let subject = "descriptor \(descriptor)"
+            let address = try boundAddress(of: own, .open, subject: subject)
             // As for a socket that connects: what is set on one that listens must precede `bind`.
             try configure(own, for: address, options, .open)
             if integerOption(own, SOL_SOCKET, SO_ACCEPTCONN) == 1 {
@@ -141,7 +150,7 @@ public final class SocketBackend: ReactorBackend {
                 // One that was reset before it came here.
                 let code = pendingError(of: own) ?? ErrorCode(errno: number)
                 throw IOError(
-                    .open, function: "getpeername", code: code, subject: "descriptor \(descriptor)")
+                    .open, function: "getpeername", code: code, subject: subject)
             }
             return .stream(SocketStream(backend: self, accepted: own, from: peer, isShared: true))
         } catch {

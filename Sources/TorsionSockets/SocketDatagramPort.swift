@@ -59,9 +59,12 @@ final class SocketDatagramPort: PollTarget {
         self.backend = backend
         slab = backend.datagramSlab
         file = nil
-        let address = ownAddress(of: descriptor)
-        if case .unix = address { isUnix = true } else { isUnix = false }
-        do throws(IOError) { try configure(descriptor, for: address, options, .open) } catch {
+        do throws(IOError) {
+            let subject = "descriptor \(descriptor)"
+            let address = try boundAddress(of: descriptor, .open, subject: subject)
+            if case .unix = address { isUnix = true } else { isUnix = false }
+            try configure(descriptor, for: address, options, .open)
+        } catch {
             Glibc.close(descriptor)
             throw error
         }
@@ -174,10 +177,14 @@ final class SocketDatagramPort: PollTarget {
         if isAwaitingRoom { wanted.insert(.writable) }
         if wanted.isEmpty { wanted = .errorsOnly }
         guard wanted != interest else { return }
-        defer { interest = wanted }
-        guard interest == nil else { return backend.poller.update(self, for: wanted) }
-        // A socket can always be watched; what can fail is the kernel's memory.
-        if let code = backend.poller.add(self, for: wanted) { fail(code, from: nil) }
+        guard interest == nil else {
+            interest = wanted
+            return backend.poller.update(self, for: wanted)
+        }
+        // A socket can always be watched; what can fail is the kernel's memory. The next change of
+        // what is waited for tries again.
+        if let code = backend.poller.add(self, for: wanted) { return fail(code, from: nil) }
+        interest = wanted
     }
 }
 

@@ -85,7 +85,9 @@ extension SocketListener: BackendListener {
 
     var localAddress: SocketAddress { socket.localAddress }
 
-    func shed(limit: Int) -> Int { backend.refuse(limit: limit, from: descriptor) }
+    func shed(limit: Int) -> Int {
+        receiver == nil ? 0 : backend.refuse(limit: limit, from: descriptor)
+    }
 
     func close() {
         precondition(receiver != nil, "BackendListener: closed twice")

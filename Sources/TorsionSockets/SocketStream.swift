@@ -140,7 +140,8 @@ final class SocketStream: PollTarget {
         }
         phase = .open
         updateInterest()
-        receiver?.streamDidConnect()
+        // Closed by who was told that it cannot be watched.
+        if phase == .open { receiver?.streamDidConnect() }
     }
 
     /// The kernel reports an end that was not asked for: a reset, or both directions closed.

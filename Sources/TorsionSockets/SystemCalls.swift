@@ -208,12 +208,18 @@ package enum ConnectOutcome {
     case failed(ErrorCode)
 }
 
-/// `getsockname(2)`.
+/// `getsockname(2)`; unnamed if the kernel does not say, for want of memory.
 package func ownAddress(of descriptor: Int32) -> SocketAddress {
-    guard let address = address({ getsockname(descriptor, $0, $1) }) else {
-        preconditionFailure("getsockname: errno \(errno)")
-    }
-    return address
+    knownAddress(of: descriptor) ?? .unix(.unnamed)
+}
+
+/// The address of a socket that was just bound, or came from somebody else: `getsockname(2)`.
+func boundAddress(
+    of descriptor: Int32, _ operation: IOError.Operation, subject: String
+) throws(IOError) -> SocketAddress {
+    if let address = knownAddress(of: descriptor) { return address }
+    throw IOError(
+        operation, function: "getsockname", code: ErrorCode(errno: errno), subject: subject)
 }
 
 /// `getsockname(2)`; nil when the kernel is short of memory.
@@ -278,10 +284,12 @@ func socketOption(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32 {
 }
 
 /// `sendmsg(2)` of several runs of bytes, without SIGPIPE.
-func sendVectors(_ descriptor: Int32, _ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Int {
+func sendVectors(
+    _ descriptor: Int32, _ runs: UnsafeBufferPointer<UnsafeRawBufferPointer>, flags: Int32 = 0
+) -> Int {
     withUnsafeTemporaryAllocation(of: iovec.self, capacity: runs.count) { vectors in
         for index in 0..<runs.count { vectors.initializeElement(at: index, to: iovec(runs[index])) }
-        return sendMessage(descriptor, vectors)
+        return sendMessage(descriptor, vectors, flags)
     }
 }
 
@@ -312,12 +320,12 @@ func sendTwo(
 }
 
 private func sendMessage(
-    _ descriptor: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>
+    _ descriptor: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, _ flags: Int32 = 0
 ) -> Int {
     var message = msghdr()
     message.msg_iov = vectors.baseAddress
     message.msg_iovlen = vectors.count
-    return sendmsg(descriptor, &message, sendFlags)
+    return sendmsg(descriptor, &message, sendFlags | flags)
 }
 
 extension iovec {

@@ -9,7 +9,10 @@ struct ConnectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "connect",
         abstract: "Send standard input to a server, and print what it sends.",
-        discussion: "The end of standard input is passed on; the command ends with the server.")
+        discussion: """
+            The end of standard input is passed on; the command ends with the server. If whoever reads \
+            standard output has gone, it ends as other tools do: by SIGPIPE, without a word.
+            """)
 
     @Argument(help: "Where to connect to, for example tcp:example.org:80 or unix:/run/echo.")
     var endpoint: String
@@ -26,12 +29,14 @@ struct ConnectCommand: ParsableCommand {
         let endpoint = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let session = Session()
+        let dies = BrokenPipeSignal.isDefault
         try reportingErrors {
             try Reactor.run(backend: backend) { reactor in
                 endpoint.connect(on: reactor) { Side(session) }
                     .addCallback { remote in try session.joinTerminal(to: remote, on: reactor) }
                     .whenFailed { error in session.end(with: error, on: reactor) }
             }
+            if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
             if let failure = session.failure { throw failure }
         }
     }
@@ -40,6 +45,8 @@ struct ConnectCommand: ParsableCommand {
 /// The two ends of the command's one conversation.
 private final class Session {
     private(set) var failure: (any Error)?
+    /// Nobody reads standard output any more.
+    private(set) var isOutputBroken = false
     /// A reader that takes its time (`| less`) does not lose what has arrived.
     private let patience = Duration.seconds(86_400)
 
@@ -60,6 +67,8 @@ private final class Session {
     ) {
         // What the peer sends is the command's result: with its end the command ends, once all of
         // it has left by standard output.
+        // Pipes take the protocols' places, and of their destinations say only that they were lost.
+        reactor.watchLoss(of: terminal) { [self] why in localLost(why) }
         pipe(from: peer, to: terminal)
             .addCallback { [patience] _ in _ = reactor.stop(within: patience) }
             .whenFailed { [self] error in end(with: error, on: reactor) }
@@ -70,6 +79,13 @@ private final class Session {
     func end(with error: any Error, on reactor: Reactor) {
         if failure == nil { failure = error }
         reactor.stop(within: .zero)
+    }
+
+    private func localLost(_ why: ConnectionLoss) {
+        if case .failed(let error) = why, error.code == .brokenPipe {
+            isOutputBroken = true
+            failure = error
+        }
     }
 }
 

@@ -63,9 +63,12 @@ final class ReceiveBuffers {
         limit = min(configuration.limit, max(count, mostBytes / stride))
     }
 
-    /// The kernel no longer knows of them.
-    func shutDown() {
-        for block in blocks { block.memory.deallocate() }
+    /// Releases them.
+    ///
+    /// - Parameter areLent: The ring was closed with operations under way. The kernel ends them in its
+    ///   own time, so that the memory is left to it.
+    func shutDown(areLent: Bool) {
+        if !areLent { for block in blocks { block.memory.deallocate() } }
         blocks = []
         count = 0
         hasUnwanted = false

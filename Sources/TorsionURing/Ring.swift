@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import CTorsionSockets
 internal import CTorsionURing
 internal import TorsionCore
 internal import TorsionSockets
@@ -113,6 +114,12 @@ final class Ring {
     /// Targets whose last operation has ended in this turn: one of them may be running.
     @exclusivity(unchecked) private var released: [RingTarget] = []
 
+    /// Whether the kernel takes nothing from this ring any more: from then on nothing is asked of it.
+    @exclusivity(unchecked) private(set) var isBroken = false
+    /// Why.
+    private var failure: IOError?
+    private var failedWaits = FailedWaits()
+
     init(_ configuration: Configuration) {
         self.configuration = configuration
         queue = .allocate(capacity: 1)
@@ -154,16 +161,19 @@ final class Ring {
         settleAll()
         held = []
         var rounds = 0
-        while operationCount > 0 {
+        while operationCount > 0, !isBroken {
             // Cancelled operations complete at once, unless one is in the middle of its work.
             rounds += 1
-            precondition(rounds < 10_000, "Ring: \(operationCount) operations do not end")
+            require(rounds < 10_000, "Ring: \(operationCount) operations do not end")
             enter(rounds == 1 ? 0 : 1_000_000)
             deliverCompletions()
         }
         broken = []
         torsion_uring_close(queue)
-        buffers.shutDown()
+        buffers.shutDown(areLent: isBroken)
+        isBroken = false
+        failure = nil
+        operationCount = 0
     }
 
     // MARK: Operations
@@ -219,7 +229,7 @@ final class Ring {
     @inline(never)
     func submit() {
         var failed: UInt32 = 0
-        while torsion_uring_submit(queue, &failed) != 0 { makeRoom(&failed) }
+        while !isBroken, torsion_uring_submit(queue, &failed) != 0 { makeRoom(&failed) }
         confirm(failed)
     }
 
@@ -230,7 +240,7 @@ final class Ring {
     func enter(_ timeout: Int64) {
         var failed: UInt32 = 0
         var timeout = timeout
-        while torsion_uring_wait(queue, timeout, &failed) != 0 {
+        while !isBroken, torsion_uring_wait(queue, timeout, &failed) != 0 {
             makeRoom(&failed)
             timeout = 0
         }
@@ -244,16 +254,13 @@ final class Ring {
     private func confirm(_ failed: UInt32) {
         var failed = failed
         // What found no room may be a send that failed, of which we have to know before the next.
-        while torsion_uring_is_overrun(queue) != 0 {
-            makeRoom(&failed)
-            _ = torsion_uring_wait(queue, 0, &failed)
-        }
+        while torsion_uring_is_overrun(queue) != 0, !isBroken { makeRoom(&failed) }
         epoch &+= 1
         if failed > 0 { noteFailedSends() }
         arena.reset()
     }
 
-    /// Takes everything out of the completion queue, to be delivered later.
+    /// Takes everything out of the completion queue, to be delivered later, and enters again.
     @inline(never)
     private func makeRoom(_ failed: inout UInt32) {
         let last = torsion_uring_completions_end(queue)
@@ -263,11 +270,21 @@ final class Ring {
         }
         end = queue.pointee.head
         torsion_uring_give_room(queue)
-        var none: UInt32 = 0
-        if torsion_uring_wait(queue, 0, &none) == -torsion_uring_wrong_thread {
+        let result = torsion_uring_wait(queue, 0, &failed)
+        if result != 0 { noteFailure(result) }
+    }
+
+    /// There was room, and the kernel took nothing all the same.
+    private func noteFailure(_ result: Int32) {
+        if result == -torsion_uring_wrong_thread {
             mistake("Ring: used on another thread than it was started on")
         }
-        failed += none
+        do throws(IOError) {
+            try failedWaits.note(ErrorCode(errno: -result), "io_uring_enter")
+        } catch {
+            isBroken = true
+            failure = error
+        }
     }
 
     /// Tells streams which of their sends were cut or failed, so that they send nothing before the
@@ -304,11 +321,19 @@ final class Ring {
     ///
     /// `timeout`: In nanoseconds, -1 without limit.
     @inline(__always)
-    func turn(timeout: Int64) {
+    func turn(timeout: Int64) throws(IOError) {
         enter(timeout)
+        if isBroken { try tellFailure() }
         if !broken.isEmpty { deliverBroken() }
         if !held.isEmpty { deliverHeld() }
         deliverCompletions()
+    }
+
+    /// Each turn tells, and waits a moment, so that whoever turns on is no busy loop.
+    @inline(never)
+    private func tellFailure() throws(IOError) {
+        torsion_nap()
+        if let failure { throw failure }
     }
 
     /// Takes the steps that had to come behind batched sends.

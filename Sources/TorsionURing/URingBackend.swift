@@ -36,7 +36,9 @@ final class URingBackend: ReactorBackend {
 
     var waker: any BackendWaker { others.waker }
 
-    func turn(until deadline: MonotonicInstant?) { others.turn(until: deadline) }
+    func turn(until deadline: MonotonicInstant?) throws(IOError) {
+        try others.turn(until: deadline)
+    }
 
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver

@@ -8,10 +8,13 @@ internal import TorsionSockets
 
 /// A listening stream socket.
 ///
-/// One operation accepts client after client. It does not tell their addresses, since it has room
-/// for one, which the next client would overwrite: they are asked for, and a client that has reset
-/// its connection by then is skipped.
+/// One operation accepts one client. One that goes on by itself would take every client that waits
+/// before the first is delivered, up to the last descriptor, so that nothing could be opened for any
+/// of them; and it has no room for more than one address. An operation that is over at once met a
+/// queue of clients: then the others are accepted without the ring, as `SocketListener` does.
 final class URingListener: RingTarget {
+    /// Clients accepted before the others have their turn.
+    private static let acceptsPerTurn = 64
     /// Errors about one client each, one behind the other, that are no accident any more.
     private static let failureLimit = 64
 
@@ -21,34 +24,45 @@ final class URingListener: RingTarget {
     private var receiver: (any ListenerReceiver)?
     private var isAccepting = false
     private var operation = Operation.idle
-    /// Clients that were accepted after accepting was stopped.
-    private var held: [Int32] = []
+    /// Where the kernel writes who was accepted.
+    private let peer: UnsafeMutablePointer<torsion_uring_peer>
+    /// The number of the ring's call that handed the operation over.
+    private var armedEpoch: UInt64 = 0
+    /// A client that was accepted after accepting was stopped.
+    private var held: Client?
     private var failures = 0
 
     private enum Operation { case idle, armed, cancelling }
+
+    private struct Client {
+        let descriptor: Int32
+        let address: SocketAddress
+    }
 
     init(
         backend: URingBackend, address: SocketAddress, options: StreamOptions,
         receiver: any ListenerReceiver
     ) throws(IOError) {
+        socket = try ListeningSocket(address, options)
         self.backend = backend
         ring = backend.ring
         self.receiver = receiver
-        socket = try ListeningSocket(address, options)
+        peer = .allocate(capacity: 1)
+        peer.initialize(to: torsion_uring_peer())
         super.init()
         backend.openStreamCount += 1
     }
 
+    deinit { peer.deallocate() }
+
     override func completed(_ kind: Int, _ result: Int32, _ flags: UInt32) {
-        if flags & UInt32(TORSION_URING_HAS_MORE) == 0 {
-            operation = .idle
-            ring.ended(self)
-        }
-        if result >= 0 {
-            failures = 0
-            if isAccepting, held.isEmpty { accept(result) } else { hold(result) }
-        } else {
+        operation = .idle
+        ring.ended(self)
+        if result < 0 {
             failed(ErrorCode(errno: -result))
+        } else {
+            accepted(result)
+            if ring.epoch == armedEpoch &+ 1 { acceptWaiting() }
         }
         update()
     }
@@ -59,27 +73,51 @@ final class URingListener: RingTarget {
         update()
     }
 
-    private func accept(_ descriptor: Int32) {
-        guard let receiver, let peer = TorsionSockets.peerAddress(of: descriptor) else {
-            return torsion_close(descriptor)
-        }
-        receiver.listenerDidAccept(
-            URingStream(
-                backend: backend, accepted: descriptor, from: peer, at: socket.acceptedAddress))
+    private func accepted(_ descriptor: Int32) {
+        failures = 0
+        guard receiver != nil else { return torsion_close(descriptor) }
+        let client = Client(descriptor: descriptor, address: peerAddress)
+        if isAccepting { deliver(client) } else { held = client }
     }
 
-    private func hold(_ descriptor: Int32) {
-        guard receiver != nil else { return torsion_close(descriptor) }
-        held.append(descriptor)
-        if isAccepting { ring.deliverLater(self) }
+    private var peerAddress: SocketAddress {
+        let room = MemoryLayout.size(ofValue: peer.pointee.address)
+        return SocketAddress(
+            sockaddr: UnsafeRawBufferPointer(start: peer, count: room), size: peer.pointee.size)
+    }
+
+    private func deliver(_ client: Client) {
+        receiver?.listenerDidAccept(
+            URingStream(
+                backend: backend, accepted: client.descriptor, from: client.address,
+                at: socket.acceptedAddress))
     }
 
     override func deliverHeld() {
-        while isAccepting, !held.isEmpty { accept(held.removeFirst()) }
+        guard isAccepting, let client = held.take() else { return }
+        deliver(client)
         update()
     }
 
-    private func failed(_ code: ErrorCode) {
+    /// Accepts those who wait behind the first.
+    ///
+    /// Whoever is called may close the port, or stop accepting.
+    private func acceptWaiting() {
+        for _ in 1..<Self.acceptsPerTurn where isAccepting && operation == .idle {
+            peer.pointee.size = UInt32(MemoryLayout.size(ofValue: peer.pointee.address))
+            let descriptor = torsion_accept(
+                socket.descriptor, &peer.pointee.address, &peer.pointee.size)
+            if descriptor >= 0 {
+                accepted(descriptor)
+            } else {
+                let code = ErrorCode(errno: torsion_errno())
+                if code == .wouldBlock { return }
+                failed(code)
+            }
+        }
+    }
+
+    func failed(_ code: ErrorCode) {
         switch code {
         case .canceled, .wouldBlock, .interrupted: return
         default: failures += 1
@@ -93,16 +131,18 @@ final class URingListener: RingTarget {
 
     private func update() {
         switch operation {
-        case .idle: if isAccepting { arm() }
+        // A client that is held comes first.
+        case .idle: if isAccepting, held == nil { arm() }
         case .armed: if !isAccepting { cancel() }
         case .cancelling: break
         }
     }
 
     private func arm() {
-        let isMultishot: Int32 = ring.has(TORSION_URING_MULTISHOT_ACCEPT) ? 1 : 0
         torsion_uring_prepare_accept(
-            ring.nextEntry(), socket.descriptor, isMultishot, userData(TORSION_URING_ACCEPT))
+            ring.nextEntry(), socket.descriptor, peer, userData(TORSION_URING_ACCEPT))
+        // Behind `nextEntry()`, which may hand over what was prepared before.
+        armedEpoch = ring.epoch
         ring.began(self)
         operation = .armed
     }
@@ -119,7 +159,7 @@ extension URingListener: BackendListener {
     func startAccepting() {
         guard !isAccepting, receiver != nil else { return }
         isAccepting = true
-        if !held.isEmpty { ring.deliverLater(self) }
+        if held != nil { ring.deliverLater(self) }
         update()
     }
 
@@ -130,15 +170,14 @@ extension URingListener: BackendListener {
     }
 
     func shed(limit: Int) -> Int {
-        backend.others.refuse(limit: limit, from: socket.descriptor)
+        receiver == nil ? 0 : backend.others.refuse(limit: limit, from: socket.descriptor)
     }
 
     func close() {
         precondition(receiver != nil, "BackendListener: closed twice")
         stopAccepting()
         receiver = nil
-        for descriptor in held { torsion_close(descriptor) }
-        held = []
+        if let client = held.take() { torsion_close(client.descriptor) }
         // The operation keeps the socket, and with it the address, until it has ended.
         if operation == .cancelling { ring.runDeferredWork() }
         socket.close()

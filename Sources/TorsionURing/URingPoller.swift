@@ -72,16 +72,16 @@ final class URingPoller: Poller {
 
     private func operation(of target: PollTarget) -> Unmanaged<PollOperation> {
         guard let registration = target.registration else {
-            preconditionFailure("URingPoller: the target is not registered")
+            mistake("URingPoller: the target is not registered")
         }
         return .fromOpaque(UnsafeRawPointer(registration))
     }
 
-    func wait(until deadline: MonotonicInstant?) {
+    func wait(until deadline: MonotonicInstant?) throws(IOError) {
         ring.settleAll()
         let timeout = ring.hasHeld ? 0 : timeout(until: deadline)
         latestNow = nil
-        ring.turn(timeout: timeout)
+        try ring.turn(timeout: timeout)
     }
 
     /// Counted from the clock as it is now, not as it was after the last wait: callbacks have run

@@ -116,7 +116,7 @@ extension URingStream {
     }
 
     /// Whether a send of this stream is prepared and not handed over.
-    private var isBatching: Bool { sendEpoch == ring.epoch }
+    var isBatching: Bool { sendEpoch == ring.epoch }
 
     /// Makes the batched send's place large enough for so many bytes; false if there is no room.
     ///

@@ -375,6 +375,11 @@ extension URingStream: BackendStream {
 
     private func finish() {
         leave()
+        // At once, if the kernel takes no entry any more, or none names the descriptor: a client who is
+        // refused must not keep what the next one needs until the turn's end.
+        guard !ring.isBroken, operationCount > 0 || isBatching else {
+            return torsion_close(descriptor)
+        }
         cancelAll()
         torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
     }

@@ -51,14 +51,18 @@ final class Bench {
         #expect(backend.ring.operationCount == 0)
     }
 
-    func turn() { backend.turn(until: backend.now.advanced(by: .milliseconds(1))) }
+    func turn() {
+        #expect(throws: Never.self) {
+            try backend.turn(until: backend.now.advanced(by: .milliseconds(1)))
+        }
+    }
 
     /// Turns until the condition holds.
     func run(_ location: SourceLocation = #_sourceLocation, until condition: () -> Bool) throws {
         let end = backend.now.advanced(by: .seconds(20))
         while !condition() {
             try #require(backend.now < end, "not in time", sourceLocation: location)
-            backend.turn(until: end)
+            try backend.turn(until: end)
         }
     }
 

@@ -4,6 +4,7 @@
 import CTorsionURing
 import Testing
 import TorsionCore
+import TorsionSockets
 
 @testable import TorsionURing
 
@@ -31,16 +32,11 @@ import TorsionCore
         return listener
     }
 
-    /// As if the kernel had said so, and went on.
-    private func complete(_ listener: URingListener, _ result: Int32) {
-        listener.completed(TORSION_URING_ACCEPT, result, UInt32(TORSION_URING_HAS_MORE))
-    }
-
     // S15
     @Test(arguments: [24, 23, 12, 105] as [Int32])  // EMFILE, ENFILE, ENOMEM, ENOBUFS
     func `a shortage is told at once`(number: Int32) throws {
         let listener = try listener()
-        complete(listener, -number)
+        listener.failed(ErrorCode(errno: number))
         #expect(door.failures.count == 1)
         listener.close()
         backend.shutDown()
@@ -50,9 +46,9 @@ import TorsionCore
     @Test(arguments: [103, 71, 1, 100] as [Int32])  // ECONNABORTED, EPROTO, EPERM, ENETDOWN
     func `an error of one client is skipped, endless ones are told`(number: Int32) throws {
         let listener = try listener()
-        for _ in 0..<63 { complete(listener, -number) }
+        for _ in 0..<63 { listener.failed(ErrorCode(errno: number)) }
         #expect(door.failures.isEmpty)
-        complete(listener, -number)
+        listener.failed(ErrorCode(errno: number))
         #expect(door.failures.count == 1)
         listener.close()
         backend.shutDown()
@@ -61,18 +57,18 @@ import TorsionCore
     // S15
     @Test func `a client who comes after a stop waits for the next start`() throws {
         let listener = try listener()
-        backend.turn(until: backend.now)
+        try backend.turn(until: backend.now)
         listener.stopAccepting()
         let far = End()
         // The kernel's operation was not told yet: it takes the client.
         far.stream = try backend.connect(
             to: listener.localAddress, options: StreamOptions(), receiver: far)
         let end = backend.now.advanced(by: .seconds(20))
-        while !far.isConnected, backend.now < end { backend.turn(until: end) }
-        for _ in 0..<3 { backend.turn(until: backend.now) }
+        while !far.isConnected, backend.now < end { try backend.turn(until: end) }
+        for _ in 0..<3 { try backend.turn(until: backend.now) }
         #expect(door.clientCount == 0)
         listener.startAccepting()
-        while door.clientCount == 0, backend.now < end { backend.turn(until: end) }
+        while door.clientCount == 0, backend.now < end { try backend.turn(until: end) }
         #expect(door.clientCount == 1)
         far.stream.close()
         listener.close()

@@ -19,9 +19,7 @@ import TorsionTesting
     private static let rings = [
         without("deferred work", TORSION_URING_DEFERRED, TORSION_URING_BATCHED_SENDS),
         without("lent buffers", TORSION_URING_BUFFERS),
-        without(
-            "multishot operations", TORSION_URING_MULTISHOT_ACCEPT,
-            TORSION_URING_MULTISHOT_RECEIVE),
+        without("multishot operations", TORSION_URING_MULTISHOT_RECEIVE),
         without("batched sends", TORSION_URING_BATCHED_SENDS),
         RingUnderTest("in small queues") { configuration in
             configuration.entries = 2

@@ -107,8 +107,20 @@ int torsion_errno(void);
 /* CLOCK_MONOTONIC, clock_gettime(2), in nanoseconds. */
 uint64_t torsion_monotonic_nanoseconds(void);
 
+/* Waits for a millisecond, or less if a signal comes: nanosleep(2). */
+void torsion_nap(void);
+
 /* Ignores SIGPIPE, if its action is still the default. */
 void torsion_ignore_sigpipe(void);
+
+/* Opens a pipe or a terminal once more, with O_NONBLOCK, for reading (O_RDONLY) or writing (O_WRONLY):
+ * proc(5), /proc/self/fd. The open file of `descriptor`, and with it its flags, may be shared with
+ * other processes; this one is not. -1 for what is neither, or may not be opened by this process. */
+int torsion_reopen(int descriptor, int mode);
+
+/* Opens /dev/null under each of the numbers 0 to 2 that is not open: open(2). Else the next socket gets
+ * it, and what anybody prints goes there. Returns 0 or -1. */
+int torsion_fill_standard_streams(void);
 
 /* setsockopt(2) of SO_LINGER with a time of zero: close(2) then resets. */
 int torsion_set_abortive_close(int descriptor);

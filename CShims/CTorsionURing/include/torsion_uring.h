@@ -38,7 +38,6 @@ enum {
 enum {
     TORSION_URING_DEFERRED = 1,          /* SINGLE_ISSUER and DEFER_TASKRUN, Linux 6.1 */
     TORSION_URING_BUFFERS = 2,           /* a ring of provided buffers, Linux 5.19 */
-    TORSION_URING_MULTISHOT_ACCEPT = 4,  /* Linux 5.19 */
     TORSION_URING_MULTISHOT_RECEIVE = 8, /* with a limit of bytes, Linux 6.17 */
     TORSION_URING_BATCHED_SENDS = 16     /* sends without a completion, Linux 6.1: a send that is
                                           * cut tells by how much only since then */
@@ -229,9 +228,16 @@ void torsion_uring_prepare_send_runs(struct torsion_uring_entry *_Nonnull entry,
                                      struct torsion_uring_message *_Nonnull message, int count,
                                      uint64_t user_data);
 
-/* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC, once or until it is cancelled or fails. */
+/* Who was accepted. */
+struct torsion_uring_peer {
+    struct sockaddr_storage address;
+    socklen_t size;
+};
+
+/* accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC of one client. The peer stays valid until the
+ * completion. */
 void torsion_uring_prepare_accept(struct torsion_uring_entry *_Nonnull entry, int32_t descriptor,
-                                  int is_multishot, uint64_t user_data);
+                                  struct torsion_uring_peer *_Nonnull peer, uint64_t user_data);
 
 /* Readiness, as bits of poll(2): once, or at each change. Errors and hang-ups are told always. */
 void torsion_uring_prepare_poll(struct torsion_uring_entry *_Nonnull entry, int32_t descriptor,

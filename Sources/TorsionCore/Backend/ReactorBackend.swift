@@ -26,9 +26,13 @@ public protocol ReactorBackend: AnyObject {
     /// Waits for what happens next and delivers it, oldest first, straight to its receivers.
     ///
     /// Delivers nothing when `deadline` passes or the waker is used. `nil` waits without limit, a
-    /// past deadline polls. Cannot fail: an error of one connection is delivered to that
-    /// connection, and an error of the wait itself is a bug of the backend and traps.
-    func turn(until deadline: MonotonicInstant?)
+    /// past deadline polls. An error of one connection is delivered to that connection.
+    ///
+    /// - Throws: ``IOError`` of operation `wait` when the kernel refuses the wait itself, for good: a
+    ///   seccomp filter, or no memory for a second and more. The reactor then ends its run, and calls
+    ///   this again only until that has ended; a call that fails waits a moment, so that this is no
+    ///   busy loop.
+    func turn(until deadline: MonotonicInstant?) throws(IOError)
 
     /// Binds a stream socket and listens. Accepting begins with `startAccepting`.
     ///

@@ -222,6 +222,20 @@ extension Reactor {
         end()
     }
 
+    /// The backend cannot wait any more: the run ends at once, and throws this.
+    ///
+    /// A reactor that is turned by hand has no run to end; whoever turns it is told each time.
+    @inline(never)
+    func waitFailed(_ error: IOError) {
+        guard life.phase > .idle else { return report(error, in: "a turn") }
+        if life.failure == nil { life.failure = error }
+        life.isStopRequested = true
+        life.patience = .zero
+        guard !life.isPatienceOver else { return }
+        life.isPatienceOver = true
+        if life.phase >= .stoppingDuring { abortConnections() }
+    }
+
     // MARK: Phases
 
     /// Starts the backend, on the thread that will turn it.

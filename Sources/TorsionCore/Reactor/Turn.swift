@@ -48,7 +48,11 @@ extension Reactor {
         runJobs()
         let deadline = waitDeadline(limit)
         renewTime()
-        backend.turn(until: mayWait() ? deadline : MonotonicInstant(nanoseconds: 0))
+        do throws(IOError) {
+            try backend.turn(until: mayWait() ? deadline : MonotonicInstant(nanoseconds: 0))
+        } catch {
+            waitFailed(error)
+        }
         executor.queue.renewBudget()
         runJobs()
         if !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty { deliverLosses() }

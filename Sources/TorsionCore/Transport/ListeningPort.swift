@@ -134,9 +134,16 @@ public final class ListeningPort {
     private final class Relay: ListenerReceiver {
         unowned(unsafe) var port: ListeningPort!
 
-        func listenerDidAccept(_ stream: any BackendStream) { unsafe port.accept(stream) }
+        // Whoever is called may close the port, which nothing else may hold then.
+        func listenerDidAccept(_ stream: any BackendStream) {
+            let port = unsafe port
+            withExtendedLifetime(port) { port?.accept(stream) }
+        }
 
-        func listenerDidFail(_ code: ErrorCode) { unsafe port.acceptFailed(code) }
+        func listenerDidFail(_ code: ErrorCode) {
+            let port = unsafe port
+            withExtendedLifetime(port) { port?.acceptFailed(code) }
+        }
     }
 
     private func accept(_ stream: any BackendStream) {
@@ -162,7 +169,6 @@ public final class ListeningPort {
         guard let listener else { return }
         // What lingers has a descriptor each, and its protocol is done.
         if code.isShortage, reactor.lingering.makeRoom() > 0 { return listener.startAccepting() }
-        reportFailure(code)
         if code.isShortage {
             reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))
         }
@@ -173,6 +179,8 @@ public final class ListeningPort {
             updateAccepting()
         }
         updateAccepting()
+        // Last: whoever is told may close the port, whose number is then another's.
+        reportFailure(code)
     }
 
     private func reportFailure(_ code: ErrorCode) {

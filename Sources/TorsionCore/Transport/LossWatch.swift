@@ -10,6 +10,13 @@ extension Reactor {
         lossWatches[connection.id] = body
     }
 
+    /// The same for a transport; nothing for one that is no connection of the reactor's own.
+    package func watchLoss(
+        of transport: any StreamTransport, _ body: @escaping (ConnectionLoss) -> Void
+    ) {
+        if let connection = transport as? StreamConnection { watchLoss(of: connection, body) }
+    }
+
     /// A connection's protocol was told of its loss.
     @inline(__always)
     func tellLossWatch(of id: ConnectionID, _ loss: ConnectionLoss?) {

@@ -69,13 +69,13 @@ final class FaultBackend: ReactorBackend {
 
     var descriptorLimit: Int? { inner.descriptorLimit }
 
-    func turn(until deadline: MonotonicInstant?) {
+    func turn(until deadline: MonotonicInstant?) throws(IOError) {
         let tellers = late
         late = []
         for teller in tellers { teller.tellWhatIsLate() }
         // What was told may have work for the core, and what is still late must not be waited on.
         let isWaiting = tellers.isEmpty && late.isEmpty
-        inner.turn(until: isWaiting ? deadline : MonotonicInstant(nanoseconds: 0))
+        try inner.turn(until: isWaiting ? deadline : MonotonicInstant(nanoseconds: 0))
     }
 
     func tellLater(_ teller: any LateTelling) { late.append(teller) }
