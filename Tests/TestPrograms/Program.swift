@@ -34,14 +34,20 @@ public final class Program {
         posix_spawn_file_actions_adddup2(&actions, streams[0].read, 0)
         posix_spawn_file_actions_adddup2(&actions, streams[1].write, 1)
         posix_spawn_file_actions_adddup2(&actions, streams[2].write, 2)
-        // The threads that run tests block signals, and a child inherits that.
+        // The threads that run tests block signals, the engine ignores SIGPIPE, and a child inherits
+        // that.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
         var none = sigset_t()
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        var brokenPipe = sigset_t()
+        sigemptyset(&brokenPipe)
+        sigaddset(&brokenPipe, SIGPIPE)
+        posix_spawnattr_setsigdefault(&attributes, &brokenPipe)
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         let words = ([path] + arguments).map { strdup($0) } + [nil]
         // The runtime's account of a crash takes seconds, and has been seen to wait for ever for a
         // program that the address sanitizer had ended, holding our end of its standard error.
@@ -60,9 +66,7 @@ public final class Program {
 
     /// Where the build put the programs, which is where it put this test.
     public static var folder: String {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
-        let path = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let path = target(ofLink: "/proc/self/exe")
         return String(path[..<path.lastIndex(of: "/")!])
     }
 
@@ -92,6 +96,18 @@ public final class Program {
 
     /// Sends a signal.
     public func signal(_ number: Int32) { kill(identifier, number) }
+
+    /// What one of its descriptors leads to, as `/proc` tells; empty if it is not open.
+    public func target(ofDescriptor number: Int32) -> String {
+        Self.target(ofLink: "/proc/\(identifier)/fd/\(number)")
+    }
+
+    private static func target(ofLink path: String) -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink(path, &buffer, buffer.count - 1)
+        let bytes = buffer[..<max(0, count)].map(UInt8.init(bitPattern:))
+        return String(decoding: bytes, as: UTF8.self)
+    }
 
     /// Waits for the end: the exit status, or the negative number of the signal.
     public func wait() -> Int32 {

@@ -3,8 +3,8 @@
 #ifndef TORSION_CALL_FAULTS_H
 #define TORSION_CALL_FAULTS_H
 
-/* Stands before accept4(2), epoll_ctl(2), fcntl(2), pipe2(2), sendfile(2), sendmmsg(2) and splice(2)
- * in a test program, so that the engine meets what the kernel seldom gives. All of it is about the
+/* Stands before accept4(2), epoll_ctl(2), epoll_wait(2), fcntl(2), getsockname(2), io_uring_enter(2),
+ * pipe2(2), sendfile(2), sendmmsg(2) and splice(2) in a test program, so that the engine meets what the kernel seldom gives. All of it is about the
  * calling thread alone. */
 
 /* Makes the next `count` calls of accept4 fail with this errno, and begins to count calls anew. */
@@ -19,6 +19,15 @@ void torsion_fail_watches(int number, int passing, int failing);
 
 /* How many have failed since then. */
 int torsion_failed_watches(void);
+
+/* Makes the next `count` calls of epoll_wait and io_uring_enter fail with this errno. */
+void torsion_fail_waits(int number, int count);
+
+/* Makes getsockname fail with this errno, until it is 0. */
+void torsion_fail_names(int number);
+
+/* Has the kernel answer io_uring_enter(2) of this thread with EPERM, for good: seccomp(2). */
+int torsion_forbid_ring_calls(void);
 
 /* Calls `body` once in the middle of the thread's next sendfile that sends more than a byte, and
  * goes on when that has broken the socket. sendfile sends in steps; an error of any but the first
