@@ -211,10 +211,10 @@ private let shortages: [Fault] = [(ENOMEM, .outOfMemory), (ENOSPC, .noSpace)]
         torsion_fail_names(0)
         let server = Witness(), client = Witness()
         let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in server }
+        torsion_fail_names(ENOBUFS)
         ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
             .whenFailed { Issue.record("\($0)") }
         #expect(reactor.turn { server.transport != nil && client.transport != nil })
-        torsion_fail_names(ENOBUFS)
         #expect(client.transport?.localAddress == .unix(.unnamed))
         torsion_fail_names(0)
         reactor.shutDown()
