@@ -67,7 +67,7 @@ final class ReceiveBuffers {
     ///
     /// - Parameter areLent: The ring was closed with operations under way. The kernel ends them in its
     ///   own time, so that the memory is left to it.
-    func shutDown(areLent: Bool) {
+    func shutDown(areLent: Bool = false) {
         if !areLent { for block in blocks { block.memory.deallocate() } }
         blocks = []
         count = 0
