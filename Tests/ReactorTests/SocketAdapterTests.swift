@@ -107,6 +107,15 @@ import Torsion
         }
     }
 
+    /// Notes that the outgoing direction has ended.
+    private final class Ending: HalfCloseableProtocol {
+        var hasShutDown = false
+
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+        func readConnectionLost(from transport: any StreamTransport) {}
+        func writeConnectionLost(from transport: any StreamTransport) { hasShutDown = true }
+    }
+
     private static let text = (1...200).map { "\($0)\n" }.joined()
 
     @Test(arguments: backendNames)
@@ -114,12 +123,17 @@ import Torsion
         name: String
     ) throws {
         let pair = try Pair(name)
-        let pulling = PullingProducer(into: pair.transport)
+        let ending = Ending()
+        let transport = pair.transport
+        transport.switchProtocol(to: ending)
+        let pulling = PullingProducer(into: transport)
         let lines = Lines(200, to: pulling)
         lines.begin()
         // One is asked for at the beginning of a turn, which must not wait then: nothing else comes.
-        for _ in 0..<10_000 where lines.isLeft { pair.reactor.turn(until: pair.reactor.now) }
-        pair.reactor.turn(until: pair.reactor.now)
+        for _ in 0..<10_000 where !ending.hasShutDown {
+            pair.reactor.turn(until: pair.reactor.now)
+        }
+        #expect(ending.hasShutDown && !lines.isLeft)
         #expect(pair.client.readToEnd() == Self.text)
         #expect(lines.stops == 0)
         pair.finish()
