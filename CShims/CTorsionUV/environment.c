@@ -5,10 +5,15 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 const char *torsion_uv_environment(const char *name) { return getenv(name); }
+
+void torsion_uv_buffer_output_by_line(void) { setvbuf(stdout, NULL, _IOLBF, 0); }
+
+void torsion_uv_exit(int status) { exit(status); }
 
 int torsion_uv_process_id(void) { return (int)uv_os_getpid(); }
 

@@ -70,6 +70,9 @@ extension Reactor {
 
     /// Makes a reactor, runs it on this thread until it stops, and releases it.
     ///
+    /// For functions and tests; at the top level of a program use `Reactor.main`,
+    /// where the closure of `run` would be main-actor code, which may not start tasks.
+    ///
     /// The closure runs first, on the reactor. SIGINT and SIGTERM stop the reactor gracefully, a
     /// second one ends the process.
     ///
@@ -93,7 +96,11 @@ extension ReactorGroup {
     /// Runs `body` once on each of `count` threads, on a reactor each, until all have stopped.
     ///
     /// Each reactor listens with a socket of its own on the same port, among which the kernel
-    /// spreads clients; port 0 is resolved once for all. If one closure throws, all stop.
+    /// spreads clients; port 0 is resolved once for all. At a UNIX address there is one socket, and
+    /// all accept from it. If one closure throws, all stop.
+    ///
+    /// For functions and tests; at the top level of a program use
+    /// `ReactorGroup.main`.
     ///
     /// - Parameters:
     ///   - count: Threads, at least 1.

@@ -5,9 +5,13 @@ public import TorsionCore
 
 /// Reactors on several threads that serve the same ports.
 ///
-///     try ReactorGroup.run(count: 4) { reactor in
+///     ReactorGroup.main(count: 4) { reactor in
 ///         try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
 ///     }
+///
+/// Among the sockets of a TCP or UDP port the kernel spreads clients by their addresses. A UNIX
+/// address has one socket, which all reactors accept from; its file goes with the reactor that opened
+/// it.
 ///
 /// Nothing is shared between the reactors but the ports: the closure runs once on each thread and
 /// makes its own objects.

@@ -30,7 +30,7 @@ public import TorsionCore
 ///   - patience: How long the end waits for connections, unless a signal's is shorter.
 ///   - body: Is called on several threads at once, with a reactor each.
 /// - Throws: The first error of a `body`, or `IOError`. What ends it at a stop,
-///   `ReactorStopped`, is none.
+///   `ReactorStopped` or `ShutdownRequested`, is none.
 public func withReactor(
     count: Int = 1, backend: BackendChoice,
     services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,
@@ -50,7 +50,7 @@ public func withReactor(
 }
 
 /// What the threads of one `withReactor` share.
-private final class ReactorScope: Sendable {
+final class ReactorScope: Sendable {
     private struct State {
         var unfinished: Int
         var bodies: [Remote<Deferred<Void>>] = []
@@ -83,10 +83,16 @@ private final class ReactorScope: Sendable {
         if let failure { throw failure }
     }
 
+    /// Runs `group`, which blocks, on the calling thread.
+    func runHere(_ group: () throws -> Void) throws {
+        try group()
+        if let failure = state.withLock(\.failure) { throw failure }
+    }
+
     /// Starts `body` on one reactor.
     func enter(
         _ reactor: Reactor,
-        _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
+        _ body: nonisolated(nonsending) @escaping (Reactor) async throws -> Void
     ) {
         let running = reactor.spawn { try await body(reactor) }
         let door = reactor.remote(to: running)
@@ -105,7 +111,8 @@ private final class ReactorScope: Sendable {
         state.withLock { state in
             state.unfinished -= 1
             guard case .failure(let error) = result else { return state.unfinished == 0 }
-            if state.failure == nil, !(error is ReactorStopped) { state.failure = error }
+            let isOfStop = error is ReactorStopped || error is ShutdownRequested
+            if state.failure == nil, !isOfStop { state.failure = error }
             return true
         }
     }

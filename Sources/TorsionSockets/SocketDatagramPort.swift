@@ -189,6 +189,8 @@ final class SocketDatagramPort: PollTarget {
 }
 
 extension SocketDatagramPort: BackendDatagramPort {
+    var sharedDescriptor: Int32? { isOpen ? descriptor : nil }
+
     var localAddress: SocketAddress { isOpen ? ownAddress(of: descriptor) : .unix(.unnamed) }
 
     func deliver(to receiver: any DatagramReceiver) { self.receiver = receiver }

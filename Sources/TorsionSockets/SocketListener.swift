@@ -85,6 +85,8 @@ extension SocketListener: BackendListener {
 
     var localAddress: SocketAddress { socket.localAddress }
 
+    var sharedDescriptor: Int32? { descriptor }
+
     func shed(limit: Int) -> Int {
         receiver == nil ? 0 : backend.refuse(limit: limit, from: descriptor)
     }

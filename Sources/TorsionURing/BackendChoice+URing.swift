@@ -11,7 +11,7 @@ extension BackendChoice {
     ///
     /// Not linked by `import Torsion`, since it needs liburing: `import TorsionURing`.
     ///
-    ///     try Reactor.run(backend: .ioURing) { reactor in … }
+    ///     Reactor.main(backend: .ioURing) { reactor in … }
     ///
     /// Linux 5.11 is needed. What a kernel lacks of the newer features, up to 6.1, is done without,
     /// one by one; see `io_uring_setup(2)` for what may forbid io_uring altogether.

@@ -39,6 +39,19 @@ import Testing
         #expect(mends.contains(sample.name))
     }
 
+    @Test(arguments: Sample.all(in: "runs"), ["-Onone", "-O"])
+    func `what a program starts with runs, whichever way it is built`(
+        sample: Sample, optimisation: String
+    ) throws {
+        let program = try Compiler.link(sample, optimisation)
+        defer { unlink(program) }
+        let process = try Program(path: program, [])
+        let output = process.readOutput().split(separator: "\n").map(String.init)
+        #expect(output == sample.expectations.map(\.text))
+        #expect(process.readErrors() == "")
+        #expect(process.wait() == 0)
+    }
+
     @Test(arguments: Sample.all(in: "traps"))
     func `what compiles and is wrong stops the program with a sentence`(sample: Sample) throws {
         let expected = sample.expectations

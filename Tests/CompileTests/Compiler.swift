@@ -18,21 +18,27 @@ enum Compiler {
     static func compile(_ sample: Sample) throws -> Outcome {
         let object = try temporaryPath()
         defer { unlink(object) }
-        let (status, output) = try run(["-c", "-parse-as-library", sample.path, "-o", object])
+        let (status, output) = try run(mode(of: sample) + ["-c", sample.path, "-o", object])
         return Outcome(
             status: status, output: output,
             errors: output.split(separator: "\n").compactMap { CompileError($0, in: sample.path) })
     }
 
-    /// Compiles one file to a program, with optimisation, and returns its path.
-    static func link(_ sample: Sample) throws -> String {
+    /// Compiles one file to a program, with optimisation unless told otherwise, and returns its
+    /// path.
+    static func link(_ sample: Sample, _ optimisation: String = "-O") throws -> String {
         let program = try temporaryPath()
         let arguments =
-            ["-O", "-module-name", sample.name, sample.path, "-o", program] + sanitizer
-            + (try objects()) + ["-luv"]
+            mode(of: sample)
+            + [optimisation, "-module-name", sample.name, sample.path, "-o", program]
+            + sanitizer + (try objects()) + ["-luv"]
         let (status, output) = try run(arguments)
         guard status == 0 else { throw CallFailure(call: "swiftc: \(output)", code: status) }
         return program
+    }
+
+    private static func mode(of sample: Sample) -> [String] {
+        sample.isTopLevel ? [] : ["-parse-as-library"]
     }
 
     private static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {

@@ -10,6 +10,13 @@ struct Sample: Sendable, CustomTestStringConvertible {
 
     var name: String { String(path[path.index(after: path.lastIndex(of: "/")!)...].dropLast(6)) }
 
+    /// Whether it is a `main.swift`, and not a file among others.
+    var isTopLevel: Bool {
+        name.hasPrefix("TopLevel") || isProgram && !text.contains("\n@main\n")
+    }
+
+    private var isProgram: Bool { path.contains("/traps/") || path.contains("/runs/") }
+
     var testDescription: String { name }
 
     /// The folder with the manifest, found from this file's own place.

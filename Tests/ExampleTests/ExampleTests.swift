@@ -13,9 +13,9 @@ private struct Server {
     let line: String
 
     init(_ name: String, _ arguments: [String] = [], environment: [String] = []) throws {
+        // Into a pipe, as under a supervisor: the line is to come at once there, too.
         program = try Program(
-            name, ["tcp:0:interface=127.0.0.1"] + arguments, environment: environment,
-            hasTerminal: true)
+            name, ["tcp:0:interface=127.0.0.1"] + arguments, environment: environment)
         line = program.readLine()
         let prefix = "listening on 127.0.0.1:"
         try #require(line.hasPrefix(prefix), "\(line)")
@@ -112,8 +112,7 @@ private struct Server {
 
     @Test func `RetryingClient tries again until somebody listens`() throws {
         let listener = try Socket.bound()
-        let program = try Program(
-            "RetryingClient", ["tcp:127.0.0.1:\(listener.port)"], hasTerminal: true)
+        let program = try Program("RetryingClient", ["tcp:127.0.0.1:\(listener.port)"])
         let line =
             "cannot connect to 127.0.0.1:\(listener.port): connection refused (ECONNREFUSED);"
             + " trying again"

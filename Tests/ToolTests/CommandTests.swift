@@ -47,6 +47,24 @@ import TorsionUV
         _ = idle.wait()
     }
 
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `several threads serve one UNIX address`(backend: String) throws {
+        let place = "unix:@torsion-threads-\(backend)-\(getpid())"
+        let echo = try Program(
+            "torsion", ["echo", "--listen", place, "--threads", "3", "--backend", backend])
+        #expect(echo.readLine() == "listening on \(place) backend=\(backend) threads=3")
+        for number in 0..<8 {
+            let client = try Program("torsion", ["connect", place])
+            client.write("client \(number)\n")
+            client.endInput()
+            #expect(client.readOutput() == "client \(number)\n")
+            #expect(client.wait() == 0)
+        }
+        echo.signal(SIGTERM)
+        #expect(echo.readErrors() == "")
+        #expect(echo.wait() == 0)
+    }
+
     @Test func `lines are answered line by line, on several threads`() throws {
         let (echo, endpoint) = try startEcho(["--framing", "lines", "--threads", "3"])
         let client = try Program("torsion", ["connect", endpoint])

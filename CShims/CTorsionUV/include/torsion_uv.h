@@ -266,4 +266,11 @@ int torsion_uv_file_fetch(int descriptor, int64_t start, int64_t end);
 /* The value of a variable of the environment, or NULL; it stays the environment's. getenv(3). */
 const char *_Nullable torsion_uv_environment(const char *_Nonnull name);
 
+/* Has each line of standard output leave as it ends, also into a file or a pipe, where the C library
+ * otherwise keeps some thousand bytes. setvbuf(3). */
+void torsion_uv_buffer_output_by_line(void);
+
+/* Flushes what the C library buffers, and ends the process. exit(3). */
+void torsion_uv_exit(int status) __attribute__((noreturn));
+
 #endif

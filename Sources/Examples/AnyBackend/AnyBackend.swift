@@ -11,12 +11,9 @@ final class WhichBackend: LineProtocol {
     }
 }
 
-// `TORSION_BACKEND=epoll swift run AnyBackend`: nothing else changes. `Reactor.run` does the same
+// `TORSION_BACKEND=epoll swift run AnyBackend`: nothing else changes. `Reactor.main` does the same
 // by itself; here the choice is a value, which a command line's option could have made as well.
-let backend = try BackendChoice.fromEnvironment()
-if let reason = backend.unavailableReason() { fatalError("no \(backend.name) here: \(reason)") }
-
-try Reactor.run(backend: backend) { reactor in
+Reactor.main(backend: try .fromEnvironment()) { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:8012"
     let port = try ServerEndpoint(parsing: place).listen(on: reactor) { WhichBackend() }
     print("listening on \(port.localAddress), backend \(reactor.backendName)")

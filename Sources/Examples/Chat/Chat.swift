@@ -29,7 +29,7 @@ final class Chat: LineProtocol {
     }
 }
 
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let room = Room()
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:8008"
     let port = try ServerEndpoint(parsing: place).listen(on: reactor) { Chat(room) }

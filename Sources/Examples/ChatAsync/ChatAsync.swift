@@ -27,14 +27,10 @@ final class Room {
     }
 }
 
-@main
-struct ChatAsync {
-    static func main() async throws {
-        try await withReactor { reactor in
-            let room = Room()
-            let place = CommandLine.arguments.dropFirst().first ?? "tcp:8008"
-            let endpoint = try ServerEndpoint(parsing: place)
-            try await endpoint.serve(on: reactor) { try await room.serve($0) }
-        }
-    }
+// The body is a task: the program runs until it returns or throws, or until SIGINT or SIGTERM.
+Reactor.main { reactor in
+    let room = Room()
+    let place = CommandLine.arguments.dropFirst().first ?? "tcp:8008"
+    let endpoint = try ServerEndpoint(parsing: place)
+    try await endpoint.serve(on: reactor) { try await room.serve($0) }
 }

@@ -34,7 +34,7 @@ final class Chat: LineProtocol {
     }
     func connectionLost(_ why: ConnectionLoss, from _: any StreamTransport) { talk?.cancel() }
 }
-try Reactor.run { [room = Room()] reactor in
-    let endpoint = try ServerEndpoint(parsing: CommandLine.arguments.last!)
-    try endpoint.listen(on: reactor) { Chat(room, reactor) }
+Reactor.main { reactor in
+    let (room, place) = (Room(), CommandLine.arguments.last!)
+    try ServerEndpoint(parsing: place).listen(on: reactor) { Chat(room, reactor) }
 }

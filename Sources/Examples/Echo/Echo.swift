@@ -10,7 +10,7 @@ final class Echo: StreamProtocol {
 }
 
 // Runs until SIGINT or SIGTERM. Each connection gets an `Echo` of its own.
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:8007"
     let port = try ServerEndpoint(parsing: place).listen(on: reactor) { Echo() }
     print("listening on \(port.localAddress)")

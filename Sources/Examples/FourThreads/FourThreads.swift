@@ -11,12 +11,10 @@ final class WhichThread: LineProtocol {
     }
 }
 
-let place = CommandLine.arguments.dropFirst().first ?? "tcp:8011"
-let endpoint = try ServerEndpoint(parsing: place)
-
 // The closure runs once on each of four threads. They share the port and nothing else: the kernel
 // gives each client to one of them, and there it stays.
-try ReactorGroup.run(count: 4) { [endpoint] reactor in
-    let port = try endpoint.listen(on: reactor) { WhichThread() }
+ReactorGroup.main(count: 4) { reactor in
+    let place = CommandLine.arguments.dropFirst().first ?? "tcp:8011"
+    let port = try ServerEndpoint(parsing: place).listen(on: reactor) { WhichThread() }
     print("listening on \(port.localAddress)")
 }

@@ -32,7 +32,7 @@ final class Board: StreamProtocol {
     func connectionLost(_ why: ConnectionLoss, from t: any StreamTransport) { client = nil }
 }
 
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:8014"
     let port = try ServerEndpoint(parsing: place).listen(on: reactor) { Board() }
     print("listening on \(port.localAddress)")

@@ -31,7 +31,7 @@ final class SlowAnswer: LineProtocol {
 }
 
 // Whoever has not ended five seconds after the signal is aborted.
-try Reactor.run(signals: .stop(within: .seconds(5))) { reactor in
+Reactor.main(signals: .stop(within: .seconds(5))) { reactor in
     reactor.addTrigger(.after, .shutdown) { print("every client was answered") }
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:8013"
     let port = try ServerEndpoint(parsing: place).listen(on: reactor) { SlowAnswer() }

@@ -28,7 +28,7 @@ final class HTTPRequest: StreamProtocol {
     }
 }
 
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:example.org:80"
     let endpoint = try ClientEndpoint(parsing: place)
     endpoint.connect(on: reactor) { HTTPRequest("/", host: "\(endpoint)", on: reactor) }

@@ -31,7 +31,7 @@ final class Joint: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 }
 
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let places = Array(CommandLine.arguments.dropFirst()) + ["tcp:8009", "tcp:127.0.0.1:8007"]
     let server = try ClientEndpoint(parsing: places[1])
     let place = try ServerEndpoint(parsing: places[0]).limited(to: .descriptors(each: 2))

@@ -16,7 +16,7 @@ final class Greeter: StreamProtocol {
     }
 }
 
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:127.0.0.1:8007"
     let endpoint = try ClientEndpoint(parsing: place)
     // After each failure it waits twice as long as before, up to five seconds. Chance takes up to a

@@ -25,7 +25,7 @@ final class Listener: StreamProtocol {
     func connectionLost(_ why: ConnectionLoss, from t: any StreamTransport) { ticker.remove(t) }
 }
 
-try Reactor.run { reactor in
+Reactor.main { reactor in
     let ticker = Ticker()
     // Counted from the start, not from the last call: what a tick takes does not add up.
     LoopingCall(on: reactor) { ticker.tick() }.start(every: .milliseconds(100))

@@ -33,8 +33,8 @@ final class Pinger: DatagramProtocol {
     }
 }
 
-let endpoint = try DatagramEndpoint(parsing: CommandLine.arguments.last!)
-try Reactor.run { reactor in
+Reactor.main { reactor in
+    let endpoint = try DatagramEndpoint(parsing: CommandLine.arguments.last!)
     let asks = endpoint.options.peerAddress != nil
     try endpoint.listen(on: reactor) { asks ? Pinger() as any DatagramProtocol : Answerer() }
 }

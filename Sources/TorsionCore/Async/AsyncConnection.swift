@@ -12,6 +12,17 @@
 /// reference to it goes.
 ///
 /// A peer that ends its direction is an end of reading only; what is written still leaves.
+///
+/// When the reactor is told to stop, or the server that accepted the connection ends, reading
+/// throws ``ShutdownRequested``: so an end is always the peer's, and what was read to the end is
+/// all that the peer sent. Writing goes on until the grace period is over. A task that has nothing
+/// left to say lets the error pass; one that has catches it:
+///
+///     do {
+///         for try await bytes in connection.inbound { try await connection.write(bytes) }
+///     } catch is ShutdownRequested {
+///         try await connection.write("the server is going down\r\n")
+///     }
 public final class AsyncConnection {
     let mailbox: ConnectionMailbox
 
@@ -45,7 +56,10 @@ public final class AsyncConnection {
 
     // MARK: Reading
 
-    /// What arrives, as bytes of its own, cut anywhere; ends when the peer does.
+    /// What arrives, as bytes of its own, cut anywhere; ends when the peer does, or with
+    /// ``close()``.
+    ///
+    /// Throws as ``read(_:)`` does.
     ///
     /// Reads only when asked: a loop that is busy leaves the peer waiting, with no more than one
     /// read held here. Leaving the loop loses nothing, another goes on behind it.
@@ -60,7 +74,8 @@ public final class AsyncConnection {
     ///
     /// - Returns: What `body` returns; nil at the peer's end, without calling it.
     /// - Throws: What `body` throws; ``ConnectionLoss`` if the connection breaks,
-    ///   `CancellationError` if the task is cancelled, which loses no byte.
+    ///   ``ShutdownRequested`` if the reactor or the server stops, `CancellationError` if the task
+    ///   is cancelled, which loses no byte.
     public nonisolated(nonsending) func read<Result>(
         _ body: (RawSpan) throws -> Result
     ) async throws -> Result? {
@@ -70,7 +85,8 @@ public final class AsyncConnection {
 
     /// Reads everything up to the peer's end, at most `limitBytes`.
     ///
-    /// - Throws: ``ReadLimitExceeded`` when more arrives; ``ConnectionLoss``, `CancellationError`.
+    /// - Throws: ``ReadLimitExceeded`` when more arrives; ``ConnectionLoss``,
+    ///   ``ShutdownRequested``, `CancellationError`.
     public nonisolated(nonsending) func readToEnd(limitBytes: Int) async throws -> Bytes {
         var whole: [UInt8] = []
         while try await mailbox.waitForBytes() {
@@ -150,6 +166,23 @@ extension AsyncConnection {
             }
         }
     }
+}
+
+/// A connection is to end because something here stops: its reactor, or the server that accepted
+/// it.
+///
+/// Thrown to tasks that read from an ``AsyncConnection``, so that they do not take it for the
+/// peer's end; a client that sees it does not connect again. What was written still leaves, and so
+/// does what is written until the grace period is over. A task that lets it pass has ended as it
+/// should: it is neither reported nor a program's failure.
+///
+/// A protocol with callbacks is told by ``StreamProtocol/shutdownRequested(_:)``.
+public struct ShutdownRequested: Error, Hashable, Sendable, CustomStringConvertible {
+    /// A sentence.
+    public var description: String { "the connection's reactor or its server is stopping" }
+
+    /// Makes one.
+    public init() {}
 }
 
 /// A peer sent more than was allowed.

@@ -16,6 +16,8 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         case none
         /// The peer will send no more, or both sides have closed.
         case finished
+        /// Somebody here wants the connection to end: the reactor stops, or its server has ended.
+        case shutdownRequested
         case lost(ConnectionLoss)
     }
 
@@ -76,8 +78,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     func writeConnectionLost(from transport: any StreamTransport) {}
 
-    /// The reactor stops: readers see the end, as if the peer had closed, and finish their work.
-    func shutdownRequested(_ transport: any StreamTransport) { drain() }
+    func shutdownRequested(_ transport: any StreamTransport) { requestShutdown() }
 
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         isClosing = true
@@ -92,9 +93,11 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         if let waiting = reader.take() { reactor.resume(waiting) }
     }
 
-    /// Lets readers see the end when they have read what is held.
-    func drain() {
-        if case .none = ending { end(.finished) }
+    /// Tells readers, when they have read what is held, that they are to finish.
+    ///
+    /// It is an error and not the end: what they read was cut off here, and the peer may still send.
+    func requestShutdown() {
+        if case .none = ending { end(.shutdownRequested) }
     }
 
     // MARK: Reading
@@ -114,6 +117,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
             switch ending {
             case .none: break
             case .finished: return false
+            case .shutdownRequested: throw ShutdownRequested()
             case .lost(let why): throw why
             }
             require(
@@ -216,7 +220,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     func close() {
         guard !isClosing else { return }
         isClosing = true
-        drain()
+        if case .none = ending { end(.finished) }
         transport.unregisterProducer()
         transport.loseConnection()
         resumeWriters()

@@ -10,7 +10,7 @@ extension Deferred {
     /// task cancels the Deferred as ``AnyDeferred/cancel()`` does, and what comes of that is thrown
     /// or returned; cancelling the Deferred throws `CancellationError` here. Either may be caught.
     ///
-    /// Call it from a task of this reactor (``Reactor/spawn(file:line:_:)``), or an actor on its
+    /// Call it from a task of this reactor (``Reactor/spawn(isolation:file:line:_:)``), or an actor on its
     /// executor.
     ///
     /// - Throws: The failure. ``DeferredAbandoned`` if what would have given a result is released

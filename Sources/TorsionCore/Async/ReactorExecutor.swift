@@ -15,7 +15,7 @@
 ///     }
 ///     let ledger = Ledger(reactor.executor)
 ///
-/// Tasks are started by ``Reactor/spawn(file:line:_:)``, which needs nothing of this. A `Task` with
+/// Tasks are started by ``Reactor/spawn(isolation:file:line:_:)``, which needs nothing of this. A `Task` with
 /// this as its `executorPreference` runs there too, at about twice the cost a resume.
 ///
 /// Jobs run in phases of the reactor's turn, at most a thousand between two waits. Queued on the
@@ -48,6 +48,13 @@ public final class ReactorExecutor: SerialExecutor, TaskExecutor {
     /// This executor, for a task's preference.
     public func asUnownedTaskExecutor() -> UnownedTaskExecutor {
         UnownedTaskExecutor(ordinary: self)
+    }
+
+    /// Whether an actor lives on this executor.
+    func runs(_ actor: any Actor) -> Bool {
+        // A reference to the executor, and its witness table.
+        let executor = unsafe unsafeBitCast(actor.unownedExecutor, to: (UInt, UInt).self)
+        return unsafe executor.0 == UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())
     }
 
     /// Traps unless the calling thread runs the reactor.

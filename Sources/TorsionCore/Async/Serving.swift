@@ -12,9 +12,10 @@ extension StreamServerEndpoint {
     /// The end of a task closes its connection. What it throws aborts it, and is reported to
     /// ``Reactor/unhandledError``, unless it is the loss of a connection or a cancellation.
     ///
-    /// At the end of serving the port closes at once, connections are drained: a task that reads
-    /// sees the end, as if its peer had closed, and what it then writes still leaves. Tasks that
-    /// have not ended after `patience` are cancelled and their connections aborted.
+    /// At the end of serving the port closes at once, connections are drained: reading throws
+    /// ``ShutdownRequested``, and what was written, or is written then, still leaves. A task that
+    /// lets the error pass closes its connection like any other. Tasks that have not ended after
+    /// `patience` are cancelled and their connections aborted.
     ///
     /// - Parameters:
     ///   - reactor: The calling task's.
@@ -28,6 +29,7 @@ extension StreamServerEndpoint {
         whenListening: (ListeningPort) -> Void = { _ in },
         _ handle: nonisolated(nonsending) @escaping (AsyncConnection) async throws -> Void
     ) async throws {
+        reactor.requireTasksRun(in: #isolation, "serve")
         let server = AsyncServer(on: reactor, handle: handle)
         let port = try listen(on: reactor, factory: server)
         whenListening(port)
@@ -92,10 +94,13 @@ private final class AsyncServer: StreamProtocolFactory {
     }
 
     private func failed(_ connection: AsyncConnection, _ error: any Error) {
+        if error is ShutdownRequested { return }
         connection.mailbox.abort(because: error)
         switch error {
         case is ConnectionLoss, is CancellationError, is ReactorStopped: break
-        default: reactor.report(error, in: "serving \(connection.peerAddress)")
+        default:
+            reactor.counters.protocolFailures += 1
+            reactor.report(error, in: "serving \(connection.peerAddress)")
         }
     }
 
@@ -112,7 +117,7 @@ private final class AsyncServer: StreamProtocolFactory {
 
     /// Ends the connections, and waits for their tasks, though the calling task be cancelled.
     nonisolated(nonsending) func drain(within patience: Duration) async {
-        for one in inOrder { one.mailbox.drain() }
+        for one in inOrder { one.mailbox.requestShutdown() }
         let limit = reactor.callLater(patience) { [unowned self] in cancelAll() }
         defer { limit.cancel() }
         while !served.isEmpty {

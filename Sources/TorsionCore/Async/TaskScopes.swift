@@ -31,8 +31,9 @@ extension Reactor {
         _ limit: Duration, file: StaticString = #fileID, line: UInt = #line,
         _ body: nonisolated(nonsending) @escaping () async throws -> Value
     ) async throws -> Value {
-        try await spawn(file: file, line: line, body).addTimeout(limit, file: file, line: line)
-            .value
+        requireTasksRun(in: #isolation, "withTimeout")
+        let task = spawn(isolation: nil, file: file, line: line, body)
+        return try await task.addTimeout(limit, file: file, line: line).value
     }
 
     /// Runs two closures, each as a task of its own, and returns both values.
@@ -49,10 +50,15 @@ extension Reactor {
         _ first: nonisolated(nonsending) @escaping () async throws -> First,
         _ second: nonisolated(nonsending) @escaping () async throws -> Second
     ) async throws -> (First, Second) {
+        requireTasksRun(in: #isolation, "concurrently")
         var values: (First?, Second?) = (nil, nil)
         try await withServingGroup { group in
-            group.spawn { values.0 = try await first() }
-            group.spawn { values.1 = try await second() }
+            group.spawn(isolation: nil) {
+                values.0 = try await group.cancellingAll(ifThrown: first)
+            }
+            group.spawn(isolation: nil) {
+                values.1 = try await group.cancellingAll(ifThrown: second)
+            }
         }
         // A group that returns has ended without an error, so that both have a value.
         return (values.0!, values.1!)
@@ -61,6 +67,7 @@ extension Reactor {
     /// Runs `body`, which may start any number of tasks in the group, and waits for all of them.
     ///
     /// When one throws, or `body` does, or the calling task is cancelled, the others are cancelled.
+    /// Not so for ``ShutdownRequested``: at a stop each task finishes its own work.
     ///
     /// - Throws: The first error, when all tasks have ended.
     public nonisolated(nonsending) func withServingGroup<Value>(
@@ -101,11 +108,19 @@ public final class ServingGroup {
     public var count: Int { children.count }
 
     /// Starts a task, which is cancelled at once if the group is.
+    ///
+    /// - Parameters:
+    ///   - isolation: The actor that `body` belongs to; leave it out. See
+    ///     ``Reactor/spawn(isolation:file:line:_:)``.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: What is run. Its error ends the group.
     public func spawn(
+        isolation: (any Actor)? = #isolation,
         file: StaticString = #fileID, line: UInt = #line,
         _ body: nonisolated(nonsending) @escaping () async throws -> Void
     ) {
-        let child = reactor.spawn(file: file, line: line, body)
+        let child = reactor.spawn(isolation: isolation, file: file, line: line, body)
         let key = startedCount
         startedCount += 1
         children[key] = child
@@ -123,8 +138,23 @@ public final class ServingGroup {
         for key in children.keys.sorted() { children[key]?.cancel() }
     }
 
+    /// Runs `body`; whatever it throws cancels the others, a stop's error too.
+    fileprivate nonisolated(nonsending) func cancellingAll<Value>(
+        ifThrown body: nonisolated(nonsending) () async throws -> Value
+    ) async throws -> Value {
+        do { return try await body() } catch {
+            cancelAll()
+            throw error
+        }
+    }
+
     fileprivate func fail(_ error: any Error) {
-        if failure == nil { failure = error }
+        // A stop reaches them all. What went wrong meanwhile says more than that.
+        guard !(error is ShutdownRequested) else {
+            if failure == nil { failure = error }
+            return
+        }
+        if failure == nil || failure is ShutdownRequested { failure = error }
         cancelAll()
     }
 

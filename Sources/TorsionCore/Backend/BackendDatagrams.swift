@@ -18,6 +18,10 @@ public protocol BackendDatagramPort: AnyObject {
     /// adopted.
     var peerAddress: SocketAddress? { get }
 
+    /// The descriptor, of which other reactors of a group may adopt duplicates; nil, the default, if
+    /// there is none.
+    var sharedDescriptor: Int32? { get }
+
     /// Names who is told what happens. Called once, before receiving begins.
     ///
     /// The port holds the receiver until it is closed.

@@ -178,8 +178,22 @@ public protocol BackendListener: AnyObject {
     /// - Returns: How many were; fewer than `limit` when none is left, or the reserve was lost.
     func shed(limit: Int) -> Int
 
+    /// The descriptor, of which other reactors of a group may adopt duplicates; nil, the default, if
+    /// there is none.
+    var sharedDescriptor: Int32? { get }
+
     /// Closes the socket. Its address can be bound again when this returns.
     func close()
+}
+
+extension BackendListener {
+    /// None.
+    public var sharedDescriptor: Int32? { nil }
+}
+
+extension BackendDatagramPort {
+    /// None.
+    public var sharedDescriptor: Int32? { nil }
 }
 
 /// What a listener tells the core.

@@ -106,6 +106,9 @@ public final class DatagramPort: DatagramTransport {
             counters.unsent += UInt64(queue.count)
             queue.removeFirst(queue.count)
             telling?.cancel()
+            if let group = reactor.group, let descriptor = port.sharedDescriptor {
+                group.willClose(descriptor)
+            }
             port.close()
             reactor.stoppedDatagramPorts.append(self)
         }
@@ -388,6 +391,8 @@ extension Reactor {
         let port = try group.listenForDatagrams(on: address, from: number) {
             address throws(IOError) in
             try backend.bindDatagrams(on: address, options: options)
+        } adopting: { descriptor throws(IOError) in
+            try backend.adoptDatagrams(descriptor, options: options)
         }
         return adopt(port, proto, options: options)
     }

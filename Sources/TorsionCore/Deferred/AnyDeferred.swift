@@ -213,7 +213,7 @@ extension AnyDeferred {
         reactor.checkThread()
         switch phase {
         case .unfired, .cancelling:
-            if reactor.firingPlaces != nil {
+            if reactor.keepsPlaces {
                 keepFiringPlace(ProgramPlace(file: file, line: line))
             }
             // The canceller often captures whoever would fire this: after a result it is a cycle.
@@ -288,6 +288,11 @@ extension AnyDeferred {
 
 // MARK: - The end
 
+/// Whether an error is what somebody here asked for: to be cancelled, or to end.
+func isAskedFor(_ error: any Error) -> Bool {
+    error is CancellationError || error is ReactorStopped || error is ShutdownRequested
+}
+
 extension AnyDeferred {
     /// Learns that nobody will fire what this link waits for.
     private final func abandon() {
@@ -300,7 +305,7 @@ extension AnyDeferred {
 
     private final func reportUnhandled(_ error: any Error) {
         // What somebody here asked for, cancelling or the end, is nothing that went wrong.
-        if error is CancellationError || error is ReactorStopped { return }
+        if isAskedFor(error) { return }
         reactor.report(
             error, in: "a Deferred", place: "\(file):\(line)",
             firingPlace: firingPlace?.description)

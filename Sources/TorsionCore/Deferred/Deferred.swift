@@ -83,7 +83,7 @@ public class Deferred<Value>: AnyDeferred {
     ///
     /// Firing twice, or firing a Deferred that a callback's result belongs to, traps. The first
     /// result after a cancellation without a canceller is dropped. The place of the call is kept in
-    /// debugging mode: ``Reactor/debugsDeferreds``.
+    /// debugging mode: ``Reactor/isDebugging``.
     @inlinable
     public final func succeed(
         _ value: Value, file: StaticString = #fileID, line: UInt = #line

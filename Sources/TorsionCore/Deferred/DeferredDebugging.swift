@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-// In debugging mode a reactor keeps, for each Deferred that was fired, where that was. The places
-// stand in a table of the reactor, so that nothing else pays for them: a Deferred has one flag,
-// which says whether it has an entry there.
+// In debugging mode a reactor keeps, for each Deferred that was fired, where that was, and for each
+// delayed call where it was made. The places of the former stand in a table of the reactor, so that
+// nothing else pays for them: a Deferred has one flag, which says whether it has an entry there.
+// Those of the latter are captured by a closure around the call's own.
 
 /// Where something stands in the program.
 struct ProgramPlace: CustomStringConvertible {
@@ -14,22 +15,26 @@ struct ProgramPlace: CustomStringConvertible {
 }
 
 extension Reactor {
-    /// Whether it is kept where each Deferred was fired, besides where it was made.
+    /// Whether the reactor remembers where each Deferred was fired, and where each delayed call was
+    /// made.
     ///
-    /// Firing one twice then names both places, and so does the report of a failure that nobody
-    /// handled: there the place is that of the firing which the failure came from. Off at first;
-    /// it counts for what is fired from then on, and costs an entry in a table for each Deferred of
-    /// a chain that was fired.
+    /// Firing a Deferred twice then names both places, and so does the report of a failure that
+    /// nobody handled: there the place is that of the firing which the failure came from. The report
+    /// of an error in a delayed call names the line of its ``callLater(_:file:line:_:)``.
     ///
-    /// - SeeAlso: Twisted `twisted.internet.defer.setDebugging`.
-    public var debugsDeferreds: Bool {
+    /// False at first. It counts for what is fired and made from then on, and costs an entry in a
+    /// table for each Deferred of a chain that was fired, and an allocation for each delayed call.
+    ///
+    /// - SeeAlso: Twisted `twisted.internet.defer.setDebugging`, `DelayedCall.debug`.
+    public var isDebugging: Bool {
         get {
             checkThread()
-            return firingPlaces != nil
+            return keepsPlaces
         }
         set {
             checkThread()
-            firingPlaces = newValue ? firingPlaces ?? [:] : nil
+            keepsPlaces = newValue
+            if !newValue { firingPlaces = [:] }
         }
     }
 }
@@ -37,14 +42,14 @@ extension Reactor {
 extension AnyDeferred {
     /// Where this Deferred, or the first of its chain, was fired.
     final var firingPlace: ProgramPlace? {
-        hasFiringPlace ? reactor.firingPlaces?[ObjectIdentifier(self)] : nil
+        hasFiringPlace ? reactor.firingPlaces[ObjectIdentifier(self)] : nil
     }
 
     /// Notes a place, in debugging mode.
     @inline(never)
     final func keepFiringPlace(_ place: ProgramPlace) {
-        guard reactor.firingPlaces != nil else { return }
-        reactor.firingPlaces?[ObjectIdentifier(self)] = place
+        guard reactor.keepsPlaces else { return }
+        reactor.firingPlaces[ObjectIdentifier(self)] = place
         hasFiringPlace = true
     }
 
@@ -56,6 +61,6 @@ extension AnyDeferred {
 
     @inline(never)
     final func forgetFiringPlace() {
-        reactor.firingPlaces?[ObjectIdentifier(self)] = nil
+        reactor.firingPlaces[ObjectIdentifier(self)] = nil
     }
 }

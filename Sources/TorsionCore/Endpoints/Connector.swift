@@ -157,6 +157,7 @@ final class Connector<Made: StreamProtocol> {
             do {
                 try connection.open()
             } catch {
+                connection.lossWasTold()
                 return finish(.failure(error))
             }
             // Cancelled inside `connectionMade`.

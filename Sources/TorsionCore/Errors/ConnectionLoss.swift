@@ -41,10 +41,11 @@ public enum ConnectionLoss: Error, Sendable {
     case protocolFailed(any Error)
 
     /// What may take only so long.
+    ///
+    /// A connection that takes too long to be made is none yet: the Deferred of `connect` fails, with
+    /// an ``IOError`` of code `timedOut`.
     @nonexhaustive
     public enum Deadline: Hashable, Sendable {
-        /// Making the connection.
-        case connecting
         /// Agreeing on a layer's terms, such as TLS.
         case handshaking
         /// Sending what was queued when the connection was closed.
@@ -55,8 +56,6 @@ public enum ConnectionLoss: Error, Sendable {
         case halfClosed
         /// Hearing nothing from the peer, and sending it nothing.
         case idle
-        /// The reactor's graceful stop.
-        case stopping
     }
 
     /// The loss of a connection that was aborted because of an error.

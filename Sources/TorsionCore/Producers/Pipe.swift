@@ -92,6 +92,7 @@ final class PipeProtocol: HalfCloseableProtocol {
     /// Whether the destination does not want more now.
     private(set) var isPaused = false
     private var isProducing = false
+    private var isShutDown = false
 
     init(
         to destination: any Consumer, from source: any StreamTransport, result: Deferred<Int>
@@ -146,10 +147,20 @@ final class PipeProtocol: HalfCloseableProtocol {
 
     func writeConnectionLost(from transport: any StreamTransport) {}
 
+    /// The reactor stops: what arrives is cut off here.
+    func shutdownRequested(_ transport: any StreamTransport) {
+        isShutDown = true
+        transport.loseConnection()
+    }
+
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         stopBeingProducer()
         guard result != nil else { return }
-        if why.isClean {
+        if why.isClean, isShutDown, !(destination is any StreamTransport) {
+            // It must not take a part for the whole.
+            destination.abandonConsuming(because: ShutdownRequested())
+            finish(.failure(ShutdownRequested()))
+        } else if why.isClean {
             closeDestination()
             finish(.success(byteCount))
         } else {

@@ -13,7 +13,7 @@ public protocol StreamProtocolFactory: AnyObject {
     /// An error closes it too, and is reported to the reactor's `unhandledError`.
     func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)?
 
-    /// The first port that uses this factory has opened. By default does nothing.
+    /// A port that uses this factory has opened; called for each. By default does nothing.
     func started(on port: ListeningPort)
 
     /// A port that used this factory has closed. By default does nothing.

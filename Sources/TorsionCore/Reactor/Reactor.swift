@@ -11,12 +11,15 @@ internal import Synchronization
 /// traps. Other threads use ``remote``. A process may have many reactors; one that stopped may run
 /// again.
 ///
-///     try Reactor.run { reactor in
+///     Reactor.main { reactor in
 ///         try ServerEndpoint(parsing: "tcp:8007").listen(on: reactor) { Echo() }
 ///     }
 ///
 /// One turn, in this order: calls from other threads; timers that are due; input and output; jobs
-/// of async code, which run after each of the first two as well; the ends of connections. What a callback schedules runs in a later turn, never inside it.
+/// of async code, which run after each of the first two as well; the ends of connections. What a
+/// callback schedules runs in a later turn, never inside it.
+///
+/// A program begins with `Reactor.main`, a function or a test uses `Reactor.run`.
 ///
 /// - SeeAlso: Twisted `IReactorCore`, `IReactorTime`; libuv's `design.rst`.
 public final class Reactor {
@@ -27,7 +30,8 @@ public final class Reactor {
     public let backendName: String
 
     /// Called with what nobody else can receive: an error in a delayed call, a thread call or a
-    /// watch, a failed Deferred that nobody handled.
+    /// watch, a failed Deferred that nobody handled; and with the loss of a connection whose
+    /// protocol threw, or wrote on beyond ``Watermarks/limit``, after `connectionLost`.
     ///
     /// By default prints one line on standard error, within the limits of
     /// ``UnhandledError/printToStandardError()``.
@@ -94,10 +98,9 @@ public final class Reactor {
     ///
     /// See SeededGenerator.swift.
     @exclusivity(unchecked) package var chance: SeededGenerator?
-    /// Where Deferreds were fired; nil unless in debugging mode.
-    ///
-    /// See DeferredDebugging.swift.
-    @exclusivity(unchecked) var firingPlaces: [ObjectIdentifier: ProgramPlace]?
+    /// Where Deferreds were fired, in debugging mode: see DeferredDebugging.swift.
+    @exclusivity(unchecked) var firingPlaces: [ObjectIdentifier: ProgramPlace] = [:]
+    @usableFromInline @exclusivity(unchecked) var keepsPlaces = false
 
     // Tasks. See Async/WaitTable.swift and Async/Spawning.swift.
     @exclusivity(unchecked) var waits = WaitTable()

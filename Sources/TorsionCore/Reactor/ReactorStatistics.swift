@@ -18,6 +18,10 @@ public struct ReactorStatistics: Hashable, Sendable {
     /// Times that the ports of this reactor stopped accepting because its queues held more than
     /// ``Reactor/queueLimitBytes``.
     public internal(set) var acceptBackoffs: UInt64 = 0
+    /// Connections aborted because a callback of their protocol, or the task that served them, threw.
+    public internal(set) var protocolFailures: UInt64 = 0
+    /// Connections aborted because a write found more than ``Watermarks/limit`` queued.
+    public internal(set) var writeLimitsExceeded: UInt64 = 0
     /// Errors handed to ``Reactor/unhandledError``.
     public internal(set) var unhandledErrors: UInt64 = 0
 
@@ -42,7 +46,7 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var watches = 0
     /// Delayed calls that are pending.
     public internal(set) var delayedCalls = 0
-    /// Tasks that ``Reactor/spawn(file:line:_:)`` started and that have not ended.
+    /// Tasks that ``Reactor/spawn(isolation:file:line:_:)`` started and that have not ended.
     public internal(set) var tasks = 0
     /// Tasks that wait for something of this reactor.
     public internal(set) var suspendedTasks = 0

@@ -11,7 +11,7 @@ public struct UnhandledError: CustomStringConvertible {
     public let context: String
     /// The place in the program that made what failed, as in "Chat/Room.swift:41", if it is known.
     public let place: String?
-    /// The place that fired what failed, if it is known: see ``Reactor/debugsDeferreds``.
+    /// The place that fired what failed, if it is known: see ``Reactor/isDebugging``.
     public let firingPlace: String?
     let reactor: Reactor
 
@@ -31,6 +31,18 @@ public struct UnhandledError: CustomStringConvertible {
     public func printToStandardError() { reactor.printLine(description) }
 }
 
+/// Writes one line on standard error, by one system call, or nothing if that would have to wait.
+///
+/// - Parameter text: Its line breaks become spaces.
+package func writeLineToStandardError(_ text: String) {
+    let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
+    _ = writeStandardError(line + "\n")
+}
+
+/// Thrown by a policy that refuses a peer, as the program asked it to, and that has a hook or a count
+/// of its own for it: it is no failure of the protocol.
+package protocol PeerRefusal: Error {}
+
 extension Reactor {
     /// Hands an error that nobody else can receive to ``unhandledError``.
     public func report(
@@ -42,6 +54,24 @@ extension Reactor {
             UnhandledError(
                 error: error, context: context, place: place, firingPlace: firingPlace,
                 reactor: self))
+    }
+
+    /// Counts and reports the loss of a connection for which the program is to blame: one of its
+    /// callbacks threw, or it wrote on to a peer that does not read.
+    ///
+    /// `connectionLost` is told as well; but few programs look at it, and a server that loses one
+    /// client after the other would say nothing.
+    func report(_ loss: ConnectionLoss, of peer: SocketAddress) {
+        switch loss {
+        case .writeLimitExceeded:
+            counters.writeLimitsExceeded += 1
+            report(loss, in: "writing to \(peer)")
+        case .protocolFailed(let error):
+            if isAskedFor(error) || error is ConnectionLoss || error is any PeerRefusal { return }
+            counters.protocolFailures += 1
+            report(error, in: "the protocol of \(peer)")
+        case .closedByPeer, .closedLocally, .aborted, .failed, .deadlinePassed: break
+        }
     }
 
     /// Writes a line on standard error under the rules of ``UnhandledError/printToStandardError()``.

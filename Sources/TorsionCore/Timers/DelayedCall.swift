@@ -70,22 +70,42 @@ extension Reactor {
     /// Calls `body` once, `delay` after ``now``, in a later turn, never inline.
     ///
     /// Calls with equal deadlines run in the order in which they were made. A negative delay counts
-    /// as zero. An error goes to ``unhandledError``.
+    /// as zero. An error goes to ``unhandledError``, with the place of this call if the reactor
+    /// ``isDebugging``.
     ///
+    /// - Parameters:
+    ///   - delay: From ``now``.
+    ///   - file: The place that a report names.
+    ///   - line: The place that a report names.
+    ///   - body: What is called.
     /// - Returns: A name for the call, to cancel or move it.
     /// - Complexity: O(1), and no allocation besides what `body` captures.
     /// - Note: Portability: libuv rounds the wait up to a whole millisecond.
     @discardableResult
     @inlinable
     public func callLater(
-        _ delay: Duration, _ body: consuming @escaping () throws -> Void
+        _ delay: Duration, file: StaticString = #fileID, line: UInt = #line,
+        _ body: consuming @escaping () throws -> Void
     ) -> DelayedCall {
         // Inlinable: whoever schedules and cancels in one place pays for no reference to the reactor.
         let nanoseconds = MonotonicInstant.wholeNanoseconds(ofPositive: delay)
+        if keepsPlaces { body = placing(body, at: file, line) }
         return DelayedCall(reactor: self, key: scheduleCall(after: nanoseconds, body))
     }
 
-    /// Schedules for ``callLater(_:_:)``.
+    /// The call, with its place.
+    @usableFromInline
+    func placing(
+        _ body: @escaping () throws -> Void, at file: StaticString, _ line: UInt
+    ) -> () throws -> Void {
+        { [unowned self] in
+            do { try body() } catch {
+                report(error, in: "a delayed call", place: "\(file):\(line)")
+            }
+        }
+    }
+
+    /// Schedules for ``callLater(_:file:line:_:)``.
     ///
     /// The common case calls nothing, so that it saves no register: that is a fifth of its cost.
     @usableFromInline
@@ -102,7 +122,7 @@ extension Reactor {
     private func scheduleCallAnyway(
         after nanoseconds: UInt64, _ body: consuming @escaping () throws -> Void
     ) -> TimerKey {
-        checkThread("callLater(_:_:)")
+        checkThread("callLater(_:file:line:_:)")
         return timers.schedule(DelayedBody(call: body), at: presentTime.advanced(by: nanoseconds))
     }
 
@@ -124,11 +144,20 @@ extension Reactor {
     }
 
     /// Calls `body` once at `deadline`, in a later turn, never inline.
+    ///
+    /// - Parameters:
+    ///   - deadline: By the reactor's clock, ``now``.
+    ///   - file: The place that a report names.
+    ///   - line: The place that a report names.
+    ///   - body: What is called.
+    /// - Returns: A name for the call, to cancel or move it.
     @discardableResult
     public func callAt(
-        _ deadline: MonotonicInstant, _ body: @escaping () throws -> Void
+        _ deadline: MonotonicInstant, file: StaticString = #fileID, line: UInt = #line,
+        _ body: @escaping () throws -> Void
     ) -> DelayedCall {
         checkThread()
+        let body = keepsPlaces ? placing(body, at: file, line) : body
         let key = timers.schedule(DelayedBody(call: body), at: deadline)
         return DelayedCall(reactor: self, key: key)
     }

@@ -50,8 +50,15 @@ public final class ListeningPort {
         localAddress = listener.localAddress
         unsafe relay.port = self
         slot = reactor.ports.insert(self)
+    }
+
+    /// Accepts clients from now on, and tells the factory.
+    ///
+    /// Not under a group's lock: the factory may open another port.
+    fileprivate func begin() -> ListeningPort {
         updateAccepting()
         factory.started(on: self)
+        return self
     }
 
     fileprivate static func adopting(
@@ -77,7 +84,6 @@ public final class ListeningPort {
         self.factory = factory
         self.options = SharedOptions(options)
         localAddress = stream.localAddress
-        factory.started(on: self)
         // Not inline: `listen` may be called inside a callback.
         reactor.callLater(.zero) { [self] in accept(stream) }
     }
@@ -94,12 +100,18 @@ public final class ListeningPort {
         if let listener {
             self.listener = nil
             resumption?.cancel()
+            if let group = reactor.group, let descriptor = listener.sharedDescriptor {
+                group.willClose(descriptor)
+            }
             listener.close()
             reactor.ports.remove(slot)
             factory.stopped(on: self)
         }
         return .succeeded((), on: reactor)
     }
+
+    /// What other reactors of a group may accept from, too.
+    var sharedDescriptor: Int32? { listener?.sharedDescriptor }
 
     /// Leaves clients in the kernel's queue.
     func pauseAccepting() {
@@ -154,7 +166,7 @@ public final class ListeningPort {
                 guard let proto = try factory.makeProtocol(for: stream.peerAddress) else {
                     return stream.close()
                 }
-                // What `connectionMade` throws is the reason of the loss, and told there.
+                // What `connectionMade` throws is the reason of the loss, and reported with it.
                 try? StreamConnection(
                     reactor: reactor, stream: stream, proto: consume proto, options: options
                 ).open()
@@ -221,13 +233,16 @@ extension Reactor {
         try startIfNeeded()
         guard let group else {
             return try ListeningPort(
-                reactor: self, address: address, options: options, factory: factory)
+                reactor: self, address: address, options: options, factory: factory
+            ).begin()
         }
         var options = options
         options.reusePort = true
         return try group.listen(on: address, from: number) { address throws(IOError) in
             try ListeningPort(reactor: self, address: address, options: options, factory: factory)
-        }
+        } adopting: { descriptor throws(IOError) in
+            try ListeningPort.adopting(descriptor, on: self, options, factory)
+        }.begin()
     }
 
     /// Serves one connection over two descriptors that are open already, for example 0 and 1.
@@ -240,7 +255,9 @@ extension Reactor {
         checkThread()
         try startIfNeeded()
         let stream = try backend.open(input: input, output: output)
-        return ListeningPort(reactor: self, serving: stream, options: options, factory: factory)
+        return ListeningPort(
+            reactor: self, serving: stream, options: options, factory: factory
+        ).begin()
     }
 
     /// Serves with a duplicate of a socket that is open already: the clients of one that listens, or
@@ -253,7 +270,7 @@ extension Reactor {
     ) throws(IOError) -> ListeningPort {
         checkThread()
         try startIfNeeded()
-        return try ListeningPort.adopting(descriptor, on: self, options, factory)
+        return try ListeningPort.adopting(descriptor, on: self, options, factory).begin()
     }
 
     /// Listens for streams on an address, with a closure for a factory; nil refuses a peer.

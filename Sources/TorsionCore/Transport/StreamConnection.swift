@@ -61,6 +61,8 @@ final class StreamConnection {
     @exclusivity(unchecked) private var hasDiscardedInput = false
     /// Why it is lost, or will be when what had arrived was delivered.
     @exclusivity(unchecked) private var loss: ConnectionLoss?
+    /// The loss is a mistake of the program's, and nobody but the protocol itself would see it.
+    @exclusivity(unchecked) private var reportsLoss = false
     @exclusivity(unchecked) private var slot: Int32 = -1
 
     /// What becomes of the stream when the connection is over.
@@ -131,6 +133,9 @@ final class StreamConnection {
         // Paused from the start: a reset has to be noticed all the same.
         if !isReading, !machine.isClosed { stream.stopReading() }
     }
+
+    /// Whoever opened the connection has been given its loss.
+    func lossWasTold() { reportsLoss = false }
 
     /// The reactor is stopping.
     func requestShutdown() {
@@ -328,6 +333,7 @@ final class StreamConnection {
         stopProducer()
         if let lost = proto.take(), let loss { lost.connectionLost(loss, from: self) }
         if streamEnd != .now { handOver() }
+        if reportsLoss, let loss { reactor.report(loss, of: peerAddress) }
         defer { reactor.tellLossWatch(of: id, loss) }
         return reactor.connections.remove(slot)
     }
@@ -352,9 +358,19 @@ final class StreamConnection {
     @inline(__always)
     private func attempt(_ body: (any StreamProtocol) throws -> Void) {
         guard let current = proto.take() else { return protocolIsBusy() }
-        do { try body(current) } catch { fail(error) }
+        do { try body(current) } catch { threw(error) }
         // Put back into what is nil, so that there is nothing to release.
         unsafe withUnsafeMutablePointer(to: &proto) { unsafe $0.initialize(to: consume current) }
+    }
+
+    @inline(never)
+    private func threw(_ error: any Error) {
+        // A loss that is on its way already does not carry this.
+        guard !machine.isClosed else {
+            return reactor.report(.protocolFailed(error), of: peerAddress)
+        }
+        reportsLoss = true
+        fail(error)
     }
 
     @inline(never)
@@ -636,11 +652,16 @@ final class StreamConnection {
         reactor.flushList.append(self)
     }
 
+    private func exceedLimit() {
+        loss = .writeLimitExceeded
+        reportsLoss = true
+        perform(machine.abort())
+    }
+
     @inline(never)
     private func abortIfOverLimit() -> Bool {
         guard gate.isOverLimit else { return false }
-        loss = .writeLimitExceeded
-        perform(machine.abort())
+        exceedLimit()
         return true
     }
 
@@ -1022,7 +1043,11 @@ extension StreamConnection: StreamTransport {
 
     func abortConnection(because error: any Error) {
         reactor.checkThread()
-        fail(error)
+        if case .writeLimitExceeded? = error as? ConnectionLoss, !machine.isClosed {
+            exceedLimit()
+        } else {
+            fail(error)
+        }
     }
 
     func loseWriteConnection() {
@@ -1124,7 +1149,7 @@ extension Reactor {
     /// Puts a protocol above a stream that was made elsewhere, and calls `connectionMade`.
     ///
     /// For streams that no endpoint makes, for example those in memory. What `connectionMade` throws
-    /// is the reason of the loss.
+    /// is the reason of the loss, and reported.
     @discardableResult
     public func adopt(
         _ stream: any BackendStream, _ proto: any StreamProtocol,

@@ -236,6 +236,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
             }
             if owesReadEnd, unreadBytes == nil, isDelivering { try passOnReadEnd() }
         } catch {
+            reactor.report(.protocolFailed(error), of: peerAddress)
             below.abortConnection(because: error)
         }
     }

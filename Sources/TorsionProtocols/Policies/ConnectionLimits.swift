@@ -45,6 +45,8 @@ public struct ConnectionLimitReached: Error, Hashable, Sendable, CustomStringCon
     }
 }
 
+extension ConnectionLimitReached: PeerRefusal {}
+
 /// A factory in front of another that refuses clients beyond a limit.
 ///
 /// A client beyond the total is refused before anything is made for it. One beyond its address's

@@ -135,6 +135,8 @@ public enum ProxyHeaderError: Error, Hashable, Sendable {
     case incomplete(byteCount: Int)
 }
 
+extension ProxyHeaderError: PeerRefusal {}
+
 extension ProxyHeaderError: CustomStringConvertible {
     /// A sentence.
     public var description: String {

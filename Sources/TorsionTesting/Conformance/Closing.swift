@@ -122,6 +122,8 @@ extension ConformanceSuite {
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(server.events.count, 3)
         try expectEqual(server.loss, .aborted)
+        // The loss had its reason before; what was thrown then is not swallowed.
+        try expectEqual(world.takeReports(), ["Mishap()"])
         try world.finish()
     }
 
@@ -166,13 +168,20 @@ extension ConformanceSuite {
     }
 
     // S5
-    static let throwingEnds = Check("what a callback throws is the reason of the loss") { backend in
+    static let throwingEnds = Check(
+        "what a callback throws is the reason of the loss, counted and reported with the address"
+    ) { backend in
         let world = try World(backend)
         let (client, server) = try world.connectedPair()
         server.onData = { _, _ in throw Mishap() }
+        let peer = server.transport.peerAddress
         client.transport.write("x")
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(server.loss, .protocolFailed(Mishap()))
+        for _ in 0..<3 { world.reactor.turn(until: world.reactor.now) }
+        try expectEqual(world.takeReports(), ["Mishap()"])
+        try expectEqual(world.contexts, ["the protocol of \(peer)"])
+        try expectEqual(world.reactor.statistics.protocolFailures, 1)
         try world.finish()
     }
 

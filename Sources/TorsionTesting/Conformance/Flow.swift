@@ -205,9 +205,14 @@ extension ConformanceSuite {
         server.recordsData = false
         server.transport.pauseProducing()
         let piece = Bytes([UInt8].pattern(count: 500_000))
+        let peer = client.transport.peerAddress
         for _ in 0..<40 { client.transport?.write(piece) }
         try world.run { client.loss != nil }
         try expectEqual(client.loss, .writeLimitExceeded)
+        for _ in 0..<3 { world.reactor.turn(until: world.reactor.now) }
+        try expectEqual(world.takeReports(), ["\(ConnectionLoss.writeLimitExceeded)"])
+        try expectEqual(world.contexts, ["writing to \(peer)"])
+        try expectEqual(world.reactor.statistics.writeLimitsExceeded, 1)
         server.transport?.resumeProducing()
         try world.run { server.loss != nil }
         try world.finish()

@@ -87,6 +87,8 @@ extension ConformanceSuite {
         client.transport.loseWriteConnection()
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(server.events, [.made, .readLost, .lost(.protocolFailed(Mishap()))])
+        for _ in 0..<3 { world.reactor.turn(until: world.reactor.now) }
+        try expectEqual(world.takeReports(), ["Mishap()"])
         try world.finish()
     }
 

@@ -8,12 +8,23 @@ internal import TorsionCore
 /// Whatever a check leaves open is an error: see ``finish()``.
 final class World {
     let reactor: Reactor
-    private(set) var reported: [String] = []
+    private var reported: [String] = []
+    /// The context of each report that was taken, and of those still to be taken.
+    private(set) var contexts: [String] = []
 
     init(_ backend: BackendChoice) throws(IOError) {
         reactor = Reactor(backend: backend, services: nil)
         try reactor.start()
-        reactor.unhandledError = { [unowned self] in reported.append("\($0.error)") }
+        reactor.unhandledError = { [unowned self] in
+            reported.append("\($0.error)")
+            contexts.append($0.context)
+        }
+    }
+
+    /// Takes what was reported so far, which else is an error at the end.
+    func takeReports() -> [String] {
+        defer { reported = [] }
+        return reported
     }
 
     deinit {
@@ -62,7 +73,7 @@ final class World {
         try expectEqual(figures.datagramPorts, 0, line: line)
         try expectEqual(figures.delayedCalls, 0, line: line)
         try expectEqual(figures.queuedBytes, 0, line: line)
-        try expectEqual(reported, [], line: line)
+        try expectEqual(takeReports(), [], line: line)
         reactor.checkInvariants()
     }
 

@@ -125,6 +125,7 @@ private func checkThrowing(_ layer: LayerMaker) throws {
     let wire = Wire(layer)
     wire.far.onData = { _, _ in throw Mishap() }
     wire.carry()
+    wire.far.transport.reactor.unhandledError = { _ in }
     wire.near.transport.write("x")
     wire.carry()
     try expectEqual(wire.far.loss, .protocolFailed(Mishap()))

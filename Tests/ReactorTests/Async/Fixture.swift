@@ -51,6 +51,20 @@ func runAsync(
     try #require(outcome).get()
 }
 
+extension AsyncConnection {
+    /// Reads until this end is to stop.
+    ///
+    /// - Returns: Whether it is; false at the peer's end.
+    func readUntilShutdown() async throws -> Bool {
+        do {
+            while try await read({ _ in }) != nil {}
+            return false
+        } catch is ShutdownRequested {
+            return true
+        }
+    }
+}
+
 /// The number of the calling thread, as the kernel has it: `proc(5)`.
 ///
 /// Not `pthread_self()`, whose value optimised async code keeps across a suspension.

@@ -79,7 +79,8 @@ private struct Mishap: Error {}
             let (server, endpoint) = try await world.serve { connection in
                 _ = try await connection.read { _ in }
                 begun.succeed()
-                while try await connection.read({ _ in }) != nil {}
+                let isToStop = try await connection.readUntilShutdown()
+                #expect(isToStop)
                 try await reactor.sleep(for: .milliseconds(10))
                 try await connection.write("goodbye")
             }
@@ -108,6 +109,121 @@ private struct Mishap: Error {}
         }
         #expect(farewell == "goodbye")
         #expect(reactor.statistics.tasks == 0 && reactor.statistics.liveTransports == 0)
+    }
+
+    @Test(arguments: backendNames)
+    func `a stop is an error for who reads, and not the peer's end`(name: String) throws {
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
+        var seen: [String] = []
+        var unhandled = 0
+        reactor.unhandledError = { _ in unhandled += 1 }
+        try reactor.run(signals: .ignore) { reactor in
+            let world = AsyncWorld(reactor)
+            reactor.spawn {
+                let (_, endpoint) = try await world.serve { connection in
+                    try await connection.write("all of it")
+                    do {
+                        _ = try await connection.readToEnd(limitBytes: 100)
+                        seen.append("server: the whole")
+                    } catch is ShutdownRequested {
+                        seen.append("server: cut off")
+                    }
+                    // It stays so, and what is held comes first.
+                    await #expect(throws: ShutdownRequested.self) {
+                        try await connection.read { _ in }
+                    }
+                }
+                let client = try await endpoint.connect(on: reactor).value
+                let text = try await client.read { String(decoding: $0) }
+                seen.append("client: \(text ?? "end")")
+                try await client.write("a part")
+                reactor.callLater(.milliseconds(20)) { reactor.stop() }
+                for try await _ in client.inbound {}
+                seen.append("client: the peer's end")
+            }
+            .addErrback { error in seen.append("client: \(type(of: error))") }
+        }
+        #expect(
+            seen.sorted() == [
+                "client: ShutdownRequested", "client: all of it", "server: cut off",
+            ])
+        #expect(unhandled == 0 && reactor.statistics.liveTransports == 0)
+    }
+
+    @Test(arguments: backendNames)
+    func `what arrived before the stop is read first`(name: String) throws {
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
+        var seen: [String] = []
+        try reactor.run(signals: .ignore) { reactor in
+            let world = AsyncWorld(reactor)
+            reactor.spawn {
+                let (_, endpoint) = try await world.serve { connection in
+                    // Busy elsewhere: what comes is held.
+                    try await reactor.sleep(for: .milliseconds(20))
+                    reactor.stop()
+                    try await reactor.sleep(for: .milliseconds(5))
+                    for try await bytes in connection.inbound { seen.append("\(bytes)") }
+                }
+                let client = try await endpoint.connect(on: reactor) { Witness() }.value
+                client.transport?.write("in time")
+            }
+        }
+        #expect(seen == ["in time"])
+    }
+
+    @Test(arguments: backendNames)
+    func `at a stop the tasks of a group each finish their own work`(name: String) throws {
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
+        var seen: [String] = []
+        try reactor.run(signals: .ignore) { reactor in
+            let listener = try ServerEndpoint.tcp(port: 0, interface: .loopback)
+                .listen(on: reactor)
+            reactor.spawn {
+                do {
+                    try await reactor.withServingGroup { group in
+                        for try await connection in listener {
+                            group.spawn {
+                                for try await bytes in connection.inbound {
+                                    guard bytes == "work" else { continue }
+                                    reactor.stop()
+                                    try await reactor.sleep(for: .milliseconds(20))
+                                    try await connection.write("done")
+                                    seen.append("worked")
+                                }
+                            }
+                        }
+                    }
+                } catch { seen.append("group: \(type(of: error))") }
+            }
+            reactor.spawn {
+                let endpoint = ClientEndpoint.address(listener.localAddress)
+                let idle = try await endpoint.connect(on: reactor) { Witness() }.value
+                let busy = try await endpoint.connect(on: reactor) { Witness() }.value
+                idle.transport?.write("idle")
+                busy.transport?.write("work")
+            }
+        }
+        #expect(seen == ["worked", "group: ShutdownRequested"])
+    }
+
+    @Test(arguments: backendNames)
+    func `a stop does not pass a part for the whole to what a pipe fills`(name: String) throws {
+        let reactor = Reactor(backend: try .named(name, among: testedBackends))
+        var seen: [String] = []
+        try reactor.run(signals: .ignore) { reactor in
+            let body = ConsumedBytes(on: reactor)
+            let port = try ServerEndpoint.tcp(port: 0, interface: .loopback)
+                .listen(on: reactor) { Piping(to: body) { seen.append("pipe: \(type(of: $0))") } }
+            reactor.spawn {
+                for try await bytes in body {
+                    seen.append("\(bytes)")
+                    reactor.stop()
+                }
+            }.whenFailed { seen.append("loop: \(type(of: $0))") }
+            ClientEndpoint.address(port.localAddress).connect(on: reactor) { Witness() }
+                .addCallback { client in client.transport?.write("a part") }
+        }
+        #expect(seen.sorted() == ["a part", "loop: ShutdownRequested", "pipe: ShutdownRequested"])
     }
 
     @Test(arguments: backendNames)
@@ -259,7 +375,8 @@ extension Reactor {
             let (_, endpoint) = try await world.serve { connection in
                 _ = try await connection.read { _ in }
                 begun.succeed()
-                while try await connection.read({ _ in }) != nil {}
+                let isToStop = try await connection.readUntilShutdown()
+                #expect(isToStop)
                 try await connection.write("goodbye")
             }
             // A protocol, since an asynchronous client would see the end as well.
@@ -269,6 +386,23 @@ extension Reactor {
             stop(within: .seconds(10))
         }
     }
+}
+
+/// Carries what its client sends to a consumer.
+private final class Piping: StreamProtocol {
+    private let consumer: any Consumer
+    private let failed: (any Error) -> Void
+
+    init(to consumer: any Consumer, _ failed: @escaping (any Error) -> Void) {
+        self.consumer = consumer
+        self.failed = failed
+    }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        pipe(from: transport, to: consumer).whenFailed(failed)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 }
 
 /// Hears a server out, also when its own reactor stops.

@@ -55,8 +55,8 @@ private struct Mishap: Error {}
                 try await ServerEndpoint.tcp(port: 0, interface: .loopback).serve(
                     on: reactor, whenListening: { ready.continuation.yield($0.localAddress) }
                 ) { connection in
-                    while try await connection.read({ _ in }) != nil {}
-                    try await connection.write("goodbye")
+                    let isToStop = try await connection.readUntilShutdown()
+                    try await connection.write(isToStop ? "goodbye" : "you first")
                 }
             }
         }

@@ -10,7 +10,7 @@ struct DeferredDebuggingTests {
 
     // D12
     @Test func `a failure names where it was fired, also at the end of a chain`() {
-        reactor.debugsDeferreds = true
+        reactor.isDebugging = true
         do {
             let inner = Deferred<Int>(on: reactor)
             let source = Deferred<Int>(on: reactor)
@@ -27,7 +27,7 @@ struct DeferredDebuggingTests {
     }
 
     @Test func `what a callback throws names where its chain was fired`() {
-        reactor.debugsDeferreds = true
+        reactor.isDebugging = true
         do {
             let source = Deferred<Int>(on: reactor)
             source.addCallback { _ in throw Failed() }.addCallback { $0 }
@@ -37,14 +37,14 @@ struct DeferredDebuggingTests {
     }
 
     @Test func `without the mode no place is kept`() {
-        reactor.debugsDeferreds = true
-        reactor.debugsDeferreds = false
+        reactor.isDebugging = true
+        reactor.isDebugging = false
         do { Deferred<Int>(on: reactor).fail(Failed()) }
         #expect(still.unhandled.map(\.firingPlace) == [nil])
     }
 
     @Test func `a Deferred at the address of another does not have its place`() {
-        reactor.debugsDeferreds = true
+        reactor.isDebugging = true
         for _ in 0..<100 { Deferred<Int>(on: reactor).succeed(1, file: "Old.swift", line: 1) }
         for _ in 0..<100 { _ = Deferred<Int>.failed(Failed(), on: reactor) }
         #expect(still.unhandled.count == 100)
@@ -57,7 +57,7 @@ struct DeferredDebuggingTests {
             processExitsWith: .failure, observing: [\.standardErrorContent]
         ) {
             let still = StillReactor()
-            still.reactor.debugsDeferreds = true
+            still.reactor.isDebugging = true
             let source = Deferred<Int>(on: still.reactor, file: "Made.swift", line: 41)
             source.succeed(1, file: "First.swift", line: 42)
             source.succeed(2, file: "Second.swift", line: 43)

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Torsion
+
+final class Room { var members: [ConnectionID: any StreamTransport] = [:] }
+
+final class Chat: StreamProtocol {
+    private let room: Room
+    init(_ room: Room) { self.room = room }
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+}
+
+// Made here it belongs to the main actor.
+let room = Room()
+
+Reactor.main { reactor in
+    let endpoint = try ServerEndpoint(parsing: "tcp:8007")
+    // expect: main actor-isolated let 'room' can not be
+    try endpoint.listen(on: reactor) { Chat(room) }
+}
