@@ -44,6 +44,7 @@ let package = Package(
     products: [
         .library(name: "Torsion", targets: ["Torsion"]),
         .library(name: "TorsionCore", targets: ["TorsionCore"]),
+        .library(name: "TorsionProtocols", targets: ["TorsionProtocols"]),
         .library(name: "TorsionSockets", targets: ["TorsionSockets"]),
         .library(name: "TorsionUV", targets: ["TorsionUV"]),
         .library(name: "TorsionEpoll", targets: ["TorsionEpoll"]),

@@ -20,6 +20,28 @@ import Testing
     #expect(outcome.output.contains("README.md:1: the block is not Echo.swift"))
 }
 
+@Test func `an invariant that names a test which is not there is refused`() throws {
+    let tree = try Tree()
+    try tree.write("@Suite struct FlowTests {}\n", to: "Tests/A/FlowTests.swift")
+    try tree.write("    static let closing: Check\n", to: "Sources/TorsionTesting/A.swift")
+    try tree.write(
+        """
+        ## Invariants
+
+        - **A:** is held. *`FlowTests`, `ConformanceSuite.closing`.*
+        - **B:** is not. *`FlawTests`; `.opening`: "every door is shut".*
+
+        """, to: "ARCHITECTURE.md")
+
+    let outcome = try run("check-readme", [tree.root])
+
+    #expect(outcome.status == 1)
+    let missing = ["FlawTests", ".opening", "every door is shut"]
+    #expect(
+        outcome.output
+            == missing.map { "ARCHITECTURE.md:4: nothing is called \($0)\n" }.joined())
+}
+
 @Test func `a link that leads nowhere is refused`() throws {
     let tree = try Tree()
     try tree.write("[a](https://example.org) [b](#here)\n[c](gone.md#there)\n", to: "README.md")
