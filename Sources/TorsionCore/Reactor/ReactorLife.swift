@@ -360,12 +360,20 @@ extension Reactor {
     private func closeEverything() {
         stopPorts()
         for attempt in attempts.elements { attempt.abandon() }
-        while connections.count > 0 || datagramPorts.count > 0 {
+        // What is told of its end may open something else.
+        var rounds = 0
+        while isSomethingOpen, rounds < 100 {
+            rounds += 1
             stopPorts()
+            for attempt in attempts.elements { attempt.abandon() }
             abortConnections()
             deliverLosses()
         }
         lingering.endAll()
+    }
+
+    private var isSomethingOpen: Bool {
+        connections.count > 0 || datagramPorts.count > 0 || attempts.count > 0 || ports.count > 0
     }
 
     /// Releases everything that is left, so that no handle is open.

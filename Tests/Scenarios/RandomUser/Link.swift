@@ -147,6 +147,8 @@ final class Side {
     /// Its program ends a direction, or both.
     func endsWriting(whole: Bool) {
         if whole { isClosing = true } else { hasLostWriting = true }
+        // A peer that goes on to send long after a close is answered by a reset.
+        if whole { link.mayBreak = true }
         if !other.keepsHalfOpen || whole { other.sends.receiverEnded() }
     }
 
