@@ -30,7 +30,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build test lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
-.PHONY: dependencies versions
+.PHONY: dependencies versions restarts
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -76,6 +76,9 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo for one, SEED=7 again
 	$(SWIFT) build -c release --product Simulate $(BUILD_FLAGS)
 	SEED=$(SEED) .build/release/Simulate $(or $(SEEDS),10000) $(FILTER)
+
+restarts: dependencies ## restart servers fifty times under load on each backend: no answer is lost
+	TEST_RESTARTS=50 $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) --filter RestartTests
 
 # Sixty seconds for each decoder; CI runs a few, over the seeds and what they lead to at once.
 fuzz: ## feed each decoder with any bytes in any cuts for SECONDS (60); FILTER=Lines for one

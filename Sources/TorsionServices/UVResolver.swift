@@ -23,6 +23,7 @@ final class UVResolver: NameResolver {
         if let code = HostName.refusal(of: host) {
             return .failed(Lookup.error(code, host: host), on: reactor)
         }
+        guard !reactor.isEnding else { return reactor.refused() }
         let lookup = Lookup(host: host, port: port, resolver: self)
         let deferred = Deferred<[SocketAddress]>(on: reactor) { _ in
             lookup.cancel()

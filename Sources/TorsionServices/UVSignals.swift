@@ -18,6 +18,9 @@ final class UVSignals: SignalSource {
         _ signal: Signal, _ body: @escaping (Signal) -> Void
     ) throws(IOError) -> any SignalRegistration {
         guest.reactor.checkThread()
+        guard !guest.reactor.isEnding else {
+            throw IOError(.signal, function: "", code: .canceled, subject: signal.description)
+        }
         let registration = Registration(source: self, body: body)
         let code = guest.use { loop in
             torsion_uv_signal_open(

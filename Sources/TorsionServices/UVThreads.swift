@@ -21,6 +21,9 @@ final class UVThreads: WorkerThreads {
 
     func run(_ work: @escaping @Sendable () -> Void) throws(IOError) {
         reactor.reactor.checkThread()
+        guard !reactor.reactor.isEnding else {
+            throw IOError(.start, function: "", code: .canceled, subject: "a thread")
+        }
         if !queue.hasIdleThread, threads.count < limit {
             do {
                 let queue = queue

@@ -60,6 +60,29 @@ package struct ListeningSocket {
     }
 }
 
+/// Accepts whoever waits at a listening socket: `accept4(2)` until it would wait.
+///
+/// - Returns: Descriptors and addresses; fewer than `limit` when none is left, or descriptors or memory
+///   have run out.
+package func acceptWaiting(
+    limit: Int, from descriptor: Int32
+) -> [(descriptor: Int32, peer: SocketAddress)] {
+    var result: [(Int32, SocketAddress)] = []
+    // An error about one client, who has gone, is no end; but a batch of nothing else would be.
+    for _ in 0..<limit {
+        var address = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let accepted = torsion_accept(descriptor, &address, &size)
+        if accepted >= 0 {
+            result.append((accepted, SocketAddress(address, size: size)))
+        } else {
+            let code = ErrorCode(errno: errno)
+            if code == .wouldBlock || code.isAcceptShortage { break }
+        }
+    }
+    return result
+}
+
 extension ErrorCode {
     /// Whether `accept(2)` fails for want of descriptors or memory, and not because of one client.
     package var isAcceptShortage: Bool {

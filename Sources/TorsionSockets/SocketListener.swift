@@ -87,6 +87,13 @@ extension SocketListener: BackendListener {
 
     var sharedDescriptor: Int32? { descriptor }
 
+    func takeWaiting(limit: Int) -> [any BackendStream] {
+        acceptWaiting(limit: limit, from: descriptor).map { accepted, peer in
+            SocketStream(
+                backend: backend, accepted: accepted, from: peer, at: socket.acceptedAddress)
+        }
+    }
+
     func shed(limit: Int) -> Int {
         receiver == nil ? 0 : backend.refuse(limit: limit, from: descriptor)
     }

@@ -74,6 +74,8 @@ private final class Session {
             .whenFailed { [self] error in end(with: error, on: reactor) }
         // Its failure says no more than the other's.
         pipe(from: terminal, to: peer).whenFailed { _ in }
+        // The connection is the program: a signal ends both sides, not the terminal first.
+        reactor.addTrigger(.during, .shutdown) { peer.loseConnection() }
     }
 
     func end(with error: any Error, on reactor: Reactor) {

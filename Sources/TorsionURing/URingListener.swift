@@ -169,6 +169,20 @@ extension URingListener: BackendListener {
         update()
     }
 
+    func takeWaiting(limit: Int) -> [any BackendStream] {
+        let taken = held.prefix(limit).compactMap { descriptor in
+            let peer = TorsionSockets.peerAddress(of: descriptor)
+            if peer == nil { torsion_close(descriptor) }
+            return peer.map { (descriptor, $0) }
+        }
+        held.removeFirst(min(limit, held.count))
+        let waiting = acceptWaiting(limit: limit - taken.count, from: socket.descriptor)
+        return (taken + waiting).map { descriptor, peer in
+            URingStream(
+                backend: backend, accepted: descriptor, from: peer, at: socket.acceptedAddress)
+        }
+    }
+
     func shed(limit: Int) -> Int {
         receiver == nil ? 0 : backend.others.refuse(limit: limit, from: socket.descriptor)
     }

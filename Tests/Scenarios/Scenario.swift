@@ -35,7 +35,7 @@ public struct Scenario: Sendable, CustomStringConvertible {
     /// All of them.
     public static let all = [
         echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams, switching,
-        service, tasks, policies, pool, randomUser,
+        service, tasks, policies, pool, randomUser, broker,
     ]
 }
 

@@ -60,8 +60,10 @@ public final class Socket {
     }
 
     /// Lets clients come.
-    public func listen() throws {
-        guard Glibc.listen(descriptor, 16) == 0 else {
+    ///
+    /// `backlog`: How many may wait.
+    public func listen(backlog: Int32 = 16) throws {
+        guard Glibc.listen(descriptor, backlog) == 0 else {
             throw CallFailure(call: "listen", code: errno)
         }
     }

@@ -22,6 +22,45 @@ import TorsionTesting
         #expect(start.duration(to: clock.now) == .seconds(10))
     }
 
+    // Case W11
+    @Test func `a call that always schedules another one does not hold time up`() {
+        let clock = ManualClock()
+        let start = clock.now
+        var spins = 0
+        var isOver = false
+        var times: [Duration] = []
+        func spin() {
+            spins += 1
+            if !isOver { clock.reactor.callLater(.zero) { spin() } }
+        }
+        spin()
+        for second in 1...3 {
+            clock.reactor.callLater(.seconds(second)) {
+                times.append(start.duration(to: clock.now))
+            }
+        }
+        clock.advance(by: .milliseconds(2_500))
+        // At four instants: the start, each second, and the end.
+        #expect(spins == 1 + 4 * ManualClock.turnsAtOneInstant)
+        #expect(times == [.seconds(1), .seconds(2)])
+        #expect(start.duration(to: clock.now) == .milliseconds(2_500))
+        isOver = true
+        clock.advance(by: .milliseconds(500))
+        #expect(times.count == 3)
+    }
+
+    @Test func `calls without delay that follow each other run in one advance`() {
+        let clock = ManualClock()
+        var count = 0
+        func next() {
+            count += 1
+            if count < 500 { clock.reactor.callLater(.zero) { next() } }
+        }
+        next()
+        clock.advance(by: .zero)
+        #expect(count == 500)
+    }
+
     // R6
     @Test func `a call can be moved, and is not active inside itself`() {
         let clock = ManualClock()

@@ -43,11 +43,6 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     @exclusivity(unchecked) private var writers: [WaitKey] = []
     /// The reader, while it waits for room.
     private var throttledReader: WaitKey?
-    /// What was written since this connection last let other tasks run.
-    @exclusivity(unchecked) private var unyieldedByteCount = 0
-
-    /// More in one go would keep the reactor from its other connections.
-    private static let byteCountPerTurn = 256 * 1024
 
     init(opened: ((ConnectionMailbox) -> Void)? = nil) { self.opened = opened }
 
@@ -136,7 +131,6 @@ final class ConnectionMailbox: HalfCloseableProtocol {
             }
             defer { reader = nil }
             try await reactor.suspend { reader = $0 }
-            unyieldedByteCount = 0
         }
         return true
     }
@@ -167,22 +161,28 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     /// Whether a writer goes on without waiting, after it wrote so many bytes.
     @inline(__always)
     func mayGoOn(afterWriting byteCount: Int) -> Bool {
-        unyieldedByteCount &+= byteCount
-        return !isFull && !isClosing && outputLoss == nil
-            && unyieldedByteCount < Self.byteCountPerTurn
+        reactor.executor.queue.mayGoOn(afterWriting: byteCount) && !isFull && !isClosing
+            && outputLoss == nil
     }
 
-    /// Waits while the queue is above its high mark, and lets others run now and then.
+    /// Waits while the queue is above its high mark, or if there is room, until the next turn: the
+    /// task has written as much as it may in one.
     nonisolated(nonsending) func waitForRoom() async throws {
+        try checkOpen()
+        if isFull {
+            while isFull { try await waitInLine() }
+        } else {
+            await reactor.yield()
+            // By then it may know that its peer has gone, or that it is to end.
+            try checkOpen()
+            try Task.checkCancellation()
+        }
+        if case .lost(let why) = ending { throw why }
+    }
+
+    private func checkOpen() throws {
         if case .lost(let why) = ending { throw why }
         if isClosing { throw ConnectionLoss.closedLocally }
-        if let outputLoss { throw outputLoss }
-        if unyieldedByteCount >= Self.byteCountPerTurn {
-            unyieldedByteCount = 0
-            await reactor.yield()
-        }
-        while isFull { try await waitInLine() }
-        if case .lost(let why) = ending { throw why }
         if let outputLoss { throw outputLoss }
     }
 

@@ -35,6 +35,15 @@ final class JobQueue: @unchecked Sendable {
     /// How many jobs run between two waits, so that they do not starve input and timers.
     static let limitBetweenWaits = 1_000
 
+    /// What a task may write while it runs before it counts as more jobs than one, in bytes.
+    private static let byteCountPerJob = 16 * 1024
+    /// What a write counts besides its bytes: the time that a small one takes is that of a kilobyte.
+    private static let byteCountPerWrite = 1024
+    /// As how many jobs each further ``byteCountPerJob`` counts.
+    ///
+    /// So 4 MiB can be written between two waits, or 4,000 small pieces: about a millisecond.
+    private static let jobsPerWriting = 4
+
     private let inbox: Inbox
     // Set once by the executor that owns this queue. A job is queued by an executor, which its task
     // or its actor keeps alive until the job has run; so this is valid whenever it is used.
@@ -45,6 +54,8 @@ final class JobQueue: @unchecked Sendable {
     @exclusivity(unchecked) private var jobs: [QueuedJob] = []
     @exclusivity(unchecked) private var head = 0
     @exclusivity(unchecked) private var budget = limitBetweenWaits
+    /// What the present job has written since it was charged for that.
+    @exclusivity(unchecked) private var writtenByteCount = 0
     @exclusivity(unchecked) private var isRunning = false
     /// The task that runs now, if it is one that the reactor started, and no child of one.
     @exclusivity(unchecked) private(set) var running: Unmanaged<SpawnedTask>?
@@ -65,6 +76,9 @@ final class JobQueue: @unchecked Sendable {
         return owner.load(ordering: .relaxed) == thread
             || lateThread.load(ordering: .relaxed) == thread
     }
+
+    /// Whether the calling thread runs a job of a reactor that has ended.
+    var isLate: Bool { lateThread.load(ordering: .relaxed) == torsion_thread_id() }
 
     /// Queues a job: without a lock on the reactor's thread, through the inbox from any other.
     func append(_ job: QueuedJob) {
@@ -98,11 +112,13 @@ final class JobQueue: @unchecked Sendable {
         // Inside a job, for example one that ends the reactor's life: the loop below goes on.
         guard !isRunning else { return 0 }
         isRunning = true
-        let before = budget
+        var count = 0
         while head < jobs.count, budget > 0 {
             let job = jobs[head]
             head += 1
+            count += 1
             budget -= 1
+            writtenByteCount = 0
             if case .lane(let job, let task) = job {
                 unsafe running = task._withUnsafeGuaranteedRef { $0.isItself(job) } ? task : nil
             }
@@ -119,7 +135,26 @@ final class JobQueue: @unchecked Sendable {
             jobs.removeFirst(head)
         }
         head = 0
-        return before - budget
+        return count
+    }
+
+    /// The task that runs wrote so many bytes, and would go on without waiting.
+    ///
+    /// One that writes in a loop, and whose peer takes all of it, would keep the reactor.
+    ///
+    /// - Returns: Whether it may go on in this turn.
+    @inline(__always)
+    func mayGoOn(afterWriting byteCount: Int) -> Bool {
+        writtenByteCount &+= byteCount &+ Self.byteCountPerWrite
+        return writtenByteCount <= Self.byteCountPerJob || chargeWriting()
+    }
+
+    @inline(never)
+    private func chargeWriting() -> Bool {
+        let count = writtenByteCount / Self.byteCountPerJob
+        writtenByteCount %= Self.byteCountPerJob
+        budget = max(0, budget - count * Self.jobsPerWriting)
+        return budget > 0
     }
 
     private func run(_ job: QueuedJob) {

@@ -36,8 +36,6 @@ private final class SequenceFeed: PushProducer {
     private var result: Deferred<Int>?
     private var task: Deferred<Void>?
     private var byteCount = 0
-    private var unyieldedByteCount = 0
-    private static let byteCountPerTurn = 256 * 1024
     private var isPaused = false
     private var writer: WaitKey?
 
@@ -67,13 +65,9 @@ private final class SequenceFeed: PushProducer {
 
     nonisolated(nonsending) func write(_ bytes: Bytes) async throws {
         byteCount += bytes.count
-        unyieldedByteCount += bytes.count
         consumer.write(bytes)
         // A sequence that never waits must not keep the reactor from its other work.
-        if unyieldedByteCount >= Self.byteCountPerTurn {
-            unyieldedByteCount = 0
-            await reactor.yield()
-        }
+        if !reactor.executor.queue.mayGoOn(afterWriting: bytes.count) { await reactor.yield() }
         while isPaused {
             defer { writer = nil }
             try await reactor.suspend { writer = $0 }

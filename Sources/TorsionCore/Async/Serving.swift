@@ -117,7 +117,8 @@ private final class AsyncServer: StreamProtocolFactory {
 
     /// Ends the connections, and waits for their tasks, though the calling task be cancelled.
     nonisolated(nonsending) func drain(within patience: Duration) async {
-        for one in inOrder { one.mailbox.requestShutdown() }
+        // A reactor that stops asks each connection itself, behind what has arrived.
+        if !reactor.isStopping { for one in inOrder { one.mailbox.requestShutdown() } }
         let limit = reactor.callLater(patience) { [unowned self] in cancelAll() }
         defer { limit.cancel() }
         while !served.isEmpty {
@@ -147,7 +148,7 @@ private final class AsyncServer: StreamProtocolFactory {
 ///
 /// Accepting rests while 16 connections wait to be taken; further clients wait in the kernel's
 /// queue. The port closes by ``close()``, when the last reference goes, or with the reactor; then
-/// the sequence ends.
+/// the sequence ends, behind the connections that were accepted.
 public final class AsyncListener: AsyncSequence {
     /// A connection that was accepted.
     public typealias Element = AsyncConnection
@@ -210,7 +211,6 @@ public final class AsyncListener: AsyncSequence {
         func stopped(on port: ListeningPort) {
             isOver = true
             self.port = nil
-            waiting = []
             if let taker { reactor.resume(taker) }
         }
 

@@ -39,7 +39,10 @@ class SpawnedTask: TaskExecutor, @unchecked Sendable {
     // MARK: Its life
 
     func start() {
-        if reactor.waits.isClosed { return abandon() }
+        if reactor.waits.isClosed {
+            // Not inside the call that starts it, where its errback would start the next.
+            return reactor.isEnding ? reactor.refuseLater { [self] in abandon() } : abandon()
+        }
         slot = reactor.tasks.insert(self)
         task = Task(executorPreference: self) { await self.main() }
     }

@@ -56,20 +56,11 @@ extension Reactor {
     }
 
     /// Cancels every task, fails every wait, and runs what is ready then.
-    ///
-    /// - Returns: Whether there may be more to do.
-    func endTasks() -> Bool {
-        let before = counters.jobs
+    func endTasks() {
         for task in tasks.elements { task.cancel() }
         failWaits()
         executor.queue.renewBudget()
         runJobs()
-        life.endRounds += 1
-        if counters.jobs > before, life.endRounds < 32 { return true }
-        // What still runs waits for something elsewhere, or never ends; nobody waits for it.
-        executor.queue.abandonRest()
-        for task in tasks.elements { task.abandon() }
-        return connections.count > 0
     }
 }
 

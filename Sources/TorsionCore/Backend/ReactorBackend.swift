@@ -172,6 +172,14 @@ public protocol BackendListener: AnyObject {
     /// Leaves what comes in the kernel's queue.
     func stopAccepting()
 
+    /// Accepts at once whoever waits now, for a listener that is about to close. Accepting was stopped in
+    /// an earlier turn. By default nobody: closing the socket resets those who wait.
+    ///
+    /// - Parameter limit: The most that are accepted.
+    /// - Returns: Their streams, as ``ListenerReceiver/listenerDidAccept(_:)`` is given them; fewer than
+    ///   `limit` when none is left, or descriptors have run out.
+    func takeWaiting(limit: Int) -> [any BackendStream]
+
     /// Refuses waiting clients with a descriptor kept in reserve, when none other is to be had.
     ///
     /// - Parameter limit: The most that are refused in this call.
@@ -189,6 +197,9 @@ public protocol BackendListener: AnyObject {
 extension BackendListener {
     /// None.
     public var sharedDescriptor: Int32? { nil }
+
+    /// Nobody.
+    public func takeWaiting(limit: Int) -> [any BackendStream] { [] }
 }
 
 extension BackendDatagramPort {

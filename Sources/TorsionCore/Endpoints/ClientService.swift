@@ -10,7 +10,8 @@
 ///
 /// Between two attempts it waits as its ``RetryPolicy`` says. It ends by ``stop(file:line:)``, with
 /// the reactor, by an error that the policy calls permanent, or when the policy's attempts are used
-/// up without success. While it runs the reactor keeps it alive. Call every member on the reactor's
+/// up without success. A reactor that stops ends it when the server's own clients are done
+/// (``TriggerPhase/drained``): until then they may need it, and it connects again if need be. While it runs the reactor keeps it alive. Call every member on the reactor's
 /// thread.
 ///
 /// - SeeAlso: Twisted `ClientService`.
@@ -25,6 +26,8 @@ public final class ClientService<Made: StreamProtocol> {
         /// For the next attempt.
         case waiting(DelayedCall)
         case stopping
+        /// By ``ClientService/stop(file:line:)``, which has finished.
+        case stopped
         /// By this error.
         case ended(any Error)
     }
@@ -50,6 +53,8 @@ public final class ClientService<Made: StreamProtocol> {
     private var waiters: [Waiter] = []
     private var nextWaiter = 0
     private var stopped: [Deferred<Void>] = []
+    /// Whether ``start()`` was called while it was stopping.
+    private var startsAgain = false
     private var trigger: Trigger?
 
     /// Makes a service that does not run yet.
@@ -97,17 +102,25 @@ public final class ClientService<Made: StreamProtocol> {
 
     /// Begins to connect.
     ///
+    /// While the service is stopping it begins when the former connection has ended. At the end of
+    /// the reactor's run it has ended at once, by ``ReactorStopped``.
+    ///
     /// - Precondition: It does not run: was never started, was stopped, or has ended.
     public func start() {
         reactor.checkThread()
         switch state {
-        case .idle, .ended: break
+        case .idle, .stopped, .ended: begin()
+        case .stopping where !startsAgain: startsAgain = true
         case .connecting, .preparing, .connected, .waiting, .stopping:
-            mistake("ClientService: start, but it runs or is stopping")
+            mistake("ClientService: start, but it runs")
         }
+    }
+
+    private func begin() {
+        guard !reactor.refusesToConnect else { return state = .ended(ReactorStopped()) }
         backoff = Backoff(policy, on: reactor)
         // Else it would connect again while the reactor waits for the last connections to end.
-        trigger = reactor.addTrigger(.before, .shutdown) { [self] in stop() }
+        trigger = reactor.addTrigger(.drained, .shutdown) { [self] in stop() }
         attemptNow()
     }
 
@@ -121,7 +134,8 @@ public final class ClientService<Made: StreamProtocol> {
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
     /// - Returns: A Deferred for the protocol of the connection: at once if there is one. It fails
-    ///   with the error that ended the service, or with `CancellationError` when that is stopped.
+    ///   with the error that ended the service, or with `CancellationError` when that is stopped or
+    ///   was. Of a service that was never started it waits for the start.
     public func whenConnected(
         failureLimit: Int? = nil, file: StaticString = #fileID, line: UInt = #line
     ) -> Deferred<Made> {
@@ -132,8 +146,9 @@ public final class ClientService<Made: StreamProtocol> {
         switch state {
         case .connected(_, let made): return .succeeded(made, on: reactor, file: file, line: line)
         case .ended(let error): return .failed(error, on: reactor, file: file, line: line)
-        case .stopping: return .failed(CancellationError(), on: reactor, file: file, line: line)
-        case .idle, .connecting, .preparing, .waiting: break
+        case .stopping where !startsAgain, .stopped:
+            return .failed(CancellationError(), on: reactor, file: file, line: line)
+        case .idle, .connecting, .preparing, .waiting, .stopping: break
         }
         nextWaiter += 1
         let number = nextWaiter
@@ -155,9 +170,10 @@ public final class ClientService<Made: StreamProtocol> {
         stopped.append(deferred)
         let before = state
         state = .stopping
+        startsAgain = false
         switch before {
         case .stopping: break
-        case .idle, .ended: finishStopping()
+        case .idle, .stopped, .ended: finishStopping()
         case .waiting(let delay):
             delay.cancel()
             finishStopping()
@@ -190,8 +206,10 @@ public final class ClientService<Made: StreamProtocol> {
         case .waiting(let delay):
             require(delay.isActive, "ClientService: waits for a call that will not come")
         case .stopping: require(!stopped.isEmpty, "ClientService: stops for nobody")
-        case .ended: require(waiters.isEmpty, "ClientService: \(waiters.count) wait in vain")
+        case .stopped, .ended:
+            require(waiters.isEmpty, "ClientService: \(waiters.count) wait in vain")
         }
+        require(!startsAgain || isStopping, "ClientService: is to start when nothing ends")
         require(isRunning == (trigger != nil), "ClientService: its reactor does not know of it")
         if case .stopping = state { return }
         require(stopped.isEmpty, "ClientService: \(stopped.count) wait for a stop that is over")
@@ -203,11 +221,13 @@ public final class ClientService<Made: StreamProtocol> {
         require(newest == connection.id, "ClientService: keeps an older connection")
     }
 
+    private var isStopping: Bool { if case .stopping = state { true } else { false } }
+
     /// Whether it will connect, is connected, or ends a connection.
     private var isRunning: Bool {
         switch state {
         case .connecting, .preparing, .connected, .waiting, .stopping: true
-        case .idle, .ended: false
+        case .idle, .stopped, .ended: false
         }
     }
 
@@ -288,7 +308,7 @@ public final class ClientService<Made: StreamProtocol> {
             preparation?.cancel()
         case .connected:
             if policy.allowsRetry(after: loss) { wait(backoff.lost()) } else { end(loss) }
-        case .idle, .connecting, .waiting, .ended: break
+        case .idle, .connecting, .waiting, .stopped, .ended: break
         }
     }
 
@@ -308,11 +328,15 @@ public final class ClientService<Made: StreamProtocol> {
     }
 
     private func finishStopping() {
-        state = .idle
+        state = .stopped
         removeTrigger()
         let stopped = self.stopped
         self.stopped = []
         for deferred in stopped { deferred.succeed() }
+        // What was called may have started or stopped it.
+        guard startsAgain, case .stopped = state else { return }
+        startsAgain = false
+        begin()
     }
 
     private func removeTrigger() {

@@ -34,6 +34,10 @@ final class Connector<Made: StreamProtocol> {
     func start() -> Deferred<Made> {
         let result = Deferred<Made>(on: reactor) { [self] _ in giveUp() }
         self.result = result
+        guard !reactor.refusesToConnect else {
+            reactor.refuseLater { [self] in finish(.failure(refusal)) }
+            return result
+        }
         do throws(IOError) {
             try reactor.startIfNeeded()
             switch endpoint.place {
@@ -45,6 +49,10 @@ final class Connector<Made: StreamProtocol> {
             finish(.failure(error))
         }
         return result
+    }
+
+    private var refusal: IOError {
+        IOError(.connect, function: "", code: .canceled, subject: "\(endpoint)")
     }
 
     private func adopt(_ descriptor: Int32) throws(IOError) {
@@ -155,7 +163,7 @@ final class Connector<Made: StreamProtocol> {
                 reactor: reactor, stream: stream, proto: wrap(made),
                 options: SharedOptions(endpoint.options))
             do {
-                try connection.open()
+                try connection.open(isServed: false)
             } catch {
                 connection.lossWasTold()
                 return finish(.failure(error))

@@ -13,7 +13,8 @@
 /// some of it still: whether a file has it all, ``FileConsumer/written`` tells. If the source
 /// breaks, ``Consumer/abandonConsuming(because:)`` is called, which resets a transport behind what was
 /// written. If the destination is
-/// lost, the source is stopped. A transport that is a source is closed then if the destination is a
+/// lost, the source is stopped. A transport that is a source and closes by this side has ended as if
+/// its peer had: what joins two connections lets both end when either closes. A transport that is a source is closed then if the destination is a
 /// transport, so that what that has answered still leaves; else it is aborted: its peer must not
 /// take what a file could not keep for delivered. A transport that is a source has its protocol
 /// replaced.
@@ -93,6 +94,8 @@ final class PipeProtocol: HalfCloseableProtocol {
     private(set) var isPaused = false
     private var isProducing = false
     private var isShutDown = false
+    /// The source is being closed by this side.
+    private var isSourceClosing = false
 
     init(
         to destination: any Consumer, from source: any StreamTransport, result: Deferred<Int>
@@ -139,7 +142,9 @@ final class PipeProtocol: HalfCloseableProtocol {
         if rest.byteCount > 0 { destination.write(rest) }
     }
 
-    func readConnectionLost(from transport: any StreamTransport) {
+    func readConnectionLost(from transport: any StreamTransport) { endOfSource() }
+
+    private func endOfSource() {
         stopBeingProducer()
         destination.finishConsuming()
         finish(.success(byteCount))
@@ -155,7 +160,10 @@ final class PipeProtocol: HalfCloseableProtocol {
 
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         stopBeingProducer()
-        guard result != nil else { return }
+        guard result != nil else {
+            if isSourceClosing, destination is any StreamTransport { closeDestination() }
+            return
+        }
         if why.isClean, isShutDown, !(destination is any StreamTransport) {
             // It must not take a part for the whole.
             destination.abandonConsuming(because: ShutdownRequested())
@@ -193,11 +201,28 @@ final class PipeProtocol: HalfCloseableProtocol {
     }
 }
 
+extension PipeProtocol: ClosingObserver {
+    /// Takes it for the end of the source, as if its peer had closed.
+    ///
+    /// Else two connections that are joined by two pipes would each wait for the other, as for a
+    /// producer that goes on.
+    func connectionIsClosing() {
+        guard result != nil else { return }
+        isSourceClosing = true
+        endOfSource()
+    }
+}
+
 extension PipeProtocol: InvariantChecking {
     func checkInvariants() {
         require(
             isProducing == (result != nil),
             "PipeProtocol: its end was told, and it produces; or the other way round")
+        if let source = source as? StreamConnection {
+            require(
+                !isProducing || source.mayDeliver,
+                "PipeProtocol: its destination waits for a source that delivers no more")
+        }
         if destination is any StreamTransport { return }
         (destination as? any InvariantChecking)?.checkInvariants()
     }

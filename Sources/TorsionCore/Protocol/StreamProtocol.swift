@@ -71,6 +71,15 @@ extension HalfCloseableProtocol {
     public var keepsHalfOpen: Bool { true }
 }
 
+/// A half-closeable protocol that passes on what arrives: it is told when nothing more will.
+protocol ClosingObserver: HalfCloseableProtocol {
+    /// The connection below has begun to close by this side, and delivers no more.
+    ///
+    /// Called at the end of the event in which it began. What was written still leaves, and the close
+    /// waits for a registered producer.
+    func connectionIsClosing()
+}
+
 extension Reactor {
     /// The protocol, if each direction ends by itself for it.
     ///

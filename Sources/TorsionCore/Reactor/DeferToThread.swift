@@ -41,7 +41,7 @@ extension Reactor {
     ) -> Deferred<Value> {
         checkThread()
         guard !threadWork.isRefused else {
-            return .failed(ReactorStopped(), on: self, file: file, line: line)
+            return refused(file: file, line: line)
         }
         guard threadWork.count < Self.threadWorkLimit else {
             let error = QueueOverflow(limit: Self.threadWorkLimit)
@@ -83,10 +83,13 @@ extension Reactor {
 
     /// Whether the results of all work for threads have been delivered.
     ///
-    /// A reactor whose patience is over begins no more of it.
+    /// A reactor whose patience is over begins no more of it, and takes none.
     var isThreadWorkDone: Bool {
         if threadWork.count == 0 { return true }
-        if life.isPatienceOver { threadWork.gate.close() }
+        if life.isPatienceOver {
+            threadWork.gate.close()
+            threadWork.isRefused = true
+        }
         return false
     }
 
@@ -95,7 +98,10 @@ extension Reactor {
         threadWork.isRefused = true
         threadWork.gate.close()
         // The last result may come in the turn that would wait for it.
-        while threadWork.count > 0 { turn(until: nil) { [self] in threadWork.count > 0 } }
+        while threadWork.count > 0 {
+            refuseWhatWasBegun()
+            turn(until: nil) { [self] in threadWork.count > 0 }
+        }
     }
 }
 

@@ -44,6 +44,8 @@ public final class Reactor {
     // Thread and life. See ReactorLife.swift.
     @exclusivity(unchecked) var life = ReactorLife()
     @exclusivity(unchecked) var triggers = TriggerTable()
+    /// See EndOfRun.swift.
+    @exclusivity(unchecked) var refusals: [() -> Void] = []
     /// The thread that runs this reactor, 0 while none does.
     @exclusivity(unchecked) private var owner: UInt = 0
     let inbox: Inbox
@@ -73,6 +75,8 @@ public final class Reactor {
 
     // What is open.
     @exclusivity(unchecked) var connections = SlotTable<StreamConnection>()
+    /// Connections of the server's own clients that are not done: a stop waits for them first.
+    @exclusivity(unchecked) var servedConnections = 0
     @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
     @exclusivity(unchecked) var datagramPorts = SlotTable<DatagramPort>()
@@ -224,6 +228,9 @@ public final class Reactor {
             queues.byteCount >= open.reduce(0) { $0 + $1.pendingByteCount },
             "Reactor: \(queues.byteCount) bytes are counted, and more are queued")
         lingering.checkInvariants()
+        require(
+            servedConnections == open.count { $0.isServed },
+            "Reactor: \(servedConnections) connections are served of \(open.count)")
         for attempt in attempts.elements { attempt.checkInvariants() }
         for port in ports.elements { port.checkInvariants() }
         for port in datagramPorts.elements { port.checkInvariants() }

@@ -7,7 +7,16 @@ struct ReactorLife {
         case idle
         case startingBefore, startingDuring
         case running
-        case stoppingBefore, stoppingDuring, stoppingAfter
+        case stoppingBefore
+        /// Ports accept nothing by themselves any more.
+        case stoppingDuring
+        /// Ports are closed; what has arrived is being delivered.
+        case stoppingArrivals
+        /// The connections of the server's clients end.
+        case stoppingClients
+        /// The connections that the program made end.
+        case stoppingOwn
+        case stoppingAfter
         /// Every connection is lost, and some of their streams are given a little time.
         case lingering
         case ended
@@ -18,20 +27,43 @@ struct ReactorLife {
     var phase = Phase.idle
     /// Whether the backend holds its kernel objects.
     var isStarted = false
-    var isStopRequested = false
+    var isStopRequested = false { didSet { isSteady = false } }
+    /// Running, and nothing asks for a step: what each turn looks at.
+    var isSteady = false
     /// Triggers of the present phase whose Deferred has not fired.
     var awaitedTriggers = 0
+    /// Whether there are triggers whose phase had begun when they were added.
+    var awaitsLateTriggers = false { didSet { isSteady = false } }
+    /// How many turns the present phase still takes.
+    var turnsLeft = 0
     /// How long a stop waits, and whether that time is over.
     var patience = Duration.zero
     var isPatienceOver = false
     var patienceTimer: DelayedCall?
     var isLingeringOver = false
-    /// How often the end has run what became ready by it.
-    var endRounds = 0
+    /// Whether the run's end has begun: nothing is opened any more, and what waits fails.
+    var isEnding = false
+    /// Whether the end has made its last round: what is begun now is dropped.
+    var isReleasing = false
     /// What the closure of `run` threw.
     var failure: (any Error)?
     /// Signals that stop the run.
     var caught: [any SignalRegistration] = []
+
+    /// Whether the triggers of this phase have been called.
+    func hasBegun(_ phase: TriggerPhase, _ event: ReactorEvent) -> Bool {
+        switch (event, phase) {
+        case (.startup, .before): self.phase >= .startingBefore
+        // There is nothing to drain.
+        case (.startup, .drained): false
+        case (.startup, .during): self.phase >= .startingDuring
+        case (.startup, .after): self.phase >= .running
+        case (.shutdown, .before): self.phase >= .stoppingBefore
+        case (.shutdown, .during): self.phase >= .stoppingDuring
+        case (.shutdown, .drained): self.phase >= .stoppingOwn
+        case (.shutdown, .after): self.phase >= .stoppingAfter
+        }
+    }
 }
 
 /// What a reactor does when the process is told to end.
@@ -163,10 +195,23 @@ extension Reactor {
     ///
     /// Returns at once; what follows happens in later turns.
     ///
-    /// Ports close; each protocol gets `shutdownRequested`, which by default loses the connection;
-    /// when all connections are lost, or after `patience` when the rest are aborted, `run` returns.
-    /// Triggers run before, during and after. With a patience of zero connections are aborted.
+    /// In this order:
     ///
+    /// 1. The triggers before it are called; what they return is waited for.
+    /// 2. The triggers during it are called. Clients that wait at the ports are accepted, and the
+    ///    ports close.
+    /// 3. What has arrived is delivered. Then the protocol of each accepted connection gets
+    ///    `shutdownRequested`, which by default loses the connection. A client that connected less
+    ///    than a second ago and has sent nothing yet is asked when its first bytes were delivered.
+    /// 4. When these connections are done, the triggers for ``TriggerPhase/drained`` are called, and the
+    ///    connections that the program made are asked in the same way. So a server can use its
+    ///    database until its last client is served. A connect that is under way, or begins now, fails.
+    /// 5. When all connections are lost, the triggers after it are called, and `run` returns.
+    ///
+    /// After `patience` the connections that are left are aborted. With a patience of zero all are, at
+    /// once, and nobody is accepted.
+    ///
+    /// - Parameter patience: How long all of this may take.
     /// - Returns: Whether this call stops it: false, and nothing happens, when the reactor does not
     ///   run or is stopping already.
     @discardableResult
@@ -185,6 +230,9 @@ extension Reactor {
         checkThread()
         return life.phase > .idle && life.phase <= .running && !life.isStopRequested
     }
+
+    /// Whether a stop is under way.
+    var isStopping: Bool { life.phase >= .stoppingBefore }
 
     /// How long the stop that is under way waits; a group passes it on.
     package var stopPatience: Duration { life.patience }
@@ -215,8 +263,10 @@ extension Reactor {
         life.isPatienceOver = true
         fireTriggers(.before, .shutdown)
         fireTriggers(.during, .shutdown)
-        endConnections()
+        stopPorts()
+        abandonAll()
         deliverLosses()
+        fireTriggers(.drained, .shutdown)
         finishThreadWork()
         fireTriggers(.after, .shutdown)
         end()
@@ -252,8 +302,15 @@ extension Reactor {
     }
 
     /// Starts the backend, on the thread that will turn it.
+    ///
+    /// - Throws: ``IOError`` if the kernel refuses the reactor its descriptors, or its run is ending:
+    ///   then nothing can be opened.
     func startIfNeeded() throws(IOError) {
-        guard !life.isStarted else { return }
+        guard !life.isStarted || life.isEnding else { return }
+        // A task that goes on when the run is over must not begin another one, on its own thread.
+        guard !life.isEnding, !executor.queue.isLate else {
+            throw IOError(.open, function: "", code: .canceled, subject: "a reactor at its end")
+        }
         try backend.start()
         life.isStarted = true
         resolveQueueLimit()
@@ -267,11 +324,14 @@ extension Reactor {
     /// - Returns: False at the end of the run.
     @inline(__always)
     func advanceLife() -> Bool {
-        life.phase == .running && !life.isStopRequested || leavePhases()
+        life.isSteady || leavePhases()
     }
 
     @inline(never)
     private func leavePhases() -> Bool {
+        if life.turnsLeft > 0 { life.turnsLeft -= 1 }
+        refuseWhatWasBegun()
+        fireLateTriggers()
         while canLeavePhase {
             switch life.phase {
             case .idle, .ended:
@@ -289,8 +349,18 @@ extension Reactor {
             case .stoppingBefore:
                 life.phase = .stoppingDuring
                 fireTriggers(.during, .shutdown)
-                endConnections()
+                quietPorts()
             case .stoppingDuring:
+                life.phase = .stoppingArrivals
+                closePorts()
+            case .stoppingArrivals:
+                life.phase = .stoppingClients
+                endClients()
+            case .stoppingClients:
+                life.phase = .stoppingOwn
+                fireTriggers(.drained, .shutdown)
+                endOwnConnections()
+            case .stoppingOwn:
                 life.phase = .stoppingAfter
                 threadWork.isRefused = true
                 fireTriggers(.after, .shutdown)
@@ -301,20 +371,27 @@ extension Reactor {
                 life.phase = .ended
             }
         }
+        life.isSteady =
+            life.phase == .running && !life.isStopRequested && !life.awaitsLateTriggers
+            && refusals.isEmpty
         return true
     }
 
-    /// Whether a start or a stop can take its next step; then the turn must not wait.
-    var canLeavePhase: Bool {
+    /// Whether the next step of a start or a stop waits for nothing but the next turn.
+    var hasStep: Bool {
+        canLeavePhase || life.turnsLeft > 0 || life.awaitsLateTriggers || !refusals.isEmpty
+    }
+
+    /// Whether a start or a stop can take its next step.
+    private var canLeavePhase: Bool {
         switch life.phase {
         case .idle: false
-        case .startingBefore, .startingDuring: life.awaitedTriggers == 0 || life.isStopRequested
+        case .startingBefore, .startingDuring: isTriggered || life.isStopRequested
         case .running: life.isStopRequested
-        case .stoppingBefore, .stoppingAfter: life.awaitedTriggers == 0 || life.isPatienceOver
-        case .stoppingDuring:
-            (life.awaitedTriggers == 0 || life.isPatienceOver) && connections.count == 0
-                && stoppedDatagramPorts.isEmpty
-                && isThreadWorkDone
+        case .stoppingBefore, .stoppingAfter: isTriggered || life.isPatienceOver
+        case .stoppingDuring, .stoppingArrivals: life.turnsLeft == 0 || life.isPatienceOver
+        case .stoppingClients: isQuiet && hasEnded(servedConnections)
+        case .stoppingOwn: isQuiet && hasEnded(connections.count)
         case .lingering: lingering.count == 0 || life.isPatienceOver || life.isLingeringOver
         case .ended: true
         }
@@ -327,6 +404,22 @@ extension Reactor {
         callLater(LingeringStreams.patience) { [unowned self] in life.isLingeringOver = true }
     }
 
+    /// Whether so many connections are not waited for.
+    ///
+    /// When the patience is over they were aborted, and have a turn to be told so: one that was opened
+    /// since is the business of the run's end, or connections that follow each other would go on.
+    private func hasEnded(_ count: Int) -> Bool {
+        count == 0 || life.isPatienceOver && life.turnsLeft == 0
+    }
+
+    /// Whether nothing but connections is waited for.
+    private var isQuiet: Bool {
+        (isTriggered || life.isPatienceOver) && stoppedDatagramPorts.isEmpty && isThreadWorkDone
+    }
+
+    /// Whether the triggers of the present phase have run, and what they wait for has come.
+    private var isTriggered: Bool { life.awaitedTriggers == 0 && !life.awaitsLateTriggers }
+
     private func beginPatience() {
         triggers.beginRound()
         life.awaitedTriggers = 0
@@ -334,78 +427,70 @@ extension Reactor {
         guard !life.isPatienceOver else { return }
         life.patienceTimer = callLater(life.patience) { [unowned self] in
             life.isPatienceOver = true
-            if life.phase >= .stoppingDuring { abortConnections() }
+            if life.phase >= .stoppingDuring { abandonAll() }
         }
     }
 
-    private func endConnections() {
+    /// How many clients a port accepts at most before it closes: what Linux lets wait, unless the
+    /// administrator chose otherwise (`net.core.somaxconn`).
+    private static let acceptLimit = 4_096
+    /// How many streams are told in one turn at the least, whatever the backend.
+    private static let streamsPerTurn = 128
+    /// How long a client that has just connected may take to send its first bytes.
+    static let firstBytesPatience = Duration.seconds(1)
+
+    /// Ports accept no more by themselves; what a ring has under way for them comes in this turn.
+    private func quietPorts() {
+        guard !life.isPatienceOver else { return }
+        for port in ports.elements { port.pauseAccepting() }
+        life.turnsLeft = 1
+    }
+
+    /// Accepts whoever waits, and closes the ports; what has arrived comes in the next turns.
+    private func closePorts() {
+        for port in ports.elements {
+            if !life.isPatienceOver { port.acceptWaiting(limit: Self.acceptLimit) }
+            port.stopListening()
+        }
+        life.turnsLeft = 2 + connections.count / Self.streamsPerTurn
+    }
+
+    /// The server's part: its clients' connections, and its datagrams.
+    private func endClients() {
         stopPorts()
-        for attempt in attempts.elements { attempt.abandon() }
-        if life.isPatienceOver {
-            abortConnections()
-        } else {
-            for connection in connections.elements { connection.requestShutdown() }
+        guard !life.isPatienceOver else { return abandonAll() }
+        for connection in connections.elements where connection.isServed {
+            connection.requestShutdown(isPatient: true)
+        }
+        callLater(Self.firstBytesPatience) { [unowned self] in
+            for connection in connections.elements where connection.isServed {
+                connection.requestShutdown()
+            }
         }
     }
 
-    private func stopPorts() {
+    /// The client's part: what is left.
+    private func endOwnConnections() {
+        for attempt in attempts.elements { attempt.abandon() }
+        guard !life.isPatienceOver else { return abandonAll() }
+        for connection in connections.elements { connection.requestShutdown() }
+    }
+
+    private func abandonAll() {
+        for attempt in attempts.elements { attempt.abandon() }
+        abortConnections()
+        life.turnsLeft = 1
+    }
+
+    /// Whether an accepted connection is asked to end as soon as it is there.
+    var endsClients: Bool { life.phase >= .stoppingClients }
+
+    func stopPorts() {
         for port in ports.elements { port.stopListening() }
         for port in datagramPorts.elements { port.stopListening() }
     }
 
-    private func abortConnections() {
+    func abortConnections() {
         for connection in connections.elements { connection.abortConnection() }
-    }
-
-    private func closeEverything() {
-        stopPorts()
-        for attempt in attempts.elements { attempt.abandon() }
-        // What is told of its end may open something else.
-        var rounds = 0
-        while isSomethingOpen, rounds < 100 {
-            rounds += 1
-            stopPorts()
-            for attempt in attempts.elements { attempt.abandon() }
-            abortConnections()
-            deliverLosses()
-        }
-        lingering.endAll()
-    }
-
-    private var isSomethingOpen: Bool {
-        connections.count > 0 || datagramPorts.count > 0 || attempts.count > 0 || ports.count > 0
-    }
-
-    /// Releases everything that is left, so that no handle is open.
-    private func end() {
-        finishThreadWork()
-        // Accepted calls still run; later ones are refused. A call may open something, so that
-        // comes before the closing.
-        inbox.close()
-        runThreadCalls()
-        repeat { closeEverything() } while endTasks()
-        life.patienceTimer = nil
-        services?.shutDown()
-        services = nil
-        for watch in watches.elements { watch.cancel() }
-        guests = []
-        hungryConnections = []
-        remoteObjects = [:]
-        // What the bodies hold is let go here, outside table and wheel: its end may come back to us.
-        _ = triggers.removeAll()
-        triggers.beginRound()
-        _ = timers.removeAll()
-        queueCall = nil
-        queues.forgetExcess()
-        if life.isStarted {
-            precondition(
-                backend.openHandleCount == 0, "Reactor: a handle is open at the end of a run")
-            backend.shutDown()
-        }
-        finishErrorLines()
-        let failure = life.failure
-        life = ReactorLife()
-        threadWork = ThreadWork()
-        life.failure = failure
     }
 }

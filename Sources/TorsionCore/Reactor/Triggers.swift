@@ -7,8 +7,13 @@
 public enum TriggerPhase: Hashable, Sendable, CaseIterable {
     /// Ahead of it: what these triggers return is waited for.
     case before
-    /// With it. At a stop, connections are asked to end after these triggers were called.
+    /// With it. At a stop, ports close and clients' connections are asked to end after these triggers
+    /// were called.
     case during
+    /// At a stop, when the server's own clients are done, and before the connections that the program
+    /// made are asked to end: for whatever the clients needed until then. There is no such phase of a
+    /// start.
+    case drained
     /// When it is done: at a stop, after the last connection was lost.
     case after
 }
@@ -28,15 +33,18 @@ public struct Trigger: Hashable, Sendable {
 
 /// The triggers of a reactor, in the order in which they were added.
 struct TriggerTable {
+    typealias Body = () throws -> Deferred<Void>?
+
     private struct Entry {
         let trigger: Trigger
         let event: ReactorEvent
         let phase: TriggerPhase
-        let body: () throws -> Deferred<Void>?
+        let body: Body
     }
 
     private var entries: [Entry] = []
-    private var lastNumber = 0
+    /// Of the trigger that was added last.
+    private(set) var lastNumber = 0
     /// Of the start or stop whose Deferreds are counted.
     ///
     /// What was left behind by an earlier one does not count any more.
@@ -45,8 +53,7 @@ struct TriggerTable {
     mutating func beginRound() { round += 1 }
 
     mutating func add(
-        _ phase: TriggerPhase, _ event: ReactorEvent,
-        _ body: @escaping () throws -> Deferred<Void>?
+        _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping Body
     ) -> Trigger {
         lastNumber += 1
         let trigger = Trigger(number: lastNumber)
@@ -60,30 +67,45 @@ struct TriggerTable {
         return entries.count < count
     }
 
-    mutating func removeAll() -> [() throws -> Deferred<Void>?] {
-        defer { entries = [] }
-        return entries.map(\.body)
+    /// Takes the first of a phase out of the table, if it was not added after the trigger of this
+    /// number.
+    ///
+    /// One by one, so that a trigger which another one removes does not run.
+    mutating func takeNext(
+        _ phase: TriggerPhase, _ event: ReactorEvent, upTo number: Int
+    ) -> Body? {
+        let index = entries.firstIndex { $0.phase == phase && $0.event == event }
+        guard let index, entries[index].trigger.number <= number else { return nil }
+        return entries.remove(at: index).body
     }
 
-    func bodies(_ phase: TriggerPhase, _ event: ReactorEvent) -> [() throws -> Deferred<Void>?] {
-        entries.filter { $0.phase == phase && $0.event == event }.map(\.body)
+    /// Drops all.
+    ///
+    /// - Returns: What the caller releases, and how many were for a stop.
+    mutating func removeAll() -> (bodies: [Body], ofStop: Int) {
+        defer { entries = [] }
+        return (entries.map(\.body), entries.count { $0.event == .shutdown })
     }
 }
 
 extension Reactor {
     /// Calls `body` when the reactor starts or stops, in the given phase.
     ///
-    /// A trigger is for one run: the end of that drops it, fired or not. One that throws is
-    /// reported, and does not keep the others from running.
+    /// If that phase has begun already, `body` runs in the next turn, and the phase ends behind it.
+    /// A trigger belongs to one run: the end of the run drops it, fired or not. If `body` throws,
+    /// the error is reported to ``unhandledError``, and the other triggers run.
     ///
+    /// - Parameters:
+    ///   - phase: When in the start or stop it runs; ``TriggerPhase/drained`` is for a stop only.
+    ///   - event: The start or the stop.
+    ///   - body: Called once, on the reactor.
     /// - Returns: Its name, to remove it.
     /// - SeeAlso: Twisted `IReactorCore.addSystemEventTrigger`.
     @discardableResult
     public func addTrigger(
         _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping () throws -> Void
     ) -> Trigger {
-        checkThread()
-        return triggers.add(phase, event) {
+        add(phase, event) {
             try body()
             return nil
         }
@@ -98,21 +120,37 @@ extension Reactor {
     ///     }
     ///
     /// The next phase begins when all of this one have fired; at a stop no later than the stop's
-    /// patience allows. A trigger is for one run: the end of that drops it, fired or not. One that
-    /// throws or whose Deferred fails is reported, and does not keep the others from running.
+    /// patience allows. If that phase has begun already, `body` runs in the next turn. A trigger
+    /// belongs to one run: the end of the run drops it, fired or not. If `body` throws or its
+    /// Deferred fails, the error is reported to ``unhandledError``, and the other triggers run.
     ///
+    /// - Parameters:
+    ///   - phase: When in the start or stop it runs; ``TriggerPhase/drained`` is for a stop only.
+    ///   - event: The start or the stop.
+    ///   - body: Called once, on the reactor; returns what the phase waits for.
     /// - Returns: Its name, to remove it.
     @discardableResult
     public func addTrigger<Waited: DeferredResult>(
         _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping () throws -> Waited
     ) -> Trigger {
-        checkThread()
-        return triggers.add(phase, event) { try body().deferred.addCallback { _ in } }
+        add(phase, event) { try body().deferred.addCallback { _ in } }
     }
 
-    /// Drops a trigger.
+    private func add(
+        _ phase: TriggerPhase, _ event: ReactorEvent, _ body: @escaping TriggerTable.Body
+    ) -> Trigger {
+        checkThread()
+        require(
+            event == .shutdown || phase != .drained,
+            "Reactor: addTrigger(.drained, .startup), but only a stop has that phase")
+        if life.hasBegun(phase, event) { life.awaitsLateTriggers = true }
+        return triggers.add(phase, event, body)
+    }
+
+    /// Drops a trigger, which then does not run any more, also inside its phase.
     ///
-    /// - Returns: Whether it was there.
+    /// - Parameter trigger: What ``addTrigger(_:_:_:)-(_,_,()->Void)`` returned.
+    /// - Returns: Whether it was there: false if it has run.
     @discardableResult
     public func removeTrigger(_ trigger: Trigger) -> Bool {
         checkThread()
@@ -120,9 +158,12 @@ extension Reactor {
     }
 
     /// Calls the triggers of one phase, and counts those that are waited for.
+    ///
+    /// One that is added meanwhile runs in the next turn: a trigger that adds another each time it
+    /// runs must not keep the reactor.
     func fireTriggers(_ phase: TriggerPhase, _ event: ReactorEvent) {
-        let round = triggers.round
-        for body in triggers.bodies(phase, event) {
+        let (round, last) = (triggers.round, triggers.lastNumber)
+        while let body = triggers.takeNext(phase, event, upTo: last) {
             performEvent {
                 do {
                     guard let waited = try body() else { return }
@@ -135,6 +176,27 @@ extension Reactor {
                     reportTrigger(error, phase, event)
                 }
             }
+        }
+    }
+
+    /// Calls the triggers that were added when their phase had begun.
+    func fireLateTriggers() {
+        guard life.awaitsLateTriggers else { return }
+        life.awaitsLateTriggers = false
+        for event in [ReactorEvent.startup, .shutdown] {
+            for phase in TriggerPhase.allCases where life.hasBegun(phase, event) {
+                fireTriggers(phase, event)
+            }
+        }
+    }
+
+    /// Drops what the run has left; what was added too late to run is reported.
+    func dropTriggers() {
+        // What the bodies hold is released here, outside of the table: its end may come back to us.
+        let left = triggers.removeAll()
+        triggers.beginRound()
+        for _ in 0..<left.ofStop {
+            report(ReactorStopped(), in: "a trigger that was added when the run was over")
         }
     }
 

@@ -77,7 +77,7 @@ extension Reactor {
         if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
         let hasWork =
             !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty
-            || !hungryConnections.isEmpty || canLeavePhase || !executor.queue.isEmpty
+            || !hungryConnections.isEmpty || hasStep || !executor.queue.isEmpty
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
     }
 

@@ -191,4 +191,12 @@ extension Reactor {
     ///
     /// For clocks that are moved by hand.
     package var nextDeadline: MonotonicInstant? { timers.nextDeadline }
+
+    /// When the next delayed call is due that is not due at `time` already.
+    ///
+    /// - Complexity: O(*n*) if something is due.
+    package func nextDeadline(after time: MonotonicInstant) -> MonotonicInstant? {
+        guard let next = timers.nextDeadline, next <= time else { return timers.nextDeadline }
+        return timers.activeKeys.compactMap { timers.deadline(of: $0) }.filter { $0 > time }.min()
+    }
 }

@@ -134,6 +134,14 @@ public final class ListeningPort {
         if wanted { listener.startAccepting() } else { listener.stopAccepting() }
     }
 
+    /// Accepts whoever waits now: the reactor stops, and closing the port would reset them.
+    func acceptWaiting(limit: Int) {
+        guard !reactor.queues.isOver else { return }
+        for stream in listener?.takeWaiting(limit: min(limit, options.value.backlog)) ?? [] {
+            accept(stream)
+        }
+    }
+
     /// Asserts what must hold between events of one that is open.
     func checkInvariants() {
         require(listener != nil, "ListeningPort: kept after its end")
@@ -166,10 +174,11 @@ public final class ListeningPort {
                 guard let proto = try factory.makeProtocol(for: stream.peerAddress) else {
                     return stream.close()
                 }
+                let connection = StreamConnection(
+                    reactor: reactor, stream: stream, proto: consume proto, options: options)
                 // What `connectionMade` throws is the reason of the loss, and reported with it.
-                try? StreamConnection(
-                    reactor: reactor, stream: stream, proto: consume proto, options: options
-                ).open()
+                try? connection.open(isServed: true)
+                if reactor.endsClients { connection.requestShutdown(isPatient: true) }
             } catch {
                 stream.close()
                 reactor.report(error, in: "making a protocol for \(stream.peerAddress)")

@@ -46,6 +46,8 @@ final class StreamConnection {
     @exclusivity(unchecked) private var pendingSwitch: (any StreamProtocol)?
     /// The peer's end was told to the former protocol, and is to be told to the present one.
     @exclusivity(unchecked) private var owesReadEnd = false
+    /// This side has begun to close, and its protocol may want to know.
+    @exclusivity(unchecked) private var tellsClosing = false
     /// What a protocol gave back, or left to its successor; nil if there is nothing.
     @exclusivity(unchecked) private var unreadBytes: KeptBytes?
     /// What the program asked for; what the kernel is asked for depends on more.
@@ -77,6 +79,22 @@ final class StreamConnection {
         case lingeringToReset
     }
 
+    /// Whether a client of the server is at the other end, for whom a stop waits first: until all that
+    /// it is sent has left.
+    @exclusivity(unchecked) private(set) var isServed = false
+    /// Whether the peer has sent anything, for one that is served.
+    @exclusivity(unchecked) private var hasReceived = false
+    @exclusivity(unchecked) private var ask = ShutdownAsk.none
+    private let madeAt: MonotonicInstant
+
+    /// Whether the protocol was asked to end, for a stop.
+    private enum ShutdownAsk {
+        case none
+        /// When the first bytes have been delivered: the client has just connected.
+        case behindFirstBytes
+        case done
+    }
+
     private enum RegisteredProducer {
         case none
         /// `isPaused` is what it was called with last, which the gate may have changed since.
@@ -106,6 +124,7 @@ final class StreamConnection {
         self.options = options
         unsafe cork = reactor.gatherPool.cork
         gate = BackpressureGate(watermarks: options.value.watermarks)
+        madeAt = reactor.presentTime
         reactor.nextConnection += 1
         id = ConnectionID(reactorNumber: reactor.number, sequence: reactor.nextConnection)
         reactor.counters.liveTransports += 1
@@ -117,10 +136,13 @@ final class StreamConnection {
     ///
     /// Inside an event.
     ///
+    /// - Parameter isServed: Whether the other end is a client of the program's, as a server.
     /// - Throws: What `connectionMade` threw, or the loss if it ended the connection; the loss is
     ///   then on its way to the protocol.
-    func open() throws {
+    func open(isServed: Bool) throws {
         slot = reactor.connections.insert(self)
+        self.isServed = isServed
+        if isServed { reactor.servedConnections += 1 }
         reactor.counters.connectionsMade += 1
         stream.deliver(to: self)
         machine.opened()
@@ -137,10 +159,40 @@ final class StreamConnection {
     /// Whoever opened the connection has been given its loss.
     func lossWasTold() { reportsLoss = false }
 
-    /// The reactor is stopping.
-    func requestShutdown() {
-        guard !machine.isClosed else { return }
+    // MARK: The end of a run
+
+    /// The reactor is stopping: asks the protocol, once.
+    ///
+    /// - Parameter isPatient: Whether a client that has just connected is asked later, when it was
+    ///   served: it could not know that this was too late for its first request.
+    func requestShutdown(isPatient: Bool = false) {
+        guard !machine.isClosed, ask != .done else { return }
+        if isPatient, isNew {
+            ask = .behindFirstBytes
+            return updatePlainness()
+        }
+        ask = .done
+        updatePlainness()
         reactor.performEvent { proto?.shutdownRequested(self) }
+    }
+
+    private var isNew: Bool {
+        machine.state == .open && !hasReceived
+            && madeAt.advanced(by: Reactor.firstBytesPatience) > reactor.presentTime
+    }
+
+    /// Something has just been delivered.
+    @inline(never)
+    private func noteFirstBytes() {
+        hasReceived = true
+        if ask == .behindFirstBytes { requestShutdown() }
+    }
+
+    /// All that the client is sent has left, or it is lost.
+    private func finishServing() {
+        guard isServed else { return }
+        isServed = false
+        reactor.servedConnections -= 1
     }
 
     // MARK: What must hold
@@ -209,6 +261,7 @@ final class StreamConnection {
         case .announceReadClosed:
             announceReadClosed()
         case .finish:
+            tellsClosing = true
             beginFinishing()
         case .stopProducerAndFinish:
             reactor.performEvent { stopProducer() }
@@ -288,8 +341,19 @@ final class StreamConnection {
             hasProgressed = false
             unsentByteCount = unsent
             guard isQuiet else { return awaitProgress(quietQuarters: 0) }
-            guard quietQuarters < 3 else { return perform(machine.deadlinePassed()) }
+            guard quietQuarters < 3 else { return closeTimedOut() }
             awaitProgress(quietQuarters: quietQuarters + 1)
+        }
+    }
+
+    private func closeTimedOut() {
+        guard machine.awaitsFlush, queue?.isEmpty ?? true, !producer.isNone else {
+            return perform(machine.deadlinePassed())
+        }
+        // The peer has taken everything; it is the producer that does not come to its end.
+        reactor.performEvent {
+            stopProducer()
+            flushLater()
         }
     }
 
@@ -330,6 +394,7 @@ final class StreamConnection {
     ///
     /// - Returns: Itself, which may live on by this alone.
     func deliverLoss() -> StreamConnection {
+        finishServing()
         stopProducer()
         if let lost = proto.take(), let loss { lost.connectionLost(loss, from: self) }
         if streamEnd != .now { handOver() }
@@ -347,6 +412,18 @@ final class StreamConnection {
         state.hasInputEnded = hasInputEnded
         state.endsInReset = streamEnd == .lingeringToReset
         reactor.lingering.take(stream, state)
+    }
+
+    /// Ends without a word to the protocol, whose reactor has told it for the last time.
+    func drop() {
+        perform(machine.abort())
+        finishServing()
+        producer = .none
+        proto = nil
+        reactor.lostConnections.removeAll {
+            unsafe $0.toOpaque() == Unmanaged.passUnretained(self).toOpaque()
+        }
+        reactor.connections.remove(slot)
     }
 
     // MARK: Errors
@@ -486,6 +563,7 @@ final class StreamConnection {
         let isPulled = if case .pull = producer { true } else { false }
         isPlain =
             machine.state == .open && !isPulled && pendingSwitch == nil && queue?.isEmpty ?? true
+            && ask != .behindFirstBytes
     }
 
     private var address: UInt {
@@ -732,6 +810,7 @@ extension StreamConnection: StreamReceiver {
             return readOtherwise(bytes)
         }
         unsafe cork.pointee.owner = address
+        hasReceived = true
         reactor.beginEvent()
         attempt { try $0.dataReceived(bytes, from: self) }
         if !reactor.flushList.isEmpty { reactor.flushInside() }
@@ -753,6 +832,7 @@ extension StreamConnection: StreamReceiver {
                 unread(bytes)
             }
         }
+        noteFirstBytes()
     }
 
     /// While the connection closes, is full, or is fed inside another event, as transports in
@@ -762,6 +842,7 @@ extension StreamConnection: StreamReceiver {
         // While closing, what still arrives is read only so that the close is no reset.
         guard machine.deliversReads else { return hasDiscardedInput = true }
         reactor.performEvent { attempt { try $0.dataReceived(bytes, from: self) } }
+        noteFirstBytes()
         guard machine.isBroken else { return }
         hasProgressed = true
         endIfRestIsDelivered()
@@ -813,6 +894,7 @@ extension StreamConnection: StreamReceiver {
                 pipe?.relayed(byteCount: byteCount, rest: rest, failure: failure)
             }
         }
+        noteFirstBytes()
     }
 
     func streamDidReadEnd() {
@@ -870,6 +952,7 @@ extension StreamConnection: EndOfEventFlushing {
         if pendingSwitch != nil { performSwitch() }
         if unreadBytes != nil { deliverUnread() }
         if owesReadEnd { passOnReadEnd() }
+        if tellsClosing { tellClosing() }
         // What was called above may have written, and closed behind it: that is flushed first.
         guard !isOnFlushList else { return }
         if queue?.isEmpty ?? true { takeNextStep() }
@@ -898,6 +981,7 @@ extension StreamConnection: EndOfEventFlushing {
         guard let next = pendingSwitch.take(), !machine.isClosed else { return }
         proto = next
         owesReadEnd = machine.state == .readClosed
+        tellsClosing = !machine.deliversUnread
         updatePlainness()
         stream.relayInput(next is PipeProtocol)
         updateDescriptorReceiving()
@@ -913,6 +997,16 @@ extension StreamConnection: EndOfEventFlushing {
             return perform(machine.loseWriteConnection())
         }
         attempt { try reactor.asHalfCloseable($0)?.readConnectionLost(from: self) }
+    }
+
+    /// At the end of the event, since inside a callback of its own a protocol cannot be told.
+    @inline(never)
+    private func tellClosing() {
+        tellsClosing = false
+        guard !machine.isClosed, let proto, let observer = reactor.asHalfCloseable(proto) else {
+            return
+        }
+        (observer as? any ClosingObserver)?.connectionIsClosing()
     }
 
     @inline(never)
@@ -961,6 +1055,11 @@ extension StreamConnection {
         if byteCount > 0 { hasProgressed = true }
         if let failure { failed(failure, "splice", .write) }
     }
+}
+
+extension StreamConnection {
+    /// Whether something may still be delivered, now or when it is resumed.
+    var mayDeliver: Bool { machine.deliversUnread }
 }
 
 extension StreamConnection: LossTelling {
@@ -1158,7 +1257,9 @@ extension Reactor {
         checkThread()
         let connection = StreamConnection(
             reactor: self, stream: stream, proto: proto, options: SharedOptions(options))
-        performEvent { try? connection.open() }
+        performEvent { try? connection.open(isServed: true) }
+        if endsClients { connection.requestShutdown(isPatient: true) }
+        if life.isReleasing { connection.drop() }
         return connection
     }
 

@@ -272,6 +272,10 @@ package protocol LossTelling: AnyObject {
     var lossReason: ConnectionLoss? { get }
 }
 
+extension StreamLayer: ClosingObserver {
+    func connectionIsClosing() { (above as? any ClosingObserver)?.connectionIsClosing() }
+}
+
 extension StreamLayer: LossTelling {
     package var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
 

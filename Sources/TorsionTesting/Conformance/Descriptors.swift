@@ -5,7 +5,9 @@ internal import TorsionCore
 
 /// Streams over descriptors that are open already: pipes and files.
 extension ConformanceSuite {
-    static let descriptors = [overPipes, brokenPipe, regularFile, flagsRestored, badDescriptor]
+    static let descriptors = [
+        overPipes, brokenPipe, halfClosedPipe, regularFile, flagsRestored, badDescriptor,
+    ]
 
     static let overPipes = Check(
         "a stream over two pipes carries bytes both ways, and ends", needsDescriptors: true
@@ -45,6 +47,31 @@ extension ConformanceSuite {
         try expectEqual(error.code, .brokenPipe)
         PipeEnds.close(request.input)
         try world.finish()
+    }
+
+    // Case W2
+    static let halfClosedPipe = Check(
+        "closing does not wait for the end of a pipe, also when writing has ended before",
+        needsDescriptors: true
+    ) { backend in
+        for endsWritingFirst in [true, false] {
+            let world = try World(backend)
+            let request = PipeEnds.make(), answer = PipeEnds.make()
+            let recorder = HalfRecorder()
+            let stream = try world.reactor.backend.open(
+                input: request.output, output: answer.input)
+            world.reactor.adopt(stream, recorder)
+            if endsWritingFirst {
+                recorder.transport.loseWriteConnection()
+                try world.run { recorder.events.last == .writeLost }
+            }
+            recorder.transport.loseConnection()
+            try world.run(limit: .seconds(2)) { recorder.loss != nil }
+            try expectEqual(recorder.loss, .closedLocally)
+            PipeEnds.close(answer.output)
+            PipeEnds.close(request.input)
+            try world.finish()
+        }
     }
 
     static let regularFile = Check(

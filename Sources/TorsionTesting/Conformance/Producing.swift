@@ -7,7 +7,7 @@ internal import TorsionCore
 extension ConformanceSuite {
     static let producing = [
         pausedAndResumedOnce, pulledOncePerDrain, lostTransport, writingInside, waitsForProducer,
-        unregisterAfterLoss, pipes, threeHops,
+        unregisterAfterLoss, pipes, proxyClosed, threeHops,
     ]
 
     // P3
@@ -33,6 +33,29 @@ extension ConformanceSuite {
         try world.run { server.loss != nil && client.loss != nil }
         try expectEqual(producer.calls, ["pause", "resume"])
         try world.finish()
+    }
+
+    // Case W1
+    static let proxyClosed = Check(
+        "two connections that two pipes join end in peace when either is closed"
+    ) { backend in
+        for closesFirst in [true, false] {
+            let world = try World(backend)
+            let (client, front) = try world.connectedPair()
+            let (back, server) = try world.connectedPair(server: Echoing())
+            pipe(from: front.transport, to: back.transport).whenFailed { _ in }
+            pipe(from: back.transport, to: front.transport).whenFailed { _ in }
+            client.transport.write("question")
+            try world.run { client.text == "question" }
+            (closesFirst ? front : back).transport.loseConnection()
+            try world.run(limit: .seconds(5)) {
+                client.loss != nil && server.loss != nil
+                    && world.reactor.statistics.openConnections == 0
+            }
+            try expectEqual(client.loss, .closedByPeer)
+            try expectEqual(server.loss, .closedByPeer)
+            try world.finish(held: 2)
+        }
     }
 
     // P4

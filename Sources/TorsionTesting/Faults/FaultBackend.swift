@@ -176,6 +176,14 @@ final class FaultListener: BackendListener, ListenerReceiver {
 
     func stopAccepting() { inner.stopAccepting() }
 
+    func takeWaiting(limit: Int) -> [any BackendStream] {
+        inner.takeWaiting(limit: limit).map { stream in
+            let faulty = FaultStream(backend)
+            faulty.inner = stream
+            return faulty
+        }
+    }
+
     func shed(limit: Int) -> Int { inner.shed(limit: limit) }
 
     func close() {

@@ -48,22 +48,41 @@ public final class ManualClock {
     /// The time.
     public var now: MonotonicInstant { backend.now }
 
+    /// How many turns are made at one instant before time goes on.
+    public static let turnsAtOneInstant = 1_000
+
     /// Lets time pass, and runs what is due, stopping at each deadline in order.
     ///
     /// So a call that is due after two seconds, made by one that is due after one, runs at its own
-    /// time, not at the end.
+    /// time, not at the end. What a callback schedules with no delay runs in a further turn at the
+    /// same instant. A callback that always schedules another one does not hold time up: after
+    /// ``turnsAtOneInstant`` turns the clock goes on to the next deadline, or to the end, where that
+    /// call runs again.
     ///
+    /// - Parameter duration: How much time passes; zero runs what is due now.
     /// - Precondition: `duration` is not negative; not inside a callback of the reactor.
     public func advance(by duration: Duration) {
         require(duration >= .zero, "ManualClock: time does not go back, by \(duration)")
         let end = backend.now.advanced(by: duration)
-        turn()
-        while let deadline = reactor.nextDeadline, deadline <= end {
-            backend.now = max(backend.now, deadline)
-            turn()
-        }
+        repeat {
+            runWhatIsDue()
+        } while moveToNextDeadline(before: end)
         backend.now = end
-        turn()
+        runWhatIsDue()
+    }
+
+    private func runWhatIsDue() {
+        for _ in 0..<Self.turnsAtOneInstant {
+            turn()
+            guard let next = reactor.nextDeadline, next <= backend.now else { return }
+        }
+    }
+
+    /// - Returns: False if there is no deadline between the present and `end`.
+    private func moveToNextDeadline(before end: MonotonicInstant) -> Bool {
+        guard let next = reactor.nextDeadline(after: backend.now), next < end else { return false }
+        backend.now = next
+        return true
     }
 
     /// Runs one turn at the present time: calls from threads, what is due now, ends of connections.

@@ -62,9 +62,7 @@ final class SimulatedListener: SimulatedHandle {
                 break
             }
             waiting.removeFirst()
-            let stream = SimulatedStream(backend: backend, socket: socket, receiver: nil)
-            if socket.error != nil { stream.becameReady() }
-            receiver.listenerDidAccept(stream)
+            receiver.listenerDidAccept(stream(over: socket))
         }
         if isAccepting, !waiting.isEmpty { becameReady() }
     }
@@ -77,6 +75,21 @@ extension SimulatedListener: BackendListener {
     }
 
     func stopAccepting() { isAccepting = false }
+
+    func takeWaiting(limit: Int) -> [any BackendStream] {
+        var streams: [any BackendStream] = []
+        while streams.count < limit, let socket = waiting.first, !backend.isShort {
+            waiting.removeFirst()
+            streams.append(stream(over: socket))
+        }
+        return streams
+    }
+
+    private func stream(over socket: SimulatedSocket) -> SimulatedStream {
+        let stream = SimulatedStream(backend: backend, socket: socket, receiver: nil)
+        if socket.error != nil { stream.becameReady() }
+        return stream
+    }
 
     func shed(limit: Int) -> Int {
         let count = min(limit, waiting.count)

@@ -3,6 +3,7 @@
 
 import Synchronization
 import Testing
+import TorsionTesting
 
 @testable import TorsionCore
 
@@ -157,4 +158,102 @@ private final class WakeCount: BackendWaker {
     var count: Int { wakes.load(ordering: .relaxed) }
 
     func wake() { wakes.wrappingAdd(1, ordering: .relaxed) }
+}
+
+/// How much a task may write before others have their turn.
+@Suite struct WritingTaskTests {
+    /// A connection whose peer takes everything at once.
+    private func connect(_ clock: ManualClock) -> (AsyncConnection, MemoryTransport) {
+        var connection: AsyncConnection?
+        let peer = MemoryTransport(
+            ConnectionMailbox { connection = AsyncConnection($0) }, clock: clock)
+        // The mailbox calls its closure at `connectionMade`.
+        return (connection!, peer)
+    }
+
+    // Case W3
+    @Test(arguments: [1, 1_000, 100_000])
+    func `a task that writes in a loop writes so much in a turn`(byteCount: Int) throws {
+        let clock = ManualClock()
+        let (connection, peer) = connect(clock)
+        var count = 0
+        var isOver = false
+        let task = clock.reactor.spawn {
+            let piece = Bytes([UInt8](repeating: 7, count: byteCount))
+            while !isOver {
+                try await connection.write(piece)
+                count += 1
+            }
+        }
+        var before = 0
+        for _ in 0..<5 {
+            clock.turn()
+            #expect(count > before, "it goes on in each turn")
+            #expect((count - before) * (byteCount + 1024) <= 9 << 20)
+            before = count
+        }
+        #expect(count < 50_000)
+        _ = peer.takeBytes()
+        isOver = true
+        clock.turn()
+        #expect(!task.isPending)
+        peer.peerCloses()
+    }
+
+    // Case W3
+    @Test func `a task whose peer has gone is told in the next turn`() {
+        let clock = ManualClock()
+        let (connection, peer) = connect(clock)
+        var count = 0
+        var error: (any Error)?
+        clock.reactor.spawn {
+            while true {
+                try await connection.write("x")
+                count += 1
+            }
+        }.whenFailed { error = $0 }
+        clock.turn()
+        peer.peerResets()
+        clock.turn()
+        #expect(error is ConnectionLoss)
+        #expect(count < 50_000)
+    }
+
+    // Case W3
+    @Test func `a task that writes in a loop hears that it was cancelled`() {
+        let clock = ManualClock()
+        let (connection, peer) = connect(clock)
+        var error: (any Error)?
+        let task = clock.reactor.spawn { while true { try await connection.write("x") } }
+        task.whenFailed { error = $0 }
+        clock.turn()
+        task.cancel()
+        for _ in 0..<3 { clock.turn() }
+        #expect(error is CancellationError)
+        peer.peerCloses()
+    }
+
+    @Test func `a sequence that never waits leaves others their turn`() {
+        let clock = ManualClock()
+        let sink = MemoryTransport(Quiet(), clock: clock)
+        pipe(from: SequenceSource(Endless(), on: clock.reactor), to: sink.transport)
+            .whenFailed { _ in }
+        var most = 0
+        for _ in 0..<3 {
+            clock.turn()
+            most = max(most, sink.takeBytes().count)
+        }
+        #expect(1...50_000 ~= most)
+        sink.peerResets()
+    }
+
+    private final class Quiet: StreamProtocol {
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+    }
+
+    /// Single bytes, without end.
+    private struct Endless: AsyncSequence, AsyncIteratorProtocol {
+        func makeAsyncIterator() -> Endless { self }
+        mutating func next() async -> Bytes? { Bytes([7]) }
+    }
 }

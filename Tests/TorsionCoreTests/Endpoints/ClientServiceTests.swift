@@ -110,6 +110,47 @@ struct ClientServiceTests {
         #expect(log == ["leaver CancellationError()", "impatient Failed(number: 2)", "patient 1"])
     }
 
+    // Case W7
+    @Test
+    func `whoever asks a stopped service is told so, and one that starts again is waited for`() {
+        let service = line.service([])
+        var log: [String] = []
+        func ask(_ name: String) {
+            service.whenConnected().addCallbacks {
+                log.append("\(name) \($0.number)")
+            } onFailure: {
+                log.append("\(name) \($0)")
+            }
+        }
+        service.stop()
+        ask("stopped")
+        #expect(log == ["stopped CancellationError()"])
+        service.start()
+        ask("started")
+        service.stop()
+        ask("stopping")
+        #expect(log.suffix(2) == ["started 1", "stopping CancellationError()"])
+        // Begins behind the former connection's end.
+        service.start()
+        ask("again")
+        service.checkInvariants()
+        #expect(log.count == 3)
+        line.clock.advance(by: .zero)
+        line.connections[0].peerCloses()
+        line.clock.advance(by: .zero)
+        #expect(log.last == "again 2")
+        service.checkInvariants()
+        service.stop()
+        service.start()
+        service.stop()
+        line.clock.advance(by: .zero)
+        line.connections[1].peerCloses()
+        line.clock.advance(by: .seconds(10))
+        #expect(line.attempts.count == 2)
+        ask("at last")
+        #expect(log.last == "at last CancellationError()")
+    }
+
     @Test func `a permanent error ends it, now and for whoever asks later`() {
         var failures: [Int] = []
         let policy = RetryPolicy(firstDelay: .seconds(1), jitter: 0) {

@@ -113,6 +113,40 @@ private final class Pair {
         #expect(!first.wasReset && !second.wasReset)
     }
 
+    // Case W1
+    @Test(arguments: [true, false])
+    func `a proxy ends in peace when this side closes either connection`(isLeftFirst: Bool) {
+        let pair = Pair()
+        pair.proxy()
+        let (first, second) = isLeftFirst ? (pair.left, pair.right) : (pair.right, pair.left)
+        first.receive("question")
+        first.transport.loseConnection()
+        first.clock.turn()
+        // What came before still has its answer.
+        #expect(second.hasEnded && second.takeText() == "question" && !first.hasEnded)
+        first.receive("too late")
+        second.receive("answer")
+        second.peerCloses()
+        #expect(first.takeText() == "answer" && first.hasEnded && second.takeText() == "")
+        first.peerCloses()
+        pair.expectFinished(["8 bytes", "6 bytes"])
+        #expect(!first.wasReset && !second.wasReset)
+    }
+
+    // Case W1
+    @Test func `a source that never ends is stopped when a close waits for nothing else`() {
+        let pair = Pair()
+        pair.proxy()
+        pair.left.transport.loseConnection()
+        pair.left.clock.advance(by: StreamOptions().closeTimeout)
+        #expect(pair.left.hasEnded && pair.right.hasEnded)
+        pair.left.peerCloses()
+        pair.right.peerCloses()
+        pair.left.clock.turn()
+        #expect(!pair.left.wasReset && !pair.right.wasReset)
+        #expect(pair.atLeft.events.isEmpty && !pair.left.isOpen && !pair.right.isOpen)
+    }
+
     @Test func `the end waits for what the destination has no room for`() {
         let pair = Pair(roomBytes: 4)
         pair.proxy()

@@ -196,7 +196,10 @@ private final class Producer: PushProducer {
         silent.transport.registerProducer(producer)
         silent.transport.loseConnection()
         silent.clock.advance(by: .seconds(21))
-        #expect(silent.wasReset, "a producer that does nothing cannot hold a close")
+        #expect(
+            silent.hasEnded && !silent.wasReset, "a producer that does nothing cannot hold a close")
+        silent.peerCloses()
+        #expect(!silent.isOpen)
     }
 
     // MARK: Pull producers
