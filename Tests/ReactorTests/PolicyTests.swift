@@ -31,7 +31,8 @@ import Torsion
         func finish(line: Int = #line) {
             let place = SourceLocation(fileID: #fileID, filePath: #filePath, line: line, column: 1)
             #expect(reactor.turn { reactor.statistics.openConnections == 0 }, sourceLocation: place)
-            #expect(reactor.turn { reactor.statistics.lingeringStreams == 0 }, sourceLocation: place)
+            #expect(
+                reactor.turn { reactor.statistics.lingeringStreams == 0 }, sourceLocation: place)
             #expect(reactor.statistics.delayedCalls == 0, sourceLocation: place)
             port.stopListening()
             reactor.turn(until: reactor.now)

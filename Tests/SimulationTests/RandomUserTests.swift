@@ -9,8 +9,9 @@ import Torsion
 import TorsionTesting
 import TorsionURing
 
-/// SEMANTICS P8 and P9: whatever a program does inside of a callback, no byte is lost, doubled or
-/// misplaced, and nobody is called out of turn. The scenario `randomUser` is the same, simulated.
+/// Whatever a program does inside of a callback, no byte is lost, doubled or misplaced (P8, P9).
+///
+/// The scenario `randomUser` is the same, simulated.
 @Suite
 struct RandomUserTests {
     private static let backends = BackendChoice.linked + [.ioURing]

@@ -57,9 +57,11 @@ public final class RandomUser {
 
     /// Opens the first connections and begins.
     public func start() {
-        // What a factory throws is reported there, since nobody else can receive it.
+        // What a factory or a protocol throws is reported there.
         let report = reactor.unhandledError
-        reactor.unhandledError = { if !($0.error is Refused) { report($0) } }
+        reactor.unhandledError = {
+            if !($0.error is Refused || $0.error is Whim) { report($0) }
+        }
         for _ in 0..<3 { connect() }
         tick()
     }
