@@ -170,14 +170,10 @@ extension URingListener: BackendListener {
     }
 
     func takeWaiting(limit: Int) -> [any BackendStream] {
-        let taken = held.prefix(limit).compactMap { descriptor in
-            let peer = TorsionSockets.peerAddress(of: descriptor)
-            if peer == nil { torsion_close(descriptor) }
-            return peer.map { (descriptor, $0) }
-        }
-        held.removeFirst(min(limit, held.count))
-        let waiting = acceptWaiting(limit: limit - taken.count, from: socket.descriptor)
-        return (taken + waiting).map { descriptor, peer in
+        let first = held.take().map { [($0.descriptor, $0.address)] } ?? []
+        let others = TorsionSockets.acceptWaiting(
+            limit: limit - first.count, from: socket.descriptor)
+        return (first + others).map { descriptor, peer in
             URingStream(
                 backend: backend, accepted: descriptor, from: peer, at: socket.acceptedAddress)
         }
