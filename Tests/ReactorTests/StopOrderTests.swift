@@ -168,9 +168,14 @@ import TorsionTesting
                 // Busy until the stop has begun.
                 try await reactor.sleep(for: .milliseconds(40))
                 for try await connection in listener {
-                    for try await bytes in connection.inbound {
-                        try await connection.write(bytes)
+                    do {
+                        for try await bytes in connection.inbound {
+                            try await connection.write(bytes)
+                        }
+                    } catch is ShutdownRequested {
+                        // What had arrived was read before.
                     }
+                    connection.close()
                     served += 1
                 }
             }

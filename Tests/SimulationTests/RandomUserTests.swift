@@ -34,7 +34,7 @@ struct RandomUserTests {
         let scenario = try #require(Scenario.all.first { $0.name == "randomUser" })
         var seeds = UInt64(1)...200
         // How many it takes is chance; a pair that cannot happen is never found.
-        while !RandomUserCoverage.simulated.withLock(\.missing).isEmpty, seeds.lowerBound < 3_000 {
+        while !RandomUserCoverage.simulated.withLock(\.missing).isEmpty, seeds.lowerBound < 1_500 {
             try scenario.search(seeds, faults: .none)
             seeds = (seeds.upperBound + 1)...(seeds.upperBound + 200)
         }

@@ -240,7 +240,7 @@ struct Counts {
                     // take from a list.
                     .init(
                         "instructions a connection", name, made,
-                        name == "torsion-libuv" ? 4_000 : 3_750),
+                        name == "torsion-libuv" ? 4_600 : 4_400),
                 ]
             }
         }

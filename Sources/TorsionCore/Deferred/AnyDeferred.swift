@@ -291,6 +291,8 @@ extension AnyDeferred {
 /// Whether an error is what somebody here asked for: to be cancelled, or to end.
 func isAskedFor(_ error: any Error) -> Bool {
     error is CancellationError || error is ReactorStopped || error is ShutdownRequested
+        // What was begun at the end of a run.
+        || (error as? IOError)?.code == .canceled
 }
 
 extension AnyDeferred {

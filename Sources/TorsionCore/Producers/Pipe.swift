@@ -164,10 +164,8 @@ final class PipeProtocol: HalfCloseableProtocol {
             if isSourceClosing, destination is any StreamTransport { closeDestination() }
             return
         }
-        if why.isClean, isShutDown, !(destination is any StreamTransport) {
-            // It must not take a part for the whole.
-            destination.abandonConsuming(because: ShutdownRequested())
-            finish(.failure(ShutdownRequested()))
+        if why.isClean, isCutOff {
+            cutOff()
         } else if why.isClean {
             closeDestination()
             finish(.success(byteCount))
@@ -209,7 +207,17 @@ extension PipeProtocol: ClosingObserver {
     func connectionIsClosing() {
         guard result != nil else { return }
         isSourceClosing = true
-        endOfSource()
+        if isCutOff { cutOff() } else { endOfSource() }
+    }
+
+    /// Whether a stop ended the source of a file or a sequence, which must not take a part for the
+    /// whole.
+    private var isCutOff: Bool { isShutDown && !(destination is any StreamTransport) }
+
+    private func cutOff() {
+        stopBeingProducer()
+        destination.abandonConsuming(because: ShutdownRequested())
+        finish(.failure(ShutdownRequested()))
     }
 }
 

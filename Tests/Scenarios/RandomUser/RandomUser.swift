@@ -46,7 +46,7 @@ public final class RandomUser {
         self.stepLimit = stepLimit
         self.grace = grace
         dice = SeededDice(seed: seed)
-        flowLimit = [20_000, 60_000, 200_000][dice.below(3)]
+        flowLimit = [20_000, 40_000, 100_000][dice.below(3)]
         var options = StreamOptions()
         options.sendBufferBytes = [4_096, 16_384, nil][dice.below(3)]
         options.receiveBufferBytes = [4_096, 16_384, nil][dice.below(3)]
@@ -170,8 +170,8 @@ public final class RandomUser {
             }
         case .spawn: spawn()
         case .stop:
-            // Late, since little can be done afterwards.
-            guard stepCount > stepLimit * 9 / 10, !hasStopped, dice.percent(20) else {
+            // Late, since little can be done afterwards; a second stop changes nothing.
+            guard stepCount > stepLimit * 7 / 10, hasStopped || dice.percent(20) else {
                 return false
             }
             stop()
