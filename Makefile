@@ -30,7 +30,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build test lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
-.PHONY: dependencies versions restarts
+.PHONY: dependencies versions restarts random-users
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -76,6 +76,11 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo for one, SEED=7 again
 	$(SWIFT) build -c release --product Simulate $(BUILD_FLAGS)
 	SEED=$(SEED) .build/release/Simulate $(or $(SEEDS),10000) $(FILTER)
+
+# What the scenario `randomUser` of `make sim` is, over sockets.
+random-users: dependencies ## run SEEDS random users (500) over each real backend; SEED=7 again
+	$(SWIFT) build --product RandomUsers $(BUILD_FLAGS)
+	SEED=$(SEED) .build/debug/RandomUsers $(or $(SEEDS),500)
 
 restarts: dependencies ## restart servers fifty times under load on each backend: no answer is lost
 	TEST_RESTARTS=50 $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) --filter RestartTests
