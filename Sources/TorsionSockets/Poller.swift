@@ -36,7 +36,7 @@ public protocol Poller: AnyObject {
     /// Waits once, delivers the batch by ``PollTarget/ready(_:)``, and returns.
     ///
     /// - Parameter deadline: nil waits without limit, a past one polls.
-    /// - Throws: What ``ReactorBackend/turn(until:)`` does.
+    /// - Throws: What `ReactorBackend.turn(until:)` does.
     func wait(until deadline: MonotonicInstant?) throws(IOError)
 }
 
