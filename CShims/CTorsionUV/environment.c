@@ -26,10 +26,12 @@ int torsion_uv_descriptor_limit(void) {
 int torsion_uv_open_descriptors(void) {
     DIR *folder = opendir("/proc/self/fd");
     if (folder == NULL) return -1;
-    int count = -1; /* the folder itself */
-    while (readdir(folder) != NULL) count++;
+    /* What has a number beyond the limit, inherited from before it was set, takes no room. */
+    int limit = torsion_uv_descriptor_limit(), count = -1; /* the folder itself */
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        if (entry->d_name[0] != '.' && atoi(entry->d_name) < limit) count++;
     closedir(folder);
-    return count - 2; /* . and .. */
+    return count;
 }
 
 void torsion_uv_close_on_exec(int descriptor) {

@@ -132,7 +132,9 @@ private let backends = ["libuv", "epoll", "io_uring"]
             #expect(terminal.readLine() == "shown")
             #expect(!terminal.isNonBlocking)
             for signal in signals { connect.signal(signal) }
-            #expect(connect.wait() < 0)
+            // The first of two may have ended it before the second came.
+            let status = connect.wait()
+            #expect(status < 0 || status == 0 && signals.count > 1)
             #expect(!terminal.isNonBlocking)
         }
     }

@@ -216,7 +216,8 @@ int torsion_uv_process_id(void);
 /* How many descriptors the process may have: RLIMIT_NOFILE, getrlimit(2). */
 int torsion_uv_descriptor_limit(void);
 
-/* How many descriptors of the process are open: proc(5), /proc/self/fd. -1 where that cannot be read. */
+/* How many descriptors of the process are open, with numbers below the limit: proc(5), /proc/self/fd.
+ * -1 where that cannot be read. */
 int torsion_uv_open_descriptors(void);
 
 /* fcntl(2) of FD_CLOEXEC; nothing for a descriptor that is not open. */

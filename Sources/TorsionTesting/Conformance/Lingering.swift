@@ -159,7 +159,7 @@ extension ConformanceSuite {
         server.transport.write("too much")
         try world.run { server.transport.pendingByteCount == 0 }
         // On its way, and arrived, before the reset takes what is not.
-        world.run(for: .milliseconds(100))
+        world.run(for: .milliseconds(600))
         server.transport?.abortConnection()
         try world.run { client.loss != nil && server.loss != nil }
         try expectEqual(client.text, "too much")
