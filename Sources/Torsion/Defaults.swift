@@ -34,7 +34,7 @@ extension ConnectionLimits {
     /// For what opens something for each connection: a proxy without a limit accepts clients until
     /// no descriptor is left for its other side.
     ///
-    ///     endpoint.limited(to: .descriptors(each: 2)).listen(on: reactor) { Relay(to: target) }
+    ///     endpoint.limited(to: .descriptors(each: 2)).listen(on: reactor) { StreamProxy(to: target) }
     ///
     /// - Parameters:
     ///   - each: What a connection takes: its own and those that are opened for it.
@@ -135,15 +135,15 @@ extension ReactorGroup {
 ///   - count: Threads, at least 1; the ports that `body` opens are shared by them.
 ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
 ///   - signals: What SIGINT and SIGTERM do; `.ignore` under a supervisor such as ServiceLifecycle.
-///   - patience: How long the end waits for connections.
+///   - gracePeriod: How long the end waits for connections.
 ///   - body: Is called on several threads at once, with a reactor each.
 /// - Throws: The first error of a `body`, ``UnknownBackend``, or ``IOError``.
 public func withReactor(
     count: Int = 1, backend: BackendChoice? = nil, signals: SignalPolicy = .stop,
-    patience: Duration = .seconds(10),
+    gracePeriod: Duration = .seconds(10),
     _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
 ) async throws {
     try await withReactor(
         count: count, backend: try backend ?? .fromEnvironment(), services: UVServices.make,
-        signals: signals, patience: patience, body)
+        signals: signals, gracePeriod: gracePeriod, body)
 }

@@ -59,18 +59,18 @@ extension Reactor {
     ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. What it throws ends
     ///     the program too: `Reactor.main(backend: try .named(word)) { … }`.
     ///   - signals: What SIGINT and SIGTERM do.
-    ///   - patience: How long the end waits for connections, when `body` has returned.
+    ///   - gracePeriod: How long the end waits for connections, when `body` has returned.
     ///   - body: The program, as a task of the reactor.
     @available(*, noasync, message: "use withReactor in async code")
     public static func main(
         backend: @autoclosure () throws -> BackendChoice? = nil, signals: SignalPolicy = .stop,
-        patience: Duration = .seconds(10),
+        gracePeriod: Duration = .seconds(10),
         _ body: nonisolated(nonsending) sending @escaping (Reactor) async throws -> Void
     ) {
         Program.run {
             try Program.runTask(
                 backend: try backend() ?? .fromEnvironment(), services: UVServices.make,
-                signals: signals, patience: patience, body)
+                signals: signals, gracePeriod: gracePeriod, body)
         }
     }
 }
@@ -116,19 +116,19 @@ extension ReactorGroup {
     ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. What it throws ends
     ///     the program too: `Reactor.main(backend: try .named(word)) { … }`.
     ///   - signals: What SIGINT and SIGTERM do, handled once for all.
-    ///   - patience: How long the end waits for connections, when the tasks have returned.
+    ///   - gracePeriod: How long the end waits for connections, when the tasks have returned.
     ///   - body: The program of one thread. It is called on several at once.
     @available(*, noasync, message: "use withReactor in async code")
     public static func main(
         count: Int, backend: @autoclosure () throws -> BackendChoice? = nil,
         signals: SignalPolicy = .stop,
-        patience: Duration = .seconds(10),
+        gracePeriod: Duration = .seconds(10),
         _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
     ) {
         Program.run {
             try Program.runTasks(
                 count: count, backend: try backend() ?? .fromEnvironment(),
-                services: UVServices.make, signals: signals, patience: patience, body)
+                services: UVServices.make, signals: signals, gracePeriod: gracePeriod, body)
         }
     }
 }

@@ -35,9 +35,9 @@ extension Remote {
             // The reactor's table holds one end, the chain the other: whichever goes first without
             // a result, the reactor's run or the chain, the thread learns of it.
             let end = RunEnd(answer)
-            let door = reactor.remote(to: end)
+            let handle = reactor.remote(to: end)
             deferred.addBoth { result in
-                withExtendedLifetime(door) { answer.give(result) }
+                withExtendedLifetime(handle) { answer.give(result) }
             }
         }
     }

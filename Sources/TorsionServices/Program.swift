@@ -24,10 +24,10 @@ package enum Program {
     package static func runTasks(
         count: Int, backend: BackendChoice,
         services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,
-        signals: SignalPolicy, patience: Duration,
+        signals: SignalPolicy, gracePeriod: Duration,
         _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
     ) throws {
-        let scope = ReactorScope(count: count, patience: patience)
+        let scope = ReactorScope(count: count, gracePeriod: gracePeriod)
         try scope.runHere {
             try ReactorGroup.run(
                 count: count, backend: backend, services: services, signals: signals
@@ -39,10 +39,10 @@ package enum Program {
     package static func runTask(
         backend: BackendChoice,
         services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,
-        signals: SignalPolicy, patience: Duration,
+        signals: SignalPolicy, gracePeriod: Duration,
         _ body: nonisolated(nonsending) @escaping (Reactor) async throws -> Void
     ) throws {
-        let scope = ReactorScope(count: 1, patience: patience)
+        let scope = ReactorScope(count: 1, gracePeriod: gracePeriod)
         try scope.runHere {
             try Reactor.run(backend: backend, services: services, signals: signals) { reactor in
                 scope.enter(reactor, body)

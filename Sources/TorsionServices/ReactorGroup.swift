@@ -53,7 +53,7 @@ public enum ReactorGroup {
         let ports: GroupPorts
 
         private struct State {
-            var doors: [Remote<Reactor>] = []
+            var handles: [Remote<Reactor>] = []
             var failure: (any Error)?
             var isStopping = false
         }
@@ -72,13 +72,13 @@ public enum ReactorGroup {
         ) {
             // Often holds the reactor, which is not used after this.
             defer { reactor.unhandledError = { $0.printToStandardError() } }
-            let door = reactor.remote
+            let handle = reactor.remote
             let isLate = state.withLock { state in
-                state.doors.append(door)
+                state.handles.append(handle)
                 return state.isStopping
             }
             reactor.addTrigger(.before, .shutdown) { [unowned reactor] in
-                self.stopOthers(within: reactor.stopPatience)
+                self.stopOthers(within: reactor.stopGracePeriod)
             }
             do {
                 try reactor.run(signals: signals) { reactor in
@@ -96,13 +96,13 @@ public enum ReactorGroup {
             stopOthers(within: .zero)
         }
 
-        private func stopOthers(within patience: Duration) {
-            let doors = state.withLock { state in
+        private func stopOthers(within gracePeriod: Duration) {
+            let handles = state.withLock { state in
                 guard !state.isStopping else { return [Remote<Reactor>]() }
                 state.isStopping = true
-                return state.doors
+                return state.handles
             }
-            for door in doors { door.callFromThread { $0.stop(within: patience) } }
+            for handle in handles { handle.callFromThread { $0.stop(within: gracePeriod) } }
         }
     }
 }

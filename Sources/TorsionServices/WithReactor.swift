@@ -27,17 +27,17 @@ public import TorsionCore
 ///   - backend: What waits for events.
 ///   - services: What resolves names and catches signals.
 ///   - signals: What SIGINT and SIGTERM do.
-///   - patience: How long the end waits for connections, unless a signal's is shorter.
+///   - gracePeriod: How long the end waits for connections, unless a signal's is shorter.
 ///   - body: Is called on several threads at once, with a reactor each.
 /// - Throws: The first error of a `body`, or `IOError`. What ends it at a stop,
 ///   `ReactorStopped` or `ShutdownRequested`, is none.
 public func withReactor(
     count: Int = 1, backend: BackendChoice,
     services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,
-    signals: SignalPolicy = .stop, patience: Duration = .seconds(10),
+    signals: SignalPolicy = .stop, gracePeriod: Duration = .seconds(10),
     _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
 ) async throws {
-    let scope = ReactorScope(count: count, patience: patience)
+    let scope = ReactorScope(count: count, gracePeriod: gracePeriod)
     try await withTaskCancellationHandler {
         try await scope.run {
             try ReactorGroup.run(
@@ -60,11 +60,11 @@ final class ReactorScope: Sendable {
     }
 
     private let state: Lock<State>
-    private let patience: Duration
+    private let gracePeriod: Duration
 
-    init(count: Int, patience: Duration) {
+    init(count: Int, gracePeriod: Duration) {
         state = Lock(State(unfinished: count))
-        self.patience = patience
+        self.gracePeriod = gracePeriod
     }
 
     /// Runs `group`, which blocks, on a thread of its own.
@@ -95,15 +95,15 @@ final class ReactorScope: Sendable {
         _ body: nonisolated(nonsending) @escaping (Reactor) async throws -> Void
     ) {
         let running = reactor.spawn { try await body(reactor) }
-        let door = reactor.remote(to: running)
+        let handle = reactor.remote(to: running)
         let isCancelled = state.withLock { state in
-            state.bodies.append(door)
+            state.bodies.append(handle)
             return state.isCancelled
         }
         running.addBoth { [self] result in
-            if finish(result) { reactor.stop(within: patience) }
+            if finish(result) { reactor.stop(within: gracePeriod) }
         }
-        if isCancelled { stop(door) }
+        if isCancelled { stop(handle) }
     }
 
     /// - Returns: Whether the reactors are to stop.
@@ -119,17 +119,17 @@ final class ReactorScope: Sendable {
 
     /// The calling task was cancelled; on any thread.
     func cancel() {
-        let doors = state.withLock { state in
+        let handles = state.withLock { state in
             state.isCancelled = true
             return state.bodies
         }
-        for door in doors { stop(door) }
+        for handle in handles { stop(handle) }
     }
 
-    private func stop(_ door: Remote<Deferred<Void>>) {
-        door.callFromThread { [patience] body in
+    private func stop(_ handle: Remote<Deferred<Void>>) {
+        handle.callFromThread { [gracePeriod] body in
             body.cancel()
-            body.reactor.stop(within: patience)
+            body.reactor.stop(within: gracePeriod)
         }
     }
 }

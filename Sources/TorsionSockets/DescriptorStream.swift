@@ -228,17 +228,17 @@ extension DescriptorStream: BackendStream {
         return count >= 0 ? Int(count) : nil
     }
 
-    var owesOutput: Bool { unsentByteCount ?? 0 > 0 }
+    var hasUnsentOutput: Bool { unsentByteCount ?? 0 > 0 }
 
     func shutdownWriting() -> ErrorCode? {
         // A serial line has no end to send, and is closed when all has left.
-        if !owesOutput { output.close(in: backend) }
+        if !hasUnsentOutput { output.close(in: backend) }
         return nil
     }
 
     func close() {
         precondition(isOpen, "BackendStream: closed twice")
-        if owesOutput { _ = tcflush(output.descriptor, Int32(TCOFLUSH)) }
+        if hasUnsentOutput { _ = tcflush(output.descriptor, Int32(TCOFLUSH)) }
         // In this order: the two may be one open file, as a terminal is, of which the output found
         // the flags that the input had set.
         output.close(in: backend)

@@ -9,7 +9,7 @@ package import TorsionCore
 /// It costs a wait that succeeds nothing: a series of failures ends by time alone.
 package struct FailedWaits {
     /// For so long a shortage is taken for one that passes.
-    private static let patience: UInt64 = 1_000_000_000
+    private static let shortageLimit: UInt64 = 1_000_000_000
     /// A failure that comes so long after the last is another series' first.
     private static let gap: UInt64 = 100_000_000
 
@@ -27,7 +27,7 @@ package struct FailedWaits {
         if now > latest + Self.gap { began = now }
         torsion_nap()
         latest = torsion_monotonic_nanoseconds()
-        guard !code.isShortage || now > began + Self.patience else { return }
+        guard !code.isShortage || now > began + Self.shortageLimit else { return }
         throw IOError(.wait, function: function, code: code, subject: "events")
     }
 }

@@ -32,15 +32,15 @@ public final class SocketBackend: ReactorBackend {
 
     /// What relayed bytes pass through; made for the first that are worth it, nil if it cannot be
     /// had now.
-    var relayChannel: RelayChannel? {
+    var splicePipe: SplicePipe? {
         if let channel, channel.isUsable { return channel }
         guard now >= nextChannel else { return nil }
-        channel = RelayChannel()
+        channel = SplicePipe()
         nextChannel = now.advanced(by: .seconds(1))
         return channel
     }
 
-    private var channel: RelayChannel?
+    private var channel: SplicePipe?
     /// When to try again to make one.
     private var nextChannel = MonotonicInstant(nanoseconds: 0)
 

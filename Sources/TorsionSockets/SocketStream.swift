@@ -247,15 +247,15 @@ final class SocketStream: PollTarget {
     ///
     /// - Returns: Whether there may be more.
     private func spliceOn(isFirst: Bool) -> Bool {
-        guard let target = receiver?.relayTarget as? SocketStream,
-            let channel = withBackend({ $0.relayChannel })
+        guard let target = receiver?.spliceTarget as? SocketStream,
+            let channel = withBackend({ $0.splicePipe })
         else { return copyOn() }
         let limit = SocketBackend.slabByteCount
         switch channel.move(upTo: limit, from: descriptor, to: target.descriptor, rest: slab) {
         case .moved(let count, let restCount, let failure):
-            if count + restCount < RelayChannel.worthwhileByteCount { manner = .copying }
+            if count + restCount < SplicePipe.worthwhileByteCount { manner = .copying }
             let rest = UnsafeRawBufferPointer(start: slab, count: restCount).bytes
-            receiver?.streamDidRelay(byteCount: count, rest: rest, failure: failure)
+            receiver?.streamDidSplice(byteCount: count, rest: rest, failure: failure)
             return true
         // An urgent byte stops it for ever, and looks like the end if that is behind it. A read
         // passes over it, and tells the one from the other.
@@ -280,7 +280,7 @@ final class SocketStream: PollTarget {
             readFailed(count)
             return false
         }
-        if manner == .copying, count >= RelayChannel.worthwhileByteCount { manner = .splicing }
+        if manner == .copying, count >= SplicePipe.worthwhileByteCount { manner = .splicing }
         receiver?.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
         return count == SocketBackend.slabByteCount
     }
@@ -443,7 +443,7 @@ extension SocketStream: BackendStream {
         }
     }
 
-    func relayInput(_ isWanted: Bool) {
+    func spliceInput(_ isWanted: Bool) {
         if isWanted { manner = .copying } else if manner != .withDescriptors { manner = .plain }
     }
 

@@ -48,7 +48,7 @@ private final class Session {
     /// Nobody reads standard output any more.
     private(set) var isOutputBroken = false
     /// A reader that takes its time (`| less`) does not lose what has arrived.
-    private let patience = Duration.seconds(86_400)
+    private let gracePeriod = Duration.seconds(86_400)
 
     /// Puts standard input and output beside the connection, and a pipe in each direction.
     func joinTerminal(to remote: Side, on reactor: Reactor) throws {
@@ -58,7 +58,7 @@ private final class Session {
             join(peer, terminal, on: reactor)
         }
         var endpoint = ServerEndpoint.standardStreams
-        endpoint.options.closeTimeout = patience
+        endpoint.options.closeTimeout = gracePeriod
         try endpoint.listen(on: reactor) { local }
     }
 
@@ -70,7 +70,7 @@ private final class Session {
         // Pipes take the protocols' places, and of their destinations say only that they were lost.
         reactor.watchLoss(of: terminal) { [self] why in localLost(why) }
         pipe(from: peer, to: terminal)
-            .addCallback { [patience] _ in _ = reactor.stop(within: patience) }
+            .addCallback { [gracePeriod] _ in _ = reactor.stop(within: gracePeriod) }
             .whenFailed { [self] error in end(with: error, on: reactor) }
         // Its failure says no more than the other's.
         pipe(from: terminal, to: peer).whenFailed { _ in }

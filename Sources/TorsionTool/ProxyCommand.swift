@@ -8,7 +8,7 @@ internal import Torsion
 struct ProxyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "proxy",
-        abstract: "Relay each client to another endpoint until SIGINT or SIGTERM.",
+        abstract: "StreamProxy each client to another endpoint until SIGINT or SIGTERM.",
         discussion: """
             Each direction ends by itself, and who reads slowly slows the other end down. A client \
             whose target cannot be reached is aborted, and standard error says why. If one \
@@ -37,7 +37,7 @@ struct ProxyCommand: ParsableCommand {
         let target = try readEndpoint(to, ClientEndpoint.init(parsing:))
         let threads = serving.threads
         try serving.run { reactor, announcement in
-            let relays = RelayFactory(to: target, reactors: threads, on: reactor)
+            let relays = ProxyFactory(to: target, reactors: threads, on: reactor)
             announcement.make(for: try endpoint.listen(on: reactor, factory: relays))
         }
     }
@@ -47,7 +47,7 @@ struct ProxyCommand: ParsableCommand {
 ///
 /// Without a limit clients would take those that the other side needs. A `ConnectionLimiter` would do
 /// as well, but as a layer it would keep bulk from being moved by `splice(2)`.
-private final class RelayFactory: StreamProtocolFactory {
+private final class ProxyFactory: StreamProtocolFactory {
     private let target: ClientEndpoint
     private let limit: Int
     private unowned let reactor: Reactor
@@ -65,7 +65,7 @@ private final class RelayFactory: StreamProtocolFactory {
             return nil
         }
         count += 1
-        return Relay(to: target) { [self] result in
+        return StreamProxy(to: target) { [self] result in
             count -= 1
             // How a client ends is its own affair; that the target is away is not.
             if case .failure(let error as IOError) = result { reactor.printLine("\(error)") }

@@ -95,7 +95,7 @@ final class Ring {
     ///
     /// A batched send of the present number is still to
     /// be handed over; all of earlier numbers are over, and none that failed is unknown.
-    @exclusivity(unchecked) private(set) var epoch: UInt64 = 1
+    @exclusivity(unchecked) private(set) var submitCount: UInt64 = 1
     /// Operations that are under way, of all targets.
     @exclusivity(unchecked) private(set) var operationCount = 0
 
@@ -108,7 +108,7 @@ final class Ring {
     /// Sends that the kernel took in part, or not at all, since the start.
     @exclusivity(unchecked) private(set) var cutSendCount = 0
 
-    @exclusivity(unchecked) private var settling: [URingStream] = []
+    @exclusivity(unchecked) private var pendingSubmit: [URingStream] = []
     @exclusivity(unchecked) private var held: [RingTarget] = []
     @exclusivity(unchecked) private var broken: [URingStream] = []
     /// Targets whose last operation has ended in this turn: one of them may be running.
@@ -158,7 +158,7 @@ final class Ring {
     ///
     /// Everything was closed before.
     func shutDown() {
-        settleAll()
+        submitAllPending()
         held = []
         var rounds = 0
         while operationCount > 0, !isBroken {
@@ -209,8 +209,8 @@ final class Ring {
 
     // MARK: Asking for a call
 
-    /// Asks for `settle()` before the next wait, when every batched send has been handed over.
-    func settleLater(_ stream: URingStream) { settling.append(stream) }
+    /// Asks for `submitPending()` before the next wait, when every batched send has been handed over.
+    func submitLater(_ stream: URingStream) { pendingSubmit.append(stream) }
 
     /// Asks for `deliverHeld()` in the next turn.
     func deliverLater(_ target: RingTarget) { held.append(target) }
@@ -255,7 +255,7 @@ final class Ring {
         var failed = failed
         // What found no room may be a send that failed, of which we have to know before the next.
         while torsion_uring_is_overrun(queue) != 0, !isBroken { makeRoom(&failed) }
-        epoch &+= 1
+        submitCount &+= 1
         if failed > 0 { noteFailedSends() }
         arena.reset()
     }
@@ -338,16 +338,16 @@ final class Ring {
 
     /// Takes the steps that had to come behind batched sends.
     @inline(__always)
-    func settleAll() {
-        if !settling.isEmpty { settleSome() }
+    func submitAllPending() {
+        if !pendingSubmit.isEmpty { submitSomePending() }
     }
 
     @inline(never)
-    private func settleSome() {
+    private func submitSomePending() {
         submit()
-        let streams = settling
-        settling.removeAll(keepingCapacity: true)
-        for stream in streams { stream.settle() }
+        let streams = pendingSubmit
+        pendingSubmit.removeAll(keepingCapacity: true)
+        for stream in streams { stream.submitPending() }
     }
 
     @inline(never)

@@ -27,7 +27,7 @@ final class URingListener: RingTarget {
     /// Where the kernel writes who was accepted.
     private let peer: UnsafeMutablePointer<torsion_uring_peer>
     /// The number of the ring's call that handed the operation over.
-    private var armedEpoch: UInt64 = 0
+    private var armedSubmitCount: UInt64 = 0
     /// A client that was accepted after accepting was stopped.
     private var held: Client?
     private var failures = 0
@@ -62,7 +62,7 @@ final class URingListener: RingTarget {
             failed(ErrorCode(errno: -result))
         } else {
             accepted(result)
-            if ring.epoch == armedEpoch &+ 1 { acceptWaiting() }
+            if ring.submitCount == armedSubmitCount &+ 1 { acceptWaiting() }
         }
         update()
     }
@@ -142,7 +142,7 @@ final class URingListener: RingTarget {
         torsion_uring_prepare_accept(
             ring.nextEntry(), socket.descriptor, peer, userData(TORSION_URING_ACCEPT))
         // Behind `nextEntry()`, which may hand over what was prepared before.
-        armedEpoch = ring.epoch
+        armedSubmitCount = ring.submitCount
         ring.began(self)
         operation = .armed
     }

@@ -78,7 +78,7 @@ final class URingPoller: Poller {
     }
 
     func wait(until deadline: MonotonicInstant?) throws(IOError) {
-        ring.settleAll()
+        ring.submitAllPending()
         let timeout = ring.hasHeld ? 0 : timeout(until: deadline)
         latestNow = nil
         try ring.turn(timeout: timeout)

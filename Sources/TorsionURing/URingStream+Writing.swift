@@ -23,7 +23,7 @@ struct BatchedSend {
 }
 
 /// What could not be sent at once.
-final class LateOutput {
+final class PendingOutput {
     /// What was promised and is not sent yet, from `tailStart` on.
     fileprivate var tail: UnsafeMutableRawBufferPointer?
     fileprivate var tailStart = 0
@@ -54,7 +54,7 @@ extension URingStream {
     @inline(__always)
     func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         let count = bytes.count
-        guard late == nil, sendEpoch != ring.epoch, count <= ring.batchLimit,
+        guard pendingOutput == nil, sendSubmitCount != ring.submitCount, count <= ring.batchLimit,
             torsion_uring_is_full(ring.queue) == 0, let start = bytes.baseAddress,
             let place = ring.arena.take(count)
         else { return tryWriteOtherwise(bytes, UnsafeRawBufferPointer(start: nil, count: 0)) }
@@ -77,7 +77,7 @@ extension URingStream {
             entry, descriptor, place, UInt32(truncatingIfNeeded: count),
             userData(TORSION_URING_SEND))
         batchedSend = BatchedSend(entry: entry, start: place, count: count, capacity: capacity)
-        sendEpoch = ring.epoch
+        sendSubmitCount = ring.submitCount
     }
 
     @inline(never)
@@ -93,10 +93,10 @@ extension URingStream {
             }
             ring.submit()
         }
-        if let late {
-            if let code = late.failure { return .failed(code) }
-            guard late.isDone else { return .wrote(0) }
-            self.late = nil
+        if let pendingOutput {
+            if let code = pendingOutput.failure { return .failed(code) }
+            guard pendingOutput.isDone else { return .wrote(0) }
+            self.pendingOutput = nil
         }
         guard count <= ring.batchLimit else { return sendNow(first, second) }
         return batchAnew(first, second)
@@ -116,7 +116,7 @@ extension URingStream {
     }
 
     /// Whether a send of this stream is prepared and not handed over.
-    var isBatching: Bool { sendEpoch == ring.epoch }
+    var isBatching: Bool { sendSubmitCount == ring.submitCount }
 
     /// Makes the batched send's place large enough for so many bytes; false if there is no room.
     ///
@@ -148,7 +148,7 @@ extension URingStream {
     func dropBatchedSend() {
         guard isBatching, let entry = batchedSend.entry else { return }
         torsion_uring_prepare_nothing(entry)
-        sendEpoch = 0
+        sendSubmitCount = 0
     }
 
     private func sendNow(
@@ -168,10 +168,10 @@ extension URingStream {
     /// - Returns: Whether the core is to be told that the stream is broken.
     func sendFailed(_ result: Int32) -> Bool {
         let code = result < 0 ? ErrorCode(errno: -result) : .wouldBlock
-        let late = late ?? LateOutput()
-        self.late = late
+        let pendingOutput = pendingOutput ?? PendingOutput()
+        self.pendingOutput = pendingOutput
         guard code == .wouldBlock || code == .interrupted else {
-            late.failure = code
+            pendingOutput.failure = code
             return true
         }
         let sent = max(0, Int(result))
@@ -179,42 +179,44 @@ extension URingStream {
             start: batchedSend.start + sent, count: batchedSend.count - sent)
         let tail = UnsafeMutableRawBufferPointer.allocate(byteCount: rest.count, alignment: 16)
         tail.copyMemory(from: rest)
-        late.tail = tail
+        pendingOutput.tail = tail
         sendTail()
         return false
     }
 
     func deliverBroken() {
-        guard let code = late?.failure else { return }
+        guard let code = pendingOutput?.failure else { return }
         if phase == .closed { return }
         fail(code, "send", .write)
     }
 
     private func sendTail() {
-        guard let late, let tail = late.tail, let base = tail.baseAddress else { return }
-        late.isSendingTail = true
+        guard let pendingOutput, let tail = pendingOutput.tail, let base = tail.baseAddress else {
+            return
+        }
+        pendingOutput.isSendingTail = true
         torsion_uring_prepare_send_all(
-            ring.nextEntry(), descriptor, base + late.tailStart,
-            UInt32(tail.count - late.tailStart), userData(TORSION_URING_SEND_TAIL))
+            ring.nextEntry(), descriptor, base + pendingOutput.tailStart,
+            UInt32(tail.count - pendingOutput.tailStart), userData(TORSION_URING_SEND_TAIL))
         ring.began(self)
     }
 
     func tailWasSent(_ result: Int32) {
         ring.ended(self)
-        guard let late, let tail = late.tail else { return }
-        late.isSendingTail = false
+        guard let pendingOutput, let tail = pendingOutput.tail else { return }
+        pendingOutput.isSendingTail = false
         if phase == .closed { return }
         let code = result < 0 ? ErrorCode(errno: -result) : .interrupted
-        late.tailStart += max(0, Int(result))
-        if late.tailStart < tail.count {
+        pendingOutput.tailStart += max(0, Int(result))
+        if pendingOutput.tailStart < tail.count {
             if code == .interrupted || code == .wouldBlock { return sendTail() }
-            late.failure = code
+            pendingOutput.failure = code
             return fail(code, "send", .write)
         }
         tail.deallocate()
-        late.tail = nil
-        late.tailStart = 0
-        if late.isDone { self.late = nil } else { sendQueue() }
+        pendingOutput.tail = nil
+        pendingOutput.tailStart = 0
+        if pendingOutput.isDone { self.pendingOutput = nil } else { sendQueue() }
         shutDownIfAsked()
         if awaitsRoom { pollRoom() }
     }
@@ -224,19 +226,20 @@ extension URingStream {
     func startWriting(from queue: WriteQueue) {
         // A batched send may be cut, and the queue must not overtake its rest.
         if isBatching { ring.submit() }
-        let late = late ?? LateOutput()
-        self.late = late
-        late.queue = queue
-        if late.tail == nil { sendQueue() }
+        let pendingOutput = pendingOutput ?? PendingOutput()
+        self.pendingOutput = pendingOutput
+        pendingOutput.queue = queue
+        if pendingOutput.tail == nil { sendQueue() }
     }
 
     /// Sends the head of the core's queue, unless something that was promised comes before it.
     private func sendQueue() {
-        guard let late, let queue = late.queue, !queue.isEmpty, late.failure == nil,
-            late.tail == nil, !late.isSendingQueue, !hasFailed
+        guard let pendingOutput, let queue = pendingOutput.queue, !queue.isEmpty,
+            pendingOutput.failure == nil,
+            pendingOutput.tail == nil, !pendingOutput.isSendingQueue, !hasFailed
         else { return }
-        let message = late.message ?? .allocate(capacity: 1)
-        late.message = message
+        let message = pendingOutput.message ?? .allocate(capacity: 1)
+        pendingOutput.message = message
         let count = queue.withHead { runs in
             for index in 0..<runs.count {
                 torsion_uring_set_run(
@@ -244,7 +247,7 @@ extension URingStream {
             }
             return Int32(runs.count)
         }
-        late.isSendingQueue = true
+        pendingOutput.isSendingQueue = true
         torsion_uring_prepare_send_runs(
             ring.nextEntry(), descriptor, message, count, userData(TORSION_URING_SEND_QUEUE))
         ring.began(self)
@@ -252,15 +255,15 @@ extension URingStream {
 
     func queueWasSent(_ result: Int32) {
         ring.ended(self)
-        guard let late, late.queue != nil else { return }
-        late.isSendingQueue = false
-        guard phase == .open else { return late.queue = nil }
+        guard let pendingOutput, pendingOutput.queue != nil else { return }
+        pendingOutput.isSendingQueue = false
+        guard phase == .open else { return pendingOutput.queue = nil }
         if result > 0 {
             receiver?.streamDidWrite(byteCount: Int(result))
             guard phase == .open else { return }
             // Inside of it more was written: the queue may be full again or another one, and a
             // send may have been cut, whose rest comes before it.
-            if self.late?.isDone ?? false { self.late = nil }
+            if self.pendingOutput?.isDone ?? false { self.pendingOutput = nil }
         } else if result < 0 {
             let code = ErrorCode(errno: -result)
             if code != .interrupted, code != .wouldBlock { return fail(code, "sendmsg", .write) }
@@ -274,8 +277,8 @@ extension URingStream {
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
         // A batched send may be cut, and the file must not overtake its rest.
         if isBatching { ring.submit() }
-        if let code = late?.failure { return .streamFailed(code) }
-        guard late?.isDone ?? true else { return .full }
+        if let code = pendingOutput?.failure { return .streamFailed(code) }
+        guard pendingOutput?.isDone ?? true else { return .full }
         return sendFile(file, at: offset, byteCount: byteCount, to: descriptor)
     }
 
@@ -286,7 +289,7 @@ extension URingStream {
 
     /// Not while something is to be sent before: its end asks again.
     private func pollRoom() {
-        guard !isPollingRoom, late?.isDone ?? true else { return }
+        guard !isPollingRoom, pendingOutput?.isDone ?? true else { return }
         isPollingRoom = true
         torsion_uring_prepare_poll(
             ring.nextEntry(), descriptor, UInt32(TORSION_URING_WRITABLE), 0,
@@ -298,7 +301,7 @@ extension URingStream {
         isPollingRoom = false
         ring.ended(self)
         guard phase == .open, awaitsRoom else { return }
-        guard late?.isDone ?? true else { return }
+        guard pendingOutput?.isDone ?? true else { return }
         awaitsRoom = false
         receiver?.streamHasRoom()
     }
@@ -306,36 +309,38 @@ extension URingStream {
     // MARK: What comes behind
 
     /// A batched send is handed over, so that it is known whether it was cut.
-    var owesOutput: Bool {
+    var hasUnsentOutput: Bool {
         if isBatching { ring.submit() }
-        return owesTail
+        return hasPendingTail
     }
 
-    private var owesTail: Bool { late?.tail != nil && late?.failure == nil }
+    private var hasPendingTail: Bool { pendingOutput?.tail != nil && pendingOutput?.failure == nil }
 
     /// What counts as written and the kernel has not taken.
     var lateByteCount: Int {
         let batched = isBatching ? batchedSend.count : 0
-        guard owesTail, let late, let tail = late.tail else { return batched }
-        return batched + tail.count - late.tailStart
+        guard hasPendingTail, let pendingOutput, let tail = pendingOutput.tail else {
+            return batched
+        }
+        return batched + tail.count - pendingOutput.tailStart
     }
 
     func shutdownWriting() -> ErrorCode? {
-        guard isBatching || owesTail else {
+        guard isBatching || hasPendingTail else {
             return shutDownWriting(descriptor)
         }
         isShutDownAsked = true
-        if isBatching { ring.settleLater(self) }
+        if isBatching { ring.submitLater(self) }
         return nil
     }
 
     /// The batched send is over, and known if it was cut.
-    func settle() { if !owesTail { shutDownIfAsked() } }
+    func submitPending() { if !hasPendingTail { shutDownIfAsked() } }
 
     private func shutDownIfAsked() {
         guard isShutDownAsked else { return }
         isShutDownAsked = false
-        guard phase == .open, late?.failure == nil else { return }
+        guard phase == .open, pendingOutput?.failure == nil else { return }
         if let code = shutDownWriting(descriptor) { fail(code, "shutdown", .shutdown) }
     }
 
@@ -343,16 +348,16 @@ extension URingStream {
     ///
     /// The program may keep a lost transport, and with it this stream, for as long as it likes.
     func releaseQueue() {
-        guard let late, !late.isSendingQueue else { return }
-        late.queue = nil
+        guard let pendingOutput, !pendingOutput.isSendingQueue else { return }
+        pendingOutput.queue = nil
     }
 
     /// Part of the end.
     ///
     /// What the kernel still reads from is kept until its operation has ended.
     func cancelLateOutput() {
-        guard let late else { return }
-        if late.isSendingTail { ring.cancel(self, TORSION_URING_SEND_TAIL) }
-        if late.isSendingQueue { ring.cancel(self, TORSION_URING_SEND_QUEUE) }
+        guard let pendingOutput else { return }
+        if pendingOutput.isSendingTail { ring.cancel(self, TORSION_URING_SEND_TAIL) }
+        if pendingOutput.isSendingQueue { ring.cancel(self, TORSION_URING_SEND_QUEUE) }
     }
 }

@@ -38,10 +38,10 @@ final class URingStream: RingTarget {
 
     // Writing: see URingStream+Writing.swift.
     /// The number of the ring's call that hands over this stream's batched send.
-    @exclusivity(unchecked) var sendEpoch: UInt64 = 0
+    @exclusivity(unchecked) var sendSubmitCount: UInt64 = 0
     @exclusivity(unchecked) var batchedSend = BatchedSend()
     /// What a send left, and what the core has queued.
-    @exclusivity(unchecked) var late: LateOutput?
+    @exclusivity(unchecked) var pendingOutput: PendingOutput?
     /// Whether the core asked to be told of room, and whether the kernel was.
     @exclusivity(unchecked) var awaitsRoom = false
     @exclusivity(unchecked) var isPollingRoom = false
@@ -363,7 +363,7 @@ extension URingStream: BackendStream {
 
     func close() {
         // What is cut cannot leave any more: the peer has to see that.
-        if owesOutput { _ = torsion_set_abortive_close(descriptor) }
+        if hasUnsentOutput { _ = torsion_set_abortive_close(descriptor) }
         finish()
     }
 

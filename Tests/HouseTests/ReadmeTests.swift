@@ -29,14 +29,14 @@ import Testing
         ## Invariants
 
         - **A:** is held. *`FlowTests`, `ConformanceSuite.closing`.*
-        - **B:** is not. *`FlawTests`; `.opening`: "every door is shut".*
+        - **B:** is not. *`FlawTests`; `.opening`: "every handle is shut".*
 
         """, to: "ARCHITECTURE.md")
 
     let outcome = try run("check-readme", [tree.root])
 
     #expect(outcome.status == 1)
-    let missing = ["FlawTests", ".opening", "every door is shut"]
+    let missing = ["FlawTests", ".opening", "every handle is shut"]
     #expect(
         outcome.output
             == missing.map { "ARCHITECTURE.md:4: nothing is called \($0)\n" }.joined())

@@ -100,7 +100,7 @@ extension Surfer: PushProducer {
             func proxied(_ target: ListeningPort) throws -> ListeningPort {
                 let server = ClientEndpoint.address(target.localAddress)
                 return try place.listen(on: reactor) {
-                    Relay(to: server) { result in
+                    StreamProxy(to: server) { result in
                         switch result {
                         case .success(let bytes): carried += [bytes.toTarget, bytes.toClient]
                         case .failure(let error): errors.append("\(error)")
@@ -142,7 +142,7 @@ extension Surfer: PushProducer {
             let target = ClientEndpoint.address(.ipv4(.loopback, port: listening.port))
             let outcome = outcome
             let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in
-                Relay(to: target, halfClosedTimeout: timeout) { outcome.text = "\($0)" }
+                StreamProxy(to: target, halfClosedTimeout: timeout) { outcome.text = "\($0)" }
             }
             client = try Socket(port: port.localAddress.port!)
             #expect(reactor.turn { reactor.statistics.openConnections == 2 })

@@ -58,10 +58,10 @@ import TorsionTesting
     func `a reactor that was made for one run goes with it`(name: String) throws {
         let pipe = try PipeOfTest()
         weak var left: Reactor?
-        var door: Remote<Holder>?
+        var handle: Remote<Holder>?
         try Reactor.run(backend: try namedBackend(name), signals: .stop) { reactor in
             left = reactor
-            door = reactor.remote(to: Holder())
+            handle = reactor.remote(to: Holder())
             try occupy(reactor, pipe: pipe)
             reactor.unhandledError = { _ in hold(reactor) }
             reactor.addTrigger(.after, .startup) { hold(reactor) }
@@ -69,7 +69,7 @@ import TorsionTesting
             reactor.callLater(.milliseconds(5)) { reactor.stop(within: .milliseconds(5)) }
         }
         #expect(left == nil)
-        #expect(door?.callFromThread { _ in } == false)
+        #expect(handle?.callFromThread { _ in } == false)
     }
 
     @Test(arguments: backendNames)
@@ -81,10 +81,10 @@ import TorsionTesting
         do {
             let reactor = Reactor(backend: try namedBackend(name))
             left = reactor
-            for patience in [Duration.zero, .milliseconds(5)] {
+            for gracePeriod in [Duration.zero, .milliseconds(5)] {
                 try reactor.run(signals: .stop) { reactor in
                     try occupy(reactor, pipe: pipe)
-                    reactor.callLater(.milliseconds(5)) { reactor.stop(within: patience) }
+                    reactor.callLater(.milliseconds(5)) { reactor.stop(within: gracePeriod) }
                 }
                 #expect(reactor.statistics.liveTransports == 0)
             }

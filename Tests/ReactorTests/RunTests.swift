@@ -131,25 +131,25 @@ private struct Mishap: Error {}
     }
 
     @Test(arguments: names)
-    func `a door outlives its reactor and says so`(name: String) throws {
-        var door: Remote<Reactor>?
+    func `a handle outlives its reactor and says so`(name: String) throws {
+        var handle: Remote<Reactor>?
         try Reactor.run(backend: try Self.backend(name), signals: .ignore) { reactor in
-            door = reactor.remote
+            handle = reactor.remote
             reactor.stop()
         }
-        #expect(door?.callFromThread { _ in } == false)
+        #expect(handle?.callFromThread { _ in } == false)
     }
 
     @Test func `a remote run returns its result, and fails when the reactor has gone`() async throws
     {
         let reactor = Reactor(backend: .epoll)
-        let door = reactor.remote
+        let handle = reactor.remote
         let thread = try NativeThreadOfTest { try! reactor.run() }
-        let number = try await door.run { reactor in reactor.number }
+        let number = try await handle.run { reactor in reactor.number }
         #expect(number > 0)
-        door.callFromThread { $0.stop() }
+        handle.callFromThread { $0.stop() }
         thread.join()
-        await #expect(throws: ReactorStopped.self) { try await door.run { $0.number } }
+        await #expect(throws: ReactorStopped.self) { try await handle.run { $0.number } }
     }
 
     // DESIGN 7: one wake-up for a thousand calls
@@ -159,11 +159,11 @@ private struct Mishap: Error {}
         let reactor = Reactor(backend: choice, services: nil)
         reactor.turn(until: reactor.now)
         var count = 0
-        let door = reactor.remote
+        let handle = reactor.remote
         reactor.callLater(.zero) {
             // The reactor stays inside this callback until the thread has made its calls.
             try NativeThreadOfTest {
-                for _ in 0..<1_000 { door.callFromThread { _ in } }
+                for _ in 0..<1_000 { handle.callFromThread { _ in } }
             }
             .join()
             count = wakes.count

@@ -80,7 +80,7 @@ private final class Passage {
         let far = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in self.server }
         let relayed = ClientEndpoint.address(target ?? far.localAddress)
         let near = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in
-            Relay(to: relayed) { result in
+            StreamProxy(to: relayed) { result in
                 self.outcome = result.outcome
                 self.end()
             }
@@ -92,7 +92,7 @@ private final class Passage {
     }
 }
 
-extension Result<RelayedBytes, any Error> {
+extension Result<ProxiedBytes, any Error> {
     fileprivate var outcome: String {
         switch self {
         case .success(let bytes): "\(bytes.toTarget) and \(bytes.toClient)"

@@ -137,7 +137,7 @@ import TorsionTesting
     }
 
     @Test(arguments: backendNames)
-    func `without patience nobody is accepted, and the end comes at once`(name: String) throws {
+    func `without gracePeriod nobody is accepted, and the end comes at once`(name: String) throws {
         var client: Socket?
         try serve(on: name) { reactor, port in
             client = try Socket(port: port)
@@ -279,14 +279,14 @@ import TorsionTesting
         let reactor = Reactor(backend: try namedBackend(name))
         let clock = ContinuousClock()
         var stop = clock.now
-        var relayed: RelayedBytes?
+        var relayed: ProxiedBytes?
         var threads: [NativeThreadOfTest] = []
         let ends = Lock<[String]>([])
         try reactor.run(signals: .ignore) { reactor in
             let target = ClientEndpoint.tcp(host: "127.0.0.1", port: host.port)
             let port = try ServerEndpoint.tcp(port: 0, interface: .loopback)
                 .listen(on: reactor) {
-                    Relay(to: target) { result in relayed = try? result.get() }
+                    StreamProxy(to: target) { result in relayed = try? result.get() }
                 }
             client = try Socket(port: try #require(port.localAddress.port))
             client?.write("hello\n")

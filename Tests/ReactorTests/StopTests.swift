@@ -234,7 +234,8 @@ import TorsionTesting
     }
 
     @Test(arguments: backendNames)
-    func `triggers that add another each time end with the stop's patience`(name: String) throws {
+    func `triggers that add another each time end with the stop's gracePeriod`(name: String) throws
+    {
         let reactor = Reactor(backend: try namedBackend(name))
         var count = 0
         var reports: [any Error] = []

@@ -115,9 +115,9 @@ import Torsion
     private func expectWakes(_ reactor: Reactor) throws {
         // Written on the reactor's thread alone.
         nonisolated(unsafe) var isWoken = false
-        let door = reactor.remote
+        let handle = reactor.remote
         let start = reactor.now
-        let thread = try NativeThreadOfTest { door.callFromThread { _ in isWoken = true } }
+        let thread = try NativeThreadOfTest { handle.callFromThread { _ in isWoken = true } }
         #expect(reactor.turn(within: .seconds(20)) { isWoken })
         thread.join()
         #expect(reactor.now < start.advanced(by: .seconds(10)), "it was not woken")

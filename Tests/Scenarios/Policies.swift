@@ -13,14 +13,15 @@ extension Scenario {
         let factory = GuardedFactory(ledger)
         let limits = ConnectionLimits(total: 4, perPeer: 2)
         let limiter = ConnectionLimiter(factory, limits)
-        let patience = Duration.seconds(600)
+        let gracePeriod = Duration.seconds(600)
         try world.host("server").run { reactor in
             let proxies = [AddressBlock("0.0.0.0/0")!]
             try ServerEndpoint.address(.ipv4(.any, port: 7))
                 .wrapped {
-                    ProxyHeaderReader(above: $0, trusting: proxies, timeout: patience) { _, _ in }
+                    ProxyHeaderReader(above: $0, trusting: proxies, timeout: gracePeriod) { _, _ in
+                    }
                 }
-                .timeouts(Timeouts(handshake: patience, request: patience, idle: patience))
+                .timeouts(Timeouts(handshake: gracePeriod, request: gracePeriod, idle: gracePeriod))
                 .listen(on: reactor, factory: limiter)
         }
         world.always {

@@ -7,7 +7,7 @@ import TorsionTesting
 
 extension Scenario {
     /// Workers share what a beat puts into a queue; a few at a time may ask the server, which is
-    /// slow, one at a time writes down what came of it, and who loses patience leaves the line.
+    /// slow, one at a time writes down what came of it, and who loses grace period leaves the line.
     static let pool = Scenario("pool") { world in
         let ledger = Ledger(world)
         world.vary()
@@ -159,7 +159,7 @@ final class Pool {
         ledger.expect(number > latest, "job \(number) was taken behind job \(latest)")
         latest = number
         takenCount += 1
-        let patience = pace * (1 + dice.below([20, 2_000, 300_000][dice.below(3)]))
+        let gracePeriod = pace * (1 + dice.below([20, 2_000, 300_000][dice.below(3)]))
         return places.run { [self] () -> Deferred<Void> in
             callCount += 1
             return call().addBoth { [self] result throws -> Void in
@@ -167,7 +167,7 @@ final class Pool {
                 try result.get()
             }
         }
-        .addTimeout(patience)
+        .addTimeout(gracePeriod)
         .addCallback { [self] in write() }
     }
 
@@ -197,7 +197,7 @@ final class Pool {
     }
 
     private func write() -> Deferred<Void> {
-        let patience = pace * (1 + dice.below(400))
+        let gracePeriod = pace * (1 + dice.below(400))
         return journal.run { [self] () -> Deferred<Void> in
             writerCount += 1
             ledger.expect(writerCount == 1, "\(writerCount) have the lock")
@@ -206,7 +206,7 @@ final class Pool {
                 try result.get()
             }
         }
-        .addTimeout(patience)
+        .addTimeout(gracePeriod)
     }
 
     // MARK: What must hold

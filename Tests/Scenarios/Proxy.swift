@@ -24,7 +24,7 @@ extension Scenario {
             try world.host(name).run { reactor in
                 try ServerEndpoint.address(.ipv4(.any, port: 7)).listen(on: reactor) {
                     books.begun += 1
-                    return Relay(to: upstream) { _ in books.ended += 1 }
+                    return StreamProxy(to: upstream) { _ in books.ended += 1 }
                 }
             }
             next = name

@@ -21,7 +21,7 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
     public static let limit = Duration.milliseconds(300)
 
     /// How long those that are under way get at a stop.
-    private static let patience = Duration.milliseconds(300)
+    private static let gracePeriod = Duration.milliseconds(300)
 
     /// Runs the programs to their end.
     ///
@@ -115,7 +115,7 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
 
     private static let proxy = Rehearsal(name: "proxy") { reactor, ledger in
         let server = try listen(reactor) { _ in EchoServer("server", ledger) }
-        let endpoint = try listen(reactor) { _ in Relay(to: server) }
+        let endpoint = try listen(reactor) { _ in StreamProxy(to: server) }
         return connect(
             endpoint, reactor, EchoClient("client", ledger, payload: payload, seed: 6))
     }
@@ -142,7 +142,7 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
             if ledger.madeCount < 2 {
                 reactor.callLater(.milliseconds(1)) { stopUnderLoad() }
             } else {
-                reactor.stop(within: patience)
+                reactor.stop(within: gracePeriod)
             }
         }
         stopUnderLoad()
@@ -163,7 +163,7 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
         let client = AsyncClient("client", ledger, payload: payload, limit: nil, seed: 11)
         let server = ServerEndpoint.address(.ipv4(.loopback, port: 0))
         reactor.spawn {
-            try await server.serve(on: reactor, patience: .zero) { port in
+            try await server.serve(on: reactor, gracePeriod: .zero) { port in
                 client.endpoint = .address(port.localAddress)
                 client.endpoint.options.connectTimeout = .milliseconds(100)
                 client.start(on: reactor)
@@ -202,14 +202,14 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
     /// is one too many for its address.
     private static let policies = Rehearsal(name: "policies") { reactor, ledger in
         var dice = SeededDice(seed: 15)
-        let patience = Duration.milliseconds(30)
+        let gracePeriod = Duration.milliseconds(30)
         let limiter = ConnectionLimiter(
             GuardedFactory(ledger), ConnectionLimits(total: 4, perPeer: 1))
         let port = try ServerEndpoint.address(.ipv4(.loopback, port: 0))
             .wrapped {
-                ProxyHeaderReader(above: $0, trusting: AddressBlock.local, timeout: patience)
+                ProxyHeaderReader(above: $0, trusting: AddressBlock.local, timeout: gracePeriod)
             }
-            .timeouts(Timeouts(handshake: patience, request: patience, idle: patience * 2))
+            .timeouts(Timeouts(handshake: gracePeriod, request: gracePeriod, idle: gracePeriod * 2))
             .listen(on: reactor, factory: limiter)
         let clients = GuardedClient.Kind.allCases.map { GuardedClient($0, ledger, &dice) }
         for (number, client) in clients.enumerated() {
@@ -218,7 +218,7 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
             var endpoint = ClientEndpoint.address(port.localAddress)
             endpoint.options.connectTimeout = .milliseconds(100)
             client.connect(
-                to: endpoint.timeouts(Timeouts(idle: patience * 4)), behind: header, on: reactor)
+                to: endpoint.timeouts(Timeouts(idle: gracePeriod * 4)), behind: header, on: reactor)
         }
         return {
             limiter.checkInvariants()

@@ -26,14 +26,14 @@ extension Scenario {
         for _ in 0..<world.dice.below(5) {
             time += .milliseconds(1 + world.dice.below(15_000))
             let length = Duration.milliseconds(1 + world.dice.below(40_000))
-            let patience = Duration.milliseconds([0, 100, 5_000][world.dice.below(3)])
+            let gracePeriod = Duration.milliseconds([0, 100, 5_000][world.dice.below(3)])
             switch world.dice.below(3) {
             case 0:
                 world.at(time) { [network = world.network] in
                     network.partition("client", "server", for: length)
                 }
             case 1:
-                world.at(time) { server.reactor.stop(within: patience) }
+                world.at(time) { server.reactor.stop(within: gracePeriod) }
             default:
                 // As a machine that loses its power: its peers hear nothing.
                 world.at(time) { server.isDown = true }

@@ -8,7 +8,7 @@ extension Scenario {
     /// A server is stopped while clients upload, some of which never read and never end; it ends in
     /// time, with every connection told once, and can run again.
     ///
-    /// With ample patience it ends when its clients have: slow ones and fast ones cleanly, deaf ones
+    /// With an ample grace period it ends when its clients have: slow ones and fast ones cleanly, deaf ones
     /// by the deadline of their close.
     static let shutDown = Scenario("shutDown") { world in
         let ledger = Ledger(world)
@@ -26,21 +26,21 @@ extension Scenario {
         let clients = try Uploader.start(
             count: 1 + world.dice.below(4), in: world, ledger, canBeSlow: true)
         try world.run(for: .milliseconds(world.dice.below(3_000)))
-        let patience = Duration.milliseconds([0, 50, 2_000, 40_000, ample][world.dice.below(5)])
+        let gracePeriod = Duration.milliseconds([0, 50, 2_000, 40_000, ample][world.dice.below(5)])
         let atStop = served.filter { !$0.audited.isOver }
         let stop = world.elapsed
-        server.reactor.stop(within: patience)
-        server.note("stops within \(patience)")
+        server.reactor.stop(within: gracePeriod)
+        server.note("stops within \(gracePeriod)")
         try world.run { !server.isRunning }
         let taken = world.elapsed - stop
         // A host that stalls is late by that; nothing else is.
         let hasStalled = world.network.faults.contains { $0.kind == .stall }
-        guard taken < patience + .seconds(hasStalled ? 120 : 1) else {
-            throw Violation(description: "the stop took \(taken) of \(patience)")
+        guard taken < gracePeriod + .seconds(hasStalled ? 120 : 1) else {
+            throw Violation(description: "the stop took \(taken) of \(gracePeriod)")
         }
-        if patience == .milliseconds(ample), world.isCalm {
-            guard taken < patience else {
-                throw Violation(description: "the stop took all of \(patience)")
+        if gracePeriod == .milliseconds(ample), world.isCalm {
+            guard taken < gracePeriod else {
+                throw Violation(description: "the stop took all of \(gracePeriod)")
             }
             try Uploader.expectCleanEnds(atStop, clients, in: world)
         }

@@ -32,7 +32,7 @@ extension Scenario {
             let server = ClientEndpoint.tcp(host: "server", port: 7, options: options)
             try world.host(place).run { [options] reactor in
                 try reactor.listen(on: .ipv4(.any, port: 7), options: options) { _ in
-                    Relay(to: server)
+                    StreamProxy(to: server)
                 }
             }
         }

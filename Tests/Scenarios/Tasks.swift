@@ -22,7 +22,8 @@ extension Scenario {
             endpoint.options = options
             reactor.spawn { [endpoint] in
                 try await endpoint.serve(
-                    on: reactor, patience: .seconds(20), whenListening: { _ in isListening = true }
+                    on: reactor, gracePeriod: .seconds(20),
+                    whenListening: { _ in isListening = true }
                 ) { connection in
                     servedCount += 1
                     defer { endedCount += 1 }
@@ -43,10 +44,10 @@ extension Scenario {
         }
         let isStopped = world.dice.percent(25)
         if isStopped {
-            let patience = Duration.milliseconds([0, 100, 40_000][world.dice.below(3)])
+            let gracePeriod = Duration.milliseconds([0, 100, 40_000][world.dice.below(3)])
             world.at(world.elapsed + .milliseconds(world.dice.below(3_000))) {
-                server.note("stops within \(patience)")
-                server.reactor.stop(within: patience)
+                server.note("stops within \(gracePeriod)")
+                server.reactor.stop(within: gracePeriod)
             }
         }
         try world.run(limit: .seconds(7_200)) {

@@ -14,7 +14,7 @@ final class Uploader: Audited {
     private var source: Source?
     private var connecting: Deferred<Uploader>?
     private var hasLeft = false
-    /// How many more reads it takes its time over: few, or its peer's patience would end.
+    /// How many more reads it takes its time over: few, or its peer's grace period would end.
     private var restCount: Int
 
     init(

@@ -100,8 +100,8 @@ struct AsyncTests {
             processExitsWith: .failure, observing: [\.standardErrorContent]
         ) {
             try Self.runLong { reactor in
-                let door = reactor.remote
-                Task.detached { door.callFromThread { _ in } }
+                let handle = reactor.remote
+                Task.detached { handle.callFromThread { _ in } }
             }
         }
         let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)

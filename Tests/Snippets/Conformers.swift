@@ -391,11 +391,11 @@ final class IdlePoller: Poller {
     reverser.receive("\0\u{3}abc")
     #expect(reverser.takeText() == "\0\u{3}cba")
 
-    let door = MemoryTransport(
+    let handle = MemoryTransport(
         TimeLimited(above: Doorkeeper(), Timeouts(handshake: .seconds(10))))
-    door.receive("open barley")
-    door.clock.advance(by: .seconds(10))
-    #expect(door.wasReset)
+    handle.receive("open barley")
+    handle.clock.advance(by: .seconds(10))
+    #expect(handle.wasReset)
 
     try checkTransport { CountingLayer(above: $0) }
     try checkProducer(pull: { consumer, _ in Once(consumer) })

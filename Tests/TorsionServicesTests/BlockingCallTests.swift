@@ -14,15 +14,15 @@ import TorsionCore
         let text = Lock("")
         var thread: NativeThread?
         try run(host) { reactor in
-            let door = reactor.remote
+            let handle = reactor.remote
             thread = try NativeThread.start {
                 do {
-                    let answer = try call(door)
+                    let answer = try call(handle)
                     text.withLock { $0 = answer }
                 } catch {
                     text.withLock { $0 = "\(error)" }
                 }
-                door.callFromThread { $0.stop() }
+                handle.callFromThread { $0.stop() }
             }
         }
         thread?.join()
@@ -31,26 +31,26 @@ import TorsionCore
 
     @Test(arguments: hosts)
     func `a value, and an error, come back to the thread that waits`(host: String) throws {
-        let value = try answer(host) { door in
-            try door.blockingCallFromThread { "running: \($0.isRunning)" }
+        let value = try answer(host) { handle in
+            try handle.blockingCallFromThread { "running: \($0.isRunning)" }
         }
         #expect(value == "running: true")
-        let failure = try answer(host) { door in
-            try door.blockingCallFromThread { _ throws -> String in throw Mishap(number: 2) }
+        let failure = try answer(host) { handle in
+            try handle.blockingCallFromThread { _ throws -> String in throw Mishap(number: 2) }
         }
         #expect(failure == "Mishap(number: 2)")
     }
 
     @Test(arguments: hosts)
     func `the Deferred that is returned is waited for`(host: String) throws {
-        let value = try answer(host) { door in
-            try door.blockingCallFromThread { reactor in
+        let value = try answer(host) { handle in
+            try handle.blockingCallFromThread { reactor in
                 reactor.deferLater(.milliseconds(2)) { "later" }
             }
         }
         #expect(value == "later")
-        let failure = try answer(host) { door in
-            try door.blockingCallFromThread { reactor in
+        let failure = try answer(host) { handle in
+            try handle.blockingCallFromThread { reactor in
                 reactor.deferLater(.milliseconds(2)) { () throws -> String in
                     throw Mishap(number: 3)
                 }
@@ -60,8 +60,8 @@ import TorsionCore
     }
 
     @Test func `a Deferred that nobody will fire is told, not waited for`() throws {
-        let failure = try answer("libuv") { door in
-            try door.blockingCallFromThread { Deferred<String>(on: $0) }
+        let failure = try answer("libuv") { handle in
+            try handle.blockingCallFromThread { Deferred<String>(on: $0) }
         }
         #expect(failure == "\(ReactorStopped())")
     }
@@ -73,14 +73,14 @@ import TorsionCore
         var unfired: Deferred<Int>?
         var thread: NativeThread?
         try run("epoll") { reactor in
-            let door = reactor.remote
+            let handle = reactor.remote
             let source = Deferred<Int>(on: reactor)
             unfired = source
-            let sourceDoor = reactor.remote(to: source)
+            let sourceHandle = reactor.remote(to: source)
             thread = try NativeThread.start {
                 for _ in 0..<2 {
                     do {
-                        _ = try sourceDoor.blockingCallFromThread { deferred in
+                        _ = try sourceHandle.blockingCallFromThread { deferred in
                             deferred.reactor.stop()
                             return deferred
                         }
@@ -88,7 +88,7 @@ import TorsionCore
                         texts.withLock { $0.append("\(error)") }
                     }
                 }
-                #expect(!door.callFromThread { _ in })
+                #expect(!handle.callFromThread { _ in })
             }
         }
         thread?.join()
@@ -101,9 +101,9 @@ import TorsionCore
     func `on the reactor's own thread it is refused, with a sentence`(host: String) throws {
         var errors: [any Error] = []
         try run(host) { reactor in
-            let door = reactor.remote
+            let handle = reactor.remote
             reactor.callLater(.zero) {
-                do { _ = try door.blockingCallFromThread { $0.isRunning } } catch {
+                do { _ = try handle.blockingCallFromThread { $0.isRunning } } catch {
                     errors.append(error)
                 }
                 reactor.stop()
@@ -115,9 +115,9 @@ import TorsionCore
 
     @Test func `a reactor that is turned by hand refuses its driver, too`() throws {
         let reactor = try makeReactor("libuv")
-        let door = reactor.remote
+        let handle = reactor.remote
         reactor.turn(until: reactor.now)
-        #expect(throws: BlockedReactor.self) { try door.blockingCallFromThread { $0.isRunning } }
+        #expect(throws: BlockedReactor.self) { try handle.blockingCallFromThread { $0.isRunning } }
         reactor.shutDown()
     }
 }

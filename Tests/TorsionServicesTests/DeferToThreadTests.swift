@@ -17,11 +17,11 @@ struct Mishap: Error, Equatable {
     func `work runs on other threads, and its results arrive on the reactor`(host: String) throws {
         var seen: [Int] = []
         try run(host) { reactor in
-            let door = reactor.remote
+            let handle = reactor.remote
             let results = (0..<20).map { number in
                 reactor.deferToThread { () throws -> Int in
                     // On the reactor's own thread this would throw.
-                    let isRunning = try door.blockingCallFromThread { $0.isRunning }
+                    let isRunning = try handle.blockingCallFromThread { $0.isRunning }
                     guard isRunning, number != 7 else { throw Mishap(number: -number) }
                     return number
                 }
@@ -103,12 +103,12 @@ struct Mishap: Error, Equatable {
                 let object = Held()
                 held = object
                 let begun = NativeSemaphore()
-                let door = reactor.remote
+                let handle = reactor.remote
                 reactor.deferToThread {
                     // The reactor answers although it is stopping.
-                    _ = try door.blockingCallFromThread { $0.stop(within: .zero) }
+                    _ = try handle.blockingCallFromThread { $0.stop(within: .zero) }
                     begun.wait()
-                    _ = try door.blockingCallFromThread { $0.isRunning }
+                    _ = try handle.blockingCallFromThread { $0.isRunning }
                     return withExtendedLifetime(object) { round }
                 }
                 .addCallback { log.append("round \($0)") }
@@ -120,7 +120,7 @@ struct Mishap: Error, Equatable {
         #expect(reactor.statistics.openHandles == 0)
     }
 
-    @Test func `without patience what has not begun does not begin, and fails`() throws {
+    @Test func `without gracePeriod what has not begun does not begin, and fails`() throws {
         let begun = Atomic(0)
         var failures: [any Error] = []
         try run("libuv") { reactor in
@@ -150,10 +150,10 @@ struct Mishap: Error, Equatable {
     @Test func `a reactor turned by hand waits for its threads when it is shut down`() throws {
         let reactor = try makeReactor("epoll")
         var seen: [Int] = []
-        let door = reactor.remote
+        let handle = reactor.remote
         reactor.deferToThread {
             // Refused or answered, but never waited for in vain.
-            _ = try? door.blockingCallFromThread { $0.isRunning }
+            _ = try? handle.blockingCallFromThread { $0.isRunning }
             return 5
         }
         .addCallbacks {

@@ -29,7 +29,7 @@ struct RingUnderTest: CustomStringConvertible, Sendable {
 final class Bench {
     let backend: URingBackend
     let listener: any BackendListener
-    private let door = Door()
+    private let handle = Handle()
 
     init(_ change: (inout Ring.Configuration) -> Void = { _ in }) throws {
         var configuration = Ring.Configuration()
@@ -39,7 +39,7 @@ final class Bench {
         var options = StreamOptions()
         options.sendBufferBytes = 4_096
         listener = try backend.listen(
-            on: .ipv4(.loopback, port: 0), options: options, receiver: door)
+            on: .ipv4(.loopback, port: 0), options: options, receiver: handle)
         listener.startAccepting()
     }
 
@@ -73,15 +73,15 @@ final class Bench {
         options.receiveBufferBytes = 4_096
         far.stream = try backend.connect(
             to: listener.localAddress, options: options, receiver: far)
-        let count = door.accepted.count
-        try run { far.isConnected && door.accepted.count > count }
+        let count = handle.accepted.count
+        try run { far.isConnected && handle.accepted.count > count }
         let near = End()
-        near.stream = door.accepted.removeLast()
+        near.stream = handle.accepted.removeLast()
         near.stream.deliver(to: near)
         return (near, far)
     }
 
-    private final class Door: ListenerReceiver {
+    private final class Handle: ListenerReceiver {
         var accepted: [any BackendStream] = []
         func listenerDidAccept(_ stream: any BackendStream) { accepted.append(stream) }
         func listenerDidFail(_ code: ErrorCode) { Issue.record("accepting failed: \(code)") }

@@ -10,7 +10,7 @@ import TorsionSockets
 
 /// What the kernel may answer instead of a client: SEMANTICS S15, FAULTS section 3.
 @Suite struct URingAcceptTests {
-    private final class Door: ListenerReceiver {
+    private final class Handle: ListenerReceiver {
         private(set) var failures: [ErrorCode] = []
         private(set) var clientCount = 0
         func listenerDidAccept(_ stream: any BackendStream) {
@@ -21,13 +21,13 @@ import TorsionSockets
     }
 
     private let backend = URingBackend()
-    private let door = Door()
+    private let handle = Handle()
 
     private func listener() throws -> URingListener {
         try backend.start()
         let listener = try URingListener(
             backend: backend, address: .ipv4(.loopback, port: 0), options: StreamOptions(),
-            receiver: door)
+            receiver: handle)
         listener.startAccepting()
         return listener
     }
@@ -37,7 +37,7 @@ import TorsionSockets
     func `a shortage is told at once`(number: Int32) throws {
         let listener = try listener()
         listener.failed(ErrorCode(errno: number))
-        #expect(door.failures.count == 1)
+        #expect(handle.failures.count == 1)
         listener.close()
         backend.shutDown()
     }
@@ -47,9 +47,9 @@ import TorsionSockets
     func `an error of one client is skipped, endless ones are told`(number: Int32) throws {
         let listener = try listener()
         for _ in 0..<63 { listener.failed(ErrorCode(errno: number)) }
-        #expect(door.failures.isEmpty)
+        #expect(handle.failures.isEmpty)
         listener.failed(ErrorCode(errno: number))
-        #expect(door.failures.count == 1)
+        #expect(handle.failures.count == 1)
         listener.close()
         backend.shutDown()
     }
@@ -66,10 +66,10 @@ import TorsionSockets
         let end = backend.now.advanced(by: .seconds(20))
         while !far.isConnected, backend.now < end { try backend.turn(until: end) }
         for _ in 0..<3 { try backend.turn(until: backend.now) }
-        #expect(door.clientCount == 0)
+        #expect(handle.clientCount == 0)
         listener.startAccepting()
-        while door.clientCount == 0, backend.now < end { try backend.turn(until: end) }
-        #expect(door.clientCount == 1)
+        while handle.clientCount == 0, backend.now < end { try backend.turn(until: end) }
+        #expect(handle.clientCount == 1)
         far.stream.close()
         listener.close()
         backend.shutDown()

@@ -402,17 +402,17 @@ import TorsionTesting
     @Test func `a stream that owes output says so, and shuts down writing behind it`() throws {
         let bench = try Bench()
         let (near, far) = try bench.connectedPair()
-        #expect(!near.stream.owesOutput && near.stream.unsentByteCount == 0)
+        #expect(!near.stream.hasUnsentOutput && near.stream.unsentByteCount == 0)
         #expect(near.write([1]) == 1)
-        #expect(!near.stream.owesOutput, "handed over by the question, and not cut")
+        #expect(!near.stream.hasUnsentOutput, "handed over by the question, and not cut")
         let sent = [1] + near.fill(bench)
-        #expect(near.stream.owesOutput)
+        #expect(near.stream.hasUnsentOutput)
         let unsent = try #require(near.stream.unsentByteCount)
         #expect(unsent > 0 && unsent <= sent.count)
         #expect(near.stream.shutdownWriting() == nil)
         far.stream.startReading()
         try bench.run { far.hasEnded }
-        #expect(far.received == sent && !near.stream.owesOutput)
+        #expect(far.received == sent && !near.stream.hasUnsentOutput)
         try bench.run { near.stream.unsentByteCount == 0 }
         near.stream.close()
         far.stream.close()

@@ -12,13 +12,13 @@ final class Board: StreamProtocol {
 
     func connectionMade(_ transport: any StreamTransport) {
         client = transport
-        // Tasks run on other threads. The door is Sendable, and takes their calls to this one.
-        let door = transport.reactor.remote(to: self)
+        // Tasks run on other threads. The handle is Sendable, and takes their calls to this one.
+        let handle = transport.reactor.remote(to: self)
         for _ in 1...4 {
             Task.detached {
-                let piece = try await door.run { board in board.pieces.removeFirst() }
+                let piece = try await handle.run { board in board.pieces.removeFirst() }
                 let sum = piece.reduce(0, +)
-                door.callFromThread { board in board.add(sum) }
+                handle.callFromThread { board in board.add(sum) }
             }
         }
     }

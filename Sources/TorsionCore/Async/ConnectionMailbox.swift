@@ -5,7 +5,7 @@
 //
 // A read is lent to `dataReceived` for the length of that call. So when a task waits for it, the
 // task is resumed and the reactor's jobs run *inside* the call: the task finds the bytes where the
-// kernel put them, and what it answers is gathered in the connection's own event like any
+// kernel put them, and what it answers is coalesced in the connection's own event like any
 // callback's. A task that does not come for them, or does not ask again before the next read, has
 // them copied and the connection paused: so at most one read is held for a task that is busy, and
 // one that always asks again costs no system call to pause and resume.
@@ -257,7 +257,7 @@ extension ConnectionMailbox: PushProducer {
     func resumeProducing() { resumeWriters() }
 
     func stopProducing() {
-        if !isClosing { outputLoss = (transport as? any LossTelling)?.lossReason }
+        if !isClosing { outputLoss = (transport as? any LossReporting)?.lossReason }
         resumeWriters()
     }
 }

@@ -12,16 +12,16 @@ internal import Synchronization
 //     nonisolated, but run isolated to a serial executor:       3 enqueues, 4,820 instructions
 //     the first and the second with a cancellation handler:     4,060 and 5,320 instructions
 //
-// So each task that the reactor starts prefers a *lane* of its own, an executor for tasks only, and
-// the serial executor is for actors. Both put their jobs into this one queue. And since the lane
+// So each task that the reactor starts prefers a *task executor* of its own, and the serial executor
+// is for actors. Both put their jobs into this one queue. And since the task executor
 // tells whose job runs, the cancellation handler is paid once a task: see ``SpawnedTask``.
 
 /// A piece of a task that waits for the reactor's thread.
 enum QueuedJob: Sendable {
     /// It came through the executor of actors.
     case serial(UnownedJob)
-    /// It came through the lane of a task, which it keeps alive.
-    case lane(UnownedJob, of: Unmanaged<SpawnedTask>)
+    /// It came through the task executor of a task, which it keeps alive.
+    case task(UnownedJob, of: Unmanaged<SpawnedTask>)
     /// A task that let others run first: resuming it queues its job. Resumed inside the closure
     /// that makes it, a continuation would go on at once.
     case resumption(UnsafeContinuation<Void, Never>)
@@ -119,7 +119,7 @@ final class JobQueue: @unchecked Sendable {
             count += 1
             budget -= 1
             writtenByteCount = 0
-            if case .lane(let job, let task) = job {
+            if case .task(let job, let task) = job {
                 unsafe running = task._withUnsafeGuaranteedRef { $0.isItself(job) } ? task : nil
             }
             run(job)
@@ -163,7 +163,7 @@ final class JobQueue: @unchecked Sendable {
             unsafe job.runSynchronously(
                 isolatedTo: serial.asUnownedSerialExecutor(),
                 taskExecutor: serial.asUnownedTaskExecutor())
-        case .lane(let job, let task):
+        case .task(let job, let task):
             unsafe task._withUnsafeGuaranteedRef {
                 unsafe job.runSynchronously(on: $0.asUnownedTaskExecutor())
             }
@@ -195,7 +195,7 @@ final class JobQueue: @unchecked Sendable {
     /// So the task goes on, elsewhere, and finds that every call on the reactor fails.
     private func runLate(_ job: QueuedJob) {
         let executor: any Executor
-        if case .lane(_, let task) = job {
+        if case .task(_, let task) = job {
             executor = unsafe task.takeUnretainedValue()
         } else {
             executor = unsafe serial

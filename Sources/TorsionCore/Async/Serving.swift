@@ -15,17 +15,17 @@ extension StreamServerEndpoint {
     /// At the end of serving the port closes at once, connections are drained: reading throws
     /// ``ShutdownRequested``, and what was written, or is written then, still leaves. A task that
     /// lets the error pass closes its connection like any other. Tasks that have not ended after
-    /// `patience` are cancelled and their connections aborted.
+    /// `gracePeriod` are cancelled and their connections aborted.
     ///
     /// - Parameters:
     ///   - reactor: The calling task's.
-    ///   - patience: How long draining may take.
+    ///   - gracePeriod: How long draining may take.
     ///   - whenListening: Is told the port, when clients can connect.
     ///   - handle: Serves one connection; may capture what belongs to the reactor.
     /// - Throws: ``IOError`` if the port cannot be opened. Being cancelled is no error: the server
     ///   did what it was asked.
     public nonisolated(nonsending) func serve(
-        on reactor: Reactor, patience: Duration = .seconds(10),
+        on reactor: Reactor, gracePeriod: Duration = .seconds(10),
         whenListening: (ListeningPort) -> Void = { _ in },
         _ handle: nonisolated(nonsending) @escaping (AsyncConnection) async throws -> Void
     ) async throws {
@@ -35,7 +35,7 @@ extension StreamServerEndpoint {
         whenListening(port)
         await server.waitForEnd()
         port.stopListening()
-        await server.drain(within: patience)
+        await server.drain(within: gracePeriod)
     }
 
     /// Listens, and gives the connections as a sequence.
@@ -51,7 +51,7 @@ extension StreamServerEndpoint {
     }
 }
 
-/// The connections of one ``StreamServerEndpoint/serve(on:patience:whenListening:_:)``.
+/// The connections of one ``StreamServerEndpoint/serve(on:gracePeriod:whenListening:_:)``.
 private final class AsyncServer: StreamProtocolFactory {
     private let reactor: Reactor
     private let handle: nonisolated(nonsending) (AsyncConnection) async throws -> Void
@@ -116,10 +116,10 @@ private final class AsyncServer: StreamProtocolFactory {
     }
 
     /// Ends the connections, and waits for their tasks, though the calling task be cancelled.
-    nonisolated(nonsending) func drain(within patience: Duration) async {
+    nonisolated(nonsending) func drain(within gracePeriod: Duration) async {
         // A reactor that stops asks each connection itself, behind what has arrived.
         if !reactor.isStopping { for one in inOrder { one.mailbox.requestShutdown() } }
-        let limit = reactor.callLater(patience) { [unowned self] in cancelAll() }
+        let limit = reactor.callLater(gracePeriod) { [unowned self] in cancelAll() }
         defer { limit.cancel() }
         while !served.isEmpty {
             do {

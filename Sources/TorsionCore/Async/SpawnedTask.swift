@@ -4,13 +4,13 @@
 // A task of a reactor may capture what the compiler would not let it send, since it never leaves
 // the thread: it prefers an executor of the reactor, is isolated to nothing, and so is resumed
 // through that executor each time. The one lie to the compiler is `SpawnedTask` being
-// `@unchecked Sendable`, to cross the door of `Task.init`, which leads back to the same thread.
+// `@unchecked Sendable`, to cross the boundary of `Task.init`, which leads back to the same thread.
 
-/// A task that a reactor started, and the executor that it prefers: its lane.
+/// A task that a reactor started, and the executor that it prefers: its task executor.
 ///
 /// A wait must end when its task is cancelled. A cancellation handler around each wait takes 1,600
 /// instructions, as much as the rest of the wait; so there is one around the whole task, which ends
-/// the wait that the task is in. Children of the task run in its lane too, but are cancelled by
+/// the wait that the task is in. Children of the task run in its task executor too, but are cancelled by
 /// themselves: they are told apart by the job, and have a handler for each wait.
 class SpawnedTask: TaskExecutor, @unchecked Sendable {
     fileprivate let reactor: Reactor
@@ -28,10 +28,10 @@ class SpawnedTask: TaskExecutor, @unchecked Sendable {
         queue = reactor.executor.queue
     }
 
-    // MARK: The lane
+    // MARK: The task executor
 
     func enqueue(_ job: consuming ExecutorJob) {
-        queue.append(.lane(UnownedJob(job), of: Unmanaged.passUnretained(self)))
+        queue.append(.task(UnownedJob(job), of: Unmanaged.passUnretained(self)))
     }
 
     func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
@@ -67,10 +67,10 @@ class SpawnedTask: TaskExecutor, @unchecked Sendable {
 
     // MARK: Cancelling
 
-    /// Whether `job` is this task, and not a child of it that runs in the same lane.
+    /// Whether `job` is this task, and not a child of it that runs in the same task executor.
     final func isItself(_ job: UnownedJob) -> Bool {
         let address = unsafe unsafeBitCast(job, to: UnsafeRawPointer.self)
-        // A task is the first in its own lane.
+        // A task is the first in its own task executor.
         if unsafe self.address == nil, isKnown { unsafe self.address = address }
         return unsafe self.address == address
     }
@@ -84,7 +84,7 @@ class SpawnedTask: TaskExecutor, @unchecked Sendable {
     }
 
     /// Runs `body`, and ends the wait that it is in when the task is cancelled.
-    fileprivate func attend<Value>(
+    fileprivate func runCancellable<Value>(
         _ body: nonisolated(nonsending) () async throws -> Value
     ) async throws -> Value {
         try await withTaskCancellationHandler {
@@ -117,7 +117,9 @@ final class BodyTask<Value>: SpawnedTask, @unchecked Sendable {
         // What the closure captures must not live as long as whoever keeps the task.
         guard let body = body.take() else { return }
         let outcome: Result<Value, any Error>
-        do { outcome = .success(try await attend(body)) } catch { outcome = .failure(error) }
+        do { outcome = .success(try await runCancellable(body)) } catch {
+            outcome = .failure(error)
+        }
         leave()
         guard let result = result.take() else { return }
         switch outcome {

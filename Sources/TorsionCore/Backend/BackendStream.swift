@@ -80,12 +80,12 @@ public protocol BackendStream: AnyObject {
     func awaitRoom()
 
     /// Says whether what arrives in bulk may go straight to the stream that the receiver names
-    /// before each read (``StreamReceiver/relayTarget``), as `splice(2)` moves it: told by
-    /// ``StreamReceiver/streamDidRelay(byteCount:rest:failure:)`` instead of as a read.
+    /// before each read (``StreamReceiver/spliceTarget``), as `splice(2)` moves it: told by
+    /// ``StreamReceiver/streamDidSplice(byteCount:rest:failure:)`` instead of as a read.
     ///
     /// A stream that cannot, or that finds it not worth while, goes on telling reads. By default
     /// does nothing.
-    func relayInput(_ isWanted: Bool)
+    func spliceInput(_ isWanted: Bool)
 
     /// Whether open descriptors can be sent beside bytes: `unix(7)`. By default false, and the
     /// next three are not called.
@@ -125,10 +125,10 @@ public protocol BackendStream: AnyObject {
     /// Whether bytes that count as written are still to be handed to the kernel, as a completion
     /// backend may have them. The core asks before it closes, and keeps such a stream open until
     /// they have left. By default false.
-    var owesOutput: Bool { get }
+    var hasUnsentOutput: Bool { get }
 
     /// Closes the stream and releases the receiver. What the kernel took still leaves, unless
-    /// input is unread or arrives afterwards. If ``owesOutput`` is true the peer sees a reset.
+    /// input is unread or arrives afterwards. If ``hasUnsentOutput`` is true the peer sees a reset.
     func close()
 
     /// Closes the stream so that the peer sees a reset: `SO_LINGER` of zero. Releases the receiver.
@@ -151,7 +151,7 @@ extension BackendStream {
     public var unsentByteCount: Int? { nil }
 
     /// False.
-    public var owesOutput: Bool { false }
+    public var hasUnsentOutput: Bool { false }
 
     /// Says that this stream cannot.
     public func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
@@ -162,7 +162,7 @@ extension BackendStream {
     public func awaitRoom() {}
 
     /// Does nothing: every read is told.
-    public func relayInput(_ isWanted: Bool) {}
+    public func spliceInput(_ isWanted: Bool) {}
 
     /// False.
     public var passesDescriptors: Bool { false }
@@ -198,12 +198,12 @@ public protocol StreamReceiver: AnyObject {
     /// Where bytes that are about to be read may go without coming here, nil if they must come.
     ///
     /// Its queue is empty, and nothing is in hand that must leave before them. By default nil.
-    var relayTarget: (any BackendStream)? { get }
+    var spliceTarget: (any BackendStream)? { get }
 
-    /// Bytes arrived and went to ``relayTarget``, which did not take `rest`, behind them: borrowed
+    /// Bytes arrived and went to ``spliceTarget``, which did not take `rest`, behind them: borrowed
     /// until the call returns. If the target broke, `failure` is what broke it, and `rest` is empty.
     /// By default does nothing, as nobody asks for it.
-    func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?)
+    func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?)
 
     /// The peer will send nothing more, or everything that had arrived before a failure was
     /// delivered. Once; reading has stopped.
@@ -228,10 +228,10 @@ extension StreamReceiver {
     public func streamHasRoom() {}
 
     /// Nil: all that arrives is to come here.
-    public var relayTarget: (any BackendStream)? { nil }
+    public var spliceTarget: (any BackendStream)? { nil }
 
     /// Does nothing: for a receiver that has no target.
-    public func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {}
+    public func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {}
 
     /// Closes the descriptors.
     public func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {

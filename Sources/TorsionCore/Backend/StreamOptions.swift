@@ -7,7 +7,7 @@
 public struct StreamOptions: Hashable, Sendable {
     /// Sends small segments at once: `TCP_NODELAY`.
     ///
-    /// On, since writes are gathered anyway.
+    /// On, since writes are coalesced anyway.
     public var noDelay = true
 
     /// How a peer is found that is gone without a word, as a machine is that lost its power or its

@@ -11,7 +11,7 @@
 public final class DatagramPort: DatagramTransport {
     /// Larger ones are not worth a copy: they leave at once, and their errors are thrown.
     private static let directByteCount = 16 * 1024
-    /// So many that were gathered leave before the event ends.
+    /// So many that were coalesced leave before the event ends.
     private static let batchCount = 64
     /// How often a datagram is tried again that may have met an answer to an earlier one.
     private static let retryCount = 3
@@ -184,7 +184,7 @@ public final class DatagramPort: DatagramTransport {
         throw unsent(.noBufferSpace, to: address)
     }
 
-    /// Sends without a copy, behind what was gathered.
+    /// Sends without a copy, behind what was coalesced.
     @inline(never)
     private func writeDirectly(
         _ bytes: UnsafeRawBufferPointer, to address: SocketAddress

@@ -26,7 +26,7 @@ public protocol DatagramTransport: PushProducer {
 
     /// Sends a datagram with a copy of `bytes`, and returns at once.
     ///
-    /// Datagrams are gathered, and leave together when the event ends: `sendmmsg(2)`. What the
+    /// Datagrams are coalesced, and leave together when the event ends: `sendmmsg(2)`. What the
     /// kernel has no room for then waits, in order, up to ``DatagramOptions/queueLimitBytes``. An
     /// error that the kernel has with one of them is told later, by
     /// ``DatagramProtocol/datagramFailed(_:on:)``, and the others leave all the same. A datagram

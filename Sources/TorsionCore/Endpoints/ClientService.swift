@@ -36,7 +36,7 @@ public final class ClientService<Made: StreamProtocol> {
         let number: Int
         let deferred: Deferred<Made>
         /// How many more failures it waits out.
-        var patience: Int
+        var attemptsLeft: Int
     }
 
     /// The reactor that the connections belong to.
@@ -156,7 +156,7 @@ public final class ClientService<Made: StreamProtocol> {
             self?.waiters.removeAll { $0.number == number }
         }
         waiters.append(
-            Waiter(number: number, deferred: deferred, patience: failureLimit ?? .max))
+            Waiter(number: number, deferred: deferred, attemptsLeft: failureLimit ?? .max))
         return deferred
     }
 
@@ -289,9 +289,9 @@ public final class ClientService<Made: StreamProtocol> {
             return end(error)
         }
         wait(delay)
-        for index in waiters.indices { waiters[index].patience -= 1 }
-        let impatient = waiters.filter { $0.patience <= 0 }
-        waiters.removeAll { $0.patience <= 0 }
+        for index in waiters.indices { waiters[index].attemptsLeft -= 1 }
+        let impatient = waiters.filter { $0.attemptsLeft <= 0 }
+        waiters.removeAll { $0.attemptsLeft <= 0 }
         for waiter in impatient { waiter.deferred.fail(error) }
     }
 

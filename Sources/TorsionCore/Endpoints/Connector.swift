@@ -165,7 +165,7 @@ final class Connector<Made: StreamProtocol> {
             do {
                 try connection.open(isServed: false)
             } catch {
-                connection.lossWasTold()
+                connection.lossWasReported()
                 return finish(.failure(error))
             }
             // Cancelled inside `connectionMade`.

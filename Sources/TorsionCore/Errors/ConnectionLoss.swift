@@ -52,7 +52,7 @@ public enum ConnectionLoss: Error, Sendable {
         case closing
         /// Receiving the whole of what the peer had begun to send.
         case request
-        /// Carrying something in the one direction of a ``Relay`` that is left.
+        /// Carrying something in the one direction of a ``StreamProxy`` that is left.
         case halfClosed
         /// Hearing nothing from the peer, and sending it nothing.
         case idle

@@ -20,7 +20,7 @@
 /// replaced.
 ///
 /// Each of two pipes that make a proxy ends by itself, so one may wait for its source for ever when
-/// the other has ended: ``Relay`` has a deadline for that.
+/// the other has ended: ``StreamProxy`` has a deadline for that.
 ///
 /// - Precondition: The destination has no producer.
 /// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
@@ -83,7 +83,7 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
 /// Stands above the source, and is the destination's producer.
 ///
 /// Between two connections without layers it need not see the bytes: a backend that can moves them
-/// from one to the other (``BackendStream/relayInput(_:)``), and tells how many.
+/// from one to the other (``BackendStream/spliceInput(_:)``), and tells how many.
 final class PipeProtocol: HalfCloseableProtocol {
     private let source: any StreamTransport
     private let destination: any Consumer
@@ -109,7 +109,7 @@ final class PipeProtocol: HalfCloseableProtocol {
     /// a transport that is lost lets go of its protocol's successor without a call.
     deinit {
         guard let result else { return }
-        let why = (source as? any LossTelling)?.lossReason ?? .failed(lostBefore)
+        let why = (source as? any LossReporting)?.lossReason ?? .failed(lostBefore)
         destination.abandonConsuming(because: why)
         result.fail(why)
     }
@@ -133,12 +133,12 @@ final class PipeProtocol: HalfCloseableProtocol {
     }
 
     /// Where bytes may go without coming here.
-    var relayTarget: (any BackendStream)? { (destination as? StreamConnection)?.relayEntrance }
+    var spliceTarget: (any BackendStream)? { (destination as? StreamConnection)?.spliceEntrance }
 
-    /// Bytes arrived and went to ``relayTarget``.
+    /// Bytes arrived and went to ``spliceTarget``.
     func relayed(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
         self.byteCount += byteCount + rest.byteCount
-        (destination as? StreamConnection)?.tookRelayed(byteCount: byteCount, failure: failure)
+        (destination as? StreamConnection)?.tookSpliced(byteCount: byteCount, failure: failure)
         if rest.byteCount > 0 { destination.write(rest) }
     }
 

@@ -33,7 +33,7 @@ public protocol StreamProtocol: AnyObject {
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport)
 
     /// The reactor is stopping and asks the connection to end. By default loses the connection;
-    /// one that is left open is aborted when the reactor's patience ends.
+    /// one that is left open is aborted when the reactor's grace period ends.
     func shutdownRequested(_ transport: any StreamTransport)
 }
 

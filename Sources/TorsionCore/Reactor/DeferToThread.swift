@@ -6,7 +6,7 @@ internal import Synchronization
 // Work for threads is counted on the reactor, from when it is handed over until its result has been
 // delivered. A reactor that stops goes on turning until none is left: what still runs may call the
 // reactor and wait for the answer, so that joining the threads any earlier could wait for ever.
-// When its patience is over, what has not begun is not begun any more.
+// When its grace period is over, what has not begun is not begun any more.
 
 extension Reactor {
     /// How much work may wait for a thread.
@@ -29,7 +29,7 @@ extension Reactor {
     /// The threads are a pool of this reactor, ten unless ``WorkerThreads/limit`` says otherwise;
     /// work begins in the order in which it was handed over. Cancelling the Deferred keeps `body`
     /// from beginning; if it runs already, its result is dropped. A reactor that stops waits for
-    /// what has begun, and for the rest within its patience.
+    /// what has begun, and for the rest within its grace period.
     ///
     /// - Returns: A Deferred for what `body` returns or throws. It fails with ``ReactorStopped`` if
     ///   the reactor stopped first, with ``QueueOverflow`` if too much waits, with ``IOError`` if
@@ -50,14 +50,14 @@ extension Reactor {
         let gate = threadWork.gate
         let own = ThreadGate()
         let deferred = Deferred<Value>(on: self, file: file, line: line) { _ in own.close() }
-        let door = remote(to: deferred)
+        let handle = remote(to: deferred)
         do {
             try threads.run {
                 let result: Result<Value, any Error> =
                     gate.isClosed || own.isClosed
                     ? .failure(ReactorStopped()) : Result { try body() }
                 // Accepted: the reactor counts this work, and does not end before it is delivered.
-                door.callFromThread { $0.deliverThreadResult(result) }
+                handle.callFromThread { $0.deliverThreadResult(result) }
             }
             threadWork.count += 1
         } catch {
@@ -83,10 +83,10 @@ extension Reactor {
 
     /// Whether the results of all work for threads have been delivered.
     ///
-    /// A reactor whose patience is over begins no more of it, and takes none.
+    /// A reactor whose grace period is over begins no more of it, and takes none.
     var isThreadWorkDone: Bool {
         if threadWork.count == 0 { return true }
-        if life.isPatienceOver {
+        if life.isGracePeriodOver {
             threadWork.gate.close()
             threadWork.isRefused = true
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-// Writes are gathered while an event is handled, and leave when it ends.
+// Writes are coalesced while an event is handled, and leave when it ends.
 //
 // An event is one delivery: bytes of a connection, a due timer, a call from another thread, the end
 // of a connection. Whoever buffers during it, a transport or a layer such as TLS, puts itself on
@@ -72,7 +72,7 @@ struct Cork {
 ///
 /// The free ones are a list through their own first words.
 @safe
-final class GatherPool {
+final class CoalescingPool {
     /// Large enough for a turn's worth of short answers, small enough that a broadcast to
     /// thousands of connections stays in the megabytes.
     static let bufferCapacity = 16 * 1024
@@ -101,8 +101,8 @@ final class GatherPool {
     func checkInvariants() {
         require(
             unsafe cork.pointee.owner == 0 && cork.pointee.count == 0,
-            "GatherPool: the cork was left in")
-        require(0...Self.keptCount ~= count, "GatherPool: \(count) buffers are kept")
+            "CoalescingPool: the cork was left in")
+        require(0...Self.keptCount ~= count, "CoalescingPool: \(count) buffers are kept")
     }
 
     @inline(__always)

@@ -72,10 +72,10 @@ extension Reactor {
         for connection in connections.elements { connection.drop() }
         lostConnections = []
         lingering.endAll()
-        life.patienceTimer = nil
+        life.gracePeriodTimer = nil
         for watch in watches.elements { watch.cancel() }
         guests = []
-        hungryConnections = []
+        readyPullConnections = []
         lossWatches = [:]
         remoteObjects = [:]
         dropTriggers()

@@ -6,7 +6,7 @@ internal import Synchronization
 /// The calls and the jobs of async code that other threads have queued for a reactor.
 ///
 /// The one object of the core that is shared between threads; it outlives its reactor, so that a
-/// door never leads to a freed handle.
+/// handle never leads to a freed handle.
 ///
 /// The inbox is closed under its lock before the backend is shut down, and the waker is used under
 /// the same lock: so no wake can reach a descriptor that was closed, or reused by somebody else.

@@ -58,13 +58,13 @@ public final class Reactor {
     // Time. See DelayedCall.swift.
     @exclusivity(unchecked) var timers = TimerWheel<DelayedBody>()
     /// The backend's time while it stands still; see ``presentTime``.
-    @exclusivity(unchecked) private var heldTime = MonotonicInstant(nanoseconds: 0)
+    @exclusivity(unchecked) private var cachedNow = MonotonicInstant(nanoseconds: 0)
     @exclusivity(unchecked) private var mayHoldTime = false
 
     // Events. See EndOfEvent.swift.
     @exclusivity(unchecked) var eventDepth = 0
     @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
-    let gatherPool = GatherPool()
+    let coalescingPool = CoalescingPool()
 
     // What all queues hold. See QueueAccount.swift.
     package let queues = QueueAccount()
@@ -85,7 +85,7 @@ public final class Reactor {
     @exclusivity(unchecked) var lostConnections: [Unmanaged<StreamConnection>] = []
     @exclusivity(unchecked) var spareLost: [Unmanaged<StreamConnection>] = []
     @exclusivity(unchecked) var stoppedDatagramPorts: [DatagramPort] = []
-    @exclusivity(unchecked) var hungryConnections: [StreamConnection] = []
+    @exclusivity(unchecked) var readyPullConnections: [StreamConnection] = []
     /// Streams of connections that were closed here.
     private(set) lazy var lingering = LingeringStreams(reactor: self)
     @exclusivity(unchecked) var lossWatches: [ConnectionID: (ConnectionLoss) -> Void] = [:]
@@ -160,31 +160,31 @@ public final class Reactor {
     /// somebody may move a clock by hand.
     @inline(__always)
     var presentTime: MonotonicInstant {
-        knowsTime ? heldTime : askForTime()
+        hasCachedNow ? cachedNow : askForTime()
     }
 
     /// Whether ``presentTime`` need not ask.
     @inline(__always)
-    var knowsTime: Bool { heldTime.nanoseconds != 0 }
+    var hasCachedNow: Bool { cachedNow.nanoseconds != 0 }
 
     @inline(never)
     private func askForTime() -> MonotonicInstant {
         let time = backend.now
-        if mayHoldTime { heldTime = time }
+        if mayHoldTime { cachedNow = time }
         return time
     }
 
     /// A turn begins, or its wait: the time that was known is past.
     @inline(__always)
-    func renewTime() {
-        heldTime = MonotonicInstant(nanoseconds: 0)
+    func updateCachedTime() {
+        cachedNow = MonotonicInstant(nanoseconds: 0)
         mayHoldTime = true
     }
 
     /// A turn has ended.
     @inline(__always)
-    func letTimeGo() {
-        heldTime = MonotonicInstant(nanoseconds: 0)
+    func invalidateCachedTime() {
+        cachedNow = MonotonicInstant(nanoseconds: 0)
         mayHoldTime = false
     }
 
@@ -215,7 +215,7 @@ public final class Reactor {
         require(connections.count <= counters.liveTransports, "Reactor: a transport was lost")
         require(
             lostConnections.isEmpty && stoppedDatagramPorts.isEmpty, "Reactor: an end was not told")
-        gatherPool.checkInvariants()
+        coalescingPool.checkInvariants()
         timers.checkInvariants()
         waits.checkInvariants()
         executor.queue.checkInvariants()
@@ -313,7 +313,7 @@ public final class Reactor {
         executor.queue.unbind()
     }
 
-    /// Lets doors know which thread turns the reactor: see ``Remote/leadsToThisThread``.
+    /// Lets handles know which thread turns the reactor: see ``Remote/leadsToThisThread``.
     func noteDriver() { inbox.driver.store(torsion_thread_id(), ordering: .relaxed) }
 
     /// The thread that calls.

@@ -37,9 +37,9 @@ struct ReactorLife {
     /// How many turns the present phase still takes.
     var turnsLeft = 0
     /// How long a stop waits, and whether that time is over.
-    var patience = Duration.zero
-    var isPatienceOver = false
-    var patienceTimer: DelayedCall?
+    var gracePeriod = Duration.zero
+    var isGracePeriodOver = false
+    var gracePeriodTimer: DelayedCall?
     var isLingeringOver = false
     /// Whether the run's end has begun: nothing is opened any more, and what waits fails.
     var isEnding = false
@@ -182,11 +182,11 @@ extension Reactor {
     }
 
     private func runBody(_ body: (Reactor) throws -> Void) throws {
-        renewTime()
+        updateCachedTime()
         beginEvent()
         defer {
             endEvent()
-            letTimeGo()
+            invalidateCachedTime()
         }
         try body(self)
     }
@@ -208,20 +208,20 @@ extension Reactor {
     ///    database until its last client is served. A connect that is under way, or begins now, fails.
     /// 5. When all connections are lost, the triggers after it are called, and `run` returns.
     ///
-    /// After `patience` the connections that are left are aborted. With a patience of zero all are, at
+    /// After `gracePeriod` the connections that are left are aborted. With a grace period of zero all are, at
     /// once, and nobody is accepted.
     ///
-    /// - Parameter patience: How long all of this may take.
+    /// - Parameter gracePeriod: How long all of this may take.
     /// - Returns: Whether this call stops it: false, and nothing happens, when the reactor does not
     ///   run or is stopping already.
     @discardableResult
-    public func stop(within patience: Duration = .seconds(10)) -> Bool {
+    public func stop(within gracePeriod: Duration = .seconds(10)) -> Bool {
         checkThread()
         guard life.phase > .idle, life.phase <= .running, !life.isStopRequested else {
             return false
         }
         life.isStopRequested = true
-        life.patience = patience
+        life.gracePeriod = gracePeriod
         return true
     }
 
@@ -235,15 +235,15 @@ extension Reactor {
     var isStopping: Bool { life.phase >= .stoppingBefore }
 
     /// How long the stop that is under way waits; a group passes it on.
-    package var stopPatience: Duration { life.patience }
+    package var stopGracePeriod: Duration { life.gracePeriod }
 
     private func catchStopSignals(_ policy: SignalPolicy) throws -> [any SignalRegistration] {
-        guard case .stop(let patience) = policy else { return [] }
+        guard case .stop(let gracePeriod) = policy else { return [] }
         let source = try signals
         let wanted = [Signal.interrupt, .terminate].filter { !source.isIgnored($0) }
         return try wanted.map { signal in
             try source.catchSignal(signal) { [unowned self] signal in
-                if !stop(within: patience) { source.die(by: signal) }
+                if !stop(within: gracePeriod) { source.die(by: signal) }
             }
         }
     }
@@ -260,7 +260,7 @@ extension Reactor {
         require(eventDepth == 0, "Reactor: shutDown was called inside a callback")
         executor.queue.bind()
         defer { executor.queue.unbind() }
-        life.isPatienceOver = true
+        life.isGracePeriodOver = true
         fireTriggers(.before, .shutdown)
         fireTriggers(.during, .shutdown)
         stopPorts()
@@ -280,9 +280,9 @@ extension Reactor {
         guard life.phase > .idle else { return report(error, in: "a turn") }
         if life.failure == nil { life.failure = error }
         life.isStopRequested = true
-        life.patience = .zero
-        guard !life.isPatienceOver else { return }
-        life.isPatienceOver = true
+        life.gracePeriod = .zero
+        guard !life.isGracePeriodOver else { return }
+        life.isGracePeriodOver = true
         if life.phase >= .stoppingDuring { abortConnections() }
     }
 
@@ -344,7 +344,7 @@ extension Reactor {
                 fireTriggers(.after, .startup)
             case .running:
                 life.phase = .stoppingBefore
-                beginPatience()
+                beginGracePeriod()
                 fireTriggers(.before, .shutdown)
             case .stoppingBefore:
                 life.phase = .stoppingDuring
@@ -388,11 +388,11 @@ extension Reactor {
         case .idle: false
         case .startingBefore, .startingDuring: isTriggered || life.isStopRequested
         case .running: life.isStopRequested
-        case .stoppingBefore, .stoppingAfter: isTriggered || life.isPatienceOver
-        case .stoppingDuring, .stoppingArrivals: life.turnsLeft == 0 || life.isPatienceOver
+        case .stoppingBefore, .stoppingAfter: isTriggered || life.isGracePeriodOver
+        case .stoppingDuring, .stoppingArrivals: life.turnsLeft == 0 || life.isGracePeriodOver
         case .stoppingClients: isQuiet && hasEnded(servedConnections)
         case .stoppingOwn: isQuiet && hasEnded(connections.count)
-        case .lingering: lingering.count == 0 || life.isPatienceOver || life.isLingeringOver
+        case .lingering: lingering.count == 0 || life.isGracePeriodOver || life.isLingeringOver
         case .ended: true
         }
     }
@@ -401,32 +401,32 @@ extension Reactor {
     private func beginLingering() {
         lingering.beginEnd()
         guard lingering.count > 0 else { return }
-        callLater(LingeringStreams.patience) { [unowned self] in life.isLingeringOver = true }
+        callLater(LingeringStreams.drainTimeout) { [unowned self] in life.isLingeringOver = true }
     }
 
     /// Whether so many connections are not waited for.
     ///
-    /// When the patience is over they were aborted, and have a turn to be told so: one that was opened
+    /// When the grace period is over they were aborted, and have a turn to be told so: one that was opened
     /// since is the business of the run's end, or connections that follow each other would go on.
     private func hasEnded(_ count: Int) -> Bool {
-        count == 0 || life.isPatienceOver && life.turnsLeft == 0
+        count == 0 || life.isGracePeriodOver && life.turnsLeft == 0
     }
 
     /// Whether nothing but connections is waited for.
     private var isQuiet: Bool {
-        (isTriggered || life.isPatienceOver) && stoppedDatagramPorts.isEmpty && isThreadWorkDone
+        (isTriggered || life.isGracePeriodOver) && stoppedDatagramPorts.isEmpty && isThreadWorkDone
     }
 
     /// Whether the triggers of the present phase have run, and what they wait for has come.
     private var isTriggered: Bool { life.awaitedTriggers == 0 && !life.awaitsLateTriggers }
 
-    private func beginPatience() {
+    private func beginGracePeriod() {
         triggers.beginRound()
         life.awaitedTriggers = 0
-        life.isPatienceOver = life.patience <= .zero
-        guard !life.isPatienceOver else { return }
-        life.patienceTimer = callLater(life.patience) { [unowned self] in
-            life.isPatienceOver = true
+        life.isGracePeriodOver = life.gracePeriod <= .zero
+        guard !life.isGracePeriodOver else { return }
+        life.gracePeriodTimer = callLater(life.gracePeriod) { [unowned self] in
+            life.isGracePeriodOver = true
             if life.phase >= .stoppingDuring { abandonAll() }
         }
     }
@@ -437,11 +437,11 @@ extension Reactor {
     /// How many streams are told in one turn at the least, whatever the backend.
     private static let streamsPerTurn = 128
     /// How long a client that has just connected may take to send its first bytes.
-    static let firstBytesPatience = Duration.seconds(1)
+    static let firstBytesGracePeriod = Duration.seconds(1)
 
     /// Ports accept no more by themselves; what a ring has under way for them comes in this turn.
     private func quietPorts() {
-        guard !life.isPatienceOver else { return }
+        guard !life.isGracePeriodOver else { return }
         for port in ports.elements { port.pauseAccepting() }
         life.turnsLeft = 1
     }
@@ -449,7 +449,7 @@ extension Reactor {
     /// Accepts whoever waits, and closes the ports; what has arrived comes in the next turns.
     private func closePorts() {
         for port in ports.elements {
-            if !life.isPatienceOver { port.acceptWaiting(limit: Self.acceptLimit) }
+            if !life.isGracePeriodOver { port.acceptWaiting(limit: Self.acceptLimit) }
             port.stopListening()
         }
         life.turnsLeft = 2 + connections.count / Self.streamsPerTurn
@@ -458,11 +458,11 @@ extension Reactor {
     /// The server's part: its clients' connections, and its datagrams.
     private func endClients() {
         stopPorts()
-        guard !life.isPatienceOver else { return abandonAll() }
+        guard !life.isGracePeriodOver else { return abandonAll() }
         for connection in connections.elements where connection.isServed {
             connection.requestShutdown(isPatient: true)
         }
-        callLater(Self.firstBytesPatience) { [unowned self] in
+        callLater(Self.firstBytesGracePeriod) { [unowned self] in
             for connection in connections.elements where connection.isServed {
                 connection.requestShutdown()
             }
@@ -472,7 +472,7 @@ extension Reactor {
     /// The client's part: what is left.
     private func endOwnConnections() {
         for attempt in attempts.elements { attempt.abandon() }
-        guard !life.isPatienceOver else { return abandonAll() }
+        guard !life.isGracePeriodOver else { return abandonAll() }
         for connection in connections.elements { connection.requestShutdown() }
     }
 

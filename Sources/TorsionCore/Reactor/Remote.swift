@@ -3,10 +3,10 @@
 
 internal import Synchronization
 
-/// The door to an object of a reactor, for every other thread.
+/// The handle to an object of a reactor, for every other thread.
 ///
-/// A door is `Sendable` and may be kept as long as one likes; it outlives its reactor. The object
-/// stays in a table of the reactor and is released there, whichever thread lets go of the door.
+/// A handle is `Sendable` and may be kept as long as one likes; it outlives its reactor. The object
+/// stays in a table of the reactor and is released there, whichever thread lets go of the handle.
 ///
 ///     let remote = reactor.remote(to: room)
 ///     Thread.detachNewThread { remote.callFromThread { room in room.announce("hello") } }
@@ -15,7 +15,7 @@ internal import Synchronization
 public struct Remote<Object: AnyObject>: Sendable {
     private let inbox: Inbox
     private let find: @Sendable (Reactor) -> Object?
-    /// Releases the object when the last copy of the door goes.
+    /// Releases the object when the last copy of the handle goes.
     private let token: RemoteToken?
 
     init(inbox: Inbox, token: RemoteToken?, find: @escaping @Sendable (Reactor) -> Object?) {
@@ -73,7 +73,7 @@ extension Remote where Object == Reactor {
 }
 
 extension Remote {
-    /// Whether the calling thread is the one that turns the reactor behind this door.
+    /// Whether the calling thread is the one that turns the reactor behind this handle.
     package var leadsToThisThread: Bool {
         inbox.driver.load(ordering: .relaxed) == Reactor.thisThread
     }
@@ -88,7 +88,7 @@ public struct ReactorStopped: Error, Hashable, Sendable, CustomStringConvertible
     public init() {}
 }
 
-/// Lets the reactor release an object when the last door to it has gone, on any thread.
+/// Lets the reactor release an object when the last handle to it has gone, on any thread.
 final class RemoteToken: Sendable {
     private let inbox: Inbox
     private let key: UInt64
@@ -106,15 +106,15 @@ final class RemoteToken: Sendable {
 }
 
 extension Reactor {
-    /// The door to this reactor for other threads.
+    /// The handle to this reactor for other threads.
     public var remote: Remote<Reactor> {
         checkThread()
         return Remote(inbox: inbox, token: nil) { $0 }
     }
 
-    /// A door to an object that belongs to this reactor.
+    /// A handle to an object that belongs to this reactor.
     ///
-    /// It is kept until the last copy of the door goes, or the reactor's run ends.
+    /// It is kept until the last copy of the handle goes, or the reactor's run ends.
     public func remote<Object: AnyObject>(to object: Object) -> Remote<Object> {
         checkThread()
         let key = nextRemoteObject

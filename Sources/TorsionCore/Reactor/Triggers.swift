@@ -120,7 +120,7 @@ extension Reactor {
     ///     }
     ///
     /// The next phase begins when all of this one have fired; at a stop no later than the stop's
-    /// patience allows. If that phase has begun already, `body` runs in the next turn. A trigger
+    /// grace period allows. If that phase has begun already, `body` runs in the next turn. A trigger
     /// belongs to one run: the end of the run drops it, fired or not. If `body` throws or its
     /// Deferred fails, the error is reported to ``unhandledError``, and the other triggers run.
     ///

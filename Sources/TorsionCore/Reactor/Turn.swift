@@ -39,15 +39,15 @@ extension Reactor {
             do { try startIfNeeded() } catch { return report(error, in: "starting the backend") }
         }
         counters.turns &+= 1
-        renewTime()
+        updateCachedTime()
         // Each is asked for first: most turns of a busy server have nothing but input and output.
         if !inbox.isEmpty { runThreadCalls() }
         runJobs()
         if timers.count > 0 { runDueTimers() }
-        if !hungryConnections.isEmpty { feedPullProducers() }
+        if !readyPullConnections.isEmpty { callReadyPullProducers() }
         runJobs()
         let deadline = waitDeadline(limit)
-        renewTime()
+        updateCachedTime()
         do throws(IOError) {
             try backend.turn(until: mayWait() ? deadline : MonotonicInstant(nanoseconds: 0))
         } catch {
@@ -56,13 +56,13 @@ extension Reactor {
         executor.queue.renewBudget()
         runJobs()
         if !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty { deliverLosses() }
-        letTimeGo()
+        invalidateCachedTime()
     }
 
-    private func feedPullProducers() {
-        let hungry = hungryConnections
-        hungryConnections = []
-        for connection in hungry { performEvent { connection.feed() } }
+    private func callReadyPullProducers() {
+        let ready = readyPullConnections
+        readyPullConnections = []
+        for connection in ready { performEvent { connection.feed() } }
     }
 
     /// Until when the backend may wait; the past if there is something to do.
@@ -77,7 +77,7 @@ extension Reactor {
         if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
         let hasWork =
             !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty
-            || !hungryConnections.isEmpty || hasStep || !executor.queue.isEmpty
+            || !readyPullConnections.isEmpty || hasStep || !executor.queue.isEmpty
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
     }
 

@@ -112,7 +112,7 @@ extension Reactor {
     func scheduleCall(
         after nanoseconds: UInt64, _ body: consuming @escaping () throws -> Void
     ) -> TimerKey {
-        guard isBoundToThisThread, knowsTime, timers.schedulesAtOnce else {
+        guard isBoundToThisThread, hasCachedNow, timers.schedulesAtOnce else {
             return scheduleCallAnyway(after: nanoseconds, body)
         }
         return timers.schedule(DelayedBody(call: body), at: presentTime.advanced(by: nanoseconds))

@@ -39,7 +39,7 @@ final class LingeringStreams {
     private static let interval = Duration.milliseconds(250)
     private static let mostStreams = 1_024
     /// How long one may make no progress, and how long those of a run's end are waited for.
-    static let patience = Duration.seconds(5)
+    static let drainTimeout = Duration.seconds(5)
 
     private unowned let reactor: Reactor
     private var streams: [LingeringStream] = []
@@ -182,7 +182,7 @@ private final class LingeringStream: StreamReceiver {
 
     /// Whether the kernel most likely delivers what it has when it is closed now.
     var isSafe: Bool {
-        !state.hasInput && !state.endsInReset && !(stream?.owesOutput ?? false)
+        !state.hasInput && !state.endsInReset && !(stream?.hasUnsentOutput ?? false)
     }
 
     /// Asks what the peer has not acknowledged.
@@ -200,10 +200,10 @@ private final class LingeringStream: StreamReceiver {
         look(at: now)
         if state.endsInReset {
             if unsentByteCount == 0 { return true }
-        } else if state.hasInputEnded, !(stream?.owesOutput ?? false) {
+        } else if state.hasInputEnded, !(stream?.hasUnsentOutput ?? false) {
             return true
         }
-        let limit = unsentByteCount == 0 ? Self.timeBehindAll : LingeringStreams.patience
+        let limit = unsentByteCount == 0 ? Self.timeBehindAll : LingeringStreams.drainTimeout
         return quietSince.advanced(by: limit) <= now
     }
 
@@ -218,7 +218,7 @@ private final class LingeringStream: StreamReceiver {
 
     func streamDidReadEnd() {
         state.hasInputEnded = true
-        if !state.endsInReset, !(stream?.owesOutput ?? false) { owner.end(self) }
+        if !state.endsInReset, !(stream?.hasUnsentOutput ?? false) { owner.end(self) }
     }
 
     func streamDidFail(_ error: IOError) {

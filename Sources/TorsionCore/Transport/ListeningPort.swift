@@ -4,7 +4,7 @@
 /// A port that is open: accepts clients and makes a protocol for each.
 ///
 /// Accepting survives descriptors running out, for good if need be: waiting clients are refused
-/// with a descriptor kept in reserve, the port rests for 10 ms, doubling to 1 s, and it recovers by
+/// with a descriptor kept in reserve, the port backs off for 10 ms, doubling to 1 s, and it recovers by
 /// itself. After any other error that does not end it rests as well, and refuses nobody. One line
 /// tells of it per episode. It rests, too, while the queues of its reactor hold more than
 /// ``Reactor/queueLimitBytes``.
@@ -23,24 +23,25 @@ public final class ListeningPort {
     private var slot: Int32 = -1
     private var isAccepting = false
     private var isPaused = false
-    private var rest = Duration.milliseconds(10)
+    private var backoff = Duration.milliseconds(10)
     private var resumption: DelayedCall?
     private var lastFailure: MonotonicInstant?
 
     private static let shedLimit = 64
-    private static let longestRest = Duration.seconds(1)
+    private static let longestBackoff = Duration.seconds(1)
 
     convenience init(
         reactor: Reactor, address: SocketAddress, options: StreamOptions,
         factory: any StreamProtocolFactory
     ) throws(IOError) {
-        let relay = Relay()
-        let listener = try reactor.backend.listen(on: address, options: options, receiver: relay)
-        self.init(reactor, listener, relay, options, factory)
+        let trampoline = Trampoline()
+        let listener = try reactor.backend.listen(
+            on: address, options: options, receiver: trampoline)
+        self.init(reactor, listener, trampoline, options, factory)
     }
 
     private init(
-        _ reactor: Reactor, _ listener: any BackendListener, _ relay: Relay,
+        _ reactor: Reactor, _ listener: any BackendListener, _ trampoline: Trampoline,
         _ options: StreamOptions, _ factory: any StreamProtocolFactory
     ) {
         self.reactor = reactor
@@ -48,7 +49,7 @@ public final class ListeningPort {
         self.options = SharedOptions(options)
         self.listener = listener
         localAddress = listener.localAddress
-        unsafe relay.port = self
+        unsafe trampoline.port = self
         slot = reactor.ports.insert(self)
     }
 
@@ -65,10 +66,10 @@ public final class ListeningPort {
         _ descriptor: Int32, on reactor: Reactor, _ options: StreamOptions,
         _ factory: any StreamProtocolFactory
     ) throws(IOError) -> ListeningPort {
-        let relay = Relay()
-        switch try reactor.backend.adopt(descriptor, options: options, receiver: relay) {
+        let trampoline = Trampoline()
+        switch try reactor.backend.adopt(descriptor, options: options, receiver: trampoline) {
         case .listener(let listener):
-            return ListeningPort(reactor, listener, relay, options, factory)
+            return ListeningPort(reactor, listener, trampoline, options, factory)
         case .stream(let stream):
             return ListeningPort(
                 reactor: reactor, serving: stream, options: options, factory: factory)
@@ -146,12 +147,13 @@ public final class ListeningPort {
     func checkInvariants() {
         require(listener != nil, "ListeningPort: kept after its end")
         require(
-            .milliseconds(10)...Self.longestRest ~= rest, "ListeningPort: rests for \(rest)")
+            .milliseconds(10)...Self.longestBackoff ~= backoff,
+            "ListeningPort: backs off for \(backoff)")
     }
 
     /// Stands between the backend and the port, so that a listener that fails to open leaves no
     /// half-made port behind.
-    private final class Relay: ListenerReceiver {
+    private final class Trampoline: ListenerReceiver {
         unowned(unsafe) var port: ListeningPort!
 
         // Whoever is called may close the port, which nothing else may hold then.
@@ -167,7 +169,7 @@ public final class ListeningPort {
     }
 
     private func accept(_ stream: any BackendStream) {
-        rest = .milliseconds(10)
+        backoff = .milliseconds(10)
         reactor.checkQueues()
         reactor.performEvent {
             do {
@@ -193,8 +195,8 @@ public final class ListeningPort {
         if code.isShortage {
             reactor.counters.connectionsShed += UInt64(listener.shed(limit: Self.shedLimit))
         }
-        let pause = rest
-        rest = min(rest * 2, Self.longestRest)
+        let pause = backoff
+        backoff = min(backoff * 2, Self.longestBackoff)
         resumption = reactor.callLater(pause) { [self] in
             resumption = nil
             updateAccepting()
@@ -210,8 +212,9 @@ public final class ListeningPort {
         lastFailure = now
         guard !isSameEpisode else { return }
         let error = IOError(.accept, function: "accept4", code: code, subject: "\(localAddress)")
-        let rest = code.isShortage ? "clients are refused until there is room" : "the port rests"
-        reactor.report(error, in: "accepting; \(rest)")
+        let consequence =
+            code.isShortage ? "clients are refused until there is room" : "the port backs off"
+        reactor.report(error, in: "accepting; \(consequence)")
     }
 }
 

@@ -13,7 +13,7 @@
 /// none, and whatever calls some reads nothing afterwards that it had read before.
 @safe
 final class StreamConnection {
-    /// Writes of this size leave at once from where they lie, instead of being gathered.
+    /// Writes of this size leave at once from where they lie, instead of being coalesced.
     static let directWriteByteCount = 4 * 1024
 
     let reactor: Reactor
@@ -28,14 +28,14 @@ final class StreamConnection {
     @exclusivity(unchecked) private var proto: (any StreamProtocol)?
     @exclusivity(unchecked) private var gate: BackpressureGate
 
-    /// Small writes made in this connection's own event are gathered here, see ``Cork``.
+    /// Small writes made in this connection's own event are coalesced here, see ``Cork``.
     private let cork: UnsafeMutablePointer<Cork>
     /// Those made in another event: borrowed from the reactor's pool from the first until its end.
-    @exclusivity(unchecked) private var gathered: UnsafeMutableRawPointer?
-    @exclusivity(unchecked) private var gatheredCount = 0
+    @exclusivity(unchecked) private var coalesced: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var coalescedCount = 0
     @exclusivity(unchecked) private var isOnFlushList = false
-    /// On the reactor's list of pull producers to ask, also if the one that was hungry has gone.
-    @exclusivity(unchecked) private var isOnHungryList = false
+    /// On the reactor's list of pull producers to ask, also if the one that was ready has gone.
+    @exclusivity(unchecked) private var isOnReadyList = false
     /// What the kernel refused.
     ///
     /// Made at the first refusal.
@@ -45,9 +45,9 @@ final class StreamConnection {
     /// Takes over when the present callback has returned.
     @exclusivity(unchecked) private var pendingSwitch: (any StreamProtocol)?
     /// The peer's end was told to the former protocol, and is to be told to the present one.
-    @exclusivity(unchecked) private var owesReadEnd = false
+    @exclusivity(unchecked) private var owesReadClosed = false
     /// This side has begun to close, and its protocol may want to know.
-    @exclusivity(unchecked) private var tellsClosing = false
+    @exclusivity(unchecked) private var reportsClosing = false
     /// What a protocol gave back, or left to its successor; nil if there is nothing.
     @exclusivity(unchecked) private var unreadBytes: KeptBytes?
     /// What the program asked for; what the kernel is asked for depends on more.
@@ -99,19 +99,19 @@ final class StreamConnection {
         case none
         /// `isPaused` is what it was called with last, which the gate may have changed since.
         case push(any PushProducer, isPaused: Bool)
-        case pull(any PullProducer, Appetite)
+        case pull(any PullProducer, PullState)
 
         var isNone: Bool { if case .none = self { true } else { false } }
     }
 
     /// Where a pull producer is on its way from one question to the next.
-    private enum Appetite {
+    private enum PullState {
         /// It was asked, and has written nothing since.
-        case asked
+        case awaitingData
         /// It has written, and what it wrote has not left.
-        case fed
+        case draining
         /// Everything has left: it is on the reactor's list, once, to be asked in a later turn.
-        case hungry
+        case ready
     }
 
     init(
@@ -122,7 +122,7 @@ final class StreamConnection {
         self.stream = stream
         self.proto = proto
         self.options = options
-        unsafe cork = reactor.gatherPool.cork
+        unsafe cork = reactor.coalescingPool.cork
         gate = BackpressureGate(watermarks: options.value.watermarks)
         madeAt = reactor.presentTime
         reactor.nextConnection += 1
@@ -157,7 +157,7 @@ final class StreamConnection {
     }
 
     /// Whoever opened the connection has been given its loss.
-    func lossWasTold() { reportsLoss = false }
+    func lossWasReported() { reportsLoss = false }
 
     // MARK: The end of a run
 
@@ -178,7 +178,7 @@ final class StreamConnection {
 
     private var isNew: Bool {
         machine.state == .open && !hasReceived
-            && madeAt.advanced(by: Reactor.firstBytesPatience) > reactor.presentTime
+            && madeAt.advanced(by: Reactor.firstBytesGracePeriod) > reactor.presentTime
     }
 
     /// Something has just been delivered.
@@ -205,7 +205,7 @@ final class StreamConnection {
         require(slot >= 0 && !machine.isClosed, "StreamConnection: kept after its end")
         require(proto != nil && pendingSwitch == nil, "StreamConnection: without a protocol")
         require(
-            unsafe gathered == nil && gatheredCount == 0 && !isOnFlushList,
+            unsafe coalesced == nil && coalescedCount == 0 && !isOnFlushList,
             "StreamConnection: left unflushed")
         gate.checkInvariants()
         queue?.checkInvariants()
@@ -237,16 +237,17 @@ final class StreamConnection {
             require(!isEmpty || !machine.awaitsFlush, "StreamConnection: waits for no flush")
         case .push: break
         case .pull(_, let appetite):
-            require(!isEmpty || appetite != .fed, "StreamConnection: a pull producer is forgotten")
             require(
-                appetite != .hungry || isOnHungryList,
+                !isEmpty || appetite != .draining, "StreamConnection: a pull producer is forgotten")
+            require(
+                appetite != .ready || isOnReadyList,
                 "StreamConnection: a pull producer is not on the list")
         }
         require(
-            reactor.hungryConnections.count { $0 === self } == (isOnHungryList ? 1 : 0),
+            reactor.readyPullConnections.count { $0 === self } == (isOnReadyList ? 1 : 0),
             "StreamConnection: it is not on the list of pull producers once")
         require(!(unreadBytes?.isEmpty ?? false), "StreamConnection: keeps nothing for later")
-        if unreadBytes == nil, !owesReadEnd { return }
+        if unreadBytes == nil, !owesReadClosed { return }
         require(!isDelivering, "StreamConnection: what is owed to its protocol was not told")
     }
 
@@ -261,7 +262,7 @@ final class StreamConnection {
         case .announceReadClosed:
             announceReadClosed()
         case .finish:
-            tellsClosing = true
+            reportsClosing = true
             beginFinishing()
         case .stopProducerAndFinish:
             reactor.performEvent { stopProducer() }
@@ -305,7 +306,7 @@ final class StreamConnection {
     }
 
     private func closeBehindOutput() {
-        if stream.owesOutput { streamEnd = .lingeringWithoutInput } else { stream.close() }
+        if stream.hasUnsentOutput { streamEnd = .lingeringWithoutInput } else { stream.close() }
     }
 
     private func announceReadClosed() {
@@ -383,8 +384,8 @@ final class StreamConnection {
     }
 
     private func dropOutput() {
-        _ = unsafe takeGathered()
-        giveBackGathered()
+        _ = unsafe takeCoalesced()
+        giveBackCoalesced()
         queue = nil
         if gate.isPaused { reactor.counters.fullConnections -= 1 }
         gate = BackpressureGate(watermarks: gate.watermarks)
@@ -406,7 +407,7 @@ final class StreamConnection {
     @inline(never)
     private func handOver() {
         let hasInputEnded = streamEnd == .lingeringWithoutInput
-        if hasInputEnded, !stream.owesOutput { return stream.close() }
+        if hasInputEnded, !stream.hasUnsentOutput { return stream.close() }
         var state = LingeringStreams.State()
         state.hasInput = hasDiscardedInput
         state.hasInputEnded = hasInputEnded
@@ -486,7 +487,7 @@ final class StreamConnection {
     // MARK: A broken connection
 
     /// How long a program that is paused may leave the rest of a broken connection unread.
-    private static let restPatience = Duration.seconds(5)
+    private static let unreadGracePeriod = Duration.seconds(5)
 
     /// What had arrived before the stream broke is delivered, and then the loss.
     private func deliverRest() {
@@ -509,7 +510,8 @@ final class StreamConnection {
             let now = reactor.presentTime
             let start = hasProgressed ? now : start
             hasProgressed = false
-            guard hasUnreadInput, start.advanced(by: Self.restPatience) > now, now < limit else {
+            guard hasUnreadInput, start.advanced(by: Self.unreadGracePeriod) > now, now < limit
+            else {
                 return perform(machine.failed())
             }
             awaitRest(since: start, limit: limit)
@@ -571,56 +573,56 @@ final class StreamConnection {
     }
 
     @inline(__always)
-    private func gather(_ bytes: UnsafeRawBufferPointer) {
+    private func coalesce(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }
         let count = unsafe cork.pointee.count
         guard unsafe cork.pointee.owner == address,
-            count &+ bytes.count <= GatherPool.bufferCapacity
-        else { return unsafe gatherOtherwise(bytes) }
+            count &+ bytes.count <= CoalescingPool.bufferCapacity
+        else { return unsafe coalesceOtherwise(bytes) }
         unsafe (cork.pointee.base + count).copyMemory(from: start, byteCount: bytes.count)
         unsafe cork.pointee.count = count &+ bytes.count
     }
 
     /// Outside of the connection's own event, or when its buffer is full.
     @inline(never)
-    private func gatherOtherwise(_ bytes: UnsafeRawBufferPointer) {
+    private func coalesceOtherwise(_ bytes: UnsafeRawBufferPointer) {
         unsafe placeInBuffer(bytes)
         callProducer()
     }
 
     private func placeInBuffer(_ bytes: UnsafeRawBufferPointer) {
         guard unsafe cork.pointee.owner != address else {
-            sendGathered()
+            sendCoalesced()
             // Sending may have ended the connection.
-            if !isOver { unsafe gather(bytes) }
+            if !isOver { unsafe coalesce(bytes) }
             return
         }
-        if gatheredCount &+ bytes.count > GatherPool.bufferCapacity { sendGathered() }
+        if coalescedCount &+ bytes.count > CoalescingPool.bufferCapacity { sendCoalesced() }
         guard !isOver, let start = bytes.baseAddress else { return }
-        let base = unsafe gathered ?? reactor.gatherPool.take()
-        unsafe gathered = base
-        unsafe (base + gatheredCount).copyMemory(from: start, byteCount: bytes.count)
-        gatheredCount &+= bytes.count
+        let base = unsafe coalesced ?? reactor.coalescingPool.take()
+        unsafe coalesced = base
+        unsafe (base + coalescedCount).copyMemory(from: start, byteCount: bytes.count)
+        coalescedCount &+= bytes.count
         // Last: outside of an event this flushes at once.
         flushLater()
     }
 
-    /// What was gathered, in whichever buffer; it counts as sent.
-    private func takeGathered() -> UnsafeRawBufferPointer {
+    /// What was coalesced, in whichever buffer; it counts as sent.
+    private func takeCoalesced() -> UnsafeRawBufferPointer {
         if unsafe cork.pointee.owner == address {
             defer { unsafe cork.pointee.count = 0 }
             return unsafe UnsafeRawBufferPointer(
                 start: cork.pointee.base, count: cork.pointee.count)
         }
-        defer { gatheredCount = 0 }
-        return unsafe UnsafeRawBufferPointer(start: gathered, count: gatheredCount)
+        defer { coalescedCount = 0 }
+        return unsafe UnsafeRawBufferPointer(start: coalesced, count: coalescedCount)
     }
 
-    private func sendGathered() {
+    private func sendCoalesced() {
         unsafe place(UnsafeRawBufferPointer(start: nil, count: 0), owner: nil)
     }
 
-    /// Sends a large piece at once, behind what was gathered, and pauses a producer that has
+    /// Sends a large piece at once, behind what was coalesced, and pauses a producer that has
     /// passed the high watermark by it.
     @inline(never)
     private func send(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
@@ -628,9 +630,9 @@ final class StreamConnection {
         callProducer()
     }
 
-    /// Offers the kernel what was gathered and `bytes` behind it; queues what it refuses.
+    /// Offers the kernel what was coalesced and `bytes` behind it; queues what it refuses.
     private func place(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
-        let first = unsafe takeGathered()
+        let first = unsafe takeCoalesced()
         guard first.count + bytes.count > 0, !machine.isBroken else { return }
         var taken = 0
         if queue?.isEmpty ?? true {
@@ -684,7 +686,7 @@ final class StreamConnection {
     /// Descriptors that the kernel has refused so far.
     var queuedDescriptorCount: Int { queue?.descriptorCount ?? 0 }
 
-    /// Sends bytes with descriptors at once, behind what was gathered.
+    /// Sends bytes with descriptors at once, behind what was coalesced.
     func send(_ bytes: RawSpan, passing descriptors: PassedDescriptors) {
         guard isPlain || mayWrite() else { return }
         reactor.performEvent {
@@ -695,7 +697,7 @@ final class StreamConnection {
     }
 
     private func place(_ bytes: RawSpan, passing descriptors: PassedDescriptors) {
-        sendGathered()
+        sendCoalesced()
         guard !isOver else { return }
         let none = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
         unsafe bytes.withUnsafeBytes { bytes in
@@ -714,11 +716,11 @@ final class StreamConnection {
     }
 
     @inline(__always)
-    private func giveBackGathered() {
-        guard let buffer = unsafe gathered else { return }
-        unsafe gathered = nil
-        gatheredCount = 0
-        unsafe reactor.gatherPool.give(buffer)
+    private func giveBackCoalesced() {
+        guard let buffer = unsafe coalesced else { return }
+        unsafe coalesced = nil
+        coalescedCount = 0
+        unsafe reactor.coalescingPool.give(buffer)
     }
 
     @inline(__always)
@@ -785,17 +787,17 @@ final class StreamConnection {
     ///
     /// Called by the reactor in a turn of its own.
     func feed() {
-        isOnHungryList = false
-        guard case .pull(let puller, .hungry) = producer, !machine.isClosed else { return }
+        isOnReadyList = false
+        guard case .pull(let puller, .ready) = producer, !machine.isClosed else { return }
         // Others may have written since it was put on the list.
-        guard queue?.isEmpty ?? true else { return producer = .pull(puller, .fed) }
-        producer = .pull(puller, .asked)
+        guard queue?.isEmpty ?? true else { return producer = .pull(puller, .draining) }
+        producer = .pull(puller, .awaitingData)
         puller.produceMore()
     }
 
     /// Something was written: the pull producer may be asked again when it has left.
     private func noteWriteForPuller() {
-        if case .pull(let puller, .asked) = producer { producer = .pull(puller, .fed) }
+        if case .pull(let puller, .awaitingData) = producer { producer = .pull(puller, .draining) }
     }
 }
 
@@ -876,18 +878,18 @@ extension StreamConnection: StreamReceiver {
         unsafe send(bytes, owner: nil)
         repeat {
             if unsafe cork.pointee.count > 0 {
-                sendGathered()
+                sendCoalesced()
                 callProducer()
             }
             reactor.flushInside()
         } while unsafe cork.pointee.count > 0
     }
 
-    var relayTarget: (any BackendStream)? {
-        machine.deliversReads ? (proto as? PipeProtocol)?.relayTarget : nil
+    var spliceTarget: (any BackendStream)? {
+        machine.deliversReads ? (proto as? PipeProtocol)?.spliceTarget : nil
     }
 
-    func streamDidRelay(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
+    func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
         reactor.performEvent {
             attempt { proto in
                 let pipe = proto as? PipeProtocol
@@ -939,20 +941,20 @@ extension StreamConnection: StreamReceiver {
 }
 
 extension StreamConnection: EndOfEventFlushing {
-    /// The event has ended: sends what was gathered, and takes the next step of a close.
+    /// The event has ended: sends what was coalesced, and takes the next step of a close.
     func flush() {
         isOnFlushList = false
         // Nothing is, where the flush only takes a close further.
-        if unsafe gathered != nil || cork.pointee.owner == address {
-            sendGathered()
-            giveBackGathered()
+        if unsafe coalesced != nil || cork.pointee.owner == address {
+            sendCoalesced()
+            giveBackCoalesced()
             callProducer()
         }
         if machine.isBroken { stopProducer() }
         if pendingSwitch != nil { performSwitch() }
         if unreadBytes != nil { deliverUnread() }
-        if owesReadEnd { passOnReadEnd() }
-        if tellsClosing { tellClosing() }
+        if owesReadClosed { reportReadClosed() }
+        if reportsClosing { reportClosing() }
         // What was called above may have written, and closed behind it: that is flushed first.
         guard !isOnFlushList else { return }
         if queue?.isEmpty ?? true { takeNextStep() }
@@ -967,11 +969,11 @@ extension StreamConnection: EndOfEventFlushing {
     private func takeNextStep() {
         switch producer {
         case .none: if machine.awaitsFlush { perform(machine.flushed()) }
-        case .pull(let puller, .fed):
-            producer = .pull(puller, .hungry)
-            guard !isOnHungryList else { return }
-            isOnHungryList = true
-            reactor.hungryConnections.append(self)
+        case .pull(let puller, .draining):
+            producer = .pull(puller, .ready)
+            guard !isOnReadyList else { return }
+            isOnReadyList = true
+            reactor.readyPullConnections.append(self)
         case .push, .pull: break
         }
     }
@@ -980,18 +982,18 @@ extension StreamConnection: EndOfEventFlushing {
     private func performSwitch() {
         guard let next = pendingSwitch.take(), !machine.isClosed else { return }
         proto = next
-        owesReadEnd = machine.state == .readClosed
-        tellsClosing = !machine.deliversUnread
+        owesReadClosed = machine.state == .readClosed
+        reportsClosing = !machine.deliversUnread
         updatePlainness()
-        stream.relayInput(next is PipeProtocol)
+        stream.spliceInput(next is PipeProtocol)
         updateDescriptorReceiving()
         attempt { try $0.connectionMade(self) }
     }
 
     @inline(never)
-    private func passOnReadEnd() {
+    private func reportReadClosed() {
         guard isDelivering, unreadBytes == nil else { return }
-        owesReadEnd = false
+        owesReadClosed = false
         guard isHalfCloseable else {
             stopProducer()
             return perform(machine.loseWriteConnection())
@@ -1001,8 +1003,8 @@ extension StreamConnection: EndOfEventFlushing {
 
     /// At the end of the event, since inside a callback of its own a protocol cannot be told.
     @inline(never)
-    private func tellClosing() {
-        tellsClosing = false
+    private func reportClosing() {
+        reportsClosing = false
         guard !machine.isClosed, let proto, let observer = reactor.asHalfCloseable(proto) else {
             return
         }
@@ -1022,7 +1024,7 @@ extension StreamConnection: FileSendingConsumer {
         reactor.checkThread()
         // What was written before it leaves before it: a header, for example. The caller is the
         // producer, and learns from the result that it has to wait.
-        sendGathered()
+        sendCoalesced()
         guard queue?.isEmpty ?? true, acceptsWrites else {
             reactor.performEvent { callProducer() }
             return .full
@@ -1043,15 +1045,15 @@ extension StreamConnection: FileSendingConsumer {
 
 extension StreamConnection {
     /// Where what comes out of a pipe can go by itself: nothing is in hand that must leave before.
-    var relayEntrance: (any BackendStream)? {
+    var spliceEntrance: (any BackendStream)? {
         if case .pull = producer { return nil }
-        let isEmpty = unsafe gathered == nil && cork.pointee.owner != address
+        let isEmpty = unsafe coalesced == nil && cork.pointee.owner != address
         guard isEmpty, queue?.isEmpty ?? true, acceptsWrites else { return nil }
         return stream
     }
 
-    /// So many bytes came in by ``relayEntrance``.
-    func tookRelayed(byteCount: Int, failure: ErrorCode?) {
+    /// So many bytes came in by ``spliceEntrance``.
+    func tookSpliced(byteCount: Int, failure: ErrorCode?) {
         if byteCount > 0 { hasProgressed = true }
         if let failure { failed(failure, "splice", .write) }
     }
@@ -1062,7 +1064,7 @@ extension StreamConnection {
     var mayDeliver: Bool { machine.deliversUnread }
 }
 
-extension StreamConnection: LossTelling {
+extension StreamConnection: LossReporting {
     var isLost: Bool { machine.isClosed }
 
     var lossReason: ConnectionLoss? { loss }
@@ -1090,7 +1092,7 @@ extension StreamConnection: StreamTransport {
         unsafe bytes.withUnsafeBytes { bytes in
             guard isPlain else { return unsafe writeOtherwise(bytes, owner: nil) }
             if bytes.count < Self.directWriteByteCount {
-                unsafe gather(bytes)
+                unsafe coalesce(bytes)
             } else {
                 unsafe send(bytes, owner: nil)
             }
@@ -1115,7 +1117,7 @@ extension StreamConnection: StreamTransport {
         reactor.performEvent {
             flushLater()
             if bytes.count < Self.directWriteByteCount {
-                unsafe gather(bytes)
+                unsafe coalesce(bytes)
             } else {
                 unsafe send(bytes, owner: owner)
             }
@@ -1199,7 +1201,7 @@ extension StreamConnection: StreamTransport {
             self.producer.isNone,
             "Consumer: a producer is registered already for \(peerAddress); unregister it first")
         guard acceptsWrites else { return producer.stopProducing() }
-        self.producer = .pull(producer, .asked)
+        self.producer = .pull(producer, .awaitingData)
         updatePlainness()
         updateReading()
         producer.produceMore()
@@ -1224,7 +1226,7 @@ extension StreamConnection: StreamTransport {
     func resumeProducing() {
         reactor.checkThread()
         isPaused = false
-        if unreadBytes != nil || owesReadEnd { flushLater() }
+        if unreadBytes != nil || owesReadClosed { flushLater() }
         updateReading()
     }
 

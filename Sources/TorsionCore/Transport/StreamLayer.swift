@@ -29,7 +29,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
     private var unreadBytes: KeptBytes?
     private var hasReadEnded = false
     /// The end is to be told to the protocol above, behind what is kept for it.
-    private var owesReadEnd = false
+    private var owesReadClosed = false
 
     /// A layer under a protocol.
     public init(above: any StreamProtocol) { self.above = above }
@@ -102,7 +102,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
         hasReadEnded = true
         guard isAboveConnected else { return }
         guard pendingSwitch == nil, unreadBytes == nil else {
-            owesReadEnd = true
+            owesReadClosed = true
             return
         }
         try (above as? any HalfCloseableProtocol)?.readConnectionLost(from: self)
@@ -189,7 +189,7 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
 
     /// Those above kept what they could not deliver, too, while a layer such as a throttle rested.
     private func deliverKept() {
-        if unreadBytes != nil || owesReadEnd { reactor.flushAtEndOfEvent(self) }
+        if unreadBytes != nil || owesReadClosed { reactor.flushAtEndOfEvent(self) }
         (above as? StreamLayer)?.deliverKept()
     }
 
@@ -227,14 +227,14 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
                 // event it is the successor's.
                 guard !isLost || lossReason?.isClean ?? false else { return }
                 above = next
-                owesReadEnd = hasReadEnded
+                owesReadClosed = hasReadEnded
                 try next.connectionMade(self)
             }
             if let kept = unreadBytes, isDelivering {
                 defer { if kept.isEmpty { unreadBytes = nil } }
                 try kept.deliver { try above?.dataReceived($0, from: self) }
             }
-            if owesReadEnd, unreadBytes == nil, isDelivering { try passOnReadEnd() }
+            if owesReadClosed, unreadBytes == nil, isDelivering { try reportReadClosed() }
         } catch {
             reactor.report(.protocolFailed(error), of: peerAddress)
             below.abortConnection(because: error)
@@ -253,20 +253,20 @@ open class StreamLayer: HalfCloseableProtocol, PhasedProtocol, StreamTransport, 
         require(pendingSwitch == nil, "StreamLayer: a protocol waits to take over")
         require(!(unreadBytes?.isEmpty ?? false), "StreamLayer: keeps nothing for later")
         require(
-            unreadBytes == nil && !owesReadEnd || !isDelivering,
+            unreadBytes == nil && !owesReadClosed || !isDelivering,
             "StreamLayer: what is owed to the protocol above was not told")
         if isAboveConnected { (above as? any InvariantChecking)?.checkInvariants() }
     }
 
-    private func passOnReadEnd() throws {
-        owesReadEnd = false
+    private func reportReadClosed() throws {
+        owesReadClosed = false
         guard keepsHalfOpen else { return below.loseWriteConnection() }
         try (above as? any HalfCloseableProtocol)?.readConnectionLost(from: self)
     }
 }
 
 /// A transport that knows of its loss before its protocol is told.
-package protocol LossTelling: AnyObject {
+package protocol LossReporting: AnyObject {
     var isLost: Bool { get }
     /// Why, also of a loss that will be told behind what had arrived before it.
     var lossReason: ConnectionLoss? { get }
@@ -276,10 +276,10 @@ extension StreamLayer: ClosingObserver {
     func connectionIsClosing() { (above as? any ClosingObserver)?.connectionIsClosing() }
 }
 
-extension StreamLayer: LossTelling {
-    package var isLost: Bool { (below as? any LossTelling)?.isLost ?? false }
+extension StreamLayer: LossReporting {
+    package var isLost: Bool { (below as? any LossReporting)?.isLost ?? false }
 
-    package var lossReason: ConnectionLoss? { (below as? any LossTelling)?.lossReason }
+    package var lossReason: ConnectionLoss? { (below as? any LossReporting)?.lossReason }
 }
 
 extension StreamLayer: InvariantChecking {}

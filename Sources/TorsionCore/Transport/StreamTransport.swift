@@ -35,9 +35,9 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     ///
     /// Nothing is reported per write: what the peer acknowledged is not knowable here, and a
     /// failed send ends the connection through ``StreamProtocol/connectionLost(_:from:)``. Small
-    /// writes are gathered and leave together when the event ends, which is when the kernel's
+    /// writes are coalesced and leave together when the event ends, which is when the kernel's
     /// refusal is met: past ``Watermarks/high`` the registered producer is paused. 4 KiB and more
-    /// leave at once, behind what was gathered. A call that finds more than ``Watermarks/limit``
+    /// leave at once, behind what was coalesced. A call that finds more than ``Watermarks/limit``
     /// queued aborts the connection. After ``loseConnection()`` the call does nothing.
     ///
     /// - Parameter bytes: Any number of bytes; none sends nothing. Borrowed for the call only.

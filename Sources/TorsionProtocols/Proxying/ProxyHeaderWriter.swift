@@ -6,7 +6,7 @@ public import TorsionCore
 /// A layer that tells a server whom a connection is made for, before its first byte.
 ///
 ///     let header = ProxyHeader(source: client.peerAddress, destination: client.localAddress)
-///     backend.wrapped { ProxyHeaderWriter(above: $0, header) }.connect(on: reactor) { Relay() }
+///     backend.wrapped { ProxyHeaderWriter(above: $0, header) }.connect(on: reactor) { StreamProxy() }
 ///
 /// The header leaves with the first bytes that are written in the same event. If its extensions do
 /// not fit, `connectionMade` throws, and connecting fails with the ``ProxyHeaderError``.

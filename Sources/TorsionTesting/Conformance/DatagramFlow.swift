@@ -6,11 +6,12 @@ internal import TorsionCore
 // U2: batches, pausing, and what happens when the kernel has no room.
 extension ConformanceSuite {
     static let datagramFlow = [
-        gatheredWrites, pausedInBatch, resumedAtEnd, closedWhilePaused, waitsForRoom,
+        coalescedWrites, pausedInBatch, resumedAtEnd, closedWhilePaused, waitsForRoom,
         oneFullReceiver, queueLimit,
     ]
 
-    static let gatheredWrites = Check("all datagrams of an event arrive in order, also very many") {
+    static let coalescedWrites = Check("all datagrams of an event arrive in order, also very many")
+    {
         backend in
         let world = try World(backend)
         let server = Mailbox()

@@ -7,7 +7,7 @@ internal import TorsionCore
 /// output that the peer has not taken, and input that was not read.
 extension ConformanceSuite {
     static let lingering = [
-        closeWaitsForNoPeer, lateInput, slowReader, outputOwedAtTheEnd, abandonedDownload,
+        closeWaitsForNoPeer, lateInput, slowReader, unsentOutputAtTheEnd, abandonedDownload,
         abandonedOutput, answerBeforeReset, resetWhilePausedFromTheStart, lossBehindUnread,
         lossOfTheIdle,
     ]
@@ -82,7 +82,7 @@ extension ConformanceSuite {
     }
 
     // S17
-    static let outputOwedAtTheEnd = Check(
+    static let unsentOutputAtTheEnd = Check(
         "however much was written before a close behind the peer's end, it arrives"
     ) { backend in
         let world = try World(backend)

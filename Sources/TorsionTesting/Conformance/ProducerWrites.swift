@@ -7,7 +7,7 @@ internal import TorsionCore
 // before, whatever event it is in, and a producer that writes until it is paused comes to an end.
 extension ConformanceSuite {
     static let producerWrites = [
-        writesInPauseWhileGathering, writesInPauseAtEndOfEvent, writesInResumption,
+        writesInPauseWhileCoalescing, writesInPauseAtEndOfEvent, writesInResumption,
         pausedBeforeWriteReturns, stoppedBeforeWriteReturns,
     ]
 
@@ -41,7 +41,7 @@ extension ConformanceSuite {
         try world.finish(held: 1)
     }
 
-    static let writesInPauseWhileGathering = Check(
+    static let writesInPauseWhileCoalescing = Check(
         "what a producer writes when a full buffer pauses it is appended"
     ) { backend in
         let world = try World(backend)

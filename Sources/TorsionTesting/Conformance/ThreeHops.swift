@@ -12,8 +12,8 @@ extension ConformanceSuite {
         let world = try World(backend)
         let reader = RandomReader(seed: 7)
         let last = try world.reactor.listen(on: World.loopback) { _ in reader }
-        let second = try RelayHop(to: last, in: world)
-        let first = try RelayHop(to: second.port, in: world)
+        let second = try ProxyHop(to: last, in: world)
+        let first = try ProxyHop(to: second.port, in: world)
         let source = try BulkSource(byteCount: 64 << 20, to: first.port, in: world)
 
         try world.run(limit: .seconds(240)) {
@@ -68,7 +68,7 @@ private final class MeteredLayer: StreamLayer {
 }
 
 /// A relay with its queue metered, in the direction to its target.
-private final class RelayHop {
+private final class ProxyHop {
     let meter = QueueMeter()
     let port: ListeningPort
     private let report = Report()
@@ -85,7 +85,7 @@ private final class RelayHop {
         let server = ClientEndpoint.address(target.localAddress)
             .wrapped { [meter] in MeteredLayer(above: $0, meter) }
         port = try world.reactor.listen(on: World.loopback) { [report] _ in
-            Relay(to: server) { result in
+            StreamProxy(to: server) { result in
                 report.isOver = true
                 if case .failure(let error) = result { report.errors.append("\(error)") }
             }

@@ -13,12 +13,12 @@ extension ConformanceSuite {
     static let inOrder = Check("calls from eight threads run in the order of each, never inline") {
         backend in
         let world = try World(backend)
-        let door = world.reactor.remote
+        let handle = world.reactor.remote
         let seen = Lock([[Int]](repeating: [], count: 8))
         let threads = (0..<8).map { thread in
             Thread {
                 for number in 0..<500 {
-                    door.callFromThread { _ in seen.withLock { $0[thread].append(number) } }
+                    handle.callFromThread { _ in seen.withLock { $0[thread].append(number) } }
                 }
             }
         }
@@ -31,10 +31,10 @@ extension ConformanceSuite {
     // R4
     static let burst = Check("ten thousand calls in a burst are all run") { backend in
         let world = try World(backend)
-        let door = world.reactor.remote
+        let handle = world.reactor.remote
         let count = Atomic(0)
         for _ in 0..<10_000 {
-            try expect(door.callFromThread { _ in count.wrappingAdd(1, ordering: .relaxed) })
+            try expect(handle.callFromThread { _ in count.wrappingAdd(1, ordering: .relaxed) })
         }
         try expectEqual(count.load(ordering: .relaxed), 0)
         try world.run { count.load(ordering: .relaxed) == 10_000 }
@@ -45,8 +45,8 @@ extension ConformanceSuite {
     static let beforeTurning = Check("a call made before the first turn runs in it") { backend in
         let world = try World(backend)
         let hasRun = Atomic(false)
-        let door = world.reactor.remote
-        Thread { door.callFromThread { _ in hasRun.store(true, ordering: .releasing) } }.join()
+        let handle = world.reactor.remote
+        Thread { handle.callFromThread { _ in hasRun.store(true, ordering: .releasing) } }.join()
         try world.run { hasRun.load(ordering: .acquiring) }
         try world.finish()
     }
@@ -59,10 +59,10 @@ extension ConformanceSuite {
         var seen: [UnhandledError] = []
         world.reactor.unhandledError = { seen.append($0) }
         let hasRun = Atomic(false)
-        let door = world.reactor.remote
+        let handle = world.reactor.remote
         Thread {
-            door.callFromThread { _ in throw Mishap() }
-            door.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
+            handle.callFromThread { _ in throw Mishap() }
+            handle.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
         }.join()
         try world.run { hasRun.load(ordering: .acquiring) }
         try expect(seen.count == 1 && seen[0].error is Mishap, "\(seen)")
@@ -70,7 +70,7 @@ extension ConformanceSuite {
     }
 
     static let remoteObjects = Check(
-        "a remote object is kept by its door, and released on the reactor"
+        "a remote object is kept by its handle, and released on the reactor"
     ) {
         backend in
         let world = try World(backend)
@@ -80,11 +80,11 @@ extension ConformanceSuite {
             init(_ onEnd: @escaping () -> Void) { self.onEnd = onEnd }
             deinit { onEnd() }
         }
-        var door: Remote<Held>? = world.reactor.remote(
+        var handle: Remote<Held>? = world.reactor.remote(
             to: Held { released.withLock { $0 = Thread.current } })
         let calls = Atomic(0)
-        let sent = door!
-        door = nil
+        let sent = handle!
+        handle = nil
         let thread = Thread {
             sent.callFromThread { _ in calls.wrappingAdd(1, ordering: .relaxed) }
         }
@@ -100,9 +100,9 @@ extension ConformanceSuite {
     static let wakesAWait = Check("a call from a thread ends a wait without limit") { backend in
         let world = try World(backend)
         let hasRun = Atomic(false)
-        let door = world.reactor.remote
+        let handle = world.reactor.remote
         let thread = Thread {
-            door.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
+            handle.callFromThread { _ in hasRun.store(true, ordering: .releasing) }
         }
         world.runWithoutLimit { hasRun.load(ordering: .acquiring) }
         thread.join()

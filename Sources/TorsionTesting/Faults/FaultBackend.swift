@@ -39,9 +39,9 @@ public func failingEachCall(
 }
 
 /// Something that may be late.
-protocol LateTelling: AnyObject {
+protocol DelayedReporting: AnyObject {
     /// Called by the backend in its turn.
-    func tellWhatIsLate()
+    func reportDelayed()
 }
 
 /// Stands between the core and any backend, and makes calls go wrong.
@@ -49,7 +49,7 @@ final class FaultBackend: ReactorBackend {
     let inner: any ReactorBackend
     let plan: FaultPlan
     /// Those that have something to tell in the next turn.
-    private var late: [any LateTelling] = []
+    private var late: [any DelayedReporting] = []
 
     init(_ inner: any ReactorBackend, _ plan: FaultPlan) {
         self.inner = inner
@@ -72,13 +72,13 @@ final class FaultBackend: ReactorBackend {
     func turn(until deadline: MonotonicInstant?) throws(IOError) {
         let tellers = late
         late = []
-        for teller in tellers { teller.tellWhatIsLate() }
+        for teller in tellers { teller.reportDelayed() }
         // What was told may have work for the core, and what is still late must not be waited on.
         let isWaiting = tellers.isEmpty && late.isEmpty
         try inner.turn(until: isWaiting ? deadline : MonotonicInstant(nanoseconds: 0))
     }
 
-    func tellLater(_ teller: any LateTelling) { late.append(teller) }
+    func tellLater(_ teller: any DelayedReporting) { late.append(teller) }
 
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver

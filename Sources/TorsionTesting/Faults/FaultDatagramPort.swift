@@ -10,7 +10,7 @@ final class FaultDatagramPort {
     private unowned let backend: FaultBackend
     private var receiver: (any DatagramReceiver)?
     private var isReceiving = false
-    private var isToldLater = false
+    private var isReportedLater = false
 
     init(_ backend: FaultBackend, _ inner: any BackendDatagramPort) {
         self.backend = backend
@@ -20,15 +20,15 @@ final class FaultDatagramPort {
     /// What the core does not get now stays with the inner port, which must not deliver it at once.
     private func resumeLater() {
         inner.stopReceiving()
-        guard !isToldLater else { return }
-        isToldLater = true
+        guard !isReportedLater else { return }
+        isReportedLater = true
         backend.tellLater(self)
     }
 }
 
-extension FaultDatagramPort: LateTelling {
-    func tellWhatIsLate() {
-        isToldLater = false
+extension FaultDatagramPort: DelayedReporting {
+    func reportDelayed() {
+        isReportedLater = false
         if isReceiving, receiver != nil { inner.startReceiving() }
     }
 }
@@ -52,7 +52,7 @@ extension FaultDatagramPort: BackendDatagramPort {
 
     func startReceiving() {
         isReceiving = true
-        if !isToldLater { inner.startReceiving() }
+        if !isReportedLater { inner.startReceiving() }
     }
 
     func stopReceiving() {

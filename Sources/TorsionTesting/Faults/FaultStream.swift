@@ -7,14 +7,14 @@ internal import TorsionCore
 ///
 /// What it holds back it tells in order, from its backend's next turn on, and only while it is
 /// read: so it also plays a completion backend, which has bytes in hand when reading stops.
-final class FaultStream: LateTelling {
+final class FaultStream: DelayedReporting {
     var inner: (any BackendStream)!
     var receiver: (any StreamReceiver)?
 
     private unowned let backend: FaultBackend
     private var isReading = false
     private var isOpen = true
-    private var isToldLater = false
+    private var isReportedLater = false
     /// A read has failed, and what it had read is gone: nothing behind it may be delivered.
     private var isInputLost = false
 
@@ -27,14 +27,14 @@ final class FaultStream: LateTelling {
     init(_ backend: FaultBackend) { self.backend = backend }
 
     private func tellLater() {
-        guard !isToldLater else { return }
-        isToldLater = true
+        guard !isReportedLater else { return }
+        isReportedLater = true
         backend.tellLater(self)
     }
 
     /// Called by the backend in its turn.
-    func tellWhatIsLate() {
-        isToldLater = false
+    func reportDelayed() {
+        isReportedLater = false
         guard isOpen else { return }
         if isConnectHeld {
             isConnectHeld = false
@@ -89,7 +89,7 @@ extension FaultStream: BackendStream {
 
     var unsentByteCount: Int? { inner.unsentByteCount }
 
-    var owesOutput: Bool { inner.owesOutput }
+    var hasUnsentOutput: Bool { inner.hasUnsentOutput }
 
     var hasUnreadInput: Bool { !held.isEmpty || !isInputLost && inner.hasUnreadInput }
 

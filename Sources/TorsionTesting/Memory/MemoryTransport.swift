@@ -42,7 +42,9 @@ public final class MemoryTransport {
     }
 
     /// Whether the protocol still has its connection.
-    public var isOpen: Bool { stream.isOpen && !((transport as? any LossTelling)?.isLost ?? false) }
+    public var isOpen: Bool {
+        stream.isOpen && !((transport as? any LossReporting)?.isLost ?? false)
+    }
 
     /// Whether the engine reads from the kernel now.
     public var isReading: Bool { stream.isReading }

@@ -16,7 +16,7 @@ final class SimulatedBackend: ReactorBackend {
     let node: NetworkNode
     /// Whether a world moves the clock.
     private let isDriven: Bool
-    private let doorbell: Doorbell
+    private let conditionWaker: ConditionWaker
     var openHandleCount = 0
     /// Streams and ports that have something to tell.
     var ready: [SimulatedHandle] = []
@@ -25,33 +25,33 @@ final class SimulatedBackend: ReactorBackend {
         self.network = network
         self.node = node
         self.isDriven = isDriven
-        doorbell = Doorbell()
+        conditionWaker = ConditionWaker()
     }
 
     func start() throws(IOError) {}
 
     var now: MonotonicInstant { network.now }
 
-    var waker: any BackendWaker { doorbell }
+    var waker: any BackendWaker { conditionWaker }
 
     /// Whether no descriptor is left.
     var isShort: Bool { openHandleCount >= node.descriptorLimit }
 
     /// Whether there is something to tell, or somebody called from elsewhere.
-    var hasWork: Bool { !ready.isEmpty || doorbell.isRung }
+    var hasWork: Bool { !ready.isEmpty || conditionWaker.isRung }
 
     func turn(until deadline: MonotonicInstant?) {
         guard !isDriven else {
-            doorbell.takeRing()
+            conditionWaker.takeRing()
             _ = deliver()
             return
         }
         // A turn takes time, or a program that never waits would never hear of anything.
         let cost = network.conditions.turnCost.wholeNanoseconds
         network.advance(to: network.now.nanoseconds + cost)
-        while !deliver(), !doorbell.takeRing() {
+        while !deliver(), !conditionWaker.takeRing() {
             let next = [network.nextEventTime, deadline?.nanoseconds].compactMap(\.self).min()
-            guard let next else { return doorbell.wait() }
+            guard let next else { return conditionWaker.wait() }
             guard next > network.now.nanoseconds else { return }
             network.advance(to: next)
         }

@@ -123,7 +123,7 @@ public final class SimulatedHost {
         network.trace.add(time: network.now.nanoseconds, host: node.index, .struck(fault))
     }
 
-    /// Stops the program without patience.
+    /// Stops the program without grace period.
     func end() {
         stalledUntil = 0
         while isRunning {

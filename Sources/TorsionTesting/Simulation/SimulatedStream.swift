@@ -13,8 +13,8 @@ final class SimulatedStream: SimulatedHandle {
     private var receiver: (any StreamReceiver)?
     private var phase: Phase
     private var isReading = false
-    private var isRelaying = false
-    private var isEndTold = false
+    private var isSplicing = false
+    private var isEndReported = false
     /// The failure was reported, and the core still reads what had arrived before it.
     private var hasFailed = false
     private var queue: WriteQueue?
@@ -50,7 +50,7 @@ final class SimulatedStream: SimulatedHandle {
     }
 
     private var hasMore: Bool {
-        if isReading, !socket.received.isEmpty || hasEnd && !isEndTold { return true }
+        if isReading, !socket.received.isEmpty || hasEnd && !isEndReported { return true }
         return socket.error != nil && !hasFailed || queue != nil && socket.room > 0
     }
 
@@ -73,7 +73,7 @@ final class SimulatedStream: SimulatedHandle {
             guard let word = socket.strike(.cutRead) else {
                 let bytes = read(Self.readByteCount)
                 // As on a real backend, what comes in small pieces is not worth it.
-                if isRelaying, let target = receiver?.relayTarget as? SimulatedStream {
+                if isSplicing, let target = receiver?.spliceTarget as? SimulatedStream {
                     relay(bytes, to: target)
                 } else {
                     receiver?.streamDidRead(bytes.span)
@@ -84,8 +84,8 @@ final class SimulatedStream: SimulatedHandle {
             receiver?.streamDidRead(read(1 + Int(word % UInt64(available))).span)
         }
         guard isReading, socket.received.isEmpty else { return }
-        if hasEnd, !isEndTold {
-            isEndTold = true
+        if hasEnd, !isEndReported {
+            isEndReported = true
             isReading = false
             note(.end)
             receiver?.streamDidReadEnd()
@@ -101,9 +101,9 @@ final class SimulatedStream: SimulatedHandle {
     private func relay(_ bytes: Bytes, to target: SimulatedStream) {
         switch unsafe bytes.withUnsafeBytes({ unsafe target.tryWrite($0) }) {
         case .wrote(let count):
-            receiver?.streamDidRelay(byteCount: count, rest: bytes[count...].span, failure: nil)
+            receiver?.streamDidSplice(byteCount: count, rest: bytes[count...].span, failure: nil)
         case .failed(let code):
-            receiver?.streamDidRelay(byteCount: 0, rest: bytes[..<0].span, failure: code)
+            receiver?.streamDidSplice(byteCount: 0, rest: bytes[..<0].span, failure: code)
         }
     }
 
@@ -191,7 +191,7 @@ extension SimulatedStream: BackendStream {
 
     func stopReading() { isReading = false }
 
-    func relayInput(_ isWanted: Bool) { isRelaying = isWanted }
+    func spliceInput(_ isWanted: Bool) { isSplicing = isWanted }
 
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer

@@ -32,8 +32,8 @@ private final class Wire {
     let far = Recorder()
     private let nearEnd: MemoryTransport
     private let farEnd: MemoryTransport
-    private var toldNear = false
-    private var toldFar = false
+    private var nearReported = false
+    private var farReported = false
 
     init(_ layer: LayerMaker, roomBytes: Int = .max) {
         nearEnd = MemoryTransport(layer(near), clock: clock, roomBytes: roomBytes)
@@ -46,8 +46,8 @@ private final class Wire {
     /// Carries what either end sends to the other, and its end, until nothing moves.
     func carry() {
         for _ in 0..<8 {
-            carry(from: nearEnd, to: farEnd, &toldFar)
-            carry(from: farEnd, to: nearEnd, &toldNear)
+            carry(from: nearEnd, to: farEnd, &farReported)
+            carry(from: farEnd, to: nearEnd, &nearReported)
             clock.turn()
         }
     }

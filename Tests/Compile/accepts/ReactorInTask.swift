@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Torsion
 
-// The reactor's door is Sendable.
+// The reactor's handle is Sendable.
 func countDown(on reactor: Reactor) {
-    let door = reactor.remote
+    let handle = reactor.remote
     Task.detached {
-        door.callFromThread { reactor in
+        handle.callFromThread { reactor in
             reactor.callLater(.seconds(1)) { print("later") }
         }
     }

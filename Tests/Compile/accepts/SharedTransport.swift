@@ -2,16 +2,16 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Torsion
 
-// The transport stays, and the answer comes to it through a door.
+// The transport stays, and the answer comes to it through a handle.
 final class Slow: StreamProtocol {
     private var client: (any StreamTransport)?
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
         client = transport
-        let door = transport.reactor.remote(to: self)
+        let handle = transport.reactor.remote(to: self)
         Task.detached {
             let answer = "computed elsewhere"
-            door.callFromThread { slow in slow.client?.write(answer) }
+            handle.callFromThread { slow in slow.client?.write(answer) }
         }
     }
 }

@@ -13,7 +13,7 @@ import TorsionTesting
         let localAddress = SocketAddress.ipv4(.loopback, port: 2)
         let needsDraining = true
         var unsentByteCount: Int?
-        var owesOutput = false
+        var hasUnsentOutput = false
         private(set) var calls: [String] = []
         private(set) var receiver: (any StreamReceiver)?
 
@@ -110,10 +110,10 @@ import TorsionTesting
 
     @Test func `one that owes output is kept behind the peer's end until that has left`() {
         let stream = linger(unsent: 10) { $0.hasInputEnded = true }
-        stream.owesOutput = true
+        stream.hasUnsentOutput = true
         clock.advance(by: .seconds(3))
         #expect(stream.calls == ["stop"])
-        stream.owesOutput = false
+        stream.hasUnsentOutput = false
         clock.advance(by: .milliseconds(250))
         #expect(stream.calls == ["stop", "close"])
     }
@@ -148,7 +148,7 @@ import TorsionTesting
         let done = linger(unsent: 0), silent = linger(unsent: 10)
         let heard = linger(unsent: 10), owing = linger(unsent: 10)
         heard.receive(1)
-        owing.owesOutput = true
+        owing.hasUnsentOutput = true
         clock.reactor.lingering.beginEnd()
         #expect(done.calls.last == "close" && silent.calls.last == "close")
         #expect(count == 2)

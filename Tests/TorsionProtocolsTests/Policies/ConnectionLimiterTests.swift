@@ -42,7 +42,7 @@ private let testedBackends = BackendChoice.linked + [.ioURing]
     private let clock = ManualClock()
     private let factory = Recorders()
 
-    /// A client, as a port makes it; nil if it is refused at the door.
+    /// A client, as a port makes it; nil if it is refused at the handle.
     private func connect(_ limiter: ConnectionLimiter, _ peer: String) throws -> MemoryTransport? {
         let peer = try #require(SocketAddress(peer))
         limiter.checkInvariants()

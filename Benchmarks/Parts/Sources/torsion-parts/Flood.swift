@@ -12,7 +12,7 @@ private nonisolated(unsafe) var counter = 0
 ///
 /// The reactor turns meanwhile, and is woken when it waits.
 func flood(_ reactor: Reactor, count: Int) throws {
-    let flood = Flood(door: reactor.remote, count: count)
+    let flood = Flood(handle: reactor.remote, count: count)
     var thread = pthread_t()
     let context = Unmanaged.passRetained(flood).toOpaque()
     let code = pthread_create(&thread, nil, runFlood, context)
@@ -21,19 +21,19 @@ func flood(_ reactor: Reactor, count: Int) throws {
 }
 
 private final class Flood: Sendable {
-    let door: Remote<Reactor>
+    let handle: Remote<Reactor>
     let count: Int
 
-    init(door: Remote<Reactor>, count: Int) {
-        self.door = door
+    init(handle: Remote<Reactor>, count: Int) {
+        self.handle = handle
         self.count = count
     }
 
     func run() {
         let start = ContinuousClock.now
-        for _ in 0..<count { door.callFromThread { _ in counter += 1 } }
+        for _ in 0..<count { handle.callFromThread { _ in counter += 1 } }
         let count = count
-        door.callFromThread { reactor in
+        handle.callFromThread { reactor in
             precondition(counter == count)
             print(nanoseconds(ContinuousClock.now - start) / Double(count))
             reactor.stop(within: .zero)

@@ -6,7 +6,7 @@
 //
 // Does not measure: time; this one is only counted.
 //
-// Expected: one read and one write for the sixteen, since small writes are gathered until the event
+// Expected: one read and one write for the sixteen, since small writes are coalesced until the event
 // that they were made in is over.
 extension Scenario {
     static let echoLines = Scenario(

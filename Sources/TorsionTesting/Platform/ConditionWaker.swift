@@ -10,7 +10,7 @@ internal import TorsionCore
 /// `@unchecked Sendable`: a semaphore is made to be used from any thread. `@safe`: it is
 /// destroyed with its owner.
 @safe
-final class Doorbell: BackendWaker, @unchecked Sendable {
+final class ConditionWaker: BackendWaker, @unchecked Sendable {
     private let semaphore: UnsafeMutablePointer<sem_t>
 
     init() {

@@ -4,7 +4,7 @@
 /// Connects each client to another place, and carries what either says to the other.
 ///
 ///     let target = try ClientEndpoint(parsing: "tcp:127.0.0.1:8007")
-///     try ServerEndpoint(parsing: "tcp:8009").listen(on: reactor) { Relay(to: target) }
+///     try ServerEndpoint(parsing: "tcp:8009").listen(on: reactor) { StreamProxy(to: target) }
 ///
 /// Nothing is read of a client before there is somewhere to put it. Then each direction is a
 /// ``pipe(from:to:)``: it ends by itself, and who reads slowly slows the other end down. A client
@@ -18,12 +18,12 @@
 /// peers that are gone earlier.
 ///
 /// - SeeAlso: Twisted `twisted.protocols.portforward`.
-public final class Relay: StreamProtocol {
+public final class StreamProxy: StreamProtocol {
     /// Five minutes.
     public static let defaultHalfClosedTimeout = Duration.seconds(300)
 
     private let connect: (Reactor) -> Deferred<FarEnd>
-    private var whenEnded: ((Result<RelayedBytes, any Error>) -> Void)?
+    private var whenEnded: ((Result<ProxiedBytes, any Error>) -> Void)?
     private var attempt: Deferred<FarEnd>?
     private let halfClosedTimeout: Duration?
     private var deadline: DelayedCall?
@@ -42,8 +42,8 @@ public final class Relay: StreamProtocol {
     ///     ``PipeBroken``. By default it does nothing.
     public init(
         to target: ClientEndpoint,
-        halfClosedTimeout: Duration? = Relay.defaultHalfClosedTimeout,
-        whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
+        halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
+        whenEnded: @escaping (Result<ProxiedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }
         self.halfClosedTimeout = halfClosedTimeout
@@ -53,8 +53,8 @@ public final class Relay: StreamProtocol {
     /// The same for any endpoint, whose connection may have layers.
     public init(
         to target: some StreamClientEndpoint,
-        halfClosedTimeout: Duration? = Relay.defaultHalfClosedTimeout,
-        whenEnded: @escaping (Result<RelayedBytes, any Error>) -> Void = { _ in }
+        halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
+        whenEnded: @escaping (Result<ProxiedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }
         self.halfClosedTimeout = halfClosedTimeout
@@ -135,7 +135,7 @@ public final class Relay: StreamProtocol {
         guard let toTarget, let toClient else { return }
         switch (toTarget, toClient) {
         case (.success(let toTarget), .success(let toClient)):
-            end(.success(RelayedBytes(toTarget: toTarget, toClient: toClient)))
+            end(.success(ProxiedBytes(toTarget: toTarget, toClient: toClient)))
         // That the other connection was lost says less than what it was lost of.
         case (.failure(let error), .success), (.success, .failure(let error)),
             (.failure(is PipeBroken), .failure(let error)), (.failure(let error), .failure):
@@ -143,21 +143,22 @@ public final class Relay: StreamProtocol {
         }
     }
 
-    private func end(_ result: Result<RelayedBytes, any Error>) {
+    private func end(_ result: Result<ProxiedBytes, any Error>) {
         whenEnded.take()?(result)
     }
 }
 
-extension Relay: InvariantChecking {
+extension StreamProxy: InvariantChecking {
     /// While it is the protocol of its client: the pipes take its place.
     func checkInvariants() {
-        require(attempt?.isPending ?? false, "Relay: a client waits for no target")
-        require(toTarget == nil && toClient == nil, "Relay: a direction ended before it began")
+        require(attempt?.isPending ?? false, "StreamProxy: a client waits for no target")
+        require(
+            toTarget == nil && toClient == nil, "StreamProxy: a direction ended before it began")
     }
 }
 
-/// How much a ``Relay`` carried.
-public struct RelayedBytes: Hashable, Sendable {
+/// How much a ``StreamProxy`` carried.
+public struct ProxiedBytes: Hashable, Sendable {
     /// From the client to the target.
     public let toTarget: Int
     /// From the target to the client.

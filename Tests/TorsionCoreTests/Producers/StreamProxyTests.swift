@@ -13,9 +13,10 @@ private final class Client {
     let memory: MemoryTransport
     var outcomes: [String] = []
 
-    init(roomBytes: Int = .max, halfClosedTimeout: Duration? = Relay.defaultHalfClosedTimeout) {
+    init(roomBytes: Int = .max, halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout)
+    {
         let report = Report()
-        let relay = Relay(to: .address(server), halfClosedTimeout: halfClosedTimeout) {
+        let relay = StreamProxy(to: .address(server), halfClosedTimeout: halfClosedTimeout) {
             report.note?($0)
         }
         memory = MemoryTransport(relay, clock: network.clock, roomBytes: roomBytes)
@@ -28,11 +29,11 @@ private final class Client {
     }
 
     private final class Report {
-        var note: ((Result<RelayedBytes, any Error>) -> Void)?
+        var note: ((Result<ProxiedBytes, any Error>) -> Void)?
     }
 }
 
-@Suite struct RelayTests {
+@Suite struct StreamProxyTests {
     @Test func `nothing is read of a client before the target is connected`() {
         let client = Client()
         client.memory.receive("early")

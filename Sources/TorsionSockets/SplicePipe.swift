@@ -11,7 +11,7 @@ internal import TorsionCore
 /// One for all streams of a backend, as the slab is, since it is empty between two moves: what the
 /// destination does not take is read out of it, and is queued like any other bytes. So a relayed
 /// connection costs no descriptor, and its backpressure, its end and its errors are those of a copy.
-final class RelayChannel {
+final class SplicePipe {
     /// From this size on a move is cheaper than a copy.
     static let worthwhileByteCount = 16 * 1024
 
