@@ -18,6 +18,69 @@ extension RawSpan {
         return unsafe unsafeLoad(fromUncheckedByteOffset: position, as: UInt8.self)
     }
 
+    /// The bytes at some positions, borrowed from the same memory; theirs count from 0.
+    ///
+    ///     let header = bytes[..<4]
+    ///
+    /// - Parameter positions: Within 0 to `byteCount`; any other traps.
+    @inlinable
+    public subscript(positions: some RangeExpression<Int>) -> RawSpan {
+        @_lifetime(copy self)
+        get {
+            let range = positions.relative(to: 0..<byteCount)
+            require(
+                range.lowerBound >= 0 && range.upperBound <= byteCount,
+                "RawSpan: range \(range) is out of range: there are \(byteCount) bytes")
+            return extracting(range)
+        }
+    }
+
+    /// The positions of the bytes: `for index in bytes.indices { … bytes[index] … }`.
+    @inlinable
+    public var indices: Range<Int> { 0..<byteCount }
+
+    /// The first byte; nil if there is none.
+    @inlinable
+    public var first: UInt8? { isEmpty ? nil : self[0] }
+
+    /// The last byte; nil if there is none.
+    @inlinable
+    public var last: UInt8? { isEmpty ? nil : self[byteCount &- 1] }
+
+    /// A reader that begins at the first byte: see ``ByteReader``.
+    @inlinable
+    public var reader: ByteReader {
+        @_lifetime(copy self)
+        get { ByteReader(self) }
+    }
+
+    /// The integer whose bytes begin at a position.
+    ///
+    /// - Parameters:
+    ///   - position: Of its first byte; any number is allowed.
+    ///   - type: The integer's type, which says how many bytes it has.
+    ///   - order: The order of its bytes.
+    /// - Returns: Nil if not all of its bytes are within the span.
+    @inlinable
+    public func integer<Number: FixedWidthInteger>(
+        at position: Int, as type: Number.Type = Number.self, _ order: ByteOrder = .bigEndian
+    ) -> Number? {
+        guard position >= 0, position <= byteCount,
+            MemoryLayout<Number>.size <= byteCount &- position
+        else { return nil }
+        // Checked just above. The public protocol has conformers of which any pattern of bits is
+        // no value; those of the standard library have none.
+        var number: Number = 0
+        unsafe withUnsafeMutableBytes(of: &number) { number in
+            unsafe withUnsafeBytes { bytes in
+                unsafe number.copyMemory(
+                    from: UnsafeRawBufferPointer(
+                        rebasing: bytes[position..<(position &+ number.count)]))
+            }
+        }
+        return order == .bigEndian ? Number(bigEndian: number) : Number(littleEndian: number)
+    }
+
     /// Finds the first byte of a value, from a position on.
     ///
     ///     if let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
@@ -58,6 +121,48 @@ extension RawSpan {
         return nil
     }
 
+    /// Finds the first place of some bytes, from a position on.
+    ///
+    ///     let end = bytes.firstIndex(of: "\r\n\r\n")
+    ///
+    /// - Parameters:
+    ///   - text: What to look for, as UTF-8; an empty one is found at once.
+    ///   - start: Where to begin, from 0 to `byteCount`; any other traps.
+    /// - Returns: The position of its first byte; nil if it is not there.
+    /// - Complexity: O(*n* · *m*) at most for a text of *m* bytes, O(*n*) as a rule.
+    @inlinable
+    public func firstIndex(of text: String, from start: Int = 0) -> Int? {
+        var text = text
+        text.makeContiguousUTF8()
+        // Unsafe for types with padding, which a byte has not.
+        return unsafe firstIndex(of: text.utf8Span.span.bytes, from: start)
+    }
+
+    /// Finds the first place of some bytes, from a position on.
+    ///
+    /// - Parameters:
+    ///   - wanted: What to look for; none is found at once.
+    ///   - start: Where to begin, from 0 to `byteCount`; any other traps.
+    /// - Returns: The position of its first byte; nil if it is not there.
+    /// - Complexity: O(*n* · *m*) at most for *m* wanted bytes, O(*n*) as a rule.
+    @inlinable
+    public func firstIndex(of wanted: RawSpan, from start: Int = 0) -> Int? {
+        require(
+            start >= 0 && start <= byteCount,
+            "RawSpan: start \(start) is out of range: there are \(byteCount) bytes")
+        let count = wanted.byteCount
+        guard count > 0 else { return start }
+        // The last byte is looked for: of a line's end it is the rarer one.
+        let last = wanted[count &- 1]
+        var from = start &+ count &- 1
+        while from < byteCount, let end = firstIndex(of: last, from: from) {
+            let position = end &- count &+ 1
+            if extracting(position..<end) == wanted.extracting(0..<(count &- 1)) { return position }
+            from = end &+ 1
+        }
+        return nil
+    }
+
     /// Whether the span holds a byte of a value.
     @inlinable
     public func contains(_ byte: UInt8) -> Bool { firstIndex(of: byte) != nil }
@@ -80,6 +185,55 @@ extension RawSpan {
     public func starts(with prefix: [UInt8]) -> Bool {
         // As above.
         unsafe starts(with: prefix.span.bytes)
+    }
+
+    /// Whether the bytes are those of a text, the letters A to Z being the same as a to z.
+    ///
+    ///     if name.equalsIgnoringCase("content-length") { … }
+    ///
+    /// - Parameter text: Compared as UTF-8; letters outside ASCII must be the same.
+    /// - Returns: True if they are.
+    @inlinable
+    public func equalsIgnoringCase(_ text: String) -> Bool {
+        var text = text
+        text.makeContiguousUTF8()
+        // Unsafe for types with padding, which a byte has not.
+        return unsafe equalsIgnoringCase(text.utf8Span.span.bytes)
+    }
+
+    /// Whether the bytes are those of another span, the letters A to Z being the same as a to z.
+    ///
+    /// - Parameter other: What to compare with.
+    /// - Returns: True if they are.
+    @inlinable
+    public func equalsIgnoringCase(_ other: RawSpan) -> Bool {
+        guard byteCount == other.byteCount else { return false }
+        for index in indices where self[index] != other[index] {
+            guard self[index].asciiLowercased == other[index].asciiLowercased else { return false }
+        }
+        return true
+    }
+
+    /// Whether the first bytes are those of a text, the letters A to Z being the same as a to z.
+    ///
+    /// - Parameter prefix: Compared as UTF-8.
+    /// - Returns: True if they are.
+    @inlinable
+    public func startsIgnoringCase(with prefix: String) -> Bool {
+        let count = prefix.utf8.count
+        return byteCount >= count && self[..<count].equalsIgnoringCase(prefix)
+    }
+
+    /// The bytes without spaces and tabs at either end.
+    @inlinable
+    public var trimmed: RawSpan {
+        @_lifetime(copy self)
+        get {
+            var (start, end) = (0, byteCount)
+            while start < end, self[start].isBlank { start &+= 1 }
+            while end > start, self[end &- 1].isBlank { end &-= 1 }
+            return extracting(start..<end)
+        }
     }
 
     /// Whether two spans hold the same bytes.
@@ -132,6 +286,46 @@ extension RawSpan {
     /// Whether the bytes are the UTF-8 of a text, for `switch`: `case "PING": …`.
     @inlinable
     public static func ~= (pattern: String, bytes: RawSpan) -> Bool { bytes == pattern }
+}
+
+extension UInt8 {
+    /// The small letter of a capital one of ASCII; any other byte itself.
+    @inlinable
+    public var asciiLowercased: UInt8 { self &- UInt8(ascii: "A") < 26 ? self | 0x20 : self }
+
+    /// The capital letter of a small one of ASCII; any other byte itself.
+    @inlinable
+    public var asciiUppercased: UInt8 { self &- UInt8(ascii: "a") < 26 ? self & ~0x20 : self }
+
+    @inlinable
+    var isBlank: Bool { self == UInt8(ascii: " ") || self == UInt8(ascii: "\t") }
+}
+
+extension FixedWidthInteger {
+    /// Makes a number of decimal digits; nil unless the bytes are that and nothing else.
+    ///
+    ///     guard let count = Int(decimal: argument) else { return refuse() }
+    ///
+    /// - Parameter bytes: As for ``ByteReader/readDecimal(_:)``: digits, and a minus sign before them
+    ///   if the type has a sign.
+    @inlinable
+    public init?(decimal bytes: RawSpan) {
+        var reader = bytes.reader
+        guard let number = try? reader.readDecimal(Self.self), reader.isAtEnd else { return nil }
+        self = number
+    }
+
+    /// Makes a number of hexadecimal digits; nil unless the bytes are that and nothing else.
+    ///
+    /// - Parameter bytes: As for ``ByteReader/readHexadecimal(_:)``.
+    @inlinable
+    public init?(hexadecimal bytes: RawSpan) {
+        var reader = bytes.reader
+        guard let number = try? reader.readHexadecimal(Self.self), reader.isAtEnd else {
+            return nil
+        }
+        self = number
+    }
 }
 
 extension String {

@@ -95,6 +95,62 @@ import Testing
         #expect(String(validating: Bytes()) == "")
     }
 
+    @Test func `bytes are a collection whose parts are bytes`() {
+        let bytes: Bytes = [1, 2, 3, 4]
+        let parts = [bytes.prefix(2), bytes.suffix(2), bytes.dropFirst(), bytes.dropLast(3)]
+        #expect(parts == [[1, 2], [3, 4], [2, 3, 4], [1]])
+        #expect(bytes.prefix(9) == bytes && bytes.suffix(9) == bytes)
+        #expect(bytes.dropFirst(9).isEmpty && bytes.dropLast(9).isEmpty)
+        #expect(bytes.first == 1 && bytes.last == 4 && Bytes().first == nil)
+        #expect(bytes.reversed() == [4, 3, 2, 1])
+        #expect(bytes.indices == 0..<4)
+        #expect(bytes.map { Int($0) }.reduce(0, +) == 10)
+        #expect(bytes.firstIndex { $0 > 2 } == 2 && bytes.contains(3) && !bytes.contains(9))
+        #expect(bytes + [5] == [1, 2, 3, 4, 5])
+        #expect(Bytes(joining: [bytes, [], [9]]) == [1, 2, 3, 4, 9])
+        #expect(Array(bytes.enumerated().map(\.offset)) == [0, 1, 2, 3])
+    }
+
+    @Test func `a slice of generic code shares positions, and becomes bytes`() {
+        func middle<Whole: RandomAccessCollection>(_ whole: Whole) -> Whole.SubSequence
+        where Whole.Index == Int { whole[1..<3] }
+        let bytes: Bytes = [1, 2, 3, 4]
+        let slice = middle(bytes)
+        #expect(slice.startIndex == 1 && slice[1] == 2)
+        let shared = Bytes(slice)
+        #expect(shared == [2, 3] && shared[0] == 2)
+        #expect(unsafe shared.unsafeBytes.baseAddress == bytes.unsafeBytes.baseAddress! + 1)
+    }
+
+    @Test func `bytes are split as an array is`() {
+        var random = SplitMix64(state: 11)
+        for _ in 0..<1000 {
+            let array = (0..<Int.random(in: 0...12, using: &random)).map { _ in
+                UInt8.random(in: 0...2, using: &random)
+            }
+            for omits in [true, false] {
+                for most in [0, 1, 2, .max] {
+                    let parts = Bytes(array).split(
+                        separator: 1, maxSplits: most, omittingEmptySubsequences: omits)
+                    let wanted = array.split(
+                        separator: 1, maxSplits: most, omittingEmptySubsequences: omits)
+                    #expect(parts.map { Array($0) } == wanted.map { Array($0) })
+                }
+            }
+        }
+    }
+
+    @Test func `bytes come from and go to what else holds bytes`() {
+        let array: [UInt8] = [1, 2, 3, 4]
+        #expect(Bytes(array[1..<3]) == [2, 3])
+        #expect(Bytes(array.lazy.map { $0 * 2 }) == [2, 4, 6, 8])
+        #expect(Bytes(stride(from: 0 as UInt8, to: 3, by: 1)) == [0, 1, 2])
+        #expect(Bytes("né".utf8) == "né")
+        #expect(Bytes(repeatElement(7, count: 2)) == Bytes(repeating: 7, count: 2))
+        #expect(Array(Bytes(array)) == array && ArraySlice(Bytes(array)) == array[...])
+        #expect(String(decoding: Bytes("né"), as: UTF8.self) == "né")
+    }
+
     @Test func `positions beyond the end trap`() async {
         await #expect(processExitsWith: .failure) { _ = Bytes([1])[1] }
         await #expect(processExitsWith: .failure) { _ = Bytes([1])[-1] }

@@ -99,4 +99,71 @@ private func check(_ condition: Bool, sourceLocation: SourceLocation = #_sourceL
         await #expect(processExitsWith: .failure) { _ = Bytes([1]).span[-1] }
         await #expect(processExitsWith: .failure) { _ = Bytes([1]).firstIndex(of: 1, from: 2) }
     }
+
+    @Test func `a span is cut by every kind of range`() {
+        let bytes: Bytes = [0, 1, 2, 3, 4]
+        let span = bytes.span
+        check(span[1..<3] == [1, 2])
+        check(span[1...3] == [1, 2, 3])
+        check(span[3...] == [3, 4])
+        check(span[..<2] == [0, 1])
+        check(span[...0] == [0])
+        check(span[5...].isEmpty && span[2..<2].isEmpty)
+        #expect(span.indices == 0..<5 && span.first == 0 && span.last == 4)
+        check(Bytes().span.first == nil && Bytes().span.last == nil)
+    }
+
+    @Test func `an integer is read where it is, or not at all`() {
+        let bytes: Bytes = [1, 2, 3, 4]
+        #expect(bytes.span.integer(at: 1, as: UInt16.self) == 0x0203)
+        #expect(bytes.span.integer(at: 2, as: UInt16.self, .littleEndian) == 0x0403)
+        #expect(bytes.span.integer(at: 3, as: UInt16.self) == nil)
+        #expect(bytes.span.integer(at: -1, as: UInt8.self) == nil)
+        #expect(bytes.span.integer(at: .max, as: UInt8.self) == nil)
+        #expect(bytes.span.integer(at: 4, as: UInt8.self) == nil)
+    }
+
+    @Test func `texts are found as a plain search finds them`() {
+        var random = SplitMix64(state: 9)
+        for _ in 0..<5000 {
+            let array = (0..<Int.random(in: 0...30, using: &random)).map { _ in
+                UInt8.random(in: 0x61...0x62, using: &random)
+            }
+            let wanted = (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                UInt8.random(in: 0x61...0x62, using: &random)
+            }
+            let start = Int.random(in: 0...array.count, using: &random)
+            let plain = (start...array.count).first { array[$0...].starts(with: wanted) }
+            let text = String(decoding: wanted, as: UTF8.self)
+            #expect(array.span.bytes.firstIndex(of: text, from: start) == plain)
+        }
+    }
+
+    @Test func `case is ignored where it is asked for, in ASCII alone`() {
+        check(Bytes("Content-LENGTH").span.equalsIgnoringCase("content-length"))
+        check(!Bytes("content-lengt").span.equalsIgnoringCase("content-length"))
+        check(!Bytes("É").span.equalsIgnoringCase("é"))
+        check(!Bytes("@[`{").span.equalsIgnoringCase("`{@["))
+        check(Bytes("HeLo x").span.startsIgnoringCase(with: "helo "))
+        check(!Bytes("He").span.startsIgnoringCase(with: "helo"))
+        #expect(Bytes("PiNG").equalsIgnoringCase("ping"))
+        for byte in UInt8.min...UInt8.max {
+            let character = Character(UnicodeScalar(byte))
+            let isASCII = byte < 128
+            let lower = isASCII ? character.lowercased().utf8.first! : byte
+            let upper = isASCII ? character.uppercased().utf8.first! : byte
+            #expect(byte.asciiLowercased == lower && byte.asciiUppercased == upper)
+        }
+    }
+
+    @Test func `blanks are trimmed at both ends`() {
+        check(Bytes(" \t a b\t ").span.trimmed == "a b")
+        check(Bytes(" \t ").span.trimmed.isEmpty)
+        check(Bytes("").span.trimmed.isEmpty)
+    }
+
+    @Test func `ranges beyond the end of a span trap`() async {
+        await #expect(processExitsWith: .failure) { _ = Bytes([1]).span[0..<2].byteCount }
+        await #expect(processExitsWith: .failure) { _ = Bytes([1]).span[2...].byteCount }
+    }
 }
