@@ -7,23 +7,25 @@
 #   docker build --tag torsion .
 #   docker run --rm --publish 8007:8007 torsion
 #
-# The command is `torsion echo`; for a server of your own copy this file, and change PRODUCT and
-# the last line.
+# The command is `torsion echo`, whose package is in Tool/. For a server of your own copy this file,
+# and change PACKAGE (`.` if its manifest is at the top), PRODUCT and the last line.
 
 FROM swift:6.2-bookworm AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends liburing-dev libuv1-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-# The manifest first, so that a change of the sources does not fetch the dependencies again.
-COPY Package.swift Package.resolved* ./
-RUN swift package resolve
+# The manifests first, so that a change of the sources does not fetch the dependencies again.
+ARG PACKAGE=Tool
+COPY Package.swift ./
+COPY $PACKAGE/Package.swift $PACKAGE/Package.resolved* $PACKAGE/
+RUN swift package --package-path "$PACKAGE" resolve
 COPY . .
 ARG PRODUCT=torsion
 # Swift's own libraries go into the program, since the second stage has no Swift; what is left is
 # the C++ runtime, libuv and liburing (`ldd /program`).
-RUN swift build --configuration release --product "$PRODUCT" --static-swift-stdlib \
-    && cp "$(swift build --configuration release --show-bin-path)/$PRODUCT" /program
+RUN swift build --package-path "$PACKAGE" --configuration release --product "$PRODUCT" --static-swift-stdlib \
+    && cp "$(swift build --package-path "$PACKAGE" --configuration release --show-bin-path)/$PRODUCT" /program
 
 FROM debian:bookworm-slim
 RUN apt-get update \

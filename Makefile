@@ -21,16 +21,28 @@ SAN_SEEDS ?= 30
 # What `make ci` runs after lint and build, in this order
 CI_TARGETS ?= test docs first-program fuzz-short bench-counts-short
 
-SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Benchmarks)
+# Warnings are errors and every trait is on in our own runs: see Package.swift.
+export TORSION_DEVELOPMENT := 1
+SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Tool Benchmarks)
+# As somebody builds it who depends on Torsion, with headers that are errors for what a trait needs.
+AS_USER = env -u TORSION_DEVELOPMENT
+plain_FLAGS = -Xcc -I$(CURDIR)/Tests/AbsentLibraries
 # @testable wants -enable-testing, which a release build lacks; with a folder of its own the
 # test build does not throw away the plain one.
-release_FLAGS = -c release -Xswiftc -enable-testing --scratch-path .build-release
+release_FLAGS = -c release -Xswiftc -enable-testing
 debug_FLAGS = -c debug
+tsan_FLAGS = --sanitize=thread
+asan_FLAGS = --sanitize=address -Xswiftc -use-ld=lld
+folder = .build$(addprefix -,$(filter-out debug,$(1)))
+# The flags of a kind of build, of the library and of the command. These are two packages, and a folder
+# is one package's alone: SwiftPM takes what it planned there for the one as the plan of the other.
+library = $($(1)_FLAGS) --scratch-path $(call folder,$(1))
+command = $($(1)_FLAGS) --package-path Tool --scratch-path Tool/$(call folder,$(1))
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build test lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
-.PHONY: dependencies versions restarts random-users
+.PHONY: dependencies versions restarts random-users plain
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -41,15 +53,22 @@ help: ## list these targets
 dependencies:
 	@scripts/install-dependencies test
 
-build: dependencies ## build everything in debug mode, warnings being errors
-	$(SWIFT) build $(BUILD_FLAGS)
+build: dependencies ## build everything in debug mode, the command as Tool/.build/debug/torsion
+	$(SWIFT) build $(BUILD_FLAGS) $(call library,debug)
+	$(SWIFT) build $(BUILD_FLAGS) $(call command,debug)
 
 test: dependencies ## run all tests; FILTER=name for some, CONFIGURATIONS="debug release" for both
 	@set -e; $(foreach c,$(CONFIGURATIONS),\
 	    echo "==> building the tests ($(c))"; \
-	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $($(c)_FLAGS); \
+	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call library,$(c)); \
+	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call command,$(c)); \
 	    echo "==> running the tests ($(c))"; \
-	    $(SWIFT) test --skip-build $(TEST_FLAGS) $($(c)_FLAGS) $(filter);)
+	    $(SWIFT) test --skip-build $(TEST_FLAGS) $(call library,$(c)) $(filter); \
+	    $(SWIFT) test --skip-build $(TEST_FLAGS) $(call command,$(c)) $(filter);)
+
+plain: dependencies ## build and test without any trait, as on a machine without liburing
+	$(AS_USER) $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call library,plain)
+	$(AS_USER) $(SWIFT) test --skip-build $(TEST_FLAGS) $(call library,plain) $(filter)
 
 lint: ## check formatting, layers, licence headers, the C shims and the README
 	$(SWIFT) format lint --strict --recursive --parallel $(SWIFT_SOURCES)
@@ -67,10 +86,11 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 	@echo "==> the C shims by themselves"
 	scripts/test-shim
 	@echo "==> thread sanitizer"
-	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-tsan $(filter)
+	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,tsan) $(filter)
+	$(SWIFT) test --disable-xctest $(call command,tsan) $(filter)
 	@echo "==> address sanitizer, with leaks"
-	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest --sanitize=address \
-	    -Xswiftc -use-ld=lld --scratch-path .build-asan $(filter)
+	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,asan) $(filter)
+	$(SWIFT) test --disable-xctest $(call command,asan) $(filter)
 
 # Optimised, since ten thousand seeds of each scenario are many.
 sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo for one, SEED=7 again
@@ -83,7 +103,7 @@ random-users: dependencies ## run SEEDS random users (500) over each real backen
 	SEED=$(SEED) .build/debug/RandomUsers $(or $(SEEDS),500)
 
 restarts: dependencies ## restart servers fifty times under load on each backend: no answer is lost
-	TEST_RESTARTS=50 $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) --filter RestartTests
+	TEST_RESTARTS=50 $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) $(call command,debug) --filter RestartTests
 
 # Sixty seconds for each decoder; CI runs a few, over the seeds and what they lead to at once.
 fuzz: ## feed each decoder with any bytes in any cuts for SECONDS (60); FILTER=Lines for one
@@ -114,7 +134,7 @@ check: lint build test ## what to run before a commit: lint, build and test
 ci: lint build $(CI_TARGETS) ## what CI runs
 
 clean: ## remove everything that was built
-	rm -rf .build .build-* Benchmarks/.build Benchmarks/*/.build
+	rm -rf .build .build-* Tool/.build* Benchmarks/.build Benchmarks/*/.build
 
 # Their recipes are the benchmarks' own; what stands here is what `help` says of them.
 ifneq ($(wildcard Benchmarks/bench.mk),)

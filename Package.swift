@@ -1,20 +1,61 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.2.3
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 import PackageDescription
 
-/// What every target is compiled with.
+/// Whether these are the project's own runs: the Makefile sets the variable.
 ///
+/// Then warnings are errors, and every trait is on. A newer compiler's warning must not break the
+/// program of someone who depends on Torsion by path. Flags of the command line would be no
+/// substitute: `-warnings-as-errors` holds for the packages that the command depends on, too, and
+/// SwiftPM hands several traits to the compiler in an order that differs from run to run, so that
+/// every build would compile everything anew.
+let isDevelopment = Context.environment["TORSION_DEVELOPMENT"] != nil
+
+/// Parts of the library that need what not every machine has, off unless a program asks for them:
+/// `.package(…, traits: ["IOUring"])`.
+///
+/// To add one, TLS over OpenSSL for example:
+///
+/// 1. Add it here and to the list in Tool/Package.swift, and its Debian package to
+///    scripts/install-dependencies.
+/// 2. Declare the system library as a target, and depend on it only by `.byName(name: "COpenSSL",
+///    condition: with("TLS"))`: without the trait, SwiftPM then asks for no header. A product of
+///    another package takes the same condition.
+/// 3. Give the target of its shim `cSettings: [define("TLS")]`, and put its C files between `#ifdef
+///    TORSION_TLS` and `#endif`.
+/// 4. Put Swift files that need it between `#if TLS` and `#endif`: SwiftPM defines the name of each
+///    trait that is on for every target of this package. Its entry points get unavailable twins
+///    behind `#else` that name the trait, as in `BackendChoice+URing.swift`.
+///
+/// `make plain` builds and tests without any.
+let traits = ["IOUring": "The io_uring backend, product TorsionURing. Needs liburing-dev."]
+
+/// The condition of a dependency that only this trait needs.
+func with(_ trait: String) -> TargetDependencyCondition? {
+    isDevelopment ? nil : .when(traits: [trait])
+}
+
+/// Defines `TORSION_` and the trait's name in capitals for C.
+func define(_ trait: String) -> CSetting {
+    .define("TORSION_" + trait.uppercased(), isDevelopment ? nil : .when(traits: [trait]))
+}
+
 /// `Lifetimes` lets `Bytes.span` return a borrowed `RawSpan`.
-let settings: [SwiftSetting] = [
+let language: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
-    .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableExperimentalFeature("Lifetimes"),
 ]
+
+/// What every target is compiled with.
+let settings =
+    isDevelopment
+    ? [.treatAllWarnings(as: .error)] + language + traits.keys.sorted().map { .define($0) }
+    : language
 
 /// Portable targets mark each unsafe expression as well.
 ///
@@ -39,6 +80,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
 }
 
+// The command `torsion` is a package of its own, in Tool/, since it depends on another one: what
+// depends on this package fetches nothing else.
 let package = Package(
     name: "torsion",
     products: [
@@ -51,11 +94,8 @@ let package = Package(
         .library(name: "TorsionURing", targets: ["TorsionURing"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
-        .executable(name: "torsion", targets: ["TorsionTool"]),
     ],
-    dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
-    ],
+    traits: Set(traits.map { .trait(name: $0.key, description: $0.value) }),
     targets: [
         // C
         .systemLibrary(
@@ -65,7 +105,10 @@ let package = Package(
         .systemLibrary(
             name: "CURing", path: "CShims/CURing", pkgConfig: "liburing",
             providers: [.apt(["liburing-dev"])]),
-        .target(name: "CTorsionURing", dependencies: ["CURing"], path: "CShims/CTorsionURing"),
+        .target(
+            name: "CTorsionURing",
+            dependencies: [.byName(name: "CURing", condition: with("IOUring"))],
+            path: "CShims/CTorsionURing", cSettings: [define("IOUring")]),
         .target(name: "CTorsionCore", path: "CShims/CTorsionCore"),
 
         // The engine, in import order
@@ -98,21 +141,12 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Programs
-        .executableTarget(
-            name: "TorsionTool",
-            dependencies: [
-                "Torsion", "TorsionURing",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ],
-            swiftSettings: settings),
-
         // Whole programs under many seeds
         .target(
             name: "Scenarios", dependencies: ["TorsionCore", "TorsionProtocols", "TorsionTesting"],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(
-            name: "RandomUsers", dependencies: ["Scenarios", "Torsion", "TorsionURing"],
+            name: "RandomUsers", dependencies: ["Scenarios", "TestedBackends", "Torsion"],
             path: "Tests/RandomUsers", swiftSettings: settings),
         .executableTarget(
             name: "Simulate", dependencies: ["Scenarios", "TorsionTesting"],
@@ -120,6 +154,9 @@ let package = Package(
 
         // Tests
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
+        .target(
+            name: "TestedBackends", dependencies: ["Torsion", "TorsionURing"],
+            path: "Tests/TestedBackends", swiftSettings: settings),
         tests("Snippets", ["Torsion", "TorsionCore", "TorsionSockets", "TorsionTesting"]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
@@ -127,23 +164,20 @@ let package = Package(
             ["TestPrograms", "Torsion", "TorsionTesting"]
                 + exampleNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
-        tests("ConformanceTests", ["Torsion", "TorsionTesting", "TorsionURing", "TorsionUV"]),
+        tests("ConformanceTests", ["TestedBackends", "Torsion", "TorsionTesting", "TorsionUV"]),
         .target(name: "CCallFaults", path: "Tests/CCallFaults"),
         tests(
-            "ToolTests",
-            ["TestPrograms", "TorsionCore", "TorsionTool", "TorsionURing", "TorsionUV"]),
-        tests(
             "SimulationTests",
-            ["Torsion", "TorsionTesting", "TorsionURing", "Scenarios", "Simulate"]),
+            ["TestedBackends", "Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
         tests(
             "ReactorTests",
             [
-                "TestPrograms", "Torsion", "TorsionTesting", "TorsionURing", "TorsionUV",
+                "TestPrograms", "TestedBackends", "Torsion", "TorsionTesting", "TorsionUV",
                 "CCallFaults",
             ]),
         tests(
             "TorsionProtocolsTests",
-            ["Torsion", "TorsionProtocols", "TorsionTesting", "TorsionURing"]),
+            ["TestedBackends", "Torsion", "TorsionProtocols", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(
@@ -152,6 +186,6 @@ let package = Package(
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(
             "TorsionServicesTests",
-            ["TorsionCore", "TorsionEpoll", "TorsionServices", "TorsionURing", "TorsionUV"]),
+            ["TestedBackends", "TorsionCore", "TorsionServices"]),
     ] + exampleNames.map(example)
 )

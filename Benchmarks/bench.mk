@@ -25,6 +25,8 @@ BENCH_PROGRAMS := $(BENCH_TWINS) $(BENCH_BIN)/load $(BENCH_BIN)/malloc_counter.s
 BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
+# The command, as Tool/.build/release/torsion
+BENCH_TORSION = swift build -c release --product torsion --package-path Tool
 
 .PHONY: budget bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
 .PHONY: bench-build bench-nio bench-test bench-dependencies
@@ -41,7 +43,7 @@ bench-counts: bench-build $(BENCH_BIN)/uring-c
 
 # What is counted is optimised, the harness need not be: the build of its tests has it too.
 bench-counts-short: bench-test $(BENCH_PROGRAMS) $(BENCH_BIN)/uring-c
-	swift build -c release --product torsion
+	$(BENCH_TORSION)
 	Benchmarks/.build/debug/torsion-bench counts --short --peers uring \
 	    --json $(BENCH_JSON:.json=-counts-short.json) $(BENCH_ARGS)
 
@@ -52,7 +54,7 @@ bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 
 bench-flow: $(BENCH_BIN)/flow
 	@scripts/install-dependencies bench-flow
-	swift build -c release --product torsion
+	$(BENCH_TORSION)
 	swift build -c release --package-path Benchmarks
 	$(BENCH_RUN) flow --json $(BENCH_JSON:.json=-flow.json) $(BENCH_ARGS)
 
@@ -70,7 +72,7 @@ bench-test: ## run the tests of the harness
 
 # One build at a time: both packages would otherwise compete for the cores.
 bench-build: $(BENCH_PROGRAMS)
-	swift build -c release --product torsion
+	$(BENCH_TORSION)
 	swift build -c release --package-path Benchmarks
 
 bench-nio: bench-dependencies

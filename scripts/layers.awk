@@ -16,7 +16,7 @@ BEGIN {
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionServices TorsionUV TorsionEpoll"
-    may["Sources/TorsionTool"] = "Torsion TorsionCore TorsionURing ArgumentParser Glibc"
+    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionURing ArgumentParser Glibc"
     may["Sources/Examples"] = "Torsion TorsionTesting"
 
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing "
@@ -31,10 +31,13 @@ BEGIN {
 
 function offence(text) { print FILENAME ":" FNR ": " text; }
 
-# Which row of the table holds for this file: its folder under Sources or Tests, or a part of it.
-function find_target(  part) {
-    split(FILENAME, part, "/")
-    target = part[1] "/" part[2]
+# Which row of the table holds for this file: its folder under Sources or Tests, or a part of it. The
+# command's package has these two as well.
+function find_target(  path, part, package) {
+    path = FILENAME
+    package = sub(/^Tool\//, "", path) ? "Tool/" : ""
+    split(path, part, "/")
+    target = package part[1] "/" part[2]
     if (part[1] == "Sources" && (target "/" part[3]) in may) target = target "/" part[3]
     is_source = part[1] == "Sources"
     is_test = part[1] == "Tests"

@@ -14,7 +14,7 @@
 
 /* Came with 2.3, which has no number of its version in its headers. */
 #ifndef IORING_RECV_MULTISHOT
-#error "Torsion's io_uring backend needs liburing 2.3 or later; Torsion without it is the product `Torsion`."
+#error "Torsion's io_uring backend needs liburing 2.3 or later; Torsion without it has no trait `IOUring`."
 #endif
 
 #include "torsion_uring.h"

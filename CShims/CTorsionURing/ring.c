@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
+#ifdef TORSION_IOURING
 #include "liburing_here.h"
 
 #include <errno.h>
@@ -169,3 +170,5 @@ int torsion_uring_is_always_ready(int descriptor) {
     if (fstat(descriptor, &status) != 0) return -errno;
     return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode);
 }
+
+#endif

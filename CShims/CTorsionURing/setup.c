@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the Torsion authors */
+#ifdef TORSION_IOURING
 
 /* Setting a ring up: io_uring_setup(2), io_uring_register(2). */
 #include "liburing_here.h"
@@ -231,3 +232,5 @@ static int library_version(const char *function, int otherwise) {
 int torsion_uring_library_major(void) { return library_version("io_uring_major_version", 2); }
 
 int torsion_uring_library_minor(void) { return library_version("io_uring_minor_version", 3); }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionSockets
 internal import CTorsionURing
 public import TorsionCore
@@ -9,7 +11,8 @@ internal import TorsionSockets
 extension BackendChoice {
     /// Sockets over `io_uring(7)`: multishot operations, provided buffers, one call a turn.
     ///
-    /// Not linked by `import Torsion`, since it needs liburing: `import TorsionURing`.
+    /// Not linked by `import Torsion`, since it needs liburing: `import TorsionURing`. The package has
+    /// it behind a trait, `.package(…, traits: ["IOUring"])`.
     ///
     ///     Reactor.main(backend: .ioURing) { reactor in … }
     ///
@@ -77,3 +80,18 @@ func refusal(of result: Int32, memory: KernelMemory) -> String? {
         return "the kernel refuses an io_uring: \(code)"
     }
 }
+
+#else
+
+public import TorsionCore
+
+extension BackendChoice {
+    /// Sockets over `io_uring(7)`, which this build is without: turn the trait on.
+    @available(
+        *, unavailable,
+        message: "depend on Torsion with the trait: .package(…, traits: [\"IOUring\"])"
+    )
+    public static var ioURing: BackendChoice { fatalError("built without the trait IOUring") }
+}
+
+#endif

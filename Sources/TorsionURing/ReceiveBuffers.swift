@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionURing
 
 /// The buffers that the kernel receives into, of all streams of a ring.
@@ -175,3 +177,5 @@ final class ReceiveBuffers {
         }
     }
 }
+
+#endif

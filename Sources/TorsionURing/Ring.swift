@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionSockets
 internal import CTorsionURing
 internal import TorsionCore
@@ -412,3 +414,5 @@ final class Ring {
         }
     }
 }
+
+#endif

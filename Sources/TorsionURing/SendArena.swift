@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 /// Where the bytes of a turn's batched sends lie until they are handed over.
 ///
 /// A send that does not wait is over when `io_uring_enter(2)` returns: the kernel has copied what it
@@ -34,3 +36,5 @@ final class SendArena {
     @inline(__always)
     func reset() { used = 0 }
 }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionSockets
 internal import CTorsionURing
 internal import TorsionCore
@@ -102,3 +104,5 @@ final class URingBackend: ReactorBackend {
         others.shutDown()
     }
 }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionSockets
 internal import CTorsionURing
 internal import TorsionCore
@@ -239,3 +241,5 @@ private struct EventWaker: BackendWaker {
         _ = torsion_write(descriptor, &one, 8)
     }
 }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionSockets
 internal import CTorsionURing
 internal import TorsionCore
@@ -361,3 +363,5 @@ extension URingStream {
         if pendingOutput.isSendingQueue { ring.cancel(self, TORSION_URING_SEND_QUEUE) }
     }
 }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 internal import CTorsionSockets
 internal import CTorsionURing
 internal import TorsionCore
@@ -384,3 +386,5 @@ extension URingStream: BackendStream {
         torsion_uring_prepare_close(ring.queue, ring.nextEntry(), descriptor)
     }
 }
+
+#endif

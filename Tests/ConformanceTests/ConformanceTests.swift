@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 import TorsionUV
 
 /// One backend under test, with a name that a test runner can show.
@@ -13,9 +13,9 @@ struct BackendUnderTest: CustomStringConvertible, Sendable {
 
     var description: String { choice.name }
 
-    static let all = (BackendChoice.linked + [.ioURing]).map(BackendUnderTest.init)
+    static let all = BackendChoice.tested.map(BackendUnderTest.init)
 
-    static let irregular = (BackendChoice.linked + [.ioURing, .simulated]).map {
+    static let irregular = (BackendChoice.tested + [.simulated]).map {
         BackendUnderTest(choice: .faulty($0, .irregular(seed: 1)))
     }
 

@@ -9,66 +9,70 @@ import Testing
 @Suite struct ChatTests {
     @Test(arguments: ["ChatCallbacks", "ChatDeferreds"], ["libuv", "epoll"])
     func `members hear when others come, speak and leave`(server: String, backend: String) throws {
-        let place = "unix:@torsion-\(server)-\(backend)-\(getpid())"
-        let chat = try Program(server, [place], environment: ["TORSION_BACKEND=\(backend)"])
-        let ann = try enter(place, as: "ann")
-        #expect(ann.readLine() == "ann is here\r")
-        let bob = try enter(place, as: "bob")
-        #expect(ann.readLine() == "bob is here\r")
-        #expect(bob.readLine() == "bob is here\r")
+        let chat = try RunningChat(server, backend: backend)
+        let ann = try chat.enter(as: "ann")
+        #expect(ann.readLine() == "ann is here")
+        let bob = try chat.enter(as: "bob")
+        #expect(ann.readLine() == "bob is here")
+        #expect(bob.readLine() == "bob is here")
         ann.write("hello\nhow are you?\n")
-        #expect(bob.readLine() == "ann: hello\r")
-        #expect(bob.readLine() == "ann: how are you?\r")
+        #expect(bob.readLine() == "ann: hello")
+        #expect(bob.readLine() == "ann: how are you?")
         bob.write("fine\n")
-        #expect(ann.readLine() == "bob: fine\r")
-        bob.endInput()
-        #expect(bob.wait() == 0)
-        #expect(ann.readLine() == "bob has left\r")
+        #expect(ann.readLine() == "bob: fine")
+        bob.endOutput()
+        _ = bob.readToEnd()
+        #expect(ann.readLine() == "bob has left")
         // Somebody who gives no name was never here.
-        let nobody = try connect(place)
-        nobody.endInput()
-        #expect(nobody.wait() == 0)
-        let eve = try enter(place, as: "eve")
-        #expect(ann.readLine() == "eve is here\r")
-        chat.signal(SIGTERM)
-        #expect(chat.wait() == 0)
-        for member in [ann, eve] {
-            member.endInput()
-            _ = member.wait()
-        }
+        let nobody = try chat.connect()
+        nobody.endOutput()
+        #expect(nobody.readToEnd() == "")
+        let eve = try chat.enter(as: "eve")
+        #expect(ann.readLine() == "eve is here")
+        #expect(chat.stop() == 0)
+        for member in [ann, eve] { member.close() }
     }
 
     @Test func `the chat of tasks hands a line on to the other member`() throws {
-        let place = "unix:@torsion-ChatAsync-\(getpid())"
-        let chat = try Program("ChatAsync", [place])
-        let ann = try connect(place, hearing: "welcome, 1 here\r")
-        let bob = try connect(place, hearing: "welcome, 2 here\r")
+        let chat = try RunningChat("ChatAsync", backend: "libuv")
+        let ann = try chat.connect(hearing: "welcome, 1 here")
+        let bob = try chat.connect(hearing: "welcome, 2 here")
         ann.write("hello\n")
-        #expect(bob.readLine().hasSuffix(": hello\r"))
-        for member in [ann, bob] { member.endInput() }
-        chat.signal(SIGTERM)
-        #expect(chat.wait() == 0)
-        for member in [ann, bob] { _ = member.wait() }
+        #expect(bob.readLine().hasSuffix(": hello"))
+        for member in [ann, bob] { member.endOutput() }
+        #expect(chat.stop() == 0)
+        for member in [ann, bob] { member.close() }
+    }
+}
+
+/// A chat server over a listening socket that it inherited: its clients need not wait for it.
+private struct RunningChat {
+    private let listener: Socket
+    private let program: Program
+
+    init(_ server: String, backend: String) throws {
+        listener = try Socket.bound()
+        try listener.listen()
+        let number = listener.duplicateForChildren()
+        defer { close(number) }
+        program = try Program(
+            server, ["fd:\(number)"], environment: ["TORSION_BACKEND=\(backend)"])
     }
 
-    private func enter(_ place: String, as name: String) throws -> Program {
-        let member = try connect(place)
+    func enter(as name: String) throws -> Socket {
+        let member = try connect()
         member.write(name + "\n")
         return member
     }
 
-    /// Connects; the server may have to begin first.
-    private func connect(
-        _ place: String, hearing greeting: String = "Your name?\r"
-    ) throws -> Program {
-        for _ in 0..<200 {
-            let member = try Program("torsion", ["connect", place])
-            if member.readLine() == greeting { return member }
-            member.endInput()
-            _ = member.wait()
-        }
-        throw NotListening()
+    func connect(hearing greeting: String = "Your name?") throws -> Socket {
+        let member = try Socket(port: listener.port)
+        try #require(member.readLine() == greeting)
+        return member
     }
 
-    private struct NotListening: Error {}
+    func stop() -> Int32 {
+        program.signal(SIGTERM)
+        return program.wait()
+    }
 }

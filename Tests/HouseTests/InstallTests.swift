@@ -149,13 +149,14 @@ func `a library that is too old is named, with what is needed`(
     #expect(outcome.output.contains("https://www.swift.org/install/linux/"))
 }
 
-@Test(arguments: ["5.10.1", "6.1.3"]) func `an old Swift is refused`(version: String) throws {
+@Test(arguments: ["5.10.1", "6.1.3", "6.2"])
+func `an old Swift is refused`(version: String) throws {
     let outcome = try Machine(swift: version, has: ["git", "pkg-config"]).install()
     #expect(outcome.status == 1)
     #expect(outcome.output.contains("Swift \(version) is too old"))
 }
 
-@Test(arguments: ["6.2", "6.10.1", "7.0"])
+@Test(arguments: ["6.2.3", "6.10.1", "7.0"])
 func `a Swift new enough passes`(version: String) throws {
     #expect(try Machine(swift: version, has: ["git", "pkg-config"]).install().status == 0)
 }

@@ -42,6 +42,8 @@ struct Offence: Sendable, CustomTestStringConvertible {
         Offence("Sources/TorsionTesting/A.swift", "import Testing", "must not import Testing"),
         Offence("Sources/TorsionCore/A.swift", "@_exported import CTorsionCore", "re-exports"),
         Offence("Sources/Unheard/A.swift", "let a = 1", "no row for Sources/Unheard"),
+        Offence("Tool/Sources/TorsionTool/A.swift", "import TorsionUV", "must not import"),
+        Offence("Tool/Tests/ToolTests/A.swift", "import Foundation", "tests do without"),
         Offence("Sources/TorsionCore/Utils/A.swift", "let a = 1", "a folder is one idea"),
         Offence("Sources/TorsionCore/A.swift", "final class LoopManager {}", "LoopManager"),
         Offence("Sources/TorsionCore/A.swift", "let a = ContinuousClock.now", "no clock"),

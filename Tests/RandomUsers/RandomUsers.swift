@@ -3,8 +3,8 @@
 
 import Glibc
 import Scenarios
+import TestedBackends
 import Torsion
-import TorsionURing
 
 /// Runs random users over real backends, and says which seed fails.
 ///
@@ -18,7 +18,7 @@ struct RandomUsers {
         let count = arguments.first.flatMap { UInt64($0) } ?? 500
         let names = arguments.dropFirst()
         var hasFailed = false
-        for backend in BackendChoice.linked + [.ioURing]
+        for backend in BackendChoice.tested
         where names.isEmpty || names.contains(backend.name) {
             if let reason = backend.unavailableReason() {
                 print("\(backend.name): left out: \(reason)")

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestedBackends
 import Torsion
-import TorsionURing
 import TorsionUV
 
 /// A backend by its name, which a test runner can show.
@@ -11,7 +11,7 @@ func namedBackend(_ name: String) throws -> BackendChoice {
     try .named(name, among: testedBackends + [.plainLibuv])
 }
 
-let testedBackends = BackendChoice.linked + [.ioURing]
+let testedBackends = BackendChoice.tested
 
 let backendNames = testedBackends.map(\.name)
 

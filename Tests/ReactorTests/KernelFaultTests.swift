@@ -4,15 +4,20 @@
 import CCallFaults
 import Glibc
 import TestPrograms
+import TestedBackends
 import Testing
 import Torsion
-import TorsionURing
 
 /// Those whose waits are our own: libuv aborts by itself when `epoll_wait(2)` fails.
-private let waitingBackends = ["epoll", "io_uring"]
+private let waitingBackends = backendNames.filter { $0 != "libuv" }
 
 /// Those that watch by `epoll_ctl(2)`.
 private let watchingBackends = BackendChoice.linked.map(\.name)
+
+/// Whether this build has io_uring, and the kernel allows it.
+private let canRunRings = testedBackends.contains {
+    $0.name == "io_uring" && $0.unavailableReason() == nil
+}
 
 /// An `errno` and what the engine calls it.
 private typealias Fault = (number: Int32, code: ErrorCode)
@@ -126,7 +131,7 @@ private let shortages: [Fault] = [(ENOMEM, .outOfMemory), (ENOSPC, .noSpace)]
     }
 
     /// Case W12, by the kernel itself.
-    @Test(.enabled(if: BackendChoice.ioURing.unavailableReason() == nil))
+    @Test(.enabled(if: canRunRings))
     func `a seccomp filter that is set later ends a ring's run, and leaves nothing open`() async {
         await #expect(processExitsWith: .success) {
             try synchronously {

@@ -2,22 +2,22 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestedBackends
 import Testing
 import Torsion
-import TorsionURing
 
 /// Descriptors running out: FAULTS section 3, SEMANTICS S15.
 ///
 /// In a process of its own, since the
 /// limit is one of the process.
 @Suite struct ShortageTests {
-    @Test(arguments: [0, 1, 2])
+    @Test(arguments: BackendChoice.tested.indices)
     func `a server out of descriptors neither spins nor freezes, and recovers`(index: Int) async {
         // An exit test captures nothing, so that each backend has its own.
         switch index {
-        case 0: await #expect(processExitsWith: .success) { try survive(.epoll) }
-        case 1: await #expect(processExitsWith: .success) { try survive(.libuv) }
-        default: await #expect(processExitsWith: .success) { try survive(.ioURing) }
+        case 0: await #expect(processExitsWith: .success) { try survive(.tested[0]) }
+        case 1: await #expect(processExitsWith: .success) { try survive(.tested[1]) }
+        default: await #expect(processExitsWith: .success) { try survive(.tested[2]) }
         }
     }
 }

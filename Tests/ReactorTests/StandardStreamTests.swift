@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestedBackends
 import Testing
 import Torsion
-import TorsionURing
 
 /// Answers with what it hears, and ends when its peer has.
 private final class Echo: HalfCloseableProtocol {
@@ -203,13 +203,13 @@ private let pattern: [UInt8] = (0..<1_000_000).map {
 
     // MARK: The endpoint, in a process whose standard streams the test may replace
 
-    @Test(arguments: [0, 1, 2])
+    @Test(arguments: BackendChoice.tested.indices)
     func `standard input and output serve one connection`(index: Int) async {
         // An exit test captures nothing, so that each backend has its own.
         switch index {
-        case 0: await #expect(processExitsWith: .success) { try serveStandardStreams(.epoll) }
-        case 1: await #expect(processExitsWith: .success) { try serveStandardStreams(.libuv) }
-        default: await #expect(processExitsWith: .success) { try serveStandardStreams(.ioURing) }
+        case 0: await #expect(processExitsWith: .success) { try serveStandardStreams(.tested[0]) }
+        case 1: await #expect(processExitsWith: .success) { try serveStandardStreams(.tested[1]) }
+        default: await #expect(processExitsWith: .success) { try serveStandardStreams(.tested[2]) }
         }
     }
 }

@@ -4,17 +4,17 @@
 import Glibc
 import Scenarios
 import Synchronization
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// Whatever a program does inside of a callback, no byte is lost, doubled or misplaced (P8, P9).
 ///
 /// The scenario `randomUser` is the same, simulated.
 @Suite
 struct RandomUserTests {
-    private static let backends = BackendChoice.linked + [.ioURing]
+    private static let backends = BackendChoice.tested
 
     /// `RANDOM_USERS=500` searches as many seeds over each backend.
     private static let seedCount =

@@ -2,16 +2,16 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Scenarios
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// Fail call N of each scenario's programs over each real backend, for N = 1, 2, 3, … until they
 /// are done before: whatever fails, every connection ends once and nothing is left.
 @Suite
 struct RehearsalTests {
-    private static let backends = BackendChoice.linked + [.ioURing]
+    private static let backends = BackendChoice.tested
 
     @Test(arguments: Rehearsal.all, backends.map(\.name))
     func `whichever call of a scenario fails, each connection ends once`(

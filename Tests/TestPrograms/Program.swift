@@ -79,7 +79,7 @@ public final class Program {
     public func endInput() { close(input) }
 
     /// Reads one line of standard output, without its end.
-    public func readLine() -> String { TestPrograms.readLine(output) }
+    public func readLine() -> String { nextLine(output) }
 
     /// Reads one byte of standard output, as text.
     public func readByte() -> String {
@@ -218,7 +218,7 @@ struct ReadText {
     }
 }
 
-func readLine(_ descriptor: Int32) -> String {
+func nextLine(_ descriptor: Int32) -> String {
     var line = ReadText()
     while let byte = line.readMore(descriptor, limit: 1) {
         guard byte != UInt8(ascii: "\n") else {

@@ -119,7 +119,7 @@ public final class Socket {
 
     /// Reads one line, without its `\n` or `\r\n`; what there is of one at the end.
     public func readLine() -> String {
-        let line = TestPrograms.readLine(descriptor)
+        let line = nextLine(descriptor)
         return line.hasSuffix("\r") ? String(line.dropLast()) : line
     }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// Pauses, switches, and writes down.
 private final class PausingLines: LineProtocol {
@@ -153,9 +153,9 @@ private final class Forgetful: StreamLayer {
         }
     }
 
-    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name))
+    @Test(arguments: BackendChoice.tested.map(\.name))
     func `a megabyte and both ends cross six layers on real sockets`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: (BackendChoice.linked + [.ioURing]))
+        let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         nonisolated(unsafe) var client: Caller?
         nonisolated(unsafe) var server: Caller?
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

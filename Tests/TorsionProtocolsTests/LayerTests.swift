@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 private final class Recorder: HalfCloseableProtocol {
     var transport: (any StreamTransport)?
@@ -191,9 +191,9 @@ private final class Producer: PushProducer {
         #expect(proto == nil && clock.reactor.statistics.liveTransports == 0)
     }
 
-    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name))
+    @Test(arguments: BackendChoice.tested.map(\.name))
     func `endpoints compose with layers on real sockets`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: (BackendChoice.linked + [.ioURing]))
+        let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         let server = Recorder(), client = Recorder()
         nonisolated(unsafe) var log: [String] = []
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// Uses one byte of each delivery, pauses, and gives the rest back; resumes in a later turn.
 private final class Nibbler: StreamProtocol {
@@ -58,9 +58,9 @@ private final class Nibbler: StreamProtocol {
     }
 
     // L1
-    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name))
+    @Test(arguments: BackendChoice.tested.map(\.name))
     func `case M8: over sockets, too`(backend: String) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked + [.ioURing])
+        let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         let nibbler = Nibbler()
         try Reactor.run(backend: choice, signals: .ignore) { reactor in
             nibbler.onLost = { _ in reactor.stop(within: .seconds(1)) }

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import TorsionCore
-import TorsionEpoll
 import TorsionServices
-import TorsionURing
-import TorsionUV
 
 /// The backends that host the services.
 ///
 /// Names, since a test's argument has to be printable.
-let hosts = ["libuv", "epoll", "io_uring"]
+let hosts = BackendChoice.tested.map(\.name)
 
 /// Makes a reactor with the backend of this name and libuv's services.
 func makeReactor(_ host: String) throws -> Reactor {
-    let backend = try BackendChoice.named(host, among: [.libuv, .epoll, .ioURing])
+    let backend = try BackendChoice.named(host, among: BackendChoice.tested)
     let reactor = Reactor(backend: backend) { reactor throws(IOError) in
         try UVServices(on: reactor)
     }

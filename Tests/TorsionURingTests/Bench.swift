@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 import Testing
 import TorsionCore
 import TorsionTesting
@@ -133,3 +135,5 @@ final class End: StreamReceiver {
         }
     }
 }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 import CTorsionURing
 import Testing
 import TorsionCore
@@ -75,3 +77,5 @@ import TorsionSockets
         backend.shutDown()
     }
 }
+
+#endif

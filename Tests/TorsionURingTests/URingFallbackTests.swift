@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 import CTorsionURing
 import Testing
 import TorsionCore
@@ -36,3 +38,5 @@ import TorsionTesting
         try check.run(on: ring.choice)
     }
 }
+
+#endif

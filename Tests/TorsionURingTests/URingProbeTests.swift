@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 import Glibc
 import Testing
 import TorsionCore
@@ -91,3 +93,5 @@ import TorsionCore
         #expect(library.isTested && "\(library)" == "liburing \(library.version), tested")
     }
 }
+
+#endif

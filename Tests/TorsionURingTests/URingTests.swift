@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+#if IOUring
+
 import CTorsionURing
 import Testing
 import TorsionCore
@@ -494,3 +496,5 @@ import TorsionTesting
         try bench.finish()
     }
 }
+
+#endif

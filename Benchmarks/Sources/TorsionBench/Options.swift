@@ -26,7 +26,7 @@ struct Options {
           --short                 of counts: smaller crowd, fewer rounds, as CI takes them
           --json PATH             results, .build/bench.json unless given
           --html PATH             the results as one page with charts, none unless given
-          --torsion PATH          the command, .build/release/torsion unless given
+          --torsion PATH          the command, Tool/.build/release/torsion unless given
           --programs DIR          the C programs, .build/bench unless given
 
         """
@@ -38,7 +38,7 @@ struct Options {
     var counts = true
     var json = ".build/bench.json"
     var html: String?
-    var torsion = ".build/release/torsion"
+    var torsion = "Tool/.build/release/torsion"
     var programs = ".build/bench"
     var peers: [String] = []
     var scenarios: [String] = []

@@ -75,7 +75,11 @@ extension Reactor {
     }
 
     /// Writes a line on standard error under the rules of ``UnhandledError/printToStandardError()``.
-    package func printLine(_ line: String) {
+    ///
+    /// For the command `torsion`, which is another package and so cannot use `package` access.
+    ///
+    /// - Parameter line: Its line breaks become spaces.
+    @_spi(Tool) public func printLine(_ line: String) {
         checkThread()
         errorLines.add(line, at: presentTime, write: writeStandardError)
     }
@@ -86,8 +90,11 @@ extension Reactor {
 
 /// Writes all of a text, at most 4,096 bytes, or nothing if that would have to wait.
 ///
+/// Public for the command `torsion` alone, which is another package.
+///
+/// - Parameter text: What to write, with its line breaks.
 /// - Returns: Whether it was written.
-package func writeStandardError(_ text: String) -> Bool {
+@_spi(Tool) public func writeStandardError(_ text: String) -> Bool {
     var text = text
     return text.withUTF8 { torsion_write_standard_error($0.baseAddress, $0.count) } != 0
 }

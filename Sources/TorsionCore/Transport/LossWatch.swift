@@ -10,8 +10,15 @@ extension Reactor {
         lossWatches[connection.id] = body
     }
 
-    /// The same for a transport; nothing for one that is no connection of the reactor's own.
-    package func watchLoss(
+    /// Calls `body` when a transport was lost; does nothing for a transport that is not a connection
+    /// of the reactor itself.
+    ///
+    /// For the command `torsion`, which is another package and so cannot use `package` access.
+    ///
+    /// - Parameters:
+    ///   - transport: The connection to watch, of this reactor.
+    ///   - body: Called on the reactor with the reason, once, after `connectionLost`.
+    @_spi(Tool) public func watchLoss(
         of transport: any StreamTransport, _ body: @escaping (ConnectionLoss) -> Void
     ) {
         if let connection = transport as? StreamConnection { watchLoss(of: connection, body) }

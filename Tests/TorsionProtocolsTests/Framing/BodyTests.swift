@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// What a protocol does with a body: a line that is a number announces so many raw bytes.
 private enum Way: String, CaseIterable {
@@ -222,11 +222,11 @@ private struct Mishap: Error {}
         }
     }
 
-    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name), Way.allCases)
+    @Test(arguments: BackendChoice.tested.map(\.name), Way.allCases)
     private func `case M4: 64 KiB of small bodies cross a socket`(
         backend: String, way: Way
     ) throws {
-        let choice = try BackendChoice.named(backend, among: BackendChoice.linked + [.ioURing])
+        let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         let server = Bodies(way)
         try Reactor.run(backend: choice, signals: .ignore) { reactor in
             server.onLost = { _ in reactor.stop(within: .seconds(1)) }

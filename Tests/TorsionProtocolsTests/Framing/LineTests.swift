@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// Writes down its lines, and does what a line tells it.
 private final class Lines: LineProtocol {
@@ -230,9 +230,9 @@ private struct Mishap: Error {}
         #expect(proto.loss == .closedByPeer)
     }
 
-    @Test(arguments: (BackendChoice.linked + [.ioURing]).map(\.name), ["\n", "\r\n"])
+    @Test(arguments: BackendChoice.tested.map(\.name), ["\n", "\r\n"])
     func `lines cross a socket while their reader pauses`(backend: String, end: String) throws {
-        let choice = try BackendChoice.named(backend, among: (BackendChoice.linked + [.ioURing]))
+        let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         let server = Lines()
         nonisolated(unsafe) var loss: ConnectionLoss?
         try Reactor.run(backend: choice, signals: .ignore) { reactor in

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 private final class Recorder: StreamProtocol {
     var events: [String] = []
@@ -36,7 +36,7 @@ private final class Recorders: StreamProtocolFactory {
     func stopped(on port: ListeningPort) { ports.append("stopped") }
 }
 
-private let testedBackends = BackendChoice.linked + [.ioURing]
+private let testedBackends = BackendChoice.tested
 
 @Suite struct ConnectionLimiterTests {
     private let clock = ManualClock()

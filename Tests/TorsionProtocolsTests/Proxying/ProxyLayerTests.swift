@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import Torsion
 import TorsionTesting
-import TorsionURing
 
 /// Writes down what happens to it.
 private final class Recorder: HalfCloseableProtocol {
@@ -32,7 +32,7 @@ private final class Recorder: HalfCloseableProtocol {
     }
 }
 
-private let testedBackends = BackendChoice.linked + [.ioURing]
+private let testedBackends = BackendChoice.tested
 
 @Suite struct ProxyLayerTests {
     private static let line = "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"

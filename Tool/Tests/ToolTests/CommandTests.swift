@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
-import TestPrograms
 import Testing
 import TorsionCore
 import TorsionURing

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
-import TestPrograms
 import Testing
 
 private let backends = ["libuv", "epoll", "io_uring"]

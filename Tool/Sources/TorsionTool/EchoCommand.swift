@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 
 /// `torsion echo`: sends back what it receives.
 struct EchoCommand: ParsableCommand {

@@ -3,7 +3,6 @@
 
 import Glibc
 import Synchronization
-import TestPrograms
 import Testing
 
 /// Servers that follow each other at one listening socket, which each inherits.

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 
 /// `torsion proxy`: connects each client to another place.
 struct ProxyCommand: ParsableCommand {

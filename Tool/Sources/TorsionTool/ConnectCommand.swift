@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 
 /// `torsion connect`: joins standard input and output to a server.
 struct ConnectCommand: ParsableCommand {

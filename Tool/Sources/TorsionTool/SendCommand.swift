@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 
 /// `torsion send`: sends a file to a server.
 struct SendCommand: ParsableCommand {
