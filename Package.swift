@@ -157,7 +157,9 @@ let package = Package(
         .target(
             name: "TestedBackends", dependencies: ["Torsion", "TorsionURing"],
             path: "Tests/TestedBackends", swiftSettings: settings),
-        tests("Snippets", ["Torsion", "TorsionCore", "TorsionSockets", "TorsionTesting"]),
+        tests(
+            "Snippets",
+            ["TestPrograms", "Torsion", "TorsionCore", "TorsionSockets", "TorsionTesting"]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",
@@ -186,6 +188,6 @@ let package = Package(
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(
             "TorsionServicesTests",
-            ["TestedBackends", "TorsionCore", "TorsionServices"]),
+            ["TestedBackends", "Torsion", "TorsionCore", "TorsionServices", "TorsionTesting"]),
     ] + exampleNames.map(example)
 )

@@ -8,12 +8,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 const char *torsion_uv_environment(const char *name) { return getenv(name); }
 
 void torsion_uv_buffer_output_by_line(void) { setvbuf(stdout, NULL, _IOLBF, 0); }
 
 void torsion_uv_exit(int status) { exit(status); }
+
+void torsion_uv_wall_time(int64_t *seconds, int32_t *nanoseconds) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *seconds = now.tv_sec;
+    *nanoseconds = (int32_t)now.tv_nsec;
+}
+
+int torsion_uv_random(void *bytes, size_t count) {
+    return uv_random(NULL, NULL, bytes, count, 0, NULL);
+}
 
 int torsion_uv_process_id(void) { return (int)uv_os_getpid(); }
 

@@ -35,6 +35,21 @@ public final class UVServices: ReactorServices {
         return all
     }
 
+    /// The machine's time of day: `clock_gettime(2)`, `CLOCK_REALTIME`.
+    public func wallTime() -> WallTime {
+        var time = WallTime(seconds: 0)
+        torsion_uv_wall_time(&time.seconds, &time.nanoseconds)
+        return time
+    }
+
+    /// Bytes of the kernel's generator: `getrandom(2)`.
+    public func randomBytes(count: Int) throws(IOError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let code = torsion_uv_random(&bytes, count)
+        if code != 0 { throw IOError(.start, function: "uv_random", code: ErrorCode(libuv: code)) }
+        return bytes
+    }
+
     private let workers: UVThreads
     private let guest: GuestLoop
     private let lookups: UVResolver

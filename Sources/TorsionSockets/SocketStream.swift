@@ -181,7 +181,10 @@ final class SocketStream: PollTarget {
         // for all that a compiler can know of what the call does.
         guard let receiver = receiver.take() else { return }
         receiver.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
-        withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        // Unless another has taken over meanwhile.
+        if self.receiver == nil {
+            withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        }
         if count == SocketBackend.slabByteCount || phase == .closed { readOn() }
     }
 
@@ -292,7 +295,7 @@ final class SocketStream: PollTarget {
             isReading = false
             guard let receiver = receiver.take() else { return }
             receiver.streamDidReadEnd()
-            if phase != .closed {
+            if phase != .closed, self.receiver == nil {
                 withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
             }
             // Most streams are closed by now, and the poller need not hear of both.
@@ -442,6 +445,8 @@ extension SocketStream: BackendStream {
             manner = .plain
         }
     }
+
+    var spliceEntrance: (any BackendStream)? { self }
 
     func spliceInput(_ isWanted: Bool) {
         if isWanted { manner = .copying } else if manner != .withDescriptors { manner = .plain }

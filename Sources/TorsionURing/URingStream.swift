@@ -145,7 +145,10 @@ final class URingStream: RingTarget {
         let number = Int(flags >> UInt32(TORSION_URING_BUFFER_SHIFT))
         let start = ring.buffers.address(number)
         receiver.streamDidRead(UnsafeRawBufferPointer(start: start, count: Int(result)).bytes)
-        withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        // Unless another has taken over meanwhile.
+        if self.receiver == nil {
+            withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
+        }
         ring.buffers.give(number)
         if phase == .closed { self.receiver = nil }
     }

@@ -4,6 +4,7 @@
 import Glibc
 import TestedBackends
 import Torsion
+import TorsionTesting
 import TorsionUV
 
 /// A backend by its name, which a test runner can show.
@@ -11,7 +12,7 @@ func namedBackend(_ name: String) throws -> BackendChoice {
     try .named(name, among: testedBackends + [.plainLibuv])
 }
 
-let testedBackends = BackendChoice.tested
+let testedBackends = BackendChoice.tested.map(BackendChoice.underTest)
 
 let backendNames = testedBackends.map(\.name)
 

@@ -10,8 +10,10 @@ import TorsionTesting
 enum Way: CustomTestStringConvertible, CaseIterable, Sendable {
     /// By `sendfile`.
     case plain
-    /// Through a layer, so in pieces.
-    case layered
+    /// Through the hooks of a filter, so in pieces.
+    case filtered
+    /// Through a filter that looks at no byte and under an observer, so by `sendfile`.
+    case transparent
     /// By `sendfile` whose calls are cut, refused and late.
     case irregular
 
@@ -104,8 +106,17 @@ private final class Sender: StreamProtocol {
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) { loss = why }
 }
 
-/// Passes everything through.
-private final class Through: StreamLayer {}
+extension Way {
+    /// The place of a server, reached in this way.
+    fileprivate func endpoint(_ address: SocketAddress) -> any StreamClientEndpoint {
+        let plain = ClientEndpoint.address(address)
+        return switch self {
+        case .plain, .irregular: plain
+        case .filtered: plain.filtered { PassingFilter.byHooks.make() }
+        case .transparent: plain.filtered { PassingFilter.transparent.make() }.logged { _ in }
+        }
+    }
+}
 
 /// Sends a file over a connection of its own.
 ///
@@ -140,13 +151,8 @@ private func send(
         sink.onLost = stopWhenBothKnow
         sender.onOutcome = stopWhenBothKnow
         let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in sink }
-        let endpoint = ClientEndpoint.address(port.localAddress)
-        if way == .layered {
-            endpoint.wrapped { Through(above: $0) }.connect(on: reactor) { sender }
-                .whenFailed { Issue.record("\($0)") }
-        } else {
-            endpoint.connect(on: reactor) { sender }.whenFailed { Issue.record("\($0)") }
-        }
+        way.endpoint(port.localAddress).connect(on: reactor) { sender }
+            .whenFailed { Issue.record("\($0)") }
     }
     return (outcome, sink)
 }
@@ -212,7 +218,7 @@ private let backends = testedBackends.map(\.name)
         #expect(sink.loss?.isClean == false)
     }
 
-    @Test(arguments: backends, [Way.plain, .layered])
+    @Test(arguments: backends, [Way.plain, .filtered])
     func `a file that shrinks meanwhile is an error, not a wait without end`(
         backend: String, way: Way
     ) throws {
@@ -240,6 +246,35 @@ private let backends = testedBackends.map(\.name)
             try send("/tmp", way, "epoll").outcome == "cannot open /tmp: is a directory (EISDIR)")
         let device = try send("/dev/zero", way, "epoll").outcome
         #expect(device == "cannot open /dev/zero: operation not supported (EOPNOTSUPP)")
+    }
+
+    @Test(arguments: backends, PassingFilter.allCases)
+    func `a file is sent by the kernel below a filter that looks at no byte, and no other`(
+        backend: String, kind: PassingFilter
+    ) throws {
+        let file = try TemporaryFile(Array("hello".utf8))
+        let descriptor = open(file.path, O_RDONLY)
+        defer { close(descriptor) }
+        let reactor = try Reactor.turned(by: backend)
+        nonisolated(unsafe) var filter: StreamFilter?
+        let server = Witness(), client = Witness()
+        let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in server }
+        ClientEndpoint.address(port.localAddress)
+            .filtered {
+                let made = kind.make()
+                filter = made
+                return made
+            }
+            .connect(on: reactor) { client }
+            .whenFailed { Issue.record("\($0)") }
+        #expect(reactor.turn { client.transport != nil && server.transport != nil })
+        let expected: SendFileResult = kind == .transparent ? .sent(5) : .unsupported
+        #expect(filter?.trySendFile(descriptor, at: 0, byteCount: 5) == expected)
+        client.transport?.write(" world")
+        let text = kind == .transparent ? "hello world" : " world"
+        #expect(reactor.turn { server.text == text })
+        filter = nil
+        reactor.shutDown()
     }
 
     @Test(arguments: backends)

@@ -16,13 +16,13 @@ import Torsion
 
         init(
             _ name: String, options: StreamOptions = StreamOptions(),
+            under policy: (ServerEndpoint) -> any StreamServerEndpoint = { $0 },
             _ makeProtocol: @escaping (Reactor) -> any StreamProtocol
         ) throws {
             let reactor = try Reactor.turned(by: name)
             self.reactor = reactor
-            port = try reactor.listen(on: .ipv4(.loopback, port: 0), options: options) { _ in
-                makeProtocol(reactor)
-            }
+            let place = ServerEndpoint.tcp(port: 0, interface: .loopback, options: options)
+            port = try policy(place).listen(on: reactor) { _ in makeProtocol(reactor) }
         }
 
         func client() throws -> Socket { try Socket(port: port.localAddress.port!) }
@@ -83,7 +83,7 @@ import Torsion
         func writeConnectionLost(from transport: any StreamTransport) {}
     }
 
-    // MARK: Throttled
+    // MARK: Throttles
 
     private static let slow = ThrottleRate(bytesPerSecond: 100, burstBytes: 100)
     private static let quick = ThrottleRate(bytesPerSecond: 1_000_000, burstBytes: 1_000)
@@ -92,7 +92,10 @@ import Torsion
     @Test(arguments: backendNames)
     func `a reset is noticed while the throttle does not read`(name: String) throws {
         let server = Talker()
-        let place = try Place(name) { _ in Throttled(above: server, reading: Self.slow) }
+        let throttled: (ServerEndpoint) -> any StreamServerEndpoint = {
+            $0.filtered { Throttle(reading: Self.slow) }
+        }
+        let place = try Place(name, under: throttled) { _ in server }
         let client = try place.client()
         client.write(String(repeating: "x", count: 10_000))
         #expect(place.reactor.turn { server.text.utf8.count == 10_000 })
@@ -108,7 +111,10 @@ import Torsion
     ) throws {
         for isClients in [true, false] {
             let server = Talker()
-            let place = try Place(name) { _ in Throttled(above: server, writing: Self.quick) }
+            let throttled: (ServerEndpoint) -> any StreamServerEndpoint = {
+                $0.filtered { Throttle(writing: Self.quick) }
+            }
+            let place = try Place(name, under: throttled) { _ in server }
             let client = try place.client()
             let text = String(repeating: "answer ", count: 10_000)
             server.whenHeard = { transport in
@@ -132,9 +138,10 @@ import Torsion
     @Test(arguments: backendNames)
     func `each direction of a throttle ends by itself`(name: String) throws {
         let server = HalfTalker()
-        let place = try Place(name) { _ in
-            Throttled(above: server, reading: Self.quick, writing: Self.quick)
+        let throttled: (ServerEndpoint) -> any StreamServerEndpoint = {
+            $0.filtered { Throttle(reading: Self.quick, writing: Self.quick) }
         }
+        let place = try Place(name, under: throttled) { _ in server }
         let client = try place.client()
         client.write("question")
         client.endOutput()
@@ -161,9 +168,10 @@ import Torsion
             guard leaving == .resetWhilePaused || leaving == .resetWhileUnread else { return }
             talker.whenHeard = { $0.pauseProducing() }
         }
-        let limiter = ConnectionLimiter(factory, ConnectionLimits(total: 1))
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 1))
         let port = try reactor.listen(
-            on: .ipv4(.loopback, port: 0), options: StreamOptions(), factory: limiter)
+            on: .ipv4(.loopback, port: 0), options: StreamOptions(), factory: factory)
+        port.observe(by: limiter)
         func client() throws -> Socket { try Socket(port: port.localAddress.port!) }
         let first = try client()
         first.write("hello")
@@ -215,9 +223,9 @@ import Torsion
     ) throws {
         let server = Talker()
         let timeouts = Timeouts(idle: .milliseconds(200))
-        let place = try Place(name, options: Self.smallBuffers()) { _ in
-            TimeLimited(above: server, timeouts)
-        }
+        let place = try Place(
+            name, options: Self.smallBuffers(), under: { $0.timeouts(timeouts) }
+        ) { _ in server }
         let client = try place.client()
         let whole = 8_000_000
         server.whenMade = { $0.write([UInt8](repeating: 1, count: whole)) }
@@ -245,7 +253,7 @@ import Torsion
         let server = Talker()
         let long = Duration.seconds(100)
         let timeouts = Timeouts(handshake: long, request: long, idle: long)
-        let place = try Place(name) { _ in TimeLimited(above: server, timeouts) }
+        let place = try Place(name, under: { $0.timeouts(timeouts) }) { _ in server }
         if isPaused { server.whenHeard = { $0.pauseProducing() } }
         let client = try place.client()
         client.write("hello")

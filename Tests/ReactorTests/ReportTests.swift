@@ -67,10 +67,13 @@ import Torsion
     }
 
     @Test(arguments: backendNames)
-    func `so is what is thrown at the end of an event, with a layer and without`(
+    func `so is what is thrown at the end of an event, with a filter, an observer and neither`(
         name: String
     ) throws {
-        for endpoint in [Self.place, Self.place.logged { _ in }] as [any StreamServerEndpoint] {
+        let endpoints: [any StreamServerEndpoint] = [
+            Self.place, Self.place.filtered { StreamFilter() }, Self.place.logged { _ in },
+        ]
+        for endpoint in endpoints {
             let outcome = try reports(on: name, at: endpoint) { Switching() }
             #expect(outcome.contexts == ["the protocol of \(outcome.peer)"])
             #expect(outcome.statistics.protocolFailures == 1)
@@ -79,10 +82,28 @@ import Torsion
 
     @Test(arguments: backendNames)
     func `a peer that a policy refuses is no failure of the protocol`(name: String) throws {
-        let endpoint = Self.place
-            .wrapped { ProxyHeaderReader(above: $0, trusting: [], refused: { _, _ in }) }
+        let endpoint = Self.place.filtered { ProxyHeaderReader(trusting: []) }
         let outcome = try reports(on: name, at: endpoint) { Throwing(atOnce: true) }
         #expect(outcome.contexts == [] && outcome.statistics.protocolFailures == 0)
+        #expect(outcome.statistics.handshakesFailed == 1)
+    }
+
+    /// Finds that its own program is wrong.
+    private final class Broken: StreamFilter {
+        override func begin() throws { throw Mishap() }
+    }
+
+    @Test(arguments: backendNames)
+    func `what a filter throws while it agrees is reported once, with the peer's address`(
+        name: String
+    ) throws {
+        let endpoint = Self.place.filtered { Broken() }
+        let outcome = try reports(on: name, at: endpoint) { Throwing(atOnce: true) }
+        // The factory was not called, so that the address is not known here.
+        #expect(outcome.peer.isEmpty && outcome.contexts.count == 1)
+        #expect(outcome.contexts.first?.hasPrefix("the handshake with 127.0.0.1:") == true)
+        #expect(outcome.statistics.unhandledErrors == 1 && outcome.statistics.handshakesFailed == 1)
+        #expect(outcome.statistics.protocolFailures == 0)
     }
 
     @Test(arguments: backendNames)

@@ -12,17 +12,19 @@ extension Scenario {
         world.vary()
         let factory = GuardedFactory(ledger)
         let limits = ConnectionLimits(total: 4, perPeer: 2)
-        let limiter = ConnectionLimiter(factory, limits)
+        let limiter = ConnectionLimiter(limits)
         let gracePeriod = Duration.seconds(600)
         try world.host("server").run { reactor in
             let proxies = [AddressBlock("0.0.0.0/0")!]
-            try ServerEndpoint.address(.ipv4(.any, port: 7))
-                .wrapped {
-                    ProxyHeaderReader(above: $0, trusting: proxies, timeout: gracePeriod) { _, _ in
-                    }
-                }
+            var endpoint = ServerEndpoint.address(.ipv4(.any, port: 7))
+            endpoint.options.handshakeTimeout = gracePeriod
+            // Liars are reported, each with its reason.
+            let report = reactor.unhandledError
+            reactor.unhandledError = { if !($0.error is ProxyHeaderError) { report($0) } }
+            try endpoint.filtered { ProxyHeaderReader(trusting: proxies) }
                 .timeouts(Timeouts(handshake: gracePeriod, request: gracePeriod, idle: gracePeriod))
-                .listen(on: reactor, factory: limiter)
+                .listen(on: reactor, factory: factory)
+                .observe(by: limiter)
         }
         world.always {
             limiter.checkInvariants()
@@ -148,7 +150,7 @@ final class GuardedClient: Audited, FrameProtocol {
     ) {
         var endpoint = endpoint
         if kind != .silent, kind != .liar {
-            endpoint = endpoint.wrapped { ProxyHeaderWriter(above: $0, header) }
+            endpoint = endpoint.filtered { ProxyHeaderWriter(header) }
         }
         endpoint.connect(on: reactor) { self }
             .whenFailed { [self] _ in hasFailed = loss == nil }

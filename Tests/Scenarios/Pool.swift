@@ -20,13 +20,13 @@ extension Scenario {
         var endpoint = ClientEndpoint.tcp(host: "server", port: 7)
         endpoint.options.connectTimeout = .seconds(30)
         endpoint.options.closeTimeout = .seconds(900)
+        endpoint.options.handshakeTimeout = .seconds(30)
         let reactor = world.host("client").reactor
         let pool = Pool(
             ledger, reactor, jobCount: 1 + world.dice.below(20), pace: .milliseconds(1),
             seed: world.dice.next()
         ) { [layerCount = server.layerCount] client in
-            endpoint.wrapped { Scrambler.layers(layerCount, above: $0) }
-                .connect(on: reactor) { client }
+            endpoint.scrambled(layerCount).connect(on: reactor) { client }
         }
         world.always { pool.checkInvariants() }
         try world.host("client").run { _ in pool.start() }
@@ -42,7 +42,7 @@ extension Scenario {
 /// What stands between the server and its clients.
 private final class PoolServer {
     let layerCount: Int
-    let endpoint: WrappedServerEndpoint
+    let endpoint: any StreamServerEndpoint
     private var seed: UInt64
 
     init(_ world: SimulatedWorld) {
@@ -56,14 +56,12 @@ private final class PoolServer {
         var bare = ServerEndpoint.address(.ipv4(.any, port: 7))
         // So low now and then that the throttle finds the transport full.
         bare.options.watermarks = world.watermarks()
+        bare.options.handshakeTimeout = .seconds(900)
         // A partition may hide a client's end for ever.
         endpoint = bare.timeouts(Timeouts(idle: .seconds(1_200)))
             .logged { _ in }
-            .wrapped { above in
-                Throttled(
-                    above: Scrambler.layers(layerCount, above: above), reading: reading,
-                    writing: writing)
-            }
+            .filtered { Throttle(reading: reading, writing: writing) }
+            .scrambled(layerCount)
         self.layerCount = layerCount
         seed = world.dice.next()
     }

@@ -69,9 +69,11 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
     }
 
     private static func listen(
-        _ reactor: Reactor, _ makeProtocol: @escaping (SocketAddress) throws -> any StreamProtocol
+        _ reactor: Reactor, scramblers: Int = 0,
+        _ makeProtocol: @escaping (SocketAddress) throws -> any StreamProtocol
     ) throws -> ClientEndpoint {
-        let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { try makeProtocol($0) }
+        let port = try ServerEndpoint.address(.ipv4(.loopback, port: 0)).scrambled(scramblers)
+            .listen(on: reactor) { try makeProtocol($0) }
         var endpoint = ClientEndpoint.address(port.localAddress)
         endpoint.options.connectTimeout = .milliseconds(100)
         return endpoint
@@ -203,14 +205,13 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
     private static let policies = Rehearsal(name: "policies") { reactor, ledger in
         var dice = SeededDice(seed: 15)
         let gracePeriod = Duration.milliseconds(30)
-        let limiter = ConnectionLimiter(
-            GuardedFactory(ledger), ConnectionLimits(total: 4, perPeer: 1))
-        let port = try ServerEndpoint.address(.ipv4(.loopback, port: 0))
-            .wrapped {
-                ProxyHeaderReader(above: $0, trusting: AddressBlock.local, timeout: gracePeriod)
-            }
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 4, perPeer: 1))
+        var server = ServerEndpoint.address(.ipv4(.loopback, port: 0))
+        server.options.handshakeTimeout = gracePeriod
+        let port = try server.filtered { ProxyHeaderReader(trusting: AddressBlock.local) }
             .timeouts(Timeouts(handshake: gracePeriod, request: gracePeriod, idle: gracePeriod * 2))
-            .listen(on: reactor, factory: limiter)
+            .listen(on: reactor, factory: GuardedFactory(ledger))
+        port.observe(by: limiter)
         let clients = GuardedClient.Kind.allCases.map { GuardedClient($0, ledger, &dice) }
         for (number, client) in clients.enumerated() {
             let header = ProxyHeader(
@@ -227,11 +228,9 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
     }
 
     private static let pool = Rehearsal(name: "pool") { reactor, ledger in
-        let endpoint = try listen(reactor) { _ in
-            Scrambler.layers(1, above: Framer(ledger, seed: 16))
-        }
+        let endpoint = try listen(reactor, scramblers: 1) { _ in Framer(ledger, seed: 16) }
         let pool = Pool(ledger, reactor, jobCount: 2, pace: .microseconds(10), seed: 17) { client in
-            endpoint.wrapped { Scrambler.layers(1, above: $0) }.connect(on: reactor) { client }
+            endpoint.scrambled(1).connect(on: reactor) { client }
         }
         pool.start()
         return {
@@ -244,11 +243,11 @@ public struct Rehearsal: Sendable, CustomStringConvertible {
         Rehearsal(name: "switching, \(kind)") { reactor, ledger in
             var dice = SeededDice(seed: 12)
             let errand = Errand(kind, count: 1_500, seed: 13)
-            let endpoint = try listen(reactor) { _ in
-                Scrambler.layers(1, above: Doorkeeper(ledger, seed: 14))
+            let endpoint = try listen(reactor, scramblers: 1) { _ in
+                Doorkeeper(ledger, seed: 14)
             }
             let client = Guest("client", ledger, errand, &dice)
-            endpoint.wrapped { Scrambler.layers(1, above: $0) }.connect(on: reactor) { client }
+            endpoint.scrambled(1).connect(on: reactor) { client }
                 .whenFailed { _ in client.hasFailed = client.loss == nil }
             return { client.isOver }
         }

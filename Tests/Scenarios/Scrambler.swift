@@ -3,76 +3,78 @@
 
 import TorsionCore
 
-/// A layer that does to bytes what TLS does to them: each is changed by its position in the stream,
-/// and what an event writes is kept until its end.
+/// A filter that does to bytes what TLS does to them: it agrees with its peer first, changes each byte by
+/// its position in the stream, and takes what is written in records of bounded size.
 ///
 /// So a byte that is lost, doubled or out of order makes nonsense of all behind it, and whatever
-/// overtakes the kept bytes is found.
-final class Scrambler: StreamLayer {
+/// overtakes what the filter holds is found.
+final class Scrambler: StreamFilter {
+    private static let recordByteCount = 1_000
+    /// Sent by both sides first, scrambled as everything is.
+    private static let greeting = Bytes("scrambled\n")
+
     private let key: UInt8
     private var writtenCount = 0
     private var readCount = 0
-    private var kept: [UInt8] = []
+    private var greeting: [UInt8] = []
 
-    init(above: any StreamProtocol, key: UInt8) {
+    init(key: UInt8) {
         self.key = key
-        super.init(above: above)
+        super.init()
     }
 
     /// So many of them, one above the other.
-    static func layers(_ count: Int, above: any StreamProtocol) -> any StreamProtocol {
-        (0..<count).reduce(above) { Scrambler(above: $0, key: UInt8($1 * 77 + 5)) }
+    static func makers(_ count: Int) -> [FilterMaker] {
+        (0..<count).map { index in { Scrambler(key: UInt8(index * 77 + 5)) } }
     }
 
-    private func scramble(_ bytes: RawSpan, from start: Int) -> [UInt8] {
+    private func scramble(_ bytes: RawSpan, from start: Int) -> Bytes {
         var result = [UInt8](bytes)
         for index in result.indices {
             result[index] ^= key &+ UInt8(truncatingIfNeeded: (start + index) &* 31)
         }
-        return result
+        return Bytes(result)
     }
 
-    override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        let plain = Bytes(scramble(bytes, from: readCount))
+    private func sendScrambled(_ bytes: RawSpan) {
+        send(scramble(bytes, from: writtenCount))
+        writtenCount += bytes.byteCount
+    }
+
+    override func begin() { sendScrambled(Self.greeting.span) }
+
+    override func receive(_ bytes: RawSpan) throws {
+        let plain = scramble(bytes, from: readCount)
         readCount += plain.count
-        try deliver(plain.span)
+        guard !hasAgreed else { return deliver(plain.span) }
+        greeting += [UInt8](plain.span)
+        let count = Self.greeting.count
+        guard greeting.count >= count else { return }
+        guard Bytes(Array(greeting[..<count])) == Self.greeting else {
+            throw Violation(description: "no greeting")
+        }
+        agree()
+        deliver(Bytes(Array(greeting[count...])).span)
+        greeting = []
     }
 
-    override func write(_ bytes: RawSpan) {
-        guard bytes.byteCount > 0 else { return }
-        kept += bytes
-        reactor.flushAtEndOfEvent(self)
+    override func transmit(_ bytes: RawSpan) -> Int {
+        let count = min(bytes.byteCount, Self.recordByteCount)
+        sendScrambled(bytes.extracting(..<count))
+        return count
     }
+}
 
-    override func write(_ bytes: Bytes) { write(bytes.span) }
-
-    /// What was kept goes before whatever depends on its being sent.
-    private func pass() {
-        guard !kept.isEmpty else { return }
-        let bytes = Bytes(kept)
-        kept = []
-        let scrambled = Bytes(scramble(bytes.span, from: writtenCount))
-        writtenCount += scrambled.count
-        super.write(scrambled)
+extension StreamServerEndpoint {
+    /// The same with so many scramblers under each connection.
+    func scrambled(_ count: Int) -> any StreamServerEndpoint {
+        Scrambler.makers(count).reduce(self as any StreamServerEndpoint) { $0.filtered(by: $1) }
     }
+}
 
-    override func loseConnection() {
-        pass()
-        super.loseConnection()
-    }
-
-    override func loseWriteConnection() {
-        pass()
-        super.loseWriteConnection()
-    }
-
-    override func unregisterProducer() {
-        pass()
-        super.unregisterProducer()
-    }
-
-    override func flush() {
-        pass()
-        super.flush()
+extension StreamClientEndpoint {
+    /// The same with so many scramblers under each connection.
+    func scrambled(_ count: Int) -> any StreamClientEndpoint {
+        Scrambler.makers(count).reduce(self as any StreamClientEndpoint) { $0.filtered(by: $1) }
     }
 }

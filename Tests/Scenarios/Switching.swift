@@ -16,12 +16,13 @@ extension Scenario {
         let seed = world.dice.next()
         var options = StreamOptions()
         options.closeTimeout = .seconds(900)
+        options.handshakeTimeout = .seconds(900)
         options.watermarks = world.watermarks()
         var servedCount: UInt64 = 0
         try world.host("server").run { [options] reactor in
             var endpoint = ServerEndpoint.address(.ipv4(.any, port: 7))
             endpoint.options = options
-            try endpoint.wrapped { Scrambler.layers(layerCount, above: $0) }
+            try endpoint.scrambled(layerCount)
                 .listen(on: reactor) {
                     servedCount += 1
                     return Doorkeeper(ledger, seed: seed &+ servedCount)
@@ -40,7 +41,7 @@ extension Scenario {
             let client = Guest("client\(number)", ledger, Errand(world), &world.dice)
             try world.host(client.name).run { [options] reactor in
                 ClientEndpoint.tcp(host: place, port: 7, options: options)
-                    .wrapped { Scrambler.layers(layerCount, above: $0) }
+                    .scrambled(layerCount)
                     .connect(on: reactor) { client }
                     .whenFailed { _ in client.hasFailed = client.loss == nil }
             }

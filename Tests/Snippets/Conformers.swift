@@ -67,12 +67,12 @@ final class Doorkeeper: PhasedProtocol {
 struct EitherPlace: StreamServerEndpoint {
     let first: ServerEndpoint, second: ServerEndpoint
     func listen(
-        on reactor: Reactor, factory: any StreamProtocolFactory
+        on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers
     ) throws(IOError) -> ListeningPort {
         do throws(IOError) {
-            return try first.listen(on: reactor, factory: factory)
+            return try first.listen(on: reactor, factory: factory, layers: layers)
         } catch {
-            return try second.listen(on: reactor, factory: factory)
+            return try second.listen(on: reactor, factory: factory, layers: layers)
         }
     }
 }
@@ -82,28 +82,103 @@ struct EitherPlace: StreamServerEndpoint {
 /// A place whose connections are given up when nothing passes for a minute.
 struct ImpatientPlace: StreamClientEndpoint {
     let place: ClientEndpoint
-    var layered: WrappedClientEndpoint { place.timeouts(Timeouts(idle: .seconds(60))) }
+    func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
+        place.timeouts(Timeouts(idle: .seconds(60))).openStream(on: reactor)
+    }
 }
 // snippet end
 
 // snippet: StreamTransport
-/// A layer is a transport to the protocol above; `StreamLayer` passes everything through.
-final class CountingLayer: StreamLayer {
+/// Counts what a protocol writes, and passes every call on.
+///
+/// To watch each connection of an endpoint, write a `ConnectionObserver` instead; to change its bytes,
+/// a `StreamFilter`.
+class CountingTransport: StreamTransport {
+    let inner: any StreamTransport
     private(set) var writtenByteCount = 0
-    override func write(_ bytes: RawSpan) {
+    init(_ inner: any StreamTransport) { self.inner = inner }
+
+    func write(_ bytes: RawSpan) {
         writtenByteCount += bytes.byteCount
-        super.write(bytes)
+        inner.write(bytes)
+    }
+    func write(_ bytes: Bytes) { write(bytes.span) }
+
+    var reactor: Reactor { inner.reactor }
+    var id: ConnectionID { inner.id }
+    var peerAddress: SocketAddress { inner.peerAddress }
+    var localAddress: SocketAddress { inner.localAddress }
+    var details: ConnectionDetails { inner.details }
+    var pendingByteCount: Int { inner.pendingByteCount }
+    var watermarks: Watermarks {
+        get { inner.watermarks }
+        set { inner.watermarks = newValue }
+    }
+    var isDelivering: Bool { inner.isDelivering }
+    func registerProducer(_ producer: any PushProducer) { inner.registerProducer(producer) }
+    func registerProducer(_ producer: any PullProducer) { inner.registerProducer(producer) }
+    func unregisterProducer() { inner.unregisterProducer() }
+    func pauseProducing() { inner.pauseProducing() }
+    func resumeProducing() { inner.resumeProducing() }
+    func stopProducing() { inner.stopProducing() }
+    func loseConnection() { inner.loseConnection() }
+    func loseConnection(because reason: any Error) { inner.loseConnection(because: reason) }
+    func abortConnection() { inner.abortConnection() }
+    func abortConnection(because error: any Error) { inner.abortConnection(because: error) }
+    func loseWriteConnection() { inner.loseWriteConnection() }
+    func unread(_ bytes: RawSpan) { inner.unread(bytes) }
+    func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan) {
+        inner.switchProtocol(to: newProtocol, remaining: remaining)
+    }
+    func startFilter(_ filter: StreamFilter, remaining: RawSpan) -> Deferred<Void> {
+        inner.startFilter(filter, remaining: remaining)
     }
 }
 // snippet end
 
 // snippet: DescriptorTransport
-/// A layer that lets descriptors through, which `StreamLayer` itself does not.
-final class OpenLayer: StreamLayer, DescriptorTransport {
-    private var passing: (any DescriptorTransport)? { below as? any DescriptorTransport }
+/// The same where descriptors can be passed.
+final class CountingDescriptorTransport: CountingTransport, DescriptorTransport {
+    private var passing: (any DescriptorTransport)? { inner as? any DescriptorTransport }
     var passesDescriptors: Bool { passing?.passesDescriptors ?? false }
     func write(_ bytes: RawSpan, passing descriptors: [Int32]) throws(IOError) {
         try passing?.write(bytes, passing: descriptors)
+    }
+}
+// snippet end
+
+// snippet: ConnectionObserver
+/// Counts what a protocol is given.
+final class Meter: ConnectionObserver {
+    private(set) var receivedByteCount = 0
+    func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport) {
+        receivedByteCount += bytes.byteCount
+    }
+}
+// snippet end
+
+// snippet: PeerRefusal
+/// A client is refused on purpose: no line in the log.
+struct Banned: PeerRefusal { let address: SocketAddress }
+// snippet end
+
+// snippet: ReactorCompanion
+/// Buffers that the connections of one reactor share.
+final class SpareBuffers: ReactorCompanion {
+    var buffers: [[UInt8]] = []
+    init(on reactor: Reactor) {}
+}
+// snippet end
+
+// snippet: PortObserver
+/// Refuses clients of other machines, and has an observer made for each of this one.
+final class LocalClients: PortObserver {
+    struct Stranger: Error {}
+    private let watch: () -> any ConnectionObserver
+    init(_ watch: @escaping () -> any ConnectionObserver) { self.watch = watch }
+    func clientArrived(from peer: SocketAddress) throws -> (any ConnectionObserver)? {
+        guard peer.isLocal else { throw Stranger() }
+        return watch()
     }
 }
 // snippet end
@@ -348,7 +423,7 @@ final class Tally: StreamReceiver {
     func streamDidRead(_ bytes: RawSpan) { byteCount += bytes.byteCount }
     func streamDidReadEnd() {}
     func streamDidWrite(byteCount: Int) {}
-    func streamDidFail(_ error: IOError) {}
+    func streamDidFail(_ error: any Error) {}
 }
 // snippet end
 
@@ -391,13 +466,28 @@ final class IdlePoller: Poller {
     reverser.receive("\0\u{3}abc")
     #expect(reverser.takeText() == "\0\u{3}cba")
 
-    let handle = MemoryTransport(
-        TimeLimited(above: Doorkeeper(), Timeouts(handshake: .seconds(10))))
+    let timed = StreamLayers().observed(byPort: {
+        LocalClients { TimeoutObserver(Timeouts(handshake: .seconds(10))) }
+    })
+    let handle = MemoryTransport(Doorkeeper(), layers: timed)
     handle.receive("open barley")
     handle.clock.advance(by: .seconds(10))
     #expect(handle.wasReset)
 
-    try checkTransport { CountingLayer(above: $0) }
+    let stranger = SocketAddress.ipv4(IPv4Address("192.0.2.1")!, port: 1)
+    let away = MemoryTransport(Doorkeeper(), layers: timed, peerAddress: stranger)
+    #expect(!away.isOpen && away.transport == nil)
+
+    nonisolated(unsafe) let meter = Meter()
+    let metered = StreamLayers().observed(byPort: { LocalClients { meter } })
+    let near = MemoryTransport(Discard(), layers: metered)
+    near.receive("hello")
+    #expect(meter.receivedByteCount == 5)
+    let counting = CountingTransport(near.transport)
+    counting.write("hello")
+    counting.write(Bytes(" world"))
+    #expect(counting.writtenByteCount == 11 && near.takeText() == "hello world")
+
     try checkProducer(pull: { consumer, _ in Once(consumer) })
     let collector = Collector()
     collector.registerProducer(Once(collector))

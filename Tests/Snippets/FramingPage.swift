@@ -89,9 +89,8 @@ func frameTypes(in capture: RawSpan) throws -> [UInt8] {
 func serve(on reactor: Reactor) throws {
     let proxies = [AddressBlock("10.0.0.0/24")!]
     try ServerEndpoint(parsing: "tcp:8007")
-        .limited(to: ConnectionLimits(total: 10_000))
-        .wrapped { ProxyHeaderReader(above: $0, trusting: proxies) }
-        .limited(to: ConnectionLimits(perPeer: 50))
+        .filtered { ProxyHeaderReader(trusting: proxies) }
+        .limited(to: ConnectionLimits(total: 10_000, perPeer: 50))
         .timeouts(Timeouts(request: .seconds(30), idle: .seconds(300)))
         .listen(on: reactor) { Store() }
 }
@@ -132,7 +131,7 @@ func serve(on reactor: Reactor) throws {
     let header = ProxyHeader(
         source: SocketAddress("192.0.2.1:1")!, destination: SocketAddress("192.0.2.2:2")!)
     ClientEndpoint.tcp(host: "server", port: 8007)
-        .wrapped { ProxyHeaderWriter(above: $0, header) }
+        .filtered { ProxyHeaderWriter(header) }
         .connect(on: reactor) { client }
         .whenFailed { reactor.report($0, in: "connecting") }
     try world.run { client.loss != nil }

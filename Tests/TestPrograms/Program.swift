@@ -234,3 +234,9 @@ func readAll(_ descriptor: Int32) -> String {
     while all.readMore(descriptor) != nil {}
     return all.text
 }
+
+/// Whether a program of this name is on the `PATH`.
+public func isInstalled(_ name: String) -> Bool {
+    let path = getenv("PATH").map { String(cString: $0) } ?? ""
+    return path.split(separator: ":").contains { access("\($0)/\(name)", X_OK) == 0 }
+}

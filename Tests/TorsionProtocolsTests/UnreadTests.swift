@@ -41,14 +41,11 @@ private final class Nibbler: StreamProtocol {
     // L1
     @Test(arguments: [0, 1, 3], [false, true])
     func `case M8: bytes that are given back again and again stay where they are`(
-        layers: Int, switches: Bool
+        filters: Int, switches: Bool
     ) {
         let nibbler = Nibbler()
         nibbler.switches = switches
-        let above = (0..<layers).reduce(nibbler as any StreamProtocol) { above, _ in
-            StreamLayer(above: above)
-        }
-        let peer = MemoryTransport(above)
+        let peer = MemoryTransport(nibbler, layers: .passing(count: filters))
         peer.receive(Bytes([UInt8](repeating: 10, count: Self.byteCount)))
         peer.clock.advance(by: .zero)
         for _ in 0..<Self.byteCount where nibbler.used < Self.byteCount { peer.clock.turn() }
@@ -76,11 +73,11 @@ private final class Nibbler: StreamProtocol {
 
     @Test(arguments: [false, true])
     func `bytes that a line keeps for its successor come before those behind the line`(
-        isLayered: Bool
+        isFiltered: Bool
     ) {
         let proto = Upgrader(), next = Listener()
         proto.next = next
-        let peer = MemoryTransport(isLayered ? StreamLayer(above: proto) : proto)
+        let peer = MemoryTransport(proto, layers: .passing(count: isFiltered ? 1 : 0))
         peer.receive("upgrade\nrest\n")
         #expect(next.received == "held rest\n")
         peer.peerResets()

@@ -7,18 +7,21 @@ import TorsionTesting
 
 /// What the public verifiers let pass, and what they find.
 @Suite struct VerifierTests {
-    @Test func `the engine's own transport passes, and layers that change bytes and back`() throws {
+    @Test func `the engine's transport passes, and a filter that changes bytes and back`() throws {
         try checkTransport()
-        try checkTransport { StreamLayer(above: $0) }
-        try checkTransport { Mirrored(above: $0) }
-        try checkTransport { Mirrored(above: Logged(above: $0) { _ in }) }
+        for kind in PassingFilter.allCases { try checkTransport { kind.make() } }
+        try checkTransport { Mirrored() }
     }
 
-    @Test func `a layer that keeps bytes, delivers twice or ignores a pause is found`() {
-        #expect(throws: CheckFailure.self) { try checkTransport { Swallowing(above: $0) } }
-        #expect(throws: CheckFailure.self) { try checkTransport { Doubling(above: $0) } }
-        #expect(throws: CheckFailure.self) { try checkTransport { Restless(above: $0) } }
-        #expect(throws: CheckFailure.self) { try checkTransport { Unproducing(above: $0) } }
+    @Test func `a filter that loses or doubles bytes is found`() {
+        #expect(throws: CheckFailure.self) { try checkTransport { Swallowing() } }
+        #expect(throws: CheckFailure.self) { try checkTransport { Doubling() } }
+    }
+
+    @Test func `a filter that never agrees, stops sending or passes no read-closed is found`() {
+        #expect(throws: CheckFailure.self) { try checkTransport { Silent() } }
+        #expect(throws: CheckFailure.self) { try checkTransport { Stalling() } }
+        #expect(throws: CheckFailure.self) { try checkTransport { Endless() } }
     }
 
     @Test func `a polite push producer passes`() throws {
@@ -67,36 +70,47 @@ import TorsionTesting
 }
 
 /// Inverts each byte on its way out, and back on its way in.
-private final class Mirrored: StreamLayer {
+private final class Mirrored: StreamFilter {
     private func inverted(_ bytes: RawSpan) -> Bytes { Bytes(Array(bytes).map { ~$0 }) }
 
-    override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        try deliver(inverted(bytes).span)
-    }
+    override func receive(_ bytes: RawSpan) { deliver(inverted(bytes).span) }
 
-    override func write(_ bytes: RawSpan) { super.write(inverted(bytes).span) }
-    override func write(_ bytes: Bytes) { super.write(inverted(bytes.span).span) }
-}
-
-private final class Swallowing: StreamLayer {
-    override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        try deliver(bytes.extracting(1...))
+    override func transmit(_ bytes: RawSpan) -> Int {
+        send(inverted(bytes))
+        return bytes.byteCount
     }
 }
 
-private final class Doubling: StreamLayer {
-    override func write(_ bytes: RawSpan) {
-        super.write(bytes)
-        super.write(bytes)
+private final class Swallowing: StreamFilter {
+    override func receive(_ bytes: RawSpan) { deliver(bytes.extracting(1...)) }
+}
+
+private final class Doubling: StreamFilter {
+    override func transmit(_ bytes: RawSpan) -> Int {
+        send(bytes)
+        send(bytes)
+        return bytes.byteCount
     }
 }
 
-private final class Restless: StreamLayer {
-    override func pauseProducing() {}
+private final class Silent: StreamFilter {
+    override func begin() {}
 }
 
-private final class Unproducing: StreamLayer {
-    override func registerProducer(_ producer: any PushProducer) {}
+/// Sends a thousand bytes, and never asks for the rest.
+private final class Stalling: StreamFilter {
+    private var left = 1_000
+
+    override func transmit(_ bytes: RawSpan) -> Int {
+        let count = min(left, bytes.byteCount)
+        left -= count
+        send(bytes.extracting(0..<count))
+        return count
+    }
+}
+
+private final class Endless: StreamFilter {
+    override func receiveEnd() {}
 }
 
 /// Writes every second.

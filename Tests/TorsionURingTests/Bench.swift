@@ -110,7 +110,7 @@ final class End: StreamReceiver {
 
     func streamDidWrite(byteCount: Int) { Issue.record("nothing was queued") }
 
-    func streamDidFail(_ error: IOError) { failure = error }
+    func streamDidFail(_ error: any Error) { failure = error as? IOError }
 
     /// - Returns: How many bytes count as written.
     @discardableResult

@@ -267,6 +267,14 @@ int torsion_uv_file_fetch(int descriptor, int64_t start, int64_t end);
 /* The value of a variable of the environment, or NULL; it stays the environment's. getenv(3). */
 const char *_Nullable torsion_uv_environment(const char *_Nonnull name);
 
+/* The time of day: clock_gettime(2), CLOCK_REALTIME. Callable from any thread. */
+void torsion_uv_wall_time(int64_t *_Nonnull seconds, int32_t *_Nonnull nanoseconds);
+
+/* Fills memory with bytes that nobody can predict: uv_random() without a loop, that is getrandom(2).
+ * Waits only in the first moments after the machine's start. Returns 0 or a code of libuv's. Callable
+ * from any thread. */
+int torsion_uv_random(void *_Nullable bytes, size_t count);
+
 /* Has each line of standard output leave as it ends, also into a file or a pipe, where the C library
  * otherwise keeps some thousand bytes. setvbuf(3). */
 void torsion_uv_buffer_output_by_line(void);

@@ -129,7 +129,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
 }
 
 extension ConsumedBytes: InvariantChecking {
-    func checkInvariants() {
+    package func checkInvariants() {
         guard let reader, reactor.waits.isWaiting(reader) else { return }
         require(
             leaving.isEmpty && coming.isEmpty && !isOver,

@@ -18,6 +18,10 @@ public struct BackendChoice: Sendable {
     /// Makes a backend that has not started.
     public let makeBackend: @Sendable () -> any ReactorBackend
 
+    /// Filters over each stream of the backend, the lowest first, which agree at once: so that tests of
+    /// everything run over filters, too.
+    package var filters: [FilterMaker] = []
+
     /// Names a backend.
     ///
     /// - Parameters:

@@ -26,8 +26,8 @@ public protocol BackendStream: AnyObject {
     /// Names the receiver of what happens on this stream, in place of the former one.
     ///
     /// Called for an accepted stream before its first byte is asked for, and again when another
-    /// receiver takes over, outside of the stream's own callbacks. The stream holds the receiver
-    /// until it is closed.
+    /// receiver takes over, also inside a callback of the former one, which is called no more then.
+    /// The stream holds the receiver until it is closed.
     func deliver(to receiver: any StreamReceiver)
 
     /// Asks for what arrives, until ``stopReading()``.
@@ -87,6 +87,10 @@ public protocol BackendStream: AnyObject {
     /// does nothing.
     func spliceInput(_ isWanted: Bool)
 
+    /// Where bytes that are spliced can go, as a stream of the backend's own; nil, the default, if
+    /// they have to be written.
+    var spliceEntrance: (any BackendStream)? { get }
+
     /// Whether open descriptors can be sent beside bytes: `unix(7)`. By default false, and the
     /// next three are not called.
     var passesDescriptors: Bool { get }
@@ -127,6 +131,14 @@ public protocol BackendStream: AnyObject {
     /// they have left. By default false.
     var hasUnsentOutput: Bool { get }
 
+    /// Whether it holds output that it has taken and could not pass on yet, as a filter may. When that
+    /// has left it calls ``StreamReceiver/streamHasRoom()``. By default false.
+    var isHoldingOutput: Bool { get }
+
+    /// Whether ``close()`` alone would leave out what belongs behind the last byte, so that
+    /// ``shutdownWriting()`` has to come before it. By default false.
+    var endsOnlyByShutdown: Bool { get }
+
     /// Closes the stream and releases the receiver. What the kernel took still leaves, unless
     /// input is unread or arrives afterwards. If ``hasUnsentOutput`` is true the peer sees a reset.
     func close()
@@ -153,6 +165,12 @@ extension BackendStream {
     /// False.
     public var hasUnsentOutput: Bool { false }
 
+    /// False.
+    public var isHoldingOutput: Bool { false }
+
+    /// False.
+    public var endsOnlyByShutdown: Bool { false }
+
     /// Says that this stream cannot.
     public func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
         .unsupported
@@ -163,6 +181,9 @@ extension BackendStream {
 
     /// Does nothing: every read is told.
     public func spliceInput(_ isWanted: Bool) {}
+
+    /// Nil.
+    public var spliceEntrance: (any BackendStream)? { nil }
 
     /// False.
     public var passesDescriptors: Bool { false }
@@ -212,15 +233,17 @@ public protocol StreamReceiver: AnyObject {
     /// The kernel took this many bytes from the head of the queue, at least one.
     func streamDidWrite(byteCount: Int)
 
-    /// There is room, as ``BackendStream/awaitRoom()`` asked. By default does nothing.
+    /// There is room, as ``BackendStream/awaitRoom()`` asked, or a filter holds no output any more. By
+    /// default does nothing.
     func streamHasRoom()
 
-    /// The stream is broken: not connected, or lost. Once.
+    /// The stream is broken: not connected, or lost. Once. A backend reports an ``IOError``; what
+    /// stands over a backend may have reasons of its own.
     ///
     /// If ``BackendStream/hasUnreadInput`` is true, the core may go on reading what had arrived
     /// before; the stream ends that with ``streamDidReadEnd()`` instead of a second error. Else the
     /// core closes it.
-    func streamDidFail(_ error: IOError)
+    func streamDidFail(_ error: any Error)
 }
 
 extension StreamReceiver {

@@ -70,6 +70,18 @@ public struct StreamOptions: Hashable, Sendable {
     /// A UNIX server whose backlog is full is tried again until then, as TCP does by itself.
     public var connectTimeout: Duration = .seconds(30)
 
+    /// How long the filters of a connection may take to agree with the peer: TLS, a proxy's header.
+    ///
+    /// Then the connect fails, or the client is given up, with
+    /// ``ConnectionLoss/deadlinePassed(_:)`` of ``ConnectionLoss/Deadline/handshaking``.
+    public var handshakeTimeout: Duration = .seconds(10)
+
+    /// How many clients of one port may be agreeing on terms at a time.
+    ///
+    /// When there are so many, further ones wait in the kernel's queue: so a crowd that connects and
+    /// says nothing holds a bounded number of descriptors and buffers.
+    public var handshakeLimit = 1_024
+
     /// The defaults.
     public init() {}
 

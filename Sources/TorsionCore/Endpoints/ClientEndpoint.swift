@@ -117,8 +117,10 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
         return .host(host, port: port)
     }
 
-    /// The same, without a layer.
-    public var layered: WrappedClientEndpoint { WrappedClientEndpoint(self) { $0 } }
+    /// Resolves the name, if it is one, and connects to the first address that answers: RFC 8305.
+    public func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
+        StreamOpener(to: self, on: reactor).start()
+    }
 }
 
 extension ClientEndpoint: CustomStringConvertible {

@@ -71,20 +71,26 @@ public final class ClientService<Made: StreamProtocol> {
         _ makeProtocol: @escaping () throws -> Made,
         prepare: ((Made) throws -> Deferred<Void>)? = nil
     ) {
-        self.init(
-            to: endpoint.layered, on: reactor, policy: policy, makeProtocol, prepare: prepare)
+        self.init(connecting: endpoint, on: reactor, policy, makeProtocol, prepare)
     }
 
-    /// Makes a service for any endpoint, whose connections may have layers.
+    /// Makes a service for any endpoint, whose connections may have filters.
     public convenience init(
         to endpoint: some StreamClientEndpoint, on reactor: Reactor,
         policy: RetryPolicy = RetryPolicy(), _ makeProtocol: @escaping () throws -> Made,
         prepare: ((Made) throws -> Deferred<Void>)? = nil
     ) {
+        self.init(connecting: endpoint, on: reactor, policy, makeProtocol, prepare)
+    }
+
+    private convenience init(
+        connecting endpoint: some StreamClientEndpoint, on reactor: Reactor, _ policy: RetryPolicy,
+        _ makeProtocol: @escaping () throws -> Made,
+        _ prepare: ((Made) throws -> Deferred<Void>)?
+    ) {
         self.init(on: reactor, policy: policy, prepare: prepare) { opened in
-            Connector(to: endpoint.layered, on: reactor, opened: opened) { _ in
-                try makeProtocol()
-            }.start()
+            Connector(on: reactor, opened: opened) { _ in try makeProtocol() }
+                .start(endpoint.openStream(on: reactor))
         }
     }
 

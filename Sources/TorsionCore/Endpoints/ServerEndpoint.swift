@@ -139,16 +139,17 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// - Throws: ``IOError`` that names the address and the cause.
     @discardableResult
     public func listen(
-        on reactor: Reactor, factory: any StreamProtocolFactory
+        on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers
     ) throws(IOError) -> ListeningPort {
+        let service = PortService(
+            factory: factory, layers: layers, options: options, on: reactor)
         switch place {
         case .address(let address):
-            try reactor.listen(on: address, options: options, factory: factory)
+            return try reactor.listen(on: address, service)
         case .standardStreams:
-            try reactor.serve(input: 0, output: 1, options: options, factory: factory)
+            return try reactor.serve(input: 0, output: 1, service)
         case .open(let socket):
-            try reactor.listen(
-                adopting: try reactor.descriptor(of: socket), options: options, factory: factory)
+            return try reactor.listen(adopting: try reactor.descriptor(of: socket), service)
         }
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Where a server listens: a ``ServerEndpoint``, or one whose connections have layers.
+/// Where a server listens: a ``ServerEndpoint``, one with filters or observers, or one of your own.
 ///
 /// A value, which can be used on any reactor, and on many. A program that learns from its
-/// configuration whether there are layers keeps `any StreamServerEndpoint`.
+/// configuration whether there are any keeps `any StreamServerEndpoint`.
 ///
 ///     var endpoint: any StreamServerEndpoint = try ServerEndpoint(parsing: text)
 ///     if isVerbose { endpoint = endpoint.logged { print($0) } }
@@ -14,14 +14,29 @@
 public protocol StreamServerEndpoint: Sendable {
     /// Listens, and makes a protocol for each client by a factory. Called on the reactor.
     ///
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong.
+    ///   - factory: Makes the protocol of each connection, when its filters have agreed.
+    ///   - layers: The filters and observers of its connections.
+    /// - Returns: The port, which accepts from now on.
     /// - Throws: ``IOError`` that names the place and the cause.
     @discardableResult
     func listen(
-        on reactor: Reactor, factory: any StreamProtocolFactory
+        on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers
     ) throws(IOError) -> ListeningPort
 }
 
 extension StreamServerEndpoint {
+    /// Listens, and makes a protocol for each client by a factory.
+    ///
+    /// - Throws: ``IOError`` that names the place and the cause.
+    @discardableResult
+    public func listen(
+        on reactor: Reactor, factory: any StreamProtocolFactory
+    ) throws(IOError) -> ListeningPort {
+        try listen(on: reactor, factory: factory, layers: StreamLayers())
+    }
+
     /// Listens, and makes a protocol for each client by a closure.
     ///
     /// `makeProtocol`: Called for each client; nil refuses it.
@@ -42,37 +57,61 @@ extension StreamServerEndpoint {
         try listen(on: reactor, factory: ClosureFactory(makeProtocol))
     }
 
-    /// The same place with a layer under each connection's protocol, above those named before.
+    /// The same place with a filter under each connection, above those named before.
     ///
-    ///     endpoint.wrapped { Logged(above: $0) { print($0) } }.listen(on: reactor) { Echo() }
-    public func wrapped(by wrap: @escaping LayerMaker) -> WrappedServerEndpoint {
-        wrapped(byFactory: { LayerFactory($0, wrap) })
+    ///     try endpoint.filtered { Throttle(writing: rate) }.listen(on: reactor) { Echo() }
+    ///
+    /// - Parameter make: Called for each client, on its reactor.
+    /// - Returns: An endpoint that can be used like this one.
+    public func filtered(by make: @escaping FilterMaker) -> WrappedServerEndpoint {
+        WrappedServerEndpoint(self, layers: { $0.above(StreamLayers().filtered(by: make)) })
+    }
+
+    /// The same place with an observer of each connection.
+    ///
+    /// - Parameter make: Called for each client, on its reactor.
+    /// - Returns: An endpoint that can be used like this one.
+    public func observed(by make: @escaping ObserverMaker) -> WrappedServerEndpoint {
+        observed(byPort: { ClosurePortObserver(make) })
+    }
+
+    /// The same place with an observer of each port, which may refuse clients before anything is made
+    /// for them.
+    ///
+    /// - Parameter make: Called once for each port that listens, on its reactor.
+    /// - Returns: An endpoint that can be used like this one.
+    public func observed(byPort make: @escaping PortObserverMaker) -> WrappedServerEndpoint {
+        WrappedServerEndpoint(self, layers: { $0.above(StreamLayers().observed(byPort: make)) })
     }
 
     /// The same place with a factory in front of the program's, behind those named before: one that
-    /// refuses clients, counts them, or makes layers that have something in common.
+    /// refuses clients by their addresses, or makes protocols that have something in common.
     ///
     /// `wrap`: Called once for each port that listens, on its reactor.
     public func wrapped(byFactory wrap: @escaping FactoryMaker) -> WrappedServerEndpoint {
-        WrappedServerEndpoint(self, wrap)
+        WrappedServerEndpoint(self, factory: wrap)
     }
 }
 
-/// Where a client connects to: a ``ClientEndpoint``, or one whose connections have layers.
+/// Where a client connects to: a ``ClientEndpoint``, one with filters, or one of your own.
 ///
-/// A value, which can be used on any reactor, and often. One of your own adds to another:
+/// A value, which can be used on any reactor, and often. One of your own opens a stream, mostly over
+/// another endpoint:
 ///
-///     struct DatabaseEndpoint: StreamClientEndpoint {
-///         let place: ClientEndpoint
-///         var layered: WrappedClientEndpoint {
-///             place.timeouts(Timeouts(handshake: .seconds(10)))
+///     struct TunnelEndpoint: StreamClientEndpoint {
+///         let proxy: ClientEndpoint, host: String
+///         func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
+///             proxy.filtered { [host] in TunnelHandshake(to: host) }.openStream(on: reactor)
 ///         }
 ///     }
 ///
 /// - SeeAlso: Twisted `IStreamClientEndpoint`.
 public protocol StreamClientEndpoint: Sendable {
-    /// The place with the layers that its connections have, or with none. Asked at each connect.
-    var layered: WrappedClientEndpoint { get }
+    /// Opens a stream to the peer, without a protocol. Called on the reactor, at each connect.
+    ///
+    /// - Returns: A Deferred for the stream, which gives up when it is cancelled. It fails with an
+    ///   ``IOError`` that names what was tried, and the cause.
+    func openStream(on reactor: Reactor) -> Deferred<ByteStream>
 }
 
 extension StreamClientEndpoint {
@@ -80,9 +119,12 @@ extension StreamClientEndpoint {
     ///
     /// Cancelling the Deferred gives up at every stage.
     ///
+    /// - Parameters:
+    ///   - reactor: Where the connection belongs.
+    ///   - makeProtocol: Called when the stream is there and its filters have agreed.
     /// - Returns: The protocol, once the connection can be used: after `connectionMade`. It fails
-    ///   with an ``IOError`` that names each address and its cause, or with what the closure or
-    ///   `connectionMade` threw.
+    ///   with an ``IOError`` that names each address and its cause, with what a filter refused, or
+    ///   with what the closure or `connectionMade` threw.
     public func connect<Made: StreamProtocol>(
         on reactor: Reactor, _ makeProtocol: @escaping () throws -> Made
     ) -> Deferred<Made> {
@@ -90,15 +132,30 @@ extension StreamClientEndpoint {
     }
 
     /// Connects, with a closure that is given the address which was reached.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where the connection belongs.
+    ///   - makeProtocol: Called when the stream is there and its filters have agreed.
+    /// - Returns: As for a closure without the address.
     public func connect<Made: StreamProtocol>(
         on reactor: Reactor, _ makeProtocol: @escaping (_ peer: SocketAddress) throws -> Made
     ) -> Deferred<Made> {
-        Connector(to: layered, on: reactor, makeProtocol: makeProtocol).start()
+        Connector(on: reactor, makeProtocol: makeProtocol).start(openStream(on: reactor))
     }
 
-    /// The same place with a layer under each connection's protocol, above those named before.
-    public func wrapped(by wrap: @escaping LayerMaker) -> WrappedClientEndpoint {
-        let layered = layered
-        return WrappedClientEndpoint(layered.endpoint) { layered.wrap(wrap($0)) }
+    /// The same place with a filter under each connection, above those named before.
+    ///
+    /// - Parameter make: Called for each connection, on its reactor.
+    /// - Returns: An endpoint that can be used like this one.
+    public func filtered(by make: @escaping FilterMaker) -> WrappedClientEndpoint {
+        WrappedClientEndpoint(self, filters: [make])
+    }
+
+    /// The same place with an observer of each connection.
+    ///
+    /// - Parameter make: Called for each connection, on its reactor.
+    /// - Returns: An endpoint that can be used like this one.
+    public func observed(by make: @escaping ObserverMaker) -> WrappedClientEndpoint {
+        WrappedClientEndpoint(self, observers: [make])
     }
 }

@@ -1,63 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Puts a layer under a protocol, for one connection.
-public typealias LayerMaker = @Sendable (_ above: any StreamProtocol) -> any StreamProtocol
-
 /// Puts a factory in front of another, for one port.
 public typealias FactoryMaker =
     @Sendable (_ inner: any StreamProtocolFactory) -> any StreamProtocolFactory
 
-/// A server endpoint whose connections have a layer each: see ``StreamServerEndpoint/wrapped(by:)``.
+/// A server endpoint with something between it and the program: filters, observers, factories.
 public struct WrappedServerEndpoint: StreamServerEndpoint {
     private let endpoint: any StreamServerEndpoint
-    private let wrap: FactoryMaker
+    private let wrapFactory: FactoryMaker
+    private let wrapLayers: @Sendable (StreamLayers) -> StreamLayers
 
-    init(_ endpoint: any StreamServerEndpoint, _ wrap: @escaping FactoryMaker) {
+    init(
+        _ endpoint: any StreamServerEndpoint, factory: @escaping FactoryMaker = { $0 },
+        layers: @escaping @Sendable (StreamLayers) -> StreamLayers = { $0 }
+    ) {
         self.endpoint = endpoint
-        self.wrap = wrap
+        wrapFactory = factory
+        wrapLayers = layers
     }
 
     /// Listens, and makes a protocol for each client by a factory.
-    ///
-    /// - Throws: ``IOError`` that names the address and the cause.
     @discardableResult
     public func listen(
-        on reactor: Reactor, factory: any StreamProtocolFactory
+        on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers
     ) throws(IOError) -> ListeningPort {
-        try endpoint.listen(on: reactor, factory: wrap(factory))
+        try endpoint.listen(
+            on: reactor, factory: wrapFactory(factory), layers: wrapLayers(layers))
     }
 }
 
-/// Puts a layer under each protocol that another factory makes.
-final class LayerFactory: StreamProtocolFactory {
-    private let inner: any StreamProtocolFactory
-    private let wrap: LayerMaker
-
-    init(_ inner: any StreamProtocolFactory, _ wrap: @escaping LayerMaker) {
-        self.inner = inner
-        self.wrap = wrap
-    }
-
-    func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? {
-        try inner.makeProtocol(for: peer).map(wrap)
-    }
-
-    func started(on port: ListeningPort) { inner.started(on: port) }
-
-    func stopped(on port: ListeningPort) { inner.stopped(on: port) }
-}
-
-/// A client endpoint whose connections have a layer each: see ``StreamClientEndpoint/wrapped(by:)``.
+/// A client endpoint with something between it and the program: filters, observers.
 public struct WrappedClientEndpoint: StreamClientEndpoint {
-    let endpoint: ClientEndpoint
-    let wrap: LayerMaker
+    private let endpoint: any StreamClientEndpoint
+    private let filters: [FilterMaker]
+    private let observers: [ObserverMaker]
 
-    init(_ endpoint: ClientEndpoint, _ wrap: @escaping LayerMaker) {
+    init(
+        _ endpoint: any StreamClientEndpoint, filters: [FilterMaker] = [],
+        observers: [ObserverMaker] = []
+    ) {
         self.endpoint = endpoint
-        self.wrap = wrap
+        self.filters = filters
+        self.observers = observers
     }
 
-    /// This endpoint.
-    public var layered: WrappedClientEndpoint { self }
+    /// Opens a stream, and waits until its filters have agreed.
+    public func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
+        let opening = endpoint.openStream(on: reactor)
+        guard !filters.isEmpty else {
+            return opening.addCallback { [observers] stream in
+                for make in observers.reversed() { stream.observe(by: make()) }
+                return stream
+            }
+        }
+        return FilteredOpening(filters, on: reactor).start(opening)
+    }
+}
+
+/// Waits for a stream, then for its filters.
+private final class FilteredOpening {
+    private let reactor: Reactor
+    private let filters: [FilterMaker]
+    private var result: Deferred<ByteStream>?
+    private var opening: AnyDeferred?
+    private var agreement: Agreement?
+
+    init(_ filters: [FilterMaker], on reactor: Reactor) {
+        self.filters = filters
+        self.reactor = reactor
+    }
+
+    func start(_ opening: Deferred<ByteStream>) -> Deferred<ByteStream> {
+        let result = Deferred<ByteStream>(on: reactor) { [self] _ in giveUp() }
+        self.result = result
+        let link = opening.addBoth { [self] outcome in
+            self.opening = nil
+            switch outcome {
+            case .success(let stream): agree(over: stream)
+            case .failure(let error): end(.failure(error))
+            }
+        }
+        if link.isPending { self.opening = link }
+        return result
+    }
+
+    private func agree(over stream: ByteStream) {
+        // Cancelled meanwhile.
+        guard result != nil else { return }
+        let limit = stream.options.value.handshakeTimeout
+        let agreement = reactor.agree(over: stream.take(), filters, within: limit) {
+            [self] outcome in
+            self.agreement = nil
+            end(outcome.map { ByteStream($0, stream) })
+        }
+        if result != nil { self.agreement = agreement }
+    }
+
+    private func end(_ outcome: Result<ByteStream, any Error>) {
+        guard let result else { return }
+        self.result = nil
+        switch outcome {
+        case .success(let stream): result.succeed(stream)
+        case .failure(let error): result.fail(error)
+        }
+    }
+
+    /// The Deferred was cancelled; it fails by itself.
+    private func giveUp() {
+        result = nil
+        let opening = opening
+        self.opening = nil
+        opening?.cancel()
+        agreement?.cancel()
+        agreement = nil
+    }
 }

@@ -46,7 +46,7 @@ public enum ConnectionLoss: Error, Sendable {
     /// an ``IOError`` of code `timedOut`.
     @nonexhaustive
     public enum Deadline: Hashable, Sendable {
-        /// Agreeing on a layer's terms, such as TLS.
+        /// Agreeing on the terms of a filter, such as TLS, or of the protocol.
         case handshaking
         /// Sending what was queued when the connection was closed.
         case closing
@@ -60,12 +60,21 @@ public enum ConnectionLoss: Error, Sendable {
 
     /// The loss of a connection that was aborted because of an error.
     ///
-    /// A deadline that a layer keeps is the same loss as one that the engine keeps.
+    /// A deadline that an observer keeps is the same loss as one that the engine keeps.
     init(because error: any Error) {
         if case .deadlinePassed(let deadline)? = error as? ConnectionLoss {
             self = .deadlinePassed(deadline)
         } else {
             self = .protocolFailed(error)
+        }
+    }
+
+    /// The loss of a connection whose stream has failed: what a filter says of it, as it is.
+    init(streamFailed error: any Error) {
+        if let error = error as? IOError {
+            self = .failed(error)
+        } else {
+            self = error as? ConnectionLoss ?? .protocolFailed(error)
         }
     }
 

@@ -48,6 +48,8 @@ public struct IOError: Error, Hashable, Sendable {
         case connect
         /// Taking a connection from a port.
         case accept
+        /// Agreeing on a filter's terms with the peer.
+        case handshake
         /// Receiving.
         case read
         /// Sending.
@@ -82,6 +84,7 @@ public struct IOError: Error, Hashable, Sendable {
             case .bind: ("bind", " to")
             case .connect: ("connect", " to")
             case .accept: ("accept", " on")
+            case .handshake: ("shake hands", " with")
             case .read: ("read", " from")
             case .write: ("write", " to")
             case .shutdown: ("shut down", "")

@@ -5,7 +5,7 @@
 ///
 /// `Reactor.checkInvariants()`, which the simulator calls after each step, asks all that connections
 /// lead to: their protocols, producers, and where a pipe leads.
-protocol InvariantChecking: AnyObject {
+package protocol InvariantChecking: AnyObject {
     /// Asserts what must hold between events.
     func checkInvariants()
 }

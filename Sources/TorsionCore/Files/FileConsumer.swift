@@ -174,7 +174,7 @@ public final class FileConsumer: Consumer {
 }
 
 extension FileConsumer: InvariantChecking {
-    func checkInvariants() {
+    package func checkInvariants() {
         switch state {
         case .open:
             require(isWorking || filling.isEmpty, "FileConsumer: bytes wait, and no thread works")

@@ -7,9 +7,9 @@
 ///         .addCallback { count in print("\(count) bytes") }
 ///         .whenFailed { error in print("\(error)") }
 ///
-/// To a plain socket the bytes go by `sendfile(2)`, without passing through the process; to a layer,
-/// and to any other consumer, in pieces that worker threads read. Disks are never waited for on the
-/// reactor's thread. A file that is shorter than it was, or than was asked for, fails the pipe with
+/// To a plain socket the bytes go by `sendfile(2)`, without passing through the process; to a
+/// connection with a filter, and to any other consumer, in pieces that worker threads read. Disks are
+/// never waited for on the reactor's thread. A file that is shorter than it was, or than was asked for, fails the pipe with
 /// ``ErrorCode/endOfFile``, and aborts a transport: the peer must not take a part for the whole.
 ///
 /// - SeeAlso: Twisted `twisted.protocols.basic.FileSender`.

@@ -62,7 +62,7 @@ extension StreamTransport {
 
     /// Resets the connection when the peer has got what was written: it is not the whole.
     ///
-    /// A connection with layers is aborted at once.
+    /// A transport that is not the engine's own is aborted at once.
     public func abandonConsuming(because error: any Error) {
         guard let connection = self as? StreamConnection else { return abortConnection() }
         connection.abandonConnection()
@@ -82,8 +82,8 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Stands above the source, and is the destination's producer.
 ///
-/// Between two connections without layers it need not see the bytes: a backend that can moves them
-/// from one to the other (``BackendStream/spliceInput(_:)``), and tells how many.
+/// Between two connections without filters and observers it need not see the bytes: a backend that
+/// can moves them from one to the other (``BackendStream/spliceInput(_:)``), and tells how many.
 final class PipeProtocol: HalfCloseableProtocol {
     private let source: any StreamTransport
     private let destination: any Consumer

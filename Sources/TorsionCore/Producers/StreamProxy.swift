@@ -50,7 +50,7 @@ public final class StreamProxy: StreamProtocol {
         self.whenEnded = whenEnded
     }
 
-    /// The same for any endpoint, whose connection may have layers.
+    /// The same for any endpoint, whose connection may have filters and observers.
     public init(
         to target: some StreamClientEndpoint,
         halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
@@ -150,7 +150,7 @@ public final class StreamProxy: StreamProtocol {
 
 extension StreamProxy: InvariantChecking {
     /// While it is the protocol of its client: the pipes take its place.
-    func checkInvariants() {
+    package func checkInvariants() {
         require(attempt?.isPending ?? false, "StreamProxy: a client waits for no target")
         require(
             toTarget == nil && toClient == nil, "StreamProxy: a direction ended before it began")

@@ -6,7 +6,7 @@
 /// A plain value. Each phase may take only so long: see ``PhasedProtocol``.
 @nonexhaustive
 public enum ConnectionPhase: Hashable, Sendable {
-    /// Terms are being agreed upon: a layer's, a log-in.
+    /// The two sides agree on their terms: a log-in, for example.
     case handshaking
 
     /// The peer has begun to send something, and has not finished.
@@ -33,4 +33,13 @@ public enum ConnectionPhase: Hashable, Sendable {
 public protocol PhasedProtocol: StreamProtocol {
     /// What the connection waits for now. Cheap, and without effects.
     var phase: ConnectionPhase { get }
+}
+
+extension StreamTransport {
+    /// What the protocol above this connection waits for, for those that keep deadlines.
+    package var phase: ConnectionPhase { (self as? StreamConnection)?.phase ?? .open }
+}
+
+extension StreamConnection {
+    var phase: ConnectionPhase { (proto as? any PhasedProtocol)?.phase ?? .open }
 }

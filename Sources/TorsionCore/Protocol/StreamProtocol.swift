@@ -54,8 +54,8 @@ extension StreamProtocol {
 ///
 /// - SeeAlso: Twisted `IHalfCloseableProtocol`; `shutdown(2)`.
 public protocol HalfCloseableProtocol: StreamProtocol {
-    /// Whether a peer's end leaves the connection open for writing. By default true; a layer asks
-    /// the protocol above it.
+    /// Whether a peer's end leaves the connection open for writing. By default true; a protocol that
+    /// stands in front of another asks that one.
     var keepsHalfOpen: Bool { get }
 
     /// The peer will send no more; writing still works. Called at most once.

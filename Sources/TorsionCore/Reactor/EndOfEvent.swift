@@ -4,10 +4,10 @@
 // Writes are coalesced while an event is handled, and leave when it ends.
 //
 // An event is one delivery: bytes of a connection, a due timer, a call from another thread, the end
-// of a connection. Whoever buffers during it, a transport or a layer such as TLS, puts itself on
-// the reactor's flush list. At the end of the event the list is emptied, the newest first: a layer
-// puts itself there before the transport below it hears of anything, and flushing the layer puts
-// the transport there in turn, so that TLS seals one record before the socket writes once.
+// of a connection. A transport, or an object of the program's that buffers during it, puts itself on
+// the reactor's flush list. At the end of the event the list is emptied, the newest first: what writes
+// to a transport when it is flushed puts that transport there in turn. So a transport offers what one
+// event wrote in one piece: a filter below it seals one record, and the socket writes once.
 
 /// Something that buffers during an event and must let go of it at its end.
 public protocol EndOfEventFlushing: AnyObject {
@@ -65,6 +65,8 @@ struct Cork {
     var count = 0
     /// Whose event it is: an address, compared and never followed; 0 outside of such events.
     var owner: UInt = 0
+    /// A program is putting bytes into it: see ``StreamTransport/write(capacity:_:)``.
+    var isLent = false
 }
 
 /// Buffers for what an event writes to other connections (a broadcast, a proxy), reused so that the

@@ -48,7 +48,7 @@ extension Reactor {
     private func endRound() -> Bool {
         let before = counters.jobs
         stopPorts()
-        for attempt in attempts.elements { attempt.abandon() }
+        abandonAttempts()
         abortConnections()
         deliverLosses()
         refuseWhatWasBegun()
@@ -59,7 +59,7 @@ extension Reactor {
             return true
         }
         return counters.jobs > before || !refusals.isEmpty || connections.count > 0
-            || attempts.count > 0 || datagramPorts.count > 0
+            || attempts.count > 0 || agreements.count > 0 || datagramPorts.count > 0
     }
 
     /// Releases what the last round has left, and tells nobody.
@@ -69,6 +69,7 @@ extension Reactor {
         executor.queue.abandonRest()
         for task in tasks.elements { task.abandon() }
         for attempt in attempts.elements { attempt.cancel() }
+        for agreement in agreements.elements { agreement.cancel() }
         for connection in connections.elements { connection.drop() }
         lostConnections = []
         lingering.endAll()
@@ -76,8 +77,10 @@ extension Reactor {
         for watch in watches.elements { watch.cancel() }
         guests = []
         readyPullConnections = []
+        readyFilters = []
         lossWatches = [:]
         remoteObjects = [:]
+        companions = [:]
         dropTriggers()
         _ = timers.removeAll()
         queueCall = nil

@@ -40,6 +40,8 @@ public final class Reactor {
     }
 
     package let backend: any ReactorBackend
+    /// Over each of its streams: see ``BackendChoice``.
+    let streamFilters: [FilterMaker]
 
     // Thread and life. See ReactorLife.swift.
     @exclusivity(unchecked) var life = ReactorLife()
@@ -78,6 +80,7 @@ public final class Reactor {
     /// Connections of the server's own clients that are not done: a stop waits for them first.
     @exclusivity(unchecked) var servedConnections = 0
     @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
+    @exclusivity(unchecked) var agreements = SlotTable<Agreement>()
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
     @exclusivity(unchecked) var datagramPorts = SlotTable<DatagramPort>()
     @exclusivity(unchecked) var watches = SlotTable<DescriptorWatch>()
@@ -86,10 +89,13 @@ public final class Reactor {
     @exclusivity(unchecked) var spareLost: [Unmanaged<StreamConnection>] = []
     @exclusivity(unchecked) var stoppedDatagramPorts: [DatagramPort] = []
     @exclusivity(unchecked) var readyPullConnections: [StreamConnection] = []
+    /// Filters that hold something for a connection which reads again.
+    @exclusivity(unchecked) var readyFilters: [StreamFilter] = []
     /// Streams of connections that were closed here.
     private(set) lazy var lingering = LingeringStreams(reactor: self)
     @exclusivity(unchecked) var lossWatches: [ConnectionID: (ConnectionLoss) -> Void] = [:]
     @exclusivity(unchecked) var guests: [any LoopGuest] = []
+    @exclusivity(unchecked) var companions: [ObjectIdentifier: any ReactorCompanion] = [:]
     @exclusivity(unchecked) var remoteObjects: [UInt64: AnyObject] = [:]
     @exclusivity(unchecked) var nextRemoteObject: UInt64 = 0
     @exclusivity(unchecked) var nextConnection: UInt64 = 0
@@ -130,6 +136,7 @@ public final class Reactor {
         number = Reactor.count.wrappingAdd(1, ordering: .relaxed).newValue
         backendName = backend.name
         self.backend = backend.makeBackend()
+        streamFilters = backend.filters
         makeServices = services
         inbox = Inbox()
         executor = ReactorExecutor(inbox: inbox)
@@ -232,6 +239,7 @@ public final class Reactor {
             servedConnections == open.count { $0.isServed },
             "Reactor: \(servedConnections) connections are served of \(open.count)")
         for attempt in attempts.elements { attempt.checkInvariants() }
+        for agreement in agreements.elements { agreement.checkInvariants() }
         for port in ports.elements { port.checkInvariants() }
         for port in datagramPorts.elements { port.checkInvariants() }
     }

@@ -471,13 +471,13 @@ extension Reactor {
 
     /// The client's part: what is left.
     private func endOwnConnections() {
-        for attempt in attempts.elements { attempt.abandon() }
+        abandonAttempts()
         guard !life.isGracePeriodOver else { return abandonAll() }
         for connection in connections.elements { connection.requestShutdown() }
     }
 
     private func abandonAll() {
-        for attempt in attempts.elements { attempt.abandon() }
+        abandonAttempts()
         abortConnections()
         life.turnsLeft = 1
     }
@@ -488,6 +488,12 @@ extension Reactor {
     func stopPorts() {
         for port in ports.elements { port.stopListening() }
         for port in datagramPorts.elements { port.stopListening() }
+    }
+
+    /// Connections that are not made yet.
+    func abandonAttempts() {
+        for attempt in attempts.elements { attempt.abandon() }
+        for agreement in agreements.elements { agreement.abandon() }
     }
 
     func abortConnections() {

@@ -22,6 +22,18 @@ public protocol ReactorServices: AnyObject {
     /// default there are none.
     var inheritedDescriptors: [InheritedDescriptor] { get }
 
+    /// The time of day. By default fails.
+    ///
+    /// - Throws: ``IOError`` if it is not known here.
+    func wallTime() throws(IOError) -> WallTime
+
+    /// Bytes that nobody can predict. By default fails.
+    ///
+    /// - Parameter count: How many, 0 or more.
+    /// - Returns: So many bytes.
+    /// - Throws: ``IOError`` if there are none.
+    func randomBytes(count: Int) throws(IOError) -> [UInt8]
+
     /// Releases everything, watches and guests too. Called once, at the end of a run.
     func shutDown()
 }

@@ -15,6 +15,9 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var connectionsMade: UInt64 = 0
     /// Clients refused for want of descriptors.
     public internal(set) var connectionsShed: UInt64 = 0
+
+    /// Clients whose filters did not agree with them.
+    public internal(set) var handshakesFailed: UInt64 = 0
     /// Times that the ports of this reactor stopped accepting because its queues held more than
     /// ``Reactor/queueLimitBytes``.
     public internal(set) var acceptBackoffs: UInt64 = 0

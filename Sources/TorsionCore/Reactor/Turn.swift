@@ -45,6 +45,7 @@ extension Reactor {
         runJobs()
         if timers.count > 0 { runDueTimers() }
         if !readyPullConnections.isEmpty { callReadyPullProducers() }
+        if !readyFilters.isEmpty { deliverHeldInput() }
         runJobs()
         let deadline = waitDeadline(limit)
         updateCachedTime()
@@ -77,7 +78,8 @@ extension Reactor {
         if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
         let hasWork =
             !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty
-            || !readyPullConnections.isEmpty || hasStep || !executor.queue.isEmpty
+            || !readyPullConnections.isEmpty || !readyFilters.isEmpty || hasStep
+            || !executor.queue.isEmpty
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline
     }
 

@@ -41,7 +41,7 @@ package func writeLineToStandardError(_ text: String) {
 
 /// Thrown by a policy that refuses a peer, as the program asked it to, and that has a hook or a count
 /// of its own for it: it is no failure of the protocol.
-package protocol PeerRefusal: Error {}
+public protocol PeerRefusal: Error {}
 
 extension Reactor {
     /// Hands an error that nobody else can receive to ``unhandledError``.

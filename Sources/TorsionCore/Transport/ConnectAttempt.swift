@@ -87,8 +87,12 @@ final class ConnectAttempt: StreamReceiver {
         reactor.performEvent { completion(.success(stream)) }
     }
 
-    func streamDidFail(_ error: IOError) {
+    func streamDidFail(_ error: any Error) {
         guard let completion else { return }
+        // A backend reports no other.
+        let error =
+            error as? IOError
+            ?? IOError(.connect, function: "", code: .connectionReset, subject: address)
         end()?.close()
         reactor.performEvent { completion(.failure(error)) }
     }

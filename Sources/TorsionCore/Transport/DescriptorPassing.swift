@@ -8,8 +8,8 @@
 ///         try unsafe passing.write([UInt8(ascii: "f")].span.bytes, passing: [file])
 ///     }
 ///
-/// The engine's own transports conform, whatever they are over; ``passesDescriptors`` tells. A layer
-/// does not.
+/// The engine's own transports conform, whatever they are over; ``passesDescriptors`` tells.
+/// Nothing passes descriptors through a ``StreamFilter``.
 ///
 /// - SeeAlso: `unix(7)`, `SCM_RIGHTS`; Twisted `IUNIXTransport`.
 public protocol DescriptorTransport: StreamTransport {

@@ -67,7 +67,7 @@ final class KeptBytes {
         swap(&run, &bytes)
         let first = start
         start = 0
-        // A layer's `flush` is public, so that one delivery may run inside another.
+        // What is called may lead to a flush, so that one delivery may run inside another.
         let outer = unsafe (lent, returned)
         returned = nil
         defer {

@@ -221,7 +221,7 @@ private final class LingeringStream: StreamReceiver {
         if !state.endsInReset, !(stream?.hasUnsentOutput ?? false) { owner.end(self) }
     }
 
-    func streamDidFail(_ error: IOError) {
+    func streamDidFail(_ error: any Error) {
         state.hasInputEnded = true
         owner.end(self)
     }

@@ -17,8 +17,7 @@ public final class ListeningPort {
     /// Where it listens, with the port that the kernel chose; also after it has closed.
     public let localAddress: SocketAddress
 
-    private let factory: any StreamProtocolFactory
-    private let options: SharedOptions
+    private let service: PortService
     private var listener: (any BackendListener)?
     private var slot: Int32 = -1
     private var isAccepting = false
@@ -31,22 +30,20 @@ public final class ListeningPort {
     private static let longestBackoff = Duration.seconds(1)
 
     convenience init(
-        reactor: Reactor, address: SocketAddress, options: StreamOptions,
-        factory: any StreamProtocolFactory
+        reactor: Reactor, address: SocketAddress, _ service: PortService
     ) throws(IOError) {
         let trampoline = Trampoline()
         let listener = try reactor.backend.listen(
-            on: address, options: options, receiver: trampoline)
-        self.init(reactor, listener, trampoline, options, factory)
+            on: address, options: service.options.value, receiver: trampoline)
+        self.init(reactor, listener, trampoline, service)
     }
 
     private init(
         _ reactor: Reactor, _ listener: any BackendListener, _ trampoline: Trampoline,
-        _ options: StreamOptions, _ factory: any StreamProtocolFactory
+        _ service: PortService
     ) {
         self.reactor = reactor
-        self.factory = factory
-        self.options = SharedOptions(options)
+        self.service = service
         self.listener = listener
         localAddress = listener.localAddress
         unsafe trampoline.port = self
@@ -58,32 +55,30 @@ public final class ListeningPort {
     /// Not under a group's lock: the factory may open another port.
     fileprivate func begin() -> ListeningPort {
         updateAccepting()
-        factory.started(on: self)
+        service.factory.started(on: self)
         return self
     }
 
     fileprivate static func adopting(
-        _ descriptor: Int32, on reactor: Reactor, _ options: StreamOptions,
-        _ factory: any StreamProtocolFactory
+        _ descriptor: Int32, on reactor: Reactor, _ service: PortService
     ) throws(IOError) -> ListeningPort {
         let trampoline = Trampoline()
-        switch try reactor.backend.adopt(descriptor, options: options, receiver: trampoline) {
+        let adopted = try reactor.backend.adopt(
+            descriptor, options: service.options.value, receiver: trampoline)
+        switch adopted {
         case .listener(let listener):
-            return ListeningPort(reactor, listener, trampoline, options, factory)
+            return ListeningPort(reactor, listener, trampoline, service)
         case .stream(let stream):
-            return ListeningPort(
-                reactor: reactor, serving: stream, options: options, factory: factory)
+            return ListeningPort(reactor: reactor, serving: stream, service)
         }
     }
 
     /// A port that never listened: it serves one stream that is there already.
     fileprivate init(
-        reactor: Reactor, serving stream: any BackendStream, options: StreamOptions,
-        factory: any StreamProtocolFactory
+        reactor: Reactor, serving stream: any BackendStream, _ service: PortService
     ) {
         self.reactor = reactor
-        self.factory = factory
-        self.options = SharedOptions(options)
+        self.service = service
         localAddress = stream.localAddress
         // Not inline: `listen` may be called inside a callback.
         reactor.callLater(.zero) { [self] in accept(stream) }
@@ -106,9 +101,17 @@ public final class ListeningPort {
             }
             listener.close()
             reactor.ports.remove(slot)
-            factory.stopped(on: self)
+            service.factory.stopped(on: self)
         }
         return .succeeded((), on: reactor)
+    }
+
+    /// Lets an observer watch the clients that come from now on.
+    ///
+    /// - Parameter observer: Asked behind those that the endpoint has.
+    public func observe(by observer: any PortObserver) {
+        reactor.checkThread()
+        service.observe(by: observer)
     }
 
     /// What other reactors of a group may accept from, too.
@@ -126,10 +129,12 @@ public final class ListeningPort {
         updateAccepting()
     }
 
-    /// Accepts unless the program has paused it, it backs off, or the reactor's queues hold too much;
-    /// the latter two end by themselves.
+    /// Accepts unless the program has paused it, it backs off, the reactor's queues hold too much, or
+    /// too many clients are still agreeing on terms; the latter three end by themselves.
     func updateAccepting() {
-        let wanted = !isPaused && !(resumption?.isActive ?? false) && !reactor.queues.isOver
+        let wanted =
+            !isPaused && !(resumption?.isActive ?? false) && !reactor.queues.isOver
+            && service.hasRoomForHandshake
         guard wanted != isAccepting, let listener else { return }
         isAccepting = wanted
         if wanted { listener.startAccepting() } else { listener.stopAccepting() }
@@ -138,7 +143,8 @@ public final class ListeningPort {
     /// Accepts whoever waits now: the reactor stops, and closing the port would reset them.
     func acceptWaiting(limit: Int) {
         guard !reactor.queues.isOver else { return }
-        for stream in listener?.takeWaiting(limit: min(limit, options.value.backlog)) ?? [] {
+        for stream in listener?.takeWaiting(limit: min(limit, service.options.value.backlog)) ?? []
+        {
             accept(stream)
         }
     }
@@ -172,18 +178,11 @@ public final class ListeningPort {
         backoff = .milliseconds(10)
         reactor.checkQueues()
         reactor.performEvent {
-            do {
-                guard let proto = try factory.makeProtocol(for: stream.peerAddress) else {
-                    return stream.close()
-                }
-                let connection = StreamConnection(
-                    reactor: reactor, stream: stream, proto: consume proto, options: options)
-                // What `connectionMade` throws is the reason of the loss, and reported with it.
-                try? connection.open(isServed: true)
-                if reactor.endsClients { connection.requestShutdown(isPatient: true) }
-            } catch {
-                stream.close()
-                reactor.report(error, in: "making a protocol for \(stream.peerAddress)")
+            if service.isPlain {
+                service.serve(AgreedStream(stream: stream), nil, on: reactor)
+            } else {
+                service.agree(over: stream, on: reactor) { [self] in updateAccepting() }
+                if !service.hasRoomForHandshake { updateAccepting() }
             }
         }
     }
@@ -241,19 +240,26 @@ extension Reactor {
         on address: SocketAddress, options: StreamOptions = StreamOptions(),
         factory: any StreamProtocolFactory
     ) throws(IOError) -> ListeningPort {
+        let layers = StreamLayers()
+        return try listen(
+            on: address, PortService(factory: factory, layers: layers, options: options, on: self))
+    }
+
+    @discardableResult
+    func listen(
+        on address: SocketAddress, _ service: PortService
+    ) throws(IOError) -> ListeningPort {
         checkThread()
         try startIfNeeded()
         guard let group else {
-            return try ListeningPort(
-                reactor: self, address: address, options: options, factory: factory
-            ).begin()
+            return try ListeningPort(reactor: self, address: address, service).begin()
         }
-        var options = options
-        options.reusePort = true
+        service.options = SharedOptions(service.options.value)
+        service.options.value.reusePort = true
         return try group.listen(on: address, from: number) { address throws(IOError) in
-            try ListeningPort(reactor: self, address: address, options: options, factory: factory)
+            try ListeningPort(reactor: self, address: address, service)
         } adopting: { descriptor throws(IOError) in
-            try ListeningPort.adopting(descriptor, on: self, options, factory)
+            try ListeningPort.adopting(descriptor, on: self, service)
         }.begin()
     }
 
@@ -262,14 +268,12 @@ extension Reactor {
     /// - Throws: ``IOError`` of operation `open`.
     @discardableResult
     func serve(
-        input: Int32, output: Int32, options: StreamOptions, factory: any StreamProtocolFactory
+        input: Int32, output: Int32, _ service: PortService
     ) throws(IOError) -> ListeningPort {
         checkThread()
         try startIfNeeded()
         let stream = try backend.open(input: input, output: output)
-        return ListeningPort(
-            reactor: self, serving: stream, options: options, factory: factory
-        ).begin()
+        return ListeningPort(reactor: self, serving: stream, service).begin()
     }
 
     /// Serves with a duplicate of a socket that is open already: the clients of one that listens, or
@@ -278,11 +282,11 @@ extension Reactor {
     /// - Throws: ``IOError`` of operation `open` that names the descriptor.
     @discardableResult
     func listen(
-        adopting descriptor: Int32, options: StreamOptions, factory: any StreamProtocolFactory
+        adopting descriptor: Int32, _ service: PortService
     ) throws(IOError) -> ListeningPort {
         checkThread()
         try startIfNeeded()
-        return try ListeningPort.adopting(descriptor, on: self, options, factory).begin()
+        return try ListeningPort.adopting(descriptor, on: self, service).begin()
     }
 
     /// Listens for streams on an address, with a closure for a factory; nil refuses a peer.

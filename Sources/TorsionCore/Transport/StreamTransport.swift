@@ -16,7 +16,7 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// The reactor that this transport belongs to.
     var reactor: Reactor { get }
 
-    /// A name for logs and dictionaries. A layer has that of the connection below it.
+    /// A name for logs and dictionaries, unique in the process.
     var id: ConnectionID { get }
 
     /// The other end.
@@ -24,6 +24,9 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
 
     /// This end; inside `connectionLost` and after it, too.
     var localAddress: SocketAddress { get }
+
+    /// What the connection's filters have learnt of it: how it is secured, for whom a proxy speaks.
+    var details: ConnectionDetails { get }
 
     /// Bytes that were written and that the kernel has refused so far.
     var pendingByteCount: Int { get }
@@ -44,6 +47,18 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// - Complexity: O(*n*) in the number of bytes.
     func write(_ bytes: RawSpan)
 
+    /// Lets `body` put bytes straight where small writes are collected, behind everything written
+    /// before: for a header that is made piece by piece.
+    ///
+    ///     transport.write(capacity: 64) { output in output.append(…) }
+    ///
+    /// The transport must not be called inside `body`.
+    ///
+    /// - Parameters:
+    ///   - capacity: How many bytes there is room for, 0 or more.
+    ///   - body: Called once, now; what it has appended is written.
+    func write(capacity: Int, _ body: (inout OutputRawSpan) -> Void)
+
     /// Waits for a registered producer to finish, hands what is queued to the kernel, then closes.
     ///
     /// Nothing more is delivered. If the peer acknowledges nothing for
@@ -54,6 +69,13 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// close with input unread is a reset, which destroys what was sent (RFC 9293 §3.6, RFC 1122
     /// §4.2.2.13).
     func loseConnection()
+
+    /// The same, and `reason` is the reason of the loss: for a connection that ends in peace here,
+    /// because something is wrong, such as an alert or an error reply that has to leave first.
+    ///
+    /// - Parameter reason: A ``ConnectionLoss`` as it is, an ``IOError`` as
+    ///   ``ConnectionLoss/failed(_:)``, else ``ConnectionLoss/protocolFailed(_:)``.
+    func loseConnection(because reason: any Error)
 
     /// Drops what is queued and resets the connection. The loss is delivered in this turn.
     func abortConnection()
@@ -95,9 +117,37 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     ///   - remaining: What the old protocol has received but not used; copied. It comes before
     ///     what was given back by ``unread(_:)``, in whichever order the two are called.
     func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan)
+
+    /// Puts a filter below this connection, which goes on above it: STARTTLS.
+    ///
+    /// What was written before leaves as it was. Bytes that arrive behind the present event, and those
+    /// that are given back in it, are the filter's first input, never delivered as they are. While it
+    /// agrees on its terms nothing is delivered, and what is written waits.
+    ///
+    /// - Parameters:
+    ///   - filter: A new one.
+    ///   - remaining: What the protocol has received behind the command that led here; copied.
+    /// - Returns: A Deferred that succeeds when the filter has agreed. If it does not, the connection is
+    ///   lost, and the Deferred fails with that ``ConnectionLoss``. Cancelling it aborts the connection.
+    @discardableResult
+    func startFilter(_ filter: StreamFilter, remaining: RawSpan) -> Deferred<Void>
 }
 
 extension StreamTransport {
+    /// Puts the bytes into memory of their own, and writes them.
+    public func write(capacity: Int, _ body: (inout OutputRawSpan) -> Void) {
+        write(Bytes(capacity: capacity, initializingWith: body))
+    }
+
+    /// How the connection is secured; `nil` if it is not.
+    public var security: TransportSecurity? { details.security }
+
+    /// Puts a filter below this connection; nothing is left over.
+    @discardableResult
+    public func startFilter(_ filter: StreamFilter) -> Deferred<Void> {
+        startFilter(filter, remaining: RawSpan())
+    }
+
     /// Puts another protocol above this connection; nothing is left over.
     public func switchProtocol(to newProtocol: any StreamProtocol) {
         switchProtocol(to: newProtocol, remaining: RawSpan())

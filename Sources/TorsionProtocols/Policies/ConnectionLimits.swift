@@ -47,59 +47,58 @@ public struct ConnectionLimitReached: Error, Hashable, Sendable, CustomStringCon
 
 extension ConnectionLimitReached: PeerRefusal {}
 
-/// A factory in front of another that refuses clients beyond a limit.
+/// Refuses clients of a port beyond a limit.
 ///
-/// A client beyond the total is refused before anything is made for it. One beyond its address's
-/// share is reset when its address is known, which behind a ``ProxyHeaderReader`` is that of the
-/// proxy's client; the protocol hears nothing of it.
+/// A client beyond the total is refused before anything is made for it, also while others are still
+/// agreeing on their filters' terms. One beyond its address's share is reset when its address is
+/// known, which behind a ``ProxyHeaderReader`` is that of the proxy's client; its protocol hears
+/// nothing of it.
 ///
-///     try endpoint.listen(
-///         on: reactor, factory: ConnectionLimiter(chat, ConnectionLimits(total: 10_000)))
+///     try endpoint.limited(to: ConnectionLimits(total: 10_000)).listen(on: reactor) { Chat(room) }
 ///
-/// - Complexity: O(1) for each connection, nothing for what it sends but a layer's call.
+/// To look at the counts keep one, and let it observe the port:
+///
+///     let limiter = ConnectionLimiter(ConnectionLimits(total: 10_000))
+///     try endpoint.listen(on: reactor) { Chat(room) }.observe(by: limiter)
+///
+/// - Complexity: O(1) for each connection.
 /// - SeeAlso: Twisted `twisted.protocols.policies.LimitTotalConnectionsFactory`,
 ///   `LimitConnectionsByPeer`.
-public final class ConnectionLimiter: StreamProtocolFactory {
+public final class ConnectionLimiter: PortObserver {
     /// The limits.
     public let limits: ConnectionLimits
 
-    /// Connections that there are now, those that are still being agreed upon included.
+    /// Connections that there are now, those that are still handshaking included.
     public var connectionCount: Int { table.total }
 
     /// Clients that were refused so far.
     public private(set) var refusedCount = 0
 
-    private let inner: any StreamProtocolFactory
     private let refused: ((ConnectionLimitReached, SocketAddress) -> Void)?
     private let table = ConnectionTable()
 
-    /// A limit for what a factory makes.
+    /// Limits for one port.
     ///
-    /// `refused`: Told of each client that is refused.
+    /// - Parameters:
+    ///   - limits: How many connections there may be.
+    ///   - refused: Called with each client that is refused.
     public init(
-        _ inner: any StreamProtocolFactory, _ limits: ConnectionLimits,
+        _ limits: ConnectionLimits,
         refused: ((ConnectionLimitReached, SocketAddress) -> Void)? = nil
     ) {
-        self.inner = inner
         self.limits = limits
         self.refused = refused
     }
 
-    /// Makes a protocol, unless there are too many.
-    public func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? {
+    /// Counts a client, unless there are too many.
+    public func clientArrived(from peer: SocketAddress) throws -> (any ConnectionObserver)? {
         if let limit = limits.total, table.total >= limit {
-            refuse(ConnectionLimitReached(limit: limit, isPerPeer: false), peer)
-            return nil
+            let error = ConnectionLimitReached(limit: limit, isPerPeer: false)
+            refuse(error, peer)
+            throw error
         }
-        guard let made = try inner.makeProtocol(for: peer) else { return nil }
-        return LimitedConnection(above: made, self, Seat(in: table))
+        return LimitedConnection(self, Seat(in: table))
     }
-
-    /// Passes the call on.
-    public func started(on port: ListeningPort) { inner.started(on: port) }
-
-    /// Passes the call on.
-    public func stopped(on port: ListeningPort) { inner.stopped(on: port) }
 
     /// Asserts what must hold between events: what is counted is there, and within the limits.
     ///
@@ -194,30 +193,23 @@ private final class Seat {
     }
 }
 
-/// A layer, since a protocol may be switched, and what is counted is the connection.
-private final class LimitedConnection: StreamLayer {
+/// Holds the seat as long as the connection, or the attempt to agree on its terms, is there.
+private final class LimitedConnection: ConnectionObserver, InvariantChecking {
     private let limiter: ConnectionLimiter
     private let seat: Seat
 
-    init(above: any StreamProtocol, _ limiter: ConnectionLimiter, _ seat: Seat) {
+    init(_ limiter: ConnectionLimiter, _ seat: Seat) {
         self.limiter = limiter
         self.seat = seat
-        super.init(above: above)
     }
 
-    override func connectionMade(_ transport: any StreamTransport) throws {
-        attach(to: transport)
+    func connectionMade(_ transport: any StreamTransport) throws {
         try limiter.admit(seat, transport.peerAddress)
-        try connectAbove()
     }
 
-    override func checkInvariants() {
+    func didLose(_ why: ConnectionLoss, of transport: any StreamTransport) { seat.giveBack() }
+
+    func checkInvariants() {
         require(seat.isTaken, "ConnectionLimiter: a connection is not counted")
-        super.checkInvariants()
-    }
-
-    override func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
-        seat.giveBack()
-        super.connectionLost(why, from: transport)
     }
 }

@@ -3,38 +3,38 @@
 
 public import TorsionCore
 
-// Policies by name. Each is `wrapped(by:)` with the layer, or the factory, that its page describes;
-// what is named first is nearest to the network. An endpoint without them has no layer at all.
+// Policies by name. Each is a filter or an observer, which its page describes; of several filters the
+// one that is named first is nearest to the network.
 
 extension StreamServerEndpoint {
     /// The same with limits for how many connections a port may have: see ``ConnectionLimiter``.
     public func limited(to limits: ConnectionLimits) -> WrappedServerEndpoint {
-        wrapped(byFactory: { ConnectionLimiter($0, limits) })
+        observed(byPort: { ConnectionLimiter(limits) })
     }
 
-    /// The same with limits for how long a connection may wait: see ``TimeLimited``.
+    /// The same with limits for how long a connection may wait: see ``TimeoutObserver``.
     public func timeouts(_ timeouts: Timeouts) -> WrappedServerEndpoint {
-        wrapped { TimeLimited(above: $0, timeouts) }
+        observed { TimeoutObserver(timeouts) }
     }
 
-    /// The same with a log of the traffic: see ``Logged``.
+    /// The same with a log of the traffic: see ``TrafficLog``.
     public func logged(
         _ log: @escaping @Sendable (_ text: String) -> Void
     ) -> WrappedServerEndpoint {
-        wrapped { Logged(above: $0, log) }
+        observed { TrafficLog(log) }
     }
 }
 
 extension StreamClientEndpoint {
-    /// The same with limits for how long a connection may wait: see ``TimeLimited``.
+    /// The same with limits for how long a connection may wait: see ``TimeoutObserver``.
     public func timeouts(_ timeouts: Timeouts) -> WrappedClientEndpoint {
-        wrapped { TimeLimited(above: $0, timeouts) }
+        observed { TimeoutObserver(timeouts) }
     }
 
-    /// The same with a log of the traffic: see ``Logged``.
+    /// The same with a log of the traffic: see ``TrafficLog``.
     public func logged(
         _ log: @escaping @Sendable (_ text: String) -> Void
     ) -> WrappedClientEndpoint {
-        wrapped { Logged(above: $0, log) }
+        observed { TrafficLog(log) }
     }
 }

@@ -3,27 +3,29 @@
 
 public import TorsionCore
 
-/// A layer that tells a server whom a connection is made for, before its first byte.
+/// Tells a server whom a connection is made for, before its first byte.
 ///
 ///     let header = ProxyHeader(source: client.peerAddress, destination: client.localAddress)
-///     backend.wrapped { ProxyHeaderWriter(above: $0, header) }.connect(on: reactor) { StreamProxy() }
+///     backend.filtered { ProxyHeaderWriter(header) }.connect(on: reactor) { StreamProxy() }
 ///
-/// The header leaves with the first bytes that are written in the same event. If its extensions do
-/// not fit, `connectionMade` throws, and connecting fails with the ``ProxyHeaderError``.
+/// The header is sent when the stream is connected, and the filter is in the path no more. If its
+/// extensions do not fit, connecting fails with the ``ProxyHeaderError``.
 ///
 /// - SeeAlso: "The PROXY protocol", HAProxy's `doc/proxy-protocol.txt`; ``ProxyHeaderReader``.
-public final class ProxyHeaderWriter: StreamLayer {
+public final class ProxyHeaderWriter: StreamFilter {
     private let header: ProxyHeader
 
-    /// A writer under a protocol.
-    public init(above: any StreamProtocol, _ header: ProxyHeader) {
+    /// Makes a writer for one connection.
+    ///
+    /// - Parameter header: What is sent.
+    public init(_ header: ProxyHeader) {
         self.header = header
-        super.init(above: above)
+        super.init()
     }
 
-    /// Writes the header, then passes the call up.
-    public override func connectionMade(_ transport: any StreamTransport) throws {
-        transport.write(try header.encoded())
-        try super.connectionMade(transport)
+    /// Sends the header.
+    public override func begin() throws {
+        send(try header.encoded())
+        withdraw()
     }
 }

@@ -37,7 +37,7 @@ extension ConformanceSuite {
 
 /// What the queue of a hop held at most.
 private final class QueueMeter: @unchecked Sendable {
-    // `@unchecked`: makers of layers are Sendable, and this one stays on its world's thread.
+    // `@unchecked`: makers of observers are Sendable, and this one stays on its world's thread.
     private(set) var most = 0
     private(set) var largestWrite = 0
 
@@ -47,23 +47,14 @@ private final class QueueMeter: @unchecked Sendable {
     }
 }
 
-/// Notes what is queued below it after each write.
-private final class MeteredLayer: StreamLayer {
+/// Notes what is queued after each write.
+private final class MeteringObserver: ConnectionObserver {
     private let meter: QueueMeter
 
-    init(above: any StreamProtocol, _ meter: QueueMeter) {
-        self.meter = meter
-        super.init(above: above)
-    }
+    init(_ meter: QueueMeter) { self.meter = meter }
 
-    override func write(_ bytes: RawSpan) {
-        super.write(bytes)
-        meter.note(bytes.byteCount, pending: pendingByteCount)
-    }
-
-    override func write(_ bytes: Bytes) {
-        super.write(bytes)
-        meter.note(bytes.count, pending: pendingByteCount)
+    func didWrite(_ bytes: RawSpan, of transport: any StreamTransport) {
+        meter.note(bytes.byteCount, pending: transport.pendingByteCount)
     }
 }
 
@@ -83,7 +74,7 @@ private final class ProxyHop {
 
     init(to target: ListeningPort, in world: World) throws {
         let server = ClientEndpoint.address(target.localAddress)
-            .wrapped { [meter] in MeteredLayer(above: $0, meter) }
+            .observed { [meter] in MeteringObserver(meter) }
         port = try world.reactor.listen(on: World.loopback) { [report] _ in
             StreamProxy(to: server) { result in
                 report.isOver = true
@@ -107,7 +98,7 @@ private final class BulkSource: StreamProtocol, PushProducer {
         left = byteCount
         var failure: (any Error)?
         ClientEndpoint.address(port.localAddress)
-            .wrapped { [meter] in MeteredLayer(above: $0, meter) }
+            .observed { [meter] in MeteringObserver(meter) }
             .connect(on: world.reactor) { self }
             .whenFailed { failure = $0 }
         try world.run { failure != nil || transport != nil }

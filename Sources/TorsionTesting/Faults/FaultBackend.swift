@@ -8,9 +8,11 @@ extension BackendChoice {
     ///
     /// Any other may be inside, so that a test meets over real sockets what the kernel seldom does.
     public static func faulty(_ inner: BackendChoice, _ plan: FaultPlan) -> BackendChoice {
-        BackendChoice(
+        var choice = BackendChoice(
             name: "faulty \(inner.name)", unavailableReason: inner.unavailableReason
         ) { FaultBackend(inner.makeBackend(), plan) }
+        choice.filters = inner.filters
+        return choice
     }
 }
 

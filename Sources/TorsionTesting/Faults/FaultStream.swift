@@ -220,7 +220,7 @@ extension FaultStream: StreamReceiver {
 
     func streamHasRoom() { receiver?.streamHasRoom() }
 
-    func streamDidFail(_ error: IOError) {
+    func streamDidFail(_ error: any Error) {
         isConnectHeld = false
         receiver?.streamDidFail(error)
     }

@@ -28,7 +28,7 @@ public final class ManualClock {
         // The choice must be Sendable; the backend never leaves this thread.
         nonisolated(unsafe) let made = backend
         let choice = BackendChoice(name: "manual") { unsafe made }
-        reactor = Reactor(backend: choice, services: services)
+        reactor = Reactor(backend: .underTest(choice), services: services)
     }
 
     /// Ends the connections that the test left open: they and their reactor hold each other.

@@ -16,8 +16,9 @@ public final class MemoryTransport {
     /// The clock that timers of this connection go by.
     public let clock: ManualClock
 
-    /// What the protocol was given.
-    public let transport: any StreamTransport
+    /// What the protocol was given; there from `connectionMade` on, which with filters comes when they
+    /// have agreed.
+    public private(set) var transport: (any StreamTransport)!
 
     private let stream: MemoryStream
 
@@ -27,9 +28,10 @@ public final class MemoryTransport {
     /// `clock`: Shared by connections that belong together; nil makes one.
     /// `roomBytes`: What the peer's side takes before it is full; unlimited unless it is set, see
     ///     ``drain(_:)``.
+    /// `layers`: The filters and observers of the connection, as a port has them.
     public init(
         _ proto: any StreamProtocol, clock: ManualClock? = nil, roomBytes: Int = .max,
-        options: StreamOptions = StreamOptions(),
+        options: StreamOptions = StreamOptions(), layers: StreamLayers = StreamLayers(),
         peerAddress: SocketAddress = .ipv4(.loopback, port: 40_000),
         localAddress: SocketAddress = .ipv4(.loopback, port: 80)
     ) {
@@ -37,7 +39,13 @@ public final class MemoryTransport {
         self.clock = clock
         stream = MemoryStream(peer: peerAddress, local: localAddress, room: roomBytes)
         clock.backend.streams.append(stream)
-        transport = clock.reactor.adopt(stream, proto, options: options)
+        if layers.isEmpty {
+            transport = clock.reactor.adopt(stream, proto, options: options)
+        } else {
+            clock.reactor.serve(stream, proto, options: options, layers: layers) { [self] in
+                transport = $0
+            }
+        }
         if !clock.reactor.isInsideEvent { clock.turn() }
     }
 

@@ -9,9 +9,28 @@ internal import TorsionCore
 final class SimulatedServices: ReactorServices {
     let resolver: any NameResolver
     let signals: any SignalSource = NoSignals()
+    private unowned let reactor: Reactor
+    /// Virtual time zero is here: 2026-01-01T00:00:00Z.
+    private static let beginning: Int64 = 1_767_225_600
 
     init(network: SimulatedNetwork, reactor: Reactor) {
+        self.reactor = reactor
         resolver = SimulatedResolver(network: network, reactor: reactor)
+    }
+
+    /// Goes with the world's clock.
+    func wallTime() -> WallTime {
+        let now = reactor.now.nanoseconds
+        return WallTime(
+            seconds: Self.beginning + Int64(now / 1_000_000_000),
+            nanoseconds: Int32(now % 1_000_000_000))
+    }
+
+    /// Follows from the world's seed.
+    func randomBytes(count: Int) -> [UInt8] {
+        var generator = reactor.chance ?? SeededGenerator(seed: 0)
+        defer { reactor.chance = generator }
+        return (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
     }
 
     func shutDown() {}

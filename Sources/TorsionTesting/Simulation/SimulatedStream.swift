@@ -191,6 +191,8 @@ extension SimulatedStream: BackendStream {
 
     func stopReading() { isReading = false }
 
+    var spliceEntrance: (any BackendStream)? { self }
+
     func spliceInput(_ isWanted: Bool) { isSplicing = isWanted }
 
     func tryWrite(

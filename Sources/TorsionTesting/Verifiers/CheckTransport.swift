@@ -3,27 +3,25 @@
 
 public import TorsionCore
 
-/// Checks that a protocol above a layer finds what `StreamTransport` promises.
+/// Checks that a protocol above a filter finds what `StreamTransport` promises.
 ///
-/// Both ends of a connection in memory get the layer, so that it may change the bytes on their way
+/// Both ends of a connection in memory get the filter, so that it may change the bytes on their way
 /// as long as the other end changes them back. Time is a ``ManualClock``'s.
 ///
-///     @Test func `my layer is a transport`() throws {
-///         try checkTransport { above in Scrambled(above: above) }
+///     @Test func `my filter keeps the contract`() throws {
+///         try checkTransport { Scrambler(key: 42) }
 ///     }
 ///
-/// `layer`: Puts a new layer under a protocol; called for each end. Unchanged, the engine's own
-/// transport is checked. Throws ``CheckFailure``, which says what did not hold.
-public func checkTransport(
-    _ layer: @escaping (any StreamProtocol) -> any StreamProtocol = { $0 }
-) throws {
+/// - Parameter filter: Makes a new filter; called for each end. Without one the engine's own transport
+///   is checked.
+/// - Throws: ``CheckFailure``, which says what did not hold.
+public func checkTransport(_ filter: FilterMaker? = nil) throws {
+    let layers = filter.map { StreamLayers().filtered(by: $0) } ?? StreamLayers()
     let checks = [
         checkOrder, checkWrites, checkPausing, checkDrops, checkThrowing, checkProducerIsServed,
     ]
-    for check in checks { try check(layer) }
+    for check in checks { try check(layers) }
 }
-
-private typealias LayerMaker = (any StreamProtocol) -> any StreamProtocol
 
 /// Two ends in memory, and the wire between them.
 private final class Wire {
@@ -35,9 +33,9 @@ private final class Wire {
     private var nearReported = false
     private var farReported = false
 
-    init(_ layer: LayerMaker, roomBytes: Int = .max) {
-        nearEnd = MemoryTransport(layer(near), clock: clock, roomBytes: roomBytes)
-        farEnd = MemoryTransport(layer(far), clock: clock)
+    init(_ layers: StreamLayers, roomBytes: Int = .max) {
+        nearEnd = MemoryTransport(near, clock: clock, roomBytes: roomBytes, layers: layers)
+        farEnd = MemoryTransport(far, clock: clock, layers: layers)
     }
 
     /// The near end's peer takes what it had no room for.
@@ -62,8 +60,8 @@ private final class Wire {
 }
 
 // S1, S5
-private func checkOrder(_ layer: LayerMaker) throws {
-    let wire = Wire(layer)
+private func checkOrder(_ layers: StreamLayers) throws {
+    let wire = Wire(layers)
     wire.carry()
     try expect(wire.near.transport != nil, "connectionMade was not called")
     wire.near.transport.write("last words")
@@ -74,8 +72,8 @@ private func checkOrder(_ layer: LayerMaker) throws {
 }
 
 // S10
-private func checkWrites(_ layer: LayerMaker) throws {
-    let wire = Wire(layer)
+private func checkWrites(_ layers: StreamLayers) throws {
+    let wire = Wire(layers)
     wire.carry()
     let transport: any StreamTransport = wire.near.transport
     transport.write("one,")
@@ -87,8 +85,8 @@ private func checkWrites(_ layer: LayerMaker) throws {
 }
 
 // S8
-private func checkPausing(_ layer: LayerMaker) throws {
-    let wire = Wire(layer)
+private func checkPausing(_ layers: StreamLayers) throws {
+    let wire = Wire(layers)
     wire.far.onData = { text, transport in if text.hasPrefix("a") { transport.pauseProducing() } }
     wire.carry()
     wire.near.transport.write("a")
@@ -103,8 +101,8 @@ private func checkPausing(_ layer: LayerMaker) throws {
 }
 
 // S2
-private func checkDrops(_ layer: LayerMaker) throws {
-    let wire = Wire(layer)
+private func checkDrops(_ layers: StreamLayers) throws {
+    let wire = Wire(layers)
     wire.near.onLost = { _, transport in
         transport.write("after the loss")
         transport.loseConnection()
@@ -121,8 +119,8 @@ private func checkDrops(_ layer: LayerMaker) throws {
 }
 
 // S5
-private func checkThrowing(_ layer: LayerMaker) throws {
-    let wire = Wire(layer)
+private func checkThrowing(_ layers: StreamLayers) throws {
+    let wire = Wire(layers)
     wire.far.onData = { _, _ in throw Mishap() }
     wire.carry()
     wire.far.transport.reactor.unhandledError = { _ in }
@@ -133,8 +131,8 @@ private func checkThrowing(_ layer: LayerMaker) throws {
 }
 
 // P3, P7, S4
-private func checkProducerIsServed(_ layer: LayerMaker) throws {
-    let wire = Wire(layer, roomBytes: 2_000)
+private func checkProducerIsServed(_ layers: StreamLayers) throws {
+    let wire = Wire(layers, roomBytes: 2_000)
     let producer = CountingProducer()
     wire.carry()
     let transport: any StreamTransport = wire.near.transport

@@ -34,6 +34,9 @@ public final class RandomUser {
 
     private static let linkLimit = 10
 
+    /// Filters under each connection.
+    private let scramblerCount: Int
+
     /// One that has not started.
     ///
     /// - Parameters:
@@ -52,7 +55,9 @@ public final class RandomUser {
         options.receiveBufferBytes = [4_096, 16_384, nil][dice.below(3)]
         options.watermarks = Watermarks(low: dice.below(2_000), high: 2_000 + dice.below(40_000))
         options.closeTimeout = .seconds(900)
+        options.handshakeTimeout = .seconds(900)
         self.options = options
+        scramblerCount = dice.percent(60) ? 0 : 1 + dice.below(3)
     }
 
     /// Opens the first connections and begins.
@@ -291,7 +296,8 @@ public final class RandomUser {
     private func listen(
         _ makeProtocol: @escaping (SocketAddress) throws -> (any StreamProtocol)?
     ) -> ListeningPort? {
-        try? reactor.listen(on: .ipv4(.loopback, port: 0), options: options, makeProtocol)
+        try? ServerEndpoint.address(.ipv4(.loopback, port: 0), options: options)
+            .scrambled(scramblerCount).listen(on: reactor, makeProtocol)
     }
 
     private func connect() {
@@ -313,7 +319,8 @@ public final class RandomUser {
         pendingAttempts += 1
         let marks = options.watermarks
         for side in link.sides { side.highestMark = marks.high }
-        ClientEndpoint.address(place, options: options).connect(on: reactor) { client }
+        ClientEndpoint.address(place, options: options).scrambled(scramblerCount)
+            .connect(on: reactor) { client }
             .addBoth { [self] result in
                 pendingAttempts -= 1
                 if case .failure = result {

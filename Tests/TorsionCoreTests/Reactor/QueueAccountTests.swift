@@ -80,11 +80,13 @@ import TorsionTesting
     }
 
     @Test(arguments: [0, 1, 2])
-    func `what connections and layers keep is in the statistics, and goes with them`(layers: Int) {
-        let above = (0..<layers).reduce(Stuck() as any StreamProtocol) { above, _ in
-            StreamLayer(above: above)
+    func `what connections and filters keep is in the statistics, and goes with them`(
+        filters: Int
+    ) {
+        let layers = (0..<filters).reduce(StreamLayers()) { layers, _ in
+            layers.filtered { StreamFilter() }
         }
-        let peer = MemoryTransport(above, roomBytes: 0)
+        let peer = MemoryTransport(Stuck(), roomBytes: 0, layers: layers)
         let reactor = peer.clock.reactor
         #expect(reactor.queueLimitBytes == 1 << 30)
         peer.receive(Bytes([UInt8](repeating: 1, count: 1_000)))

@@ -42,8 +42,9 @@ private final class Producer: PushProducer {
 
 /// What is called at the end of an event may write, and close behind it: nothing of that is lost.
 @Suite struct EndOfEventTests {
-    private static func peer(_ proto: Player, isLayered: Bool) -> MemoryTransport {
-        MemoryTransport(isLayered ? StreamLayer(above: proto) : proto)
+    private static func peer(_ proto: Player, isFiltered: Bool) -> MemoryTransport {
+        MemoryTransport(
+            proto, layers: isFiltered ? StreamLayers().filtered { StreamFilter() } : StreamLayers())
     }
 
     private func expectLastWords(
@@ -58,9 +59,9 @@ private final class Producer: PushProducer {
 
     // S3, S20
     @Test(arguments: [false, true])
-    func `a protocol that takes over, writes and closes has its last words sent`(isLayered: Bool) {
+    func `a protocol that takes over, writes and closes has its last words sent`(isFiltered: Bool) {
         let old = Player(), new = Player()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         old.whenRead = { _, transport in transport.switchProtocol(to: new) }
         new.whenMade = { transport in
             transport.write("bye")
@@ -73,9 +74,10 @@ private final class Producer: PushProducer {
 
     // S3, S20
     @Test(arguments: [false, true])
-    func `outside of an event a switch to one that writes and closes is the same`(isLayered: Bool) {
+    func `outside of an event a switch to one that writes and closes is the same`(isFiltered: Bool)
+    {
         let old = Player(), new = Player()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         new.whenMade = { transport in
             transport.write("bye")
             transport.loseConnection()
@@ -89,9 +91,9 @@ private final class Producer: PushProducer {
 
     // S3, L1
     @Test(arguments: [false, true])
-    func `what is answered to bytes that were kept is sent before the close`(isLayered: Bool) {
+    func `what is answered to bytes that were kept is sent before the close`(isFiltered: Bool) {
         let player = Player()
-        let peer = Self.peer(player, isLayered: isLayered)
+        let peer = Self.peer(player, isFiltered: isFiltered)
         player.whenRead = { text, transport in
             guard text == "wait quit" else {
                 transport.write("bye")
@@ -109,9 +111,9 @@ private final class Producer: PushProducer {
 
     // S3, S7
     @Test(arguments: [false, true])
-    func `who takes over behind the peer's end may answer and close`(isLayered: Bool) {
+    func `who takes over behind the peer's end may answer and close`(isFiltered: Bool) {
         let old = LastingPlayer(), new = LastingPlayer()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         old.whenReadLost = { $0.switchProtocol(to: new) }
         new.whenReadLost = { transport in
             transport.write("answer")

@@ -41,16 +41,17 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
 }
 
 /// `switchProtocol` where the connection ends, is ending, or has half ended; above a transport, and
-/// above a layer on it.
+/// over a filter.
 @Suite struct SwitchTests {
-    private static func peer(_ proto: Stage, isLayered: Bool) -> MemoryTransport {
-        MemoryTransport(isLayered ? StreamLayer(above: proto) : proto)
+    private static func peer(_ proto: Stage, isFiltered: Bool) -> MemoryTransport {
+        MemoryTransport(
+            proto, layers: isFiltered ? StreamLayers().filtered { StreamFilter() } : StreamLayers())
     }
 
     // MARK: A loss in the event of the switch
 
     @Test(arguments: [false, true])
-    func `a loss in the event of a switch is the old protocol's`(isLayered: Bool) {
+    func `a loss in the event of a switch is the old protocol's`(isFiltered: Bool) {
         let endings: [(String, (any StreamTransport) throws -> Void)] = [
             ("aborted here", { $0.abortConnection() }),
             ("the protocol failed: \(Failed(number: 1))", { _ in throw Failed(number: 1) }),
@@ -58,7 +59,7 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
         for (loss, end) in endings {
             let old = Stage()
             weak var released: Stage?
-            let peer = Self.peer(old, isLayered: isLayered)
+            let peer = Self.peer(old, isFiltered: isFiltered)
             old.whenRead = { transport in
                 let new = Stage()
                 new.whenMade = { _ in Issue.record("made above a lost connection") }
@@ -74,9 +75,9 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
     }
 
     @Test(arguments: [false, true])
-    func `a loss after the event of a switch is the new protocol's`(isLayered: Bool) {
+    func `a loss after the event of a switch is the new protocol's`(isFiltered: Bool) {
         let old = Stage(), new = Stage()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         old.whenRead = { $0.switchProtocol(to: new) }
         peer.receive("x")
         peer.peerResets()
@@ -86,10 +87,10 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
 
     @Test(arguments: [false, true])
     func `a switch while closing is carried out, and the new protocol is told the end`(
-        isLayered: Bool
+        isFiltered: Bool
     ) {
         let old = Stage(), new = Stage()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         old.whenRead = { transport in
             transport.switchProtocol(to: new)
             transport.loseConnection()
@@ -103,10 +104,10 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
 
     @Test(arguments: [false, true], ["", "rest"])
     func `a protocol that takes over behind the peer's end is told of it, too`(
-        isLayered: Bool, rest: String
+        isFiltered: Bool, rest: String
     ) {
         let old = LastingStage(), new = LastingStage()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         peer.receive("x")
         peer.peerCloses()
         peer.clock.turn()
@@ -122,9 +123,9 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
     }
 
     @Test(arguments: [false, true])
-    func `switching at the peer's end tells the new protocol once`(isLayered: Bool) {
+    func `switching at the peer's end tells the new protocol once`(isFiltered: Bool) {
         let old = LastingStage(), new = LastingStage()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         old.whenReadLost = { $0.switchProtocol(to: new) }
         peer.peerCloses()
         peer.clock.turn()
@@ -133,10 +134,10 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
 
     @Test(arguments: [false, true])
     func `a protocol that ends with its peer closes when it takes over behind the end`(
-        isLayered: Bool
+        isFiltered: Bool
     ) {
         let old = LastingStage(), new = Stage()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         peer.peerCloses()
         old.transport.switchProtocol(to: new, remaining: Bytes("rest").span)
         peer.clock.turn()
@@ -145,10 +146,10 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
     }
 
     @Test(arguments: [false, true])
-    func `the end waits while the new protocol is paused`(isLayered: Bool) {
+    func `the end waits while the new protocol is paused`(isFiltered: Bool) {
         for rest in ["", "rest"] {
             let old = LastingStage(), new = LastingStage()
-            let peer = Self.peer(old, isLayered: isLayered)
+            let peer = Self.peer(old, isFiltered: isFiltered)
             peer.peerCloses()
             new.whenMade = { $0.pauseProducing() }
             old.transport.switchProtocol(to: new, remaining: Bytes(rest).span)
@@ -161,9 +162,9 @@ private final class LastingStage: Stage, HalfCloseableProtocol {
     }
 
     @Test(arguments: [false, true])
-    func `a second switch passes the end on`(isLayered: Bool) {
+    func `a second switch passes the end on`(isFiltered: Bool) {
         let old = LastingStage(), middle = LastingStage(), new = LastingStage()
-        let peer = Self.peer(old, isLayered: isLayered)
+        let peer = Self.peer(old, isFiltered: isFiltered)
         peer.peerCloses()
         middle.whenMade = { $0.switchProtocol(to: new) }
         old.transport.switchProtocol(to: middle)

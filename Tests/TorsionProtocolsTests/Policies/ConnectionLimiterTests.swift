@@ -42,33 +42,38 @@ private let testedBackends = BackendChoice.tested
     private let clock = ManualClock()
     private let factory = Recorders()
 
-    /// A client, as a port makes it; nil if it is refused at the handle.
-    private func connect(_ limiter: ConnectionLimiter, _ peer: String) throws -> MemoryTransport? {
-        let peer = try #require(SocketAddress(peer))
+    /// A client of a port that has this observer, and a protocol for it.
+    private func connect(
+        _ limiter: ConnectionLimiter, _ peer: String, over layers: StreamLayers = StreamLayers()
+    ) throws -> (peer: MemoryTransport, proto: Recorder) {
+        let address = try #require(SocketAddress(peer))
         limiter.checkInvariants()
-        return try limiter.makeProtocol(for: peer).map {
-            MemoryTransport($0, clock: clock, peerAddress: peer)
-        }
+        let proto = Recorder()
+        let made = MemoryTransport(
+            proto, clock: clock, layers: layers.observed(port: limiter), peerAddress: address)
+        return (made, proto)
     }
 
     @Test func `clients beyond the total are refused until one has gone`() throws {
         var refused: [String] = []
-        let limiter = ConnectionLimiter(factory, ConnectionLimits(total: 2)) {
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 2)) {
             refused.append("\($1): \($0)")
         }
-        let first = try #require(try connect(limiter, "192.0.2.1:1"))
-        let second = try #require(try connect(limiter, "192.0.2.2:1"))
-        #expect(try connect(limiter, "192.0.2.3:1") == nil)
+        let first = try connect(limiter, "192.0.2.1:1").peer
+        let second = try connect(limiter, "192.0.2.2:1").peer
+        let late = try connect(limiter, "192.0.2.3:1")
+        #expect(first.isOpen && second.isOpen && !late.peer.isOpen && late.proto.events.isEmpty)
         #expect(limiter.connectionCount == 2 && limiter.refusedCount == 1)
         #expect(refused == ["192.0.2.3:1: the port has 2 connections already"])
         first.peerResets()
         #expect(limiter.connectionCount == 1)
-        let third = try #require(try connect(limiter, "192.0.2.3:1"))
-        #expect(third.isOpen && factory.made.count == 3)
+        let third = try connect(limiter, "192.0.2.3:1")
+        #expect(third.peer.isOpen && third.proto.events == ["made"])
         second.peerResets()
-        third.peerCloses()
+        third.peer.peerCloses()
         clock.turn()
         #expect(limiter.connectionCount == 0)
+        #expect(clock.reactor.statistics.unhandledErrors == 0)
     }
 
     @Test(
@@ -82,15 +87,15 @@ private let testedBackends = BackendChoice.tested
     func `clients of one address have a share`(
         first: String, second: String, isShared: Bool
     ) throws {
-        let limiter = ConnectionLimiter(factory, ConnectionLimits(perPeer: 1))
-        let one = try #require(try connect(limiter, first))
-        let two = try #require(try connect(limiter, second))
+        let limiter = ConnectionLimiter(ConnectionLimits(perPeer: 1))
+        let (one, oneProto) = try connect(limiter, first)
+        let (two, twoProto) = try connect(limiter, second)
         #expect(one.isOpen && two.isOpen == !isShared && two.wasReset == isShared)
-        #expect(factory.made.map(\.events) == [["made"], isShared ? [] : ["made"]])
+        #expect(oneProto.events == ["made"] && twoProto.events == (isShared ? [] : ["made"]))
         #expect(limiter.connectionCount == (isShared ? 1 : 2))
         #expect(limiter.refusedCount == (isShared ? 1 : 0))
         one.peerResets()
-        let again = try #require(try connect(limiter, first))
+        let again = try connect(limiter, first).peer
         #expect(again.isOpen)
         again.peerResets()
         two.peerResets()
@@ -98,41 +103,75 @@ private let testedBackends = BackendChoice.tested
     }
 
     @Test func `behind a proxy the share is that of the proxy's client`() throws {
-        let limiter = ConnectionLimiter(factory, ConnectionLimits(total: 3, perPeer: 1))
-        func client(_ source: String) throws -> MemoryTransport {
-            let made = try #require(
-                try limiter.makeProtocol(for: .ipv4(.loopback, port: 1)))
-            let reader = ProxyHeaderReader(above: made, trusting: AddressBlock.local) { _, _ in }
-            let peer = MemoryTransport(reader, clock: clock)
-            peer.receive("PROXY TCP4 \(source) 192.0.2.9 1 2\r\nhello")
-            return peer
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 3, perPeer: 1))
+        let layers = StreamLayers.filter { ProxyHeaderReader(trusting: AddressBlock.local) }
+        func client(_ source: String) throws -> (peer: MemoryTransport, proto: Recorder) {
+            let made = try connect(limiter, "127.0.0.1:40000", over: layers)
+            made.peer.receive("PROXY TCP4 \(source) 192.0.2.9 1 2\r\nhello")
+            return made
         }
         let first = try client("192.0.2.1"), second = try client("192.0.2.1")
         let third = try client("192.0.2.2")
-        #expect(first.isOpen && second.wasReset && third.isOpen)
-        #expect(factory.made.map(\.events) == [["made", "hello"], [], ["made", "hello"]])
-        first.peerResets()
-        third.peerResets()
+        #expect(first.peer.isOpen && second.peer.wasReset && third.peer.isOpen)
+        #expect(first.proto.events == ["made", "hello"] && second.proto.events.isEmpty)
+        #expect(third.proto.events == ["made", "hello"])
+        #expect(limiter.connectionCount == 2 && limiter.refusedCount == 1)
+        first.peer.peerResets()
+        third.peer.peerResets()
         #expect(limiter.connectionCount == 0)
     }
 
-    @Test func `a connection that was never made gives its place back`() throws {
-        let limiter = ConnectionLimiter(factory, ConnectionLimits(total: 1))
-        do {
-            let made = try #require(try limiter.makeProtocol(for: .ipv4(.loopback, port: 1)))
-            let reader = ProxyHeaderReader(above: made, trusting: []) { _, _ in }
-            #expect(MemoryTransport(reader, clock: clock).wasReset)
+    @Test func `a client has a place while it handshakes, and gives it back if it fails`() throws {
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 1))
+        let trusting = StreamLayers.filter { ProxyHeaderReader(trusting: AddressBlock.local) }
+        let handshaking = try connect(limiter, "127.0.0.1:1", over: trusting).peer
+        #expect(limiter.connectionCount == 1)
+        #expect(try !connect(limiter, "127.0.0.1:2", over: trusting).peer.isOpen)
+        #expect(limiter.connectionCount == 1 && limiter.refusedCount == 1)
+        handshaking.peerCloses()
+        #expect(!handshaking.isOpen && limiter.connectionCount == 0)
+
+        let wary = StreamLayers.filter { ProxyHeaderReader(trusting: []) }
+        #expect(try !connect(limiter, "127.0.0.1:3", over: wary).peer.isOpen)
+        #expect(limiter.connectionCount == 0 && limiter.refusedCount == 1)
+        limiter.checkInvariants()
+    }
+
+    @Test func `a client that the factory refuses gives its place back`() throws {
+        let world = SimulatedWorld(seed: 1)
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 1))
+        let factory = factory
+        var losses: [ConnectionLoss] = []
+        // A port at which the factory refuses.
+        try world.host("server").run { reactor in
+            try ServerEndpoint.tcp(port: 7).filtered { Renamed() }
+                .listen(on: reactor, factory: factory)
+                .observe(by: limiter)
         }
-        #expect(limiter.connectionCount == 0)
-        #expect(try limiter.makeProtocol(for: .ipv4(.loopback, port: 9)) == nil)
+        try world.host("client").run { reactor in
+            let server = ClientEndpoint.tcp(host: "server", port: 7)
+            func connect(_ whenLost: @escaping () -> Void) {
+                server.connect(on: reactor) {
+                    Closing {
+                        losses.append($0)
+                        whenLost()
+                    }
+                }
+                .whenFailed { reactor.report($0, in: "connecting") }
+            }
+            connect { connect {} }
+        }
+        try world.run { losses.count == 2 }
+        #expect(losses == [.closedByPeer, .closedByPeer] && factory.made.isEmpty)
         #expect(limiter.connectionCount == 0 && limiter.refusedCount == 0)
+        try world.finish()
     }
 
     @Test func `a switch of protocols is no loss`() throws {
-        let limiter = ConnectionLimiter(factory, ConnectionLimits(total: 1))
-        let peer = try #require(try connect(limiter, "192.0.2.1:1"))
+        let limiter = ConnectionLimiter(ConnectionLimits(total: 1))
+        let (peer, proto) = try connect(limiter, "192.0.2.1:1")
         let next = Recorder()
-        factory.made[0].successor = next
+        proto.successor = next
         peer.receive("switch")
         peer.receive("more")
         #expect(next.events == ["made", "more"] && limiter.connectionCount == 1)
@@ -187,6 +226,15 @@ private let testedBackends = BackendChoice.tested
         #expect(losses == [.closedByPeer, .closedLocally, .closedLocally])
         #expect(factory.made.map(\.events) == [["made", "lost"], ["made", "lost"]])
         #expect(factory.ports == ["started", "stopped"])
+    }
+}
+
+/// Gives its connection an address that the factory refuses.
+private final class Renamed: StreamFilter {
+    override func begin() {
+        var details = ConnectionDetails()
+        details.peerAddress = .ipv4(.loopback, port: 9)
+        agree(details)
     }
 }
 

@@ -47,7 +47,7 @@ struct ProxyCommand: ParsableCommand {
 /// Relays as many clients as there are descriptors for.
 ///
 /// Without a limit clients would take those that the other side needs. A `ConnectionLimiter` would do
-/// as well, but as a layer it would keep bulk from being moved by `splice(2)`.
+/// as well, but as an observer it would keep bulk from being moved by `splice(2)`.
 private final class ProxyFactory: StreamProtocolFactory {
     private let target: ClientEndpoint
     private let limit: Int

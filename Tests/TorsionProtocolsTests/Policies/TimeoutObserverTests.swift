@@ -36,13 +36,13 @@ private final class Login: PhasedProtocol {
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) { loss = why }
 }
 
-@Suite struct TimeLimitedTests {
+@Suite struct TimeoutObserverTests {
     private static let all = Timeouts(
         handshake: .seconds(10), request: .seconds(30), idle: .seconds(60))
 
     @Test func `a client that says nothing is given up`() {
         let proto = Lines()
-        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
         peer.clock.advance(by: .milliseconds(9_999))
         #expect(peer.isOpen)
         peer.clock.advance(by: .milliseconds(1))
@@ -52,7 +52,7 @@ private final class Login: PhasedProtocol {
 
     @Test func `a handshake that a protocol tells of is not ended by a byte`() {
         let proto = Login()
-        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
         for _ in 0..<9 {
             peer.clock.advance(by: .seconds(1))
             peer.receive(Bytes([0]))
@@ -61,7 +61,7 @@ private final class Login: PhasedProtocol {
         #expect(proto.loss == .deadlinePassed(.handshaking))
 
         let other = Login()
-        let second = MemoryTransport(TimeLimited(above: other, Self.all))
+        let second = MemoryTransport(other, layers: .observer(TimeoutObserver(Self.all)))
         second.receive(Bytes([1]))
         second.clock.advance(by: .seconds(59))
         #expect(second.isOpen)
@@ -71,7 +71,7 @@ private final class Login: PhasedProtocol {
 
     @Test func `a line that trickles in is given up, and one that is whole starts anew`() {
         let proto = Lines()
-        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
         for _ in 0..<29 {
             peer.receive("x")
             peer.clock.advance(by: .seconds(1))
@@ -85,7 +85,7 @@ private final class Login: PhasedProtocol {
 
     @Test func `who talks is not idle, and who stops is given up after the whole time`() {
         let proto = Lines()
-        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
         for _ in 0..<10 {
             peer.receive("hello\n")
             peer.clock.advance(by: .seconds(50))
@@ -99,8 +99,9 @@ private final class Login: PhasedProtocol {
 
     @Test func `a client that takes what is sent is not idle, and one that stops taking is`() {
         let proto = Lines()
+        let timeouts = Timeouts(idle: .seconds(60))
         let peer = MemoryTransport(
-            TimeLimited(above: proto, Timeouts(idle: .seconds(60))), roomBytes: 0)
+            proto, roomBytes: 0, layers: .observer(TimeoutObserver(timeouts)))
         proto.transport?.write([UInt8](repeating: 1, count: 100_000))
         for _ in 0..<10 {
             peer.clock.advance(by: .seconds(50))
@@ -113,7 +114,7 @@ private final class Login: PhasedProtocol {
 
     @Test func `while the protocol has paused, nobody waits for the peer`() {
         let proto = Lines()
-        let peer = MemoryTransport(TimeLimited(above: proto, Self.all))
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
         peer.receive("pause\nbeginning")
         peer.clock.advance(by: .seconds(600))
         #expect(peer.isOpen)
@@ -126,11 +127,11 @@ private final class Login: PhasedProtocol {
     }
 
     @Test func `no timeouts set no timer, and a lost connection leaves none`() {
-        let peer = MemoryTransport(TimeLimited(above: Lines(), Timeouts()))
+        let peer = MemoryTransport(Lines(), layers: .observer(TimeoutObserver(Timeouts())))
         peer.receive("x")
         #expect(peer.clock.reactor.delayedCalls.isEmpty)
         peer.peerResets()
-        let other = MemoryTransport(TimeLimited(above: Lines(), Self.all))
+        let other = MemoryTransport(Lines(), layers: .observer(TimeoutObserver(Self.all)))
         #expect(other.clock.reactor.delayedCalls.count == 1)
         other.receive("x")
         #expect(other.clock.reactor.delayedCalls.count == 1)
@@ -138,30 +139,40 @@ private final class Login: PhasedProtocol {
         #expect(other.clock.reactor.delayedCalls.isEmpty)
     }
 
-    @Test func `the handshake of a layer above is the connection's`() {
-        let proto = Lines()
+    @Test func `the clock begins when the filters have agreed, who have a deadline of their own`() {
+        var options = StreamOptions()
+        options.handshakeTimeout = .seconds(3)
         let timeouts = Timeouts(handshake: .seconds(2), idle: .seconds(5))
-        let reader = ProxyHeaderReader(above: proto, trusting: AddressBlock.local) { _, _ in }
-        let peer = MemoryTransport(TimeLimited(above: reader, timeouts))
+        func connect(_ proto: Lines, _ clock: ManualClock) -> MemoryTransport {
+            let layers = StreamLayers.filter { ProxyHeaderReader(trusting: AddressBlock.local) }
+                .observed(by: TimeoutObserver(timeouts))
+            return MemoryTransport(proto, clock: clock, options: options, layers: layers)
+        }
+        let proto = Lines()
+        let peer = connect(proto, ManualClock())
         peer.receive("PROXY ")
-        peer.clock.advance(by: .seconds(1))
-        #expect(peer.isOpen)
+        peer.clock.advance(by: .milliseconds(2_500))
+        #expect(peer.isOpen && proto.transport == nil)
         peer.receive("UNKNOWN\r\n")
-        peer.clock.advance(by: .seconds(4))
-        #expect(peer.isOpen && proto.loss == nil)
-        peer.clock.advance(by: .seconds(1))
-        #expect(proto.loss == .deadlinePassed(.idle))
+        peer.clock.advance(by: .milliseconds(1_999))
+        #expect(proto.transport != nil && proto.loss == nil)
+        peer.clock.advance(by: .milliseconds(1))
+        #expect(peer.wasReset && proto.loss == .deadlinePassed(.handshaking))
 
-        let late = MemoryTransport(
-            TimeLimited(
-                above: ProxyHeaderReader(above: Lines(), trusting: AddressBlock.local) { _, _ in },
-                timeouts))
-        late.receive("PROXY ")
-        late.clock.advance(by: .seconds(2))
-        #expect(late.wasReset && late.clock.reactor.delayedCalls.isEmpty)
+        let clock = ManualClock(), late = Lines()
+        var contexts: [String] = []
+        clock.reactor.unhandledError = { contexts.append($0.context) }
+        let latePeer = connect(late, clock)
+        latePeer.receive("PROXY ")
+        clock.advance(by: .milliseconds(2_999))
+        #expect(latePeer.isOpen)
+        clock.advance(by: .milliseconds(1))
+        #expect(!latePeer.isOpen && late.transport == nil && late.loss == nil)
+        #expect(contexts == ["the handshake with 127.0.0.1:40000"])
+        #expect(clock.reactor.delayedCalls.isEmpty)
     }
 
-    @Test func `policies by name compose, what is named first nearest to the network`() throws {
+    @Test func `policies by name compose`() throws {
         let world = SimulatedWorld(seed: 1)
         let proto = Lines(), silent = Lines(), late = Lines()
         nonisolated(unsafe) var log: [String] = []
@@ -190,7 +201,7 @@ private final class Login: PhasedProtocol {
             processExitsWith: .failure, observing: [\.standardErrorContent]
         ) {
             let timeouts = Timeouts(idle: .seconds(60))
-            let peer = MemoryTransport(TimeLimited(above: Lines(), timeouts))
+            let peer = MemoryTransport(Lines(), layers: .observer(TimeoutObserver(timeouts)))
             peer.clock.reactor.checkInvariants()
             for call in peer.clock.reactor.delayedCalls { call.cancel() }
             peer.clock.reactor.checkInvariants()

@@ -37,22 +37,50 @@ private final class Producer: PushProducer {
     func stopProducing() { calls.append("stop") }
 }
 
-@Suite struct LayerTests {
-    private static func layered(
-        _ proto: any StreamProtocol, count: Int = 3, log: @escaping (String) -> Void = { _ in }
-    ) -> any StreamProtocol {
-        (0..<count).reduce(proto) { above, _ in Logged(above: above, log) }
+/// Inverts each byte on its way out, and back on its way in.
+private final class Inverting: StreamFilter {
+    static func inverted(_ text: String) -> Bytes { Bytes(text.utf8.map { ~$0 }) }
+
+    private func inverted(_ bytes: RawSpan) -> Bytes { Bytes(Array(bytes).map { ~$0 }) }
+
+    override func receive(_ bytes: RawSpan) { deliver(inverted(bytes).span) }
+
+    override func transmit(_ bytes: RawSpan) -> Int {
+        send(inverted(bytes))
+        return bytes.byteCount
+    }
+}
+
+/// Counts filters that live, and those that were closed.
+private final class Ledger {
+    var live = 0
+    var closed = 0
+}
+
+private final class Counted: StreamFilter {
+    private let ledger: Ledger
+
+    init(in ledger: Ledger) {
+        self.ledger = ledger
+        ledger.live += 1
+        super.init()
     }
 
-    @Test func `a protocol cannot tell that three layers are below it`() {
+    deinit { ledger.live -= 1 }
+
+    override func closed() { ledger.closed += 1 }
+}
+
+@Suite struct FilterTests {
+    @Test(arguments: PassingFilter.allCases)
+    func `a protocol cannot tell that three filters are below it`(kind: PassingFilter) {
         let proto = Recorder()
-        let peer = MemoryTransport(Self.layered(proto))
+        let peer = MemoryTransport(proto, layers: .passing(kind))
         peer.receive("hello")
         #expect(peer.takeText() == "hello")
-        #expect(proto.transport?.id == peer.transport.id)
-        #expect(proto.transport?.peerAddress == peer.transport.peerAddress)
-        proto.transport?.watermarks = Watermarks(low: 1, high: 2, limit: 3)
-        #expect(peer.transport.watermarks.high == 2)
+        #expect(proto.transport?.peerAddress == .ipv4(.loopback, port: 40_000))
+        #expect(proto.transport?.localAddress == .ipv4(.loopback, port: 80))
+        #expect(proto.transport?.details.isEmpty == true)
         peer.peerCloses()
         #expect(proto.events == ["read lost"] && peer.isOpen)
         proto.transport?.write("after the end")
@@ -62,29 +90,33 @@ private final class Producer: PushProducer {
         #expect(proto.events == ["read lost", "closed by the peer"])
     }
 
-    @Test func `backpressure reaches the producer through layers`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `backpressure reaches the producer through filters`(kind: PassingFilter) {
         let proto = Recorder(), producer = Producer()
-        let peer = MemoryTransport(Self.layered(proto), roomBytes: 10)
+        let peer = MemoryTransport(proto, roomBytes: 10, layers: .passing(kind))
         proto.transport?.registerProducer(producer)
-        proto.transport?.write([UInt8](repeating: 1, count: 100_000))
+        // Each filter holds what one write made, and no more.
+        for _ in 0..<4 { proto.transport?.write([UInt8](repeating: 1, count: 100_000)) }
         #expect(producer.calls == ["pause"])
         peer.drain()
         #expect(producer.calls == ["pause", "resume"])
+        #expect(peer.takeBytes().count == 400_000)
         proto.transport?.abortConnection()
         peer.clock.turn()
         #expect(producer.calls == ["pause", "resume", "stop"])
         #expect(peer.wasReset && proto.events == ["aborted here"])
     }
 
-    @Test func `what a protocol throws above layers is the reason of the loss`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `what a protocol throws above filters is the reason of the loss`(kind: PassingFilter) {
         let proto = Recorder()
-        let peer = MemoryTransport(Self.layered(proto))
+        let peer = MemoryTransport(proto, layers: .passing(kind))
         peer.receive("throw")
         #expect(proto.events.first?.hasPrefix("the protocol failed: Mishap") == true)
         #expect(peer.wasReset)
     }
 
-    @Test func `switching above a layer keeps the layer and every byte`() {
+    @Test func `a switch of protocols keeps the filter, the observer and every byte`() {
         final class First: StreamProtocol {
             let next = Recorder()
             func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
@@ -92,16 +124,21 @@ private final class Producer: PushProducer {
                 transport.switchProtocol(to: next, remaining: rest)
             }
         }
-        var dumps = 0
+        var texts = 0
         let first = First()
-        let peer = MemoryTransport(Self.layered(first, count: 1) { _ in dumps += 1 })
-        peer.receive("|rest")
-        peer.receive(" more")
+        let log = TrafficLog { _ in texts += 1 }
+        let layers = StreamLayers.filter { Inverting() }.observed(by: log)
+        let peer = MemoryTransport(first, layers: layers)
+        peer.receive(Inverting.inverted("|rest"))
+        peer.receive(Inverting.inverted(" more"))
         #expect(first.next.text == "rest more")
-        #expect(dumps == 5)
+        #expect(peer.takeBytes() == Inverting.inverted("rest more"))
+        // The connection, two reads and two writes.
+        #expect(texts == 5)
     }
 
-    @Test func `a protocol without half-closing stays so above layers`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `a protocol without half-closing stays so above filters`(kind: PassingFilter) {
         final class Plain: StreamProtocol {
             var loss: ConnectionLoss?
             func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
@@ -110,16 +147,16 @@ private final class Producer: PushProducer {
             }
         }
         let proto = Plain()
-        let peer = MemoryTransport(Self.layered(proto))
+        let peer = MemoryTransport(proto, layers: .passing(kind))
         peer.peerCloses()
         peer.clock.turn()
         #expect(proto.loss == .closedByPeer && !peer.isOpen)
     }
 
     @Test(arguments: Callback.allCases)
-    func `an error of any callback above layers ends the connection with it`(callback: Callback) {
+    func `an error of any callback above filters ends the connection with it`(callback: Callback) {
         let proto = Thrower(callback)
-        let peer = MemoryTransport(Self.layered(proto))
+        let peer = MemoryTransport(proto, layers: .passing())
         if callback == .switched {
             peer.transport.reactor.callLater(.zero) { proto.switchToItself() }
             peer.clock.advance(by: .zero)
@@ -134,7 +171,8 @@ private final class Producer: PushProducer {
         #expect(peer.wasReset)
     }
 
-    @Test func `a pull producer is asked through layers`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `a pull producer is called through filters`(kind: PassingFilter) {
         final class Puller: PullProducer {
             var left = ["one ", "two ", "three"]
             weak var transport: (any StreamTransport)?
@@ -145,7 +183,7 @@ private final class Producer: PushProducer {
             func stopProducing() {}
         }
         let proto = Recorder(), puller = Puller()
-        let peer = MemoryTransport(Self.layered(proto), roomBytes: 0)
+        let peer = MemoryTransport(proto, roomBytes: 0, layers: .passing(kind))
         puller.transport = proto.transport
         proto.transport?.registerProducer(puller)
         proto.transport?.loseConnection()
@@ -157,11 +195,12 @@ private final class Producer: PushProducer {
         #expect(proto.events == ["closed here"])
     }
 
-    @Test func `a pipe between two stacks of layers carries both directions`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `a pipe between two stacks of filters carries both directions`(kind: PassingFilter) {
         let clock = ManualClock()
         let near = Recorder(), far = Recorder()
-        let left = MemoryTransport(Self.layered(near), clock: clock)
-        let right = MemoryTransport(Self.layered(far), clock: clock)
+        let left = MemoryTransport(near, clock: clock, layers: .passing(kind))
+        let right = MemoryTransport(far, clock: clock, layers: .passing(kind))
         var counts: [Int] = []
         let leftTop = near.transport!, rightTop = far.transport!
         pipe(from: leftTop, to: rightTop).addCallback { counts.append($0) }
@@ -176,31 +215,39 @@ private final class Producer: PushProducer {
         #expect(!left.wasReset && !right.wasReset && !left.isOpen && !right.isOpen)
     }
 
-    @Test func `layers and protocols are released after the loss`() {
+    @Test func `filters are closed once and released with their protocol after the loss`() {
         let clock = ManualClock()
+        nonisolated(unsafe) let ledger = Ledger()
         weak var proto: Recorder?
         do {
             let made = Recorder()
             proto = made
-            let peer = MemoryTransport(Self.layered(made), clock: clock)
+            let layers = (0..<3).reduce(StreamLayers()) { layers, _ in
+                layers.filtered { Counted(in: ledger) }
+            }
+            let peer = MemoryTransport(made, clock: clock, layers: layers)
             peer.receive("x")
+            #expect(ledger.live == 3 && ledger.closed == 0)
             made.transport?.abortConnection()
             clock.turn()
         }
         clock.turn()
         #expect(proto == nil && clock.reactor.statistics.liveTransports == 0)
+        #expect(ledger.live == 0 && ledger.closed == 3)
     }
 
     @Test(arguments: BackendChoice.tested.map(\.name))
-    func `endpoints compose with layers on real sockets`(backend: String) throws {
+    func `endpoints compose with filters and observers on real sockets`(backend: String) throws {
         let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         let server = Recorder(), client = Recorder()
         nonisolated(unsafe) var log: [String] = []
         try Reactor.run(backend: choice, signals: .ignore) { reactor in
             let endpoint = try ServerEndpoint(parsing: "tcp:0:interface=127.0.0.1")
-            let port = try endpoint.wrapped { Logged(above: $0) { log.append($0) } }
+            let port = try endpoint.filtered { Inverting() }
+                .observed { TrafficLog { log.append($0) } }
                 .listen(on: reactor) { server }
-            ClientEndpoint.address(port.localAddress).wrapped { Logged(above: $0) { _ in } }
+            ClientEndpoint.address(port.localAddress).observed { TrafficLog { _ in } }
+                .filtered { Inverting() }
                 .connect(on: reactor) { client }
                 .addCallback { client in client.transport?.write("x") }
                 .whenFailed { _ in reactor.stop(within: .zero) }

@@ -69,7 +69,7 @@ private final class Eager: PushProducer {
     func stopProducing() { left = 0 }
 }
 
-@Suite struct ThrottledTests {
+@Suite struct ThrottleTests {
     private static let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 100)
 
     private func writing(
@@ -78,7 +78,8 @@ private final class Eager: PushProducer {
         var options = StreamOptions()
         options.watermarks = watermarks
         return MemoryTransport(
-            Throttled(above: speaker, writing: Self.rate), roomBytes: room, options: options)
+            speaker, roomBytes: room, options: options,
+            layers: .filter { Throttle(writing: Self.rate) })
     }
 
     @Test func `what is written leaves at its rate, the burst at once`() {
@@ -102,7 +103,7 @@ private final class Eager: PushProducer {
 
     @Test func `what arrives beyond the rate is left in the kernel`() {
         let speaker = Speaker()
-        let peer = MemoryTransport(Throttled(above: speaker, reading: Self.rate))
+        let peer = MemoryTransport(speaker, layers: .filter { Throttle(reading: Self.rate) })
         peer.receive([UInt8](repeating: 1, count: 600).span.bytes)
         #expect(speaker.heard.byteCount == 600)
         // A read cannot be cut, so it is a debt.
@@ -118,7 +119,7 @@ private final class Eager: PushProducer {
 
     @Test func `a protocol that pauses is not resumed by the rate, nor the rate by it`() {
         let speaker = Speaker()
-        let peer = MemoryTransport(Throttled(above: speaker, reading: Self.rate))
+        let peer = MemoryTransport(speaker, layers: .filter { Throttle(reading: Self.rate) })
         peer.receive([UInt8](repeating: 1, count: 600).span.bytes)
         speaker.transport?.pauseProducing()
         peer.clock.advance(by: .seconds(5))
@@ -178,7 +179,7 @@ private final class Eager: PushProducer {
         var options = StreamOptions()
         options.watermarks = Watermarks(low: 200, high: 500, limit: 10_000)
         let peer = MemoryTransport(
-            Throttled(above: Echo(), writing: Self.rate), options: options)
+            Echo(), options: options, layers: .filter { Throttle(writing: Self.rate) })
         for _ in 0..<50 { peer.receive([UInt8](repeating: 1, count: 100).span.bytes) }
         #expect(!peer.isReading)
         peer.clock.advance(by: .seconds(10))
@@ -273,7 +274,7 @@ private final class Eager: PushProducer {
         options.watermarks = Watermarks(low: 0, high: 1, limit: 10_000)
         let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 1_000)
         let peer = MemoryTransport(
-            Throttled(above: speaker, writing: rate), options: options)
+            speaker, options: options, layers: .filter { Throttle(writing: rate) })
         // So that the burst is there again while something waits.
         speaker.transport?.write([UInt8](repeating: 1, count: 1_002))
         let producer = Eager(speaker.transport!, byteCount: 3_000)
@@ -290,7 +291,7 @@ private final class Eager: PushProducer {
         var options = StreamOptions()
         options.watermarks = Watermarks(low: 50, high: 100, limit: 10_000)
         let peer = MemoryTransport(
-            Throttled(above: speaker, writing: Self.rate), options: options)
+            speaker, options: options, layers: .filter { Throttle(writing: Self.rate) })
         speaker.transport?.write([UInt8](repeating: 1, count: 250))
         speaker.transport?.registerProducer(Eager(speaker.transport!, byteCount: 5_000))
         peer.clock.advance(by: .seconds(1))
@@ -310,36 +311,5 @@ private final class Eager: PushProducer {
         #expect(peer.wasReset && speaker.events == ["aborted here"])
         #expect(peer.takeBytes().count == 100)
         #expect(peer.clock.reactor.statistics.delayedCalls == 0)
-    }
-
-    @Test func `bytes that wait for no time are found`() async {
-        let result = await #expect(
-            processExitsWith: .failure, observing: [\.standardErrorContent]
-        ) {
-            let speaker = Speaker()
-            let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 100)
-            let peer = MemoryTransport(Throttled(above: speaker, writing: rate))
-            speaker.transport?.write([UInt8](repeating: 1, count: 500))
-            peer.clock.reactor.checkInvariants()
-            for call in peer.clock.reactor.delayedCalls { call.cancel() }
-            peer.clock.reactor.checkInvariants()
-        }
-        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-        #expect(text.contains("400 bytes wait for nothing"))
-    }
-
-    @Test func `a reading that waits for no time is found`() async {
-        let result = await #expect(
-            processExitsWith: .failure, observing: [\.standardErrorContent]
-        ) {
-            let rate = ThrottleRate(bytesPerSecond: 1_000, burstBytes: 100)
-            let peer = MemoryTransport(Throttled(above: Speaker(), reading: rate))
-            peer.receive(Bytes([UInt8](repeating: 1, count: 500)))
-            peer.clock.reactor.checkInvariants()
-            for call in peer.clock.reactor.delayedCalls { call.cancel() }
-            peer.clock.reactor.checkInvariants()
-        }
-        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-        #expect(text.contains("it does not read, and waits for nothing"))
     }
 }

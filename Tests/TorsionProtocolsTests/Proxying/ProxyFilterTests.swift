@@ -34,27 +34,49 @@ private final class Recorder: HalfCloseableProtocol {
 
 private let testedBackends = BackendChoice.tested
 
-@Suite struct ProxyLayerTests {
+/// Notes handshakes that fail.
+private final class Failures: PortObserver {
+    var texts: [String] = []
+    var errors: [any Error] = []
+
+    func clientArrived(from peer: SocketAddress) -> (any ConnectionObserver)? { nil }
+
+    func handshakeFailed(_ error: any Error, with peer: SocketAddress) {
+        texts.append("\(peer): \(error)")
+        errors.append(error)
+    }
+}
+
+@Suite struct ProxyFilterTests {
     private static let line = "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n"
     private static let made = "made: 192.0.2.1:56324 to 192.0.2.2:443"
 
-    /// A connection from a proxy at 127.0.0.1, and what is told of it if it is refused.
+    /// A connection from a proxy at 127.0.0.1, and what is reported of it if it is refused.
     private final class Fixture {
         let proto = Recorder()
-        var refusals: [String] = []
+        let clock = ManualClock()
+        let failures = Failures()
+        private(set) var reports: [String] = []
         private(set) var peer: MemoryTransport!
 
         init(
             senders: [AddressBlock] = AddressBlock.local, timeout: Duration = .seconds(10),
-            layers: Int = 0
+            filters: Int = 0
         ) {
-            let above = (0..<layers).reduce(proto as any StreamProtocol) { above, _ in
-                StreamLayer(above: above)
-            }
-            let reader = ProxyHeaderReader(
-                above: above, trusting: senders, timeout: timeout
-            ) { [unowned self] in refusals.append("\($1): \($0)") }
-            peer = MemoryTransport(StreamLayer(above: reader))
+            clock.reactor.unhandledError = { [unowned self] in reports.append($0.context) }
+            var options = StreamOptions()
+            options.handshakeTimeout = timeout
+            // One more below, which the reader stands on.
+            let layers = StreamLayers.passing(count: filters)
+                .filtered { ProxyHeaderReader(trusting: senders) }
+                .filtered { StreamFilter() }
+                .observed(port: failures)
+            peer = MemoryTransport(proto, clock: clock, options: options, layers: layers)
+        }
+
+        var isOver: Bool {
+            !peer.isOpen && proto.events.isEmpty && clock.reactor.delayedCalls.isEmpty
+                && clock.reactor.statistics.handshakesFailed == 1
         }
     }
 
@@ -67,11 +89,12 @@ private let testedBackends = BackendChoice.tested
             start == Self.line
             ? Bytes(start) : binary(0x21, 0x11, [192, 0, 2, 1, 192, 0, 2, 2, 220, 4, 1, 187])
         for pieces in chunkings(of: Bytes([UInt8](header.span) + Array("hello".utf8))) {
-            let fixture = Fixture(layers: 2)
+            let fixture = Fixture(filters: 2)
             fixture.peer.receive(pieces: pieces)
+            // What came with the header is held by a filter above until the connection reads.
+            fixture.clock.turn()
             #expect(fixture.proto.events == [Self.made] && fixture.proto.text == "hello")
             #expect(fixture.proto.transport?.proxyHeader?.addresses?.source.port == 56_324)
-            #expect(fixture.peer.transport.proxyHeader == nil)
             fixture.proto.transport?.write("answer")
             fixture.peer.clock.turn()
             #expect(fixture.peer.takeText() == "answer")
@@ -79,8 +102,16 @@ private let testedBackends = BackendChoice.tested
             fixture.proto.transport?.loseConnection()
             fixture.peer.clock.turn()
             #expect(fixture.proto.events == [Self.made, "end", "lost: closed here"])
-            #expect(fixture.peer.clock.reactor.delayedCalls.isEmpty && fixture.refusals.isEmpty)
+            #expect(fixture.clock.reactor.delayedCalls.isEmpty)
+            #expect(fixture.failures.texts.isEmpty && fixture.reports.isEmpty)
         }
+    }
+
+    @Test func `a connection without a proxy has no header`() {
+        let proto = Recorder()
+        let peer = MemoryTransport(proto)
+        #expect(proto.transport?.proxyHeader == nil && proto.events.count == 1)
+        peer.peerResets()
     }
 
     @Test func `a protocol that pauses when it is made gets the rest when it resumes`() {
@@ -105,73 +136,82 @@ private let testedBackends = BackendChoice.tested
         }
     }
 
-    @Test func `a sender who is not trusted is reset before its first byte`() {
+    @Test func `a sender who is not trusted is refused before its first byte`() {
         let fixture = Fixture(senders: [AddressBlock("10.0.0.0/8")!])
         let text = "127.0.0.1:40000 is not trusted to send a PROXY header"
-        #expect(fixture.peer.wasReset && fixture.proto.events.isEmpty)
-        #expect(fixture.refusals == ["127.0.0.1:40000: the protocol failed: \(text)"])
-        #expect(fixture.peer.clock.reactor.delayedCalls.isEmpty)
+        #expect(fixture.isOver && fixture.failures.texts == ["127.0.0.1:40000: \(text)"])
     }
 
-    @Test func `a wrong header resets the connection, and the protocol hears nothing`() {
+    @Test func `a wrong header ends the connection, and the protocol hears nothing`() {
         for pieces in chunkings(of: "GET / HTTP/1.1\r\n") {
             let fixture = Fixture()
             fixture.peer.receive(pieces: pieces)
-            #expect(fixture.peer.wasReset && fixture.proto.events.isEmpty)
-            #expect(fixture.refusals.count == 1)
-            #expect(fixture.peer.clock.reactor.delayedCalls.isEmpty)
+            #expect(fixture.isOver && fixture.failures.errors.count == 1)
+            #expect(fixture.failures.errors.first is ProxyHeaderError)
         }
     }
 
-    @Test func `a header that takes too long resets the connection`() {
+    @Test func `a header that takes too long ends the connection, and is reported`() {
         let fixture = Fixture(timeout: .seconds(3))
         fixture.peer.receive("PROXY ")
-        fixture.peer.clock.advance(by: .milliseconds(2_999))
+        fixture.clock.advance(by: .milliseconds(2_999))
         #expect(fixture.peer.isOpen)
-        fixture.peer.clock.advance(by: .milliseconds(1))
-        #expect(fixture.peer.wasReset && fixture.proto.events.isEmpty)
-        #expect(fixture.refusals == ["127.0.0.1:40000: took too long: handshaking"])
+        fixture.clock.advance(by: .milliseconds(1))
+        #expect(fixture.isOver)
+        #expect(fixture.failures.texts == ["127.0.0.1:40000: took too long: handshaking"])
+        #expect(fixture.reports == ["the handshake with 127.0.0.1:40000"])
     }
 
-    @Test func `a peer's end before its header ends the connection`() {
-        for (text, isTold) in [("", false), ("PROXY TCP4 ", true)] {
+    @Test func `a peer that ends before its header ends the connection`() {
+        for text in ["", "PROXY TCP4 "] {
             let fixture = Fixture()
             if !text.isEmpty { fixture.peer.receive(text) }
             fixture.peer.peerCloses()
             fixture.peer.clock.turn()
-            #expect(!fixture.peer.isOpen && fixture.proto.events.isEmpty)
-            #expect(fixture.refusals.isEmpty == !isTold)
-            #expect(fixture.peer.clock.reactor.delayedCalls.isEmpty)
+            #expect(fixture.isOver)
+            // As checks of health do, which is no mistake of a proxy's.
+            #expect(fixture.failures.errors.map { $0 is IOError } == [text.isEmpty])
+            #expect(fixture.failures.errors.map { $0 is ProxyHeaderError } == [!text.isEmpty])
         }
     }
 
-    @Test func `a refusal that nobody asked for goes to the reactor's hook`() {
-        let clock = ManualClock()
-        var told: [String] = []
-        clock.reactor.unhandledError = { told.append($0.context) }
-        let reader = ProxyHeaderReader(above: Recorder(), trusting: [])
-        _ = MemoryTransport(reader, clock: clock)
-        #expect(told == ["the PROXY header of 127.0.0.1:40000"])
+    @Test func `a peer that is refused is counted, and is no error of the program`() {
+        let refused: [(senders: [AddressBlock], header: String)] = [
+            ([], ""), (AddressBlock.local, "GET / HTTP/1.1\r\n"),
+        ]
+        for (senders, header) in refused {
+            let fixture = Fixture(senders: senders)
+            if !header.isEmpty { fixture.peer.receive(header) }
+            #expect(fixture.isOver && fixture.failures.errors.count == 1)
+            #expect(fixture.reports.isEmpty)
+            #expect(fixture.clock.reactor.statistics.unhandledErrors == 0)
+        }
     }
 
     @Test func `a reactor that stops ends a connection that still waits for its header`() {
         let fixture = Fixture()
-        fixture.peer.transport.reactor.stop(within: .seconds(1))
-        fixture.peer.clock.turn()
+        fixture.clock.reactor.stop(within: .seconds(1))
+        fixture.clock.turn()
         fixture.peer.peerCloses()
-        fixture.peer.clock.turn()
-        #expect(!fixture.peer.isOpen && fixture.proto.events.isEmpty && fixture.refusals.isEmpty)
+        fixture.clock.turn()
+        #expect(!fixture.peer.isOpen && fixture.proto.events.isEmpty && fixture.reports.isEmpty)
+        #expect(fixture.failures.errors.map { $0 is IOError } == [true])
     }
 
-    @Test func `a header leaves before what the protocol writes`() {
-        let proto = Recorder()
-        proto.onMade = { $0.write("hello") }
+    @Test func `a header leaves before what the protocol writes, also if the peer takes it late`() {
         let header = ProxyHeader(
             source: SocketAddress("192.0.2.1:56324")!, destination: SocketAddress("192.0.2.2:443")!,
             version: .v1)
-        let peer = MemoryTransport(ProxyHeaderWriter(above: proto, header))
-        #expect(peer.takeText() == Self.line + "hello")
-        peer.peerResets()
+        for room in [0, 10, Int.max] {
+            let proto = Recorder()
+            proto.onMade = { $0.write("hello") }
+            let peer = MemoryTransport(
+                proto, roomBytes: room, layers: .filter { ProxyHeaderWriter(header) })
+            #expect(proto.events.isEmpty == (room < Int.max))
+            peer.drain()
+            #expect(proto.events.count == 1 && peer.takeText() == Self.line + "hello")
+            peer.peerResets()
+        }
     }
 
     @Test(arguments: testedBackends.map(\.name))
@@ -185,13 +225,13 @@ private let testedBackends = BackendChoice.tested
                 reactor.stop(within: .seconds(1))
             }
             let port = try ServerEndpoint(parsing: "tcp:0:interface=127.0.0.1")
-                .wrapped { ProxyHeaderReader(above: $0, trusting: AddressBlock.local) }
+                .filtered { ProxyHeaderReader(trusting: AddressBlock.local) }
                 .listen(on: reactor) { server }
             let header = ProxyHeader(
                 source: SocketAddress("192.0.2.1:56324")!,
                 destination: SocketAddress("192.0.2.2:443")!)
             ClientEndpoint.address(port.localAddress)
-                .wrapped { ProxyHeaderWriter(above: $0, header) }
+                .filtered { ProxyHeaderWriter(header) }
                 .connect(on: reactor) { Recorder() }
                 .whenFailed { _ in reactor.stop(within: .zero) }
         }
@@ -202,15 +242,15 @@ private let testedBackends = BackendChoice.tested
         let result = await #expect(
             processExitsWith: .failure, observing: [\.standardErrorContent]
         ) {
-            let reader = ProxyHeaderReader(
-                above: Recorder(), trusting: [AddressBlock("0.0.0.0/0")!])
-            let peer = MemoryTransport(reader)
+            let peer = MemoryTransport(
+                Recorder(),
+                layers: .filter { ProxyHeaderReader(trusting: [AddressBlock("0.0.0.0/0")!]) })
             peer.receive("PROXY TCP4 ")
             peer.clock.reactor.checkInvariants()
             for call in peer.clock.reactor.delayedCalls { call.cancel() }
             peer.clock.reactor.checkInvariants()
         }
         let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-        #expect(text.contains("waits for a header without a deadline"))
+        #expect(text.contains("Agreement: has no deadline"))
     }
 }

@@ -29,28 +29,22 @@ private final class PausingLines: LineProtocol {
     }
 }
 
-/// Cuts what arrives into single bytes, as a layer of records does that holds several in one read.
-private final class Crumbler: StreamLayer {
-    override func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
-        for index in 0..<bytes.byteCount { try deliver(bytes.extracting(index..<index + 1)) }
+/// Cuts what arrives into single bytes, as a filter of records does that holds several in one read.
+private final class Crumbler: StreamFilter {
+    override func receive(_ bytes: RawSpan) {
+        for index in 0..<bytes.byteCount { deliver(bytes.extracting(index..<index + 1)) }
     }
 }
 
-/// Resumes what is below, and not itself.
-private final class Forgetful: StreamLayer {
-    override func resumeProducing() { below.resumeProducing() }
-}
+/// What a protocol above filters gets when it pauses, switches, or ends in the middle of a read.
+@Suite struct FilterDeliveryTests {
+    private static let crumblers = StreamLayers.filter { Crumbler() }.filtered { Crumbler() }
 
-/// What a protocol above layers gets when it pauses, switches, or ends in the middle of a read.
-@Suite struct LayerDeliveryTests {
-    private static func layered(_ proto: any StreamProtocol) -> any StreamProtocol {
-        (0..<3).reduce(proto) { above, _ in Logged(above: above) { _ in } }
-    }
-
-    @Test func `pausing above layers stops the reading, and loses nothing`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `pausing above filters stops the reading, and loses nothing`(kind: PassingFilter) {
         for pieces in chunkings(of: "a\npause\nb\nc\n") {
             let proto = PausingLines()
-            let peer = MemoryTransport(Self.layered(proto))
+            let peer = MemoryTransport(proto, layers: .passing(kind))
             peer.receive(pieces: pieces)
             #expect(proto.received == ["a", "pause"] && !peer.isReading)
             proto.transport?.resumeProducing()
@@ -61,9 +55,10 @@ private final class Forgetful: StreamLayer {
         }
     }
 
-    @Test func `a peer's end behind kept bytes comes after them, through layers`() {
+    @Test(arguments: PassingFilter.allCases)
+    func `a read-closed behind kept bytes comes after them, through filters`(kind: PassingFilter) {
         let proto = PausingLines()
-        let peer = MemoryTransport(Self.layered(proto))
+        let peer = MemoryTransport(proto, layers: .passing(kind))
         peer.receive("pause\nb\nc\n")
         peer.peerCloses()
         #expect(proto.received == ["pause"])
@@ -72,11 +67,29 @@ private final class Forgetful: StreamLayer {
         #expect(proto.received == ["pause", "b", "c", "lost"])
     }
 
-    @Test func `switching in mid-buffer above three layers loses and doubles no byte`() {
+    @Test func `a read-closed behind bytes that a filter holds comes after them`() {
+        let proto = PausingLines()
+        let peer = MemoryTransport(proto, layers: Self.crumblers)
+        peer.receive("pause\nb\nc\n")
+        #expect(peer.clock.reactor.statistics.queuedBytes == 4)
+        peer.peerCloses()
+        peer.clock.turn()
+        #expect(proto.received == ["pause"])
+        proto.transport?.resumeProducing()
+        peer.clock.turn()
+        peer.clock.turn()
+        #expect(proto.received == ["pause", "b", "c", "lost"])
+        #expect(peer.clock.reactor.statistics.queuedBytes == 0)
+    }
+
+    @Test(arguments: PassingFilter.allCases)
+    func `switching in mid-buffer above three filters loses and doubles no byte`(
+        kind: PassingFilter
+    ) {
         for pieces in chunkings(of: "a\nswitch\nb\nc\n") {
             let proto = PausingLines(), next = PausingLines()
             proto.next = next
-            let peer = MemoryTransport(Self.layered(proto))
+            let peer = MemoryTransport(proto, layers: .passing(kind))
             peer.receive(pieces: pieces)
             #expect(proto.received == ["a", "switch"])
             #expect(next.received == ["b", "c"])
@@ -88,11 +101,11 @@ private final class Forgetful: StreamLayer {
         }
     }
 
-    @Test func `a layer that delivers many pieces of one read may be paused at any of them`() {
+    @Test func `a filter that delivers many pieces of one read may be paused at any of them`() {
         for pieces in chunkings(of: "a\npause\nb\npause\nc\nswitch\nd\n") {
             let proto = PausingLines(), next = PausingLines()
             proto.next = next
-            let peer = MemoryTransport(Crumbler(above: Crumbler(above: proto)))
+            let peer = MemoryTransport(proto, layers: Self.crumblers)
             peer.receive(pieces: pieces)
             #expect(proto.received == ["a", "pause"])
             proto.transport?.resumeProducing()
@@ -107,15 +120,18 @@ private final class Forgetful: StreamLayer {
         }
     }
 
-    @Test func `a layer that goes on by itself has those above it deliver what they kept`() {
+    @Test func `what a filter held is delivered, also while one below it reads nothing`() {
+        let rate = ThrottleRate(bytesPerSecond: 1, burstBytes: 6)
         for pieces in chunkings(of: "pause\nb\nc\n") {
             let proto = PausingLines()
-            let rate = ThrottleRate(bytesPerSecond: 1, burstBytes: 6)
-            let peer = MemoryTransport(
-                Throttled(above: Self.layered(Crumbler(above: proto)), reading: rate))
+            let layers = StreamLayers.filter { Crumbler() }
+                .filtered { StreamFilter() }.filtered { StreamFilter() }
+                .filtered { Throttle(reading: rate) }
+            let peer = MemoryTransport(proto, layers: layers)
             peer.receive(pieces: pieces)
-            // The rate is used up by then, so that nothing can be delivered yet.
+            // The rate is used up by then, so that nothing is read from below.
             proto.transport?.resumeProducing()
+            #expect(!peer.isReading)
             peer.clock.advance(by: .seconds(30))
             #expect(proto.received == ["pause", "b", "c"])
             peer.transport.reactor.checkInvariants()
@@ -124,27 +140,11 @@ private final class Forgetful: StreamLayer {
         }
     }
 
-    @Test func `a layer that keeps what it could deliver is found`() async {
-        let result = await #expect(
-            processExitsWith: .failure, observing: [\.standardErrorContent]
-        ) {
-            let proto = PausingLines()
-            let peer = MemoryTransport(Forgetful(above: proto))
-            peer.receive("pause\nb\n")
-            peer.transport.reactor.checkInvariants()
-            proto.transport?.resumeProducing()
-            peer.clock.turn()
-            peer.transport.reactor.checkInvariants()
-        }
-        let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-        #expect(text.contains("what is owed to the protocol above was not told"))
-    }
-
-    @Test func `a layer delivers nothing behind a close or an abort`() {
+    @Test func `a filter delivers nothing behind a close or an abort`() {
         for word in ["close", "abort"] {
             for pieces in chunkings(of: Bytes("a\n\(word)\nb\n")) {
                 let proto = PausingLines()
-                let peer = MemoryTransport(Crumbler(above: proto))
+                let peer = MemoryTransport(proto, layers: .filter { Crumbler() })
                 peer.receive(pieces: pieces)
                 peer.peerCloses()
                 peer.clock.turn()
@@ -154,7 +154,7 @@ private final class Forgetful: StreamLayer {
     }
 
     @Test(arguments: BackendChoice.tested.map(\.name))
-    func `a megabyte and both ends cross six layers on real sockets`(backend: String) throws {
+    func `a megabyte and both ends cross six filters on real sockets`(backend: String) throws {
         let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
         nonisolated(unsafe) var client: Caller?
         nonisolated(unsafe) var server: Caller?
@@ -171,11 +171,12 @@ private final class Forgetful: StreamLayer {
             client = near
             server = far
             let place = try ServerEndpoint(parsing: "tcp:0:interface=127.0.0.1")
-            let wrap: LayerMaker = { above in
-                (0..<3).reduce(above) { above, _ in StreamLayer(above: above) }
-            }
-            let port = try place.wrapped(by: wrap).listen(on: reactor) { far }
-            ClientEndpoint.address(port.localAddress).wrapped(by: wrap)
+            let port = try place.filtered { StreamFilter() }.filtered { StreamFilter() }
+                .filtered { StreamFilter() }
+                .listen(on: reactor) { far }
+            ClientEndpoint.address(port.localAddress)
+                .filtered { StreamFilter() }.filtered { StreamFilter() }
+                .filtered { StreamFilter() }
                 .connect(on: reactor) { near }
                 .whenFailed { _ in reactor.stop(within: .zero) }
         }

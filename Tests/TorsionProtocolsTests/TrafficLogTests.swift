@@ -22,10 +22,10 @@ private final class Echo: HalfCloseableProtocol {
     }
 }
 
-@Suite struct LoggedTests {
+@Suite struct TrafficLogTests {
     @Test func `a dump shows offset, bytes and letters`() {
         var lines: [String] = []
-        let peer = MemoryTransport(Logged(above: Echo()) { lines.append($0) })
+        let peer = MemoryTransport(Echo(), layers: .observer(TrafficLog { lines.append($0) }))
         peer.receive("hello\r\n0123456789abc")
         let id = peer.transport.id
         #expect(
@@ -39,7 +39,7 @@ private final class Echo: HalfCloseableProtocol {
     @Test func `a dump of every byte, of a full row, and of both ways of writing`() {
         var lines: [String] = []
         let proto = Echo()
-        let peer = MemoryTransport(Logged(above: proto) { lines.append($0) })
+        let peer = MemoryTransport(proto, layers: .observer(TrafficLog { lines.append($0) }))
         let id = peer.transport.id
         proto.transport?.write((0...255).map { UInt8($0) })
         proto.transport?.write(Bytes("0123456789abcdef"))

@@ -3,67 +3,51 @@
 
 public import TorsionCore
 
-/// A layer that dumps the traffic of a connection in hexadecimal, for any protocol.
+/// Writes the traffic of a connection in hexadecimal, for any protocol.
 ///
-///     endpoint.wrapped { Logged(above: $0) { print($0) } }.listen(on: reactor) { Echo() }
+///     endpoint.logged { print($0) }.listen(on: reactor) { Echo() }
 ///
 /// A piece of traffic is one text of several lines, the first with the connection and the
 /// direction, then one for each sixteen bytes:
 ///
 ///     1.7 < 5 bytes
 ///     00000000  68 65 6c 6c 6f                                   |hello|
-public final class Logged: StreamLayer {
+///
+/// It stands above the filters, so what is encrypted below it is logged in the clear.
+public final class TrafficLog: ConnectionObserver {
     private let log: (String) -> Void
 
-    /// A log under a protocol.
+    /// Makes a log for one connection.
     ///
-    /// `log`: Given each piece of traffic, and each event, as text; on the reactor.
-    public init(above: any StreamProtocol, _ log: @escaping (String) -> Void) {
-        self.log = log
-        super.init(above: above)
-    }
+    /// - Parameter log: Given each piece of traffic, and each event, as text; on the reactor.
+    public init(_ log: @escaping (String) -> Void) { self.log = log }
 
     /// Logs the two addresses.
-    public override func connectionMade(_ transport: any StreamTransport) throws {
+    public func connectionMade(_ transport: any StreamTransport) {
         log("\(transport.id) made: \(transport.localAddress) to \(transport.peerAddress)")
-        try super.connectionMade(transport)
     }
 
     /// Logs what arrived.
-    public override func dataReceived(
-        _ bytes: RawSpan, from transport: any StreamTransport
-    ) throws {
-        dump(bytes, "<")
-        try super.dataReceived(bytes, from: transport)
+    public func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport) {
+        dump(bytes, "<", transport.id)
+    }
+
+    /// Logs what is written.
+    public func didWrite(_ bytes: RawSpan, of transport: any StreamTransport) {
+        dump(bytes, ">", transport.id)
     }
 
     /// Logs the peer's end.
-    public override func readConnectionLost(from transport: any StreamTransport) throws {
-        log("\(id) < end")
-        try super.readConnectionLost(from: transport)
+    public func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport) {
+        if change == .readClosed { log("\(transport.id) < end") }
     }
 
     /// Logs the reason.
-    public override func connectionLost(
-        _ why: ConnectionLoss, from transport: any StreamTransport
-    ) {
-        log("\(id) lost: \(why)")
-        super.connectionLost(why, from: transport)
+    public func didLose(_ why: ConnectionLoss, of transport: any StreamTransport) {
+        log("\(transport.id) lost: \(why)")
     }
 
-    /// Logs what is written.
-    public override func write(_ bytes: RawSpan) {
-        dump(bytes, ">")
-        super.write(bytes)
-    }
-
-    /// Logs what is written.
-    public override func write(_ bytes: Bytes) {
-        dump(bytes.span, ">")
-        super.write(bytes)
-    }
-
-    private func dump(_ bytes: RawSpan, _ direction: String) {
+    private func dump(_ bytes: RawSpan, _ direction: String, _ id: ConnectionID) {
         var text = "\(id) \(direction) \(bytes.byteCount) bytes"
         for start in stride(from: 0, to: bytes.byteCount, by: Self.rowByteCount) {
             let end = min(bytes.byteCount, start + Self.rowByteCount)

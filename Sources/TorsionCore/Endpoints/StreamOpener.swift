@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Carries out one `ClientEndpoint.openStream`: resolves, and tries addresses.
+///
+/// Kept alive by what it waits for.
+final class StreamOpener {
+    private let endpoint: ClientEndpoint
+    private let reactor: Reactor
+
+    private var result: Deferred<ByteStream>?
+    private var lookup: Deferred<[SocketAddress]>?
+    private var eyeballs = HappyEyeballs([])
+    private var attempts: [ConnectAttempt] = []
+    private var delay: DelayedCall?
+    private var failures: [(address: SocketAddress, error: IOError)] = []
+
+    init(to endpoint: ClientEndpoint, on reactor: Reactor) {
+        self.endpoint = endpoint
+        self.reactor = reactor
+    }
+
+    func start() -> Deferred<ByteStream> {
+        let result = Deferred<ByteStream>(on: reactor) { [self] _ in giveUp() }
+        self.result = result
+        guard !reactor.refusesToConnect else {
+            reactor.refuseLater { [self] in finish(.failure(refusal)) }
+            return result
+        }
+        do throws(IOError) {
+            try reactor.startIfNeeded()
+            switch endpoint.place {
+            case .address(let address): race([address])
+            case .host(let host, let port): try resolve(host, port)
+            case .descriptor(let descriptor): try adopt(descriptor)
+            }
+        } catch {
+            finish(.failure(error))
+        }
+        return result
+    }
+
+    private var refusal: IOError {
+        IOError(.connect, function: "", code: .canceled, subject: "\(endpoint)")
+    }
+
+    private func adopt(_ descriptor: Int32) throws(IOError) {
+        let adopted = try reactor.backend.adopt(
+            descriptor, options: endpoint.options, receiver: NoClients())
+        guard case .stream(let stream) = adopted else {
+            if case .listener(let listener) = adopted { listener.close() }
+            throw IOError(.connect, function: "", code: .notConnected, subject: "\(endpoint)")
+        }
+        // Not inline: `connect` may be called inside a callback.
+        reactor.callLater(.zero) { [self] in
+            // Cancelled meanwhile.
+            guard result != nil else { return stream.close() }
+            open(stream)
+        }
+    }
+
+    private func resolve(_ host: String, _ port: UInt16) throws(IOError) {
+        let lookup = try reactor.resolver.resolve(host, port: port)
+        self.lookup = lookup
+        lookup.addCallback { [self] addresses in
+            self.lookup = nil
+            race(addresses)
+        }.whenFailed { [self] error in
+            self.lookup = nil
+            finish(.failure(error))
+        }
+    }
+
+    // MARK: The race
+
+    private func race(_ addresses: [SocketAddress]) {
+        eyeballs = HappyEyeballs(addresses)
+        perform(eyeballs.start())
+    }
+
+    private func perform(_ first: HappyEyeballs.Action) {
+        var action = first
+        while case .attempt(let address, let next) = action, result != nil {
+            action = begin(address, next) ? .none : eyeballs.attemptFailed()
+        }
+        if action == .fail { finish(.failure(failure)) }
+    }
+
+    /// - Returns: Whether it is under way; some fail at once.
+    private func begin(_ address: SocketAddress, _ next: Duration?) -> Bool {
+        delay?.cancel()
+        delay = nil
+        do throws(IOError) {
+            var attempt: ConnectAttempt?
+            attempt = try ConnectAttempt(
+                reactor: reactor, address: address, options: endpoint.options
+            ) { [self] outcome in
+                attempts.removeAll { $0 === attempt }
+                ended(address, outcome)
+            }
+            attempts.append(attempt!)
+        } catch {
+            failures.append((address, error))
+            return false
+        }
+        if let next {
+            delay = reactor.callLater(next) { [self] in perform(eyeballs.delayPassed()) }
+        }
+        return true
+    }
+
+    private func ended(
+        _ address: SocketAddress, _ outcome: Result<any BackendStream, IOError>
+    ) {
+        switch outcome {
+        case .success(let stream):
+            open(stream)
+        case .failure(let error) where error.code == .canceled:
+            // The reactor is stopping: no further attempt.
+            finish(.failure(error))
+        case .failure(let error):
+            failures.append((address, error))
+            perform(eyeballs.attemptFailed())
+        }
+    }
+
+    /// The most telling error; that of a host names every address, each with its code.
+    private var failure: IOError {
+        guard let last = failures.last else {
+            return IOError(.resolve, function: "", code: .noAddress, subject: "\(endpoint)")
+        }
+        var telling = (failures.last { $0.error.code.isTelling } ?? last).error
+        // An error of `bind(2)` is about our own address, and names that.
+        guard case .host = endpoint.place, telling.operation == .connect else { return telling }
+        let tried =
+            failures.count == 1
+            ? "\(last.address)"
+            : failures.map { "\($0.address) \($0.error.code.name)" }.joined(separator: ", ")
+        telling.subject = "\(endpoint) (\(tried))"
+        return telling
+    }
+
+    // MARK: The end
+
+    private func open(_ stream: any BackendStream) {
+        let opened = ByteStream(stream, options: endpoint.options)
+        guard !reactor.streamFilters.isEmpty else { return finish(.success(opened)) }
+        // They agree at once.
+        _ = reactor.agree(over: opened.take(), reactor.streamFilters, within: .zero) {
+            [self] outcome in
+            finish(outcome.map { ByteStream($0, opened) })
+        }
+    }
+
+    private func finish(_ outcome: Result<ByteStream, any Error>) {
+        stopTrying()
+        guard let result else { return }
+        self.result = nil
+        switch outcome {
+        case .success(let stream): result.succeed(stream)
+        case .failure(let error): result.fail(error)
+        }
+    }
+
+    /// The Deferred was cancelled; it fails by itself.
+    private func giveUp() {
+        result = nil
+        stopTrying()
+    }
+
+    private func stopTrying() {
+        let lookup = lookup
+        self.lookup = nil
+        lookup?.cancel()
+        delay?.cancel()
+        delay = nil
+        let attempts = attempts
+        self.attempts = []
+        for attempt in attempts { attempt.cancel() }
+    }
+}
+
+extension ErrorCode {
+    /// Whether it is about the host, and not about a family of addresses that this machine, or the
+    /// way there, does not have.
+    fileprivate var isTelling: Bool {
+        switch self {
+        case .hostUnreachable, .networkUnreachable, .addressNotAvailable,
+            .addressFamilyNotSupported:
+            false
+        default:
+            true
+        }
+    }
+}
+
+/// A connected socket has none.
+private final class NoClients: ListenerReceiver {
+    func listenerDidAccept(_ stream: any BackendStream) { stream.close() }
+    func listenerDidFail(_ code: ErrorCode) {}
+}

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+// A filter at its two seams: a `BackendStream` for what is above, a `StreamReceiver` for what is
+// below. It keeps the rules of both: it calls up inside a call from below, or in a turn of the
+// reactor outside of every event, never inside a call from above; and it holds no more than what
+// one read or one write made, so what waits, waits in the connection's own queue and counts once.
+
+extension StreamFilter {
+    // MARK: Its life
+
+    /// Puts it over a stream.
+    ///
+    /// - Parameters:
+    ///   - stream: Connected, with nobody else to deliver to.
+    ///   - reactor: The stream's.
+    ///   - input: What arrived already and is for this filter.
+    ///   - queue: What is still to leave before anything of the filter's, and is leaving already.
+    ///   - isReading: Whether the stream was asked to read, and whether the receiver above wants input.
+    final func attach(
+        over stream: any BackendStream, on reactor: Reactor, input: Bytes = Bytes(),
+        leaving queue: WriteQueue? = nil, isReading: Bool = false
+    ) {
+        require(stage == .unattached, "StreamFilter: used for two connections; make one for each")
+        below = stream
+        unsafe owner = reactor
+        stage = .handshaking
+        if let queue {
+            output = queue
+            flags.remove(.isTransparent)
+        }
+        if isReading { flags.formUnion([.wantsInput, .readsBelow]) }
+        if !input.isEmpty { extras.input = input }
+        stream.deliver(to: self)
+    }
+
+    /// Begins to agree, and takes what arrived already.
+    ///
+    /// The caller looks at ``stage`` afterwards; only what happens later is reported.
+    ///
+    /// - Throws: What ends the attempt.
+    final func start() throws {
+        flags.formUnion([.isStarting, .isReceiving])
+        if flags.contains(.isTransparent) { agree() } else { try begin() }
+        if let extra, !extra.input.isEmpty, stage != .withdrawn {
+            let input = extra.input
+            extra.input = Bytes()
+            if stage != .closed { try receive(input.span) }
+        }
+        flags.subtract([.isStarting, .isReceiving])
+        if let failure = extra?.failure.take() { throw failure }
+        if stage == .handshaking || stage == .open { updateReading() }
+    }
+
+    /// What was agreed on, once.
+    final func takeDetails() -> ConnectionDetails? { extra?.details.take() }
+
+    /// What arrived and is its successor's, once.
+    final func takeInput() -> Bytes {
+        defer { extra?.input = Bytes() }
+        return extra?.input ?? Bytes()
+    }
+
+    final var extras: Extra {
+        if let extra { return extra }
+        let made = Extra()
+        extra = made
+        return made
+    }
+
+    final func reportAgreement() {
+        if flags.contains(.isStarting) { return }
+        if stage == .withdrawn, flags.contains(.readsBelow) {
+            flags.remove(.readsBelow)
+            below.stopReading()
+        }
+        above?.streamDidConnect()
+        if stage == .open { updateReading() }
+    }
+
+    /// Its successor has the stream below.
+    final func finishWithdrawal() {
+        leave()
+        closed()
+    }
+
+    private final func leave() {
+        stage = .closed
+        above = nil
+        upper = nil
+        output = nil
+        held = nil
+    }
+
+    // MARK: Input
+
+    final func hold(_ bytes: RawSpan) {
+        let held = held ?? KeptBytes(countedIn: owner.queues)
+        self.held = held
+        held.append(bytes)
+        updateReading()
+        if flags.contains(.wantsInput) { deliverLater() }
+    }
+
+    /// Taken out for the call: calling a stored reference would retain it first.
+    @inline(__always)
+    final func passUp(_ bytes: RawSpan) {
+        guard let current = above.take() else { return }
+        current.streamDidRead(bytes)
+        if above == nil, stage != .closed {
+            unsafe withUnsafeMutablePointer(to: &above) {
+                unsafe $0.initialize(to: consume current)
+            }
+        }
+    }
+
+    final func passEndUp() {
+        flags.subtract([.holdsEnd, .wantsInput])
+        above?.streamDidReadEnd()
+    }
+
+    final func updateReading() {
+        let isWanted =
+            switch stage {
+            case .handshaking: true
+            case .open: flags.contains(.wantsInput) && held == nil
+            case .unattached, .withdrawn, .closed: false
+            }
+        let reads = isWanted && !flags.contains(.isReceivingPaused)
+        guard reads != flags.contains(.readsBelow), !flags.contains(.inputHasEnded),
+            stage == .open || stage == .handshaking
+        else { return }
+        if reads {
+            flags.insert(.readsBelow)
+            below.startReading()
+        } else {
+            flags.remove(.readsBelow)
+            below.stopReading()
+        }
+    }
+
+    /// Delivers what is held in the next turn, as a backend does that has it in hand.
+    final func deliverLater() {
+        guard !flags.contains(.isListed), stage != .closed else { return }
+        flags.insert(.isListed)
+        owner.readyFilters.append(self)
+    }
+
+    /// What the connection could not be told when it happened.
+    ///
+    /// Outside of every event.
+    final func deliverHeld() {
+        flags.remove(.isListed)
+        guard stage == .open || stage == .handshaking else { return }
+        if flags.contains(.wantsInput), let kept = held {
+            kept.deliver { passUp($0) }
+            if held === kept, kept.isEmpty { held = nil }
+        }
+        if let failure = extra?.failure.take(), stage != .closed {
+            flags.insert(.hasFailed)
+            above?.streamDidFail(failure)
+        }
+        guard stage == .open, flags.contains(.wantsInput), held == nil else { return }
+        let isAtEnd =
+            flags.contains(.holdsEnd) || flags.contains(.hasFailed) && !below.hasUnreadInput
+        if isAtEnd { passEndUp() } else { updateReading() }
+    }
+
+    // MARK: Output
+
+    final func sendBelow(_ bytes: UnsafeRawBufferPointer) {
+        if let output, !output.isEmpty { return unsafe output.append(copying: bytes) }
+        guard extra?.sendFailure == nil else { return }
+        switch unsafe below.tryWrite(bytes) {
+        case .wrote(let count):
+            guard count < bytes.count else { return }
+            let output = output ?? WriteQueue(countedIn: owner.queues)
+            self.output = output
+            unsafe output.append(copying: UnsafeRawBufferPointer(rebasing: bytes[count...]))
+            below.startWriting(from: output)
+        case .failed(let code):
+            extras.sendFailure = code
+            if flags.contains(.isTransmitting) { return }
+            fail(IOError(.write, function: "send", code: code, subject: peerAddress))
+        }
+    }
+
+    /// How many bytes are offered at a time: what the stream below does not take of one piece is all
+    /// that a filter holds, however much is written.
+    private static let pieceByteCount = 16 * 1024
+
+    /// Offers bytes of the connection's to ``transmit(_:)`` as long as it uses some.
+    private final func transmitSome(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var used = 0
+        do {
+            while used < bytes.count, !isSending, extra?.sendFailure == nil {
+                let end = min(bytes.count, used + Self.pieceByteCount)
+                let piece = unsafe UnsafeRawBufferPointer(rebasing: bytes[used..<end])
+                let count = unsafe try transmit(piece.bytes)
+                require(
+                    (0...piece.count).contains(count),
+                    "StreamFilter: transmit(_:) used \(count) of \(piece.count) bytes")
+                if count == 0 { break }
+                used += count
+            }
+        } catch {
+            extras.failure = error
+            deliverLater()
+        }
+        return used
+    }
+
+    /// Goes on with the connection's queue.
+    final func pump() {
+        while stage == .open, !isSending, let queue = upper {
+            guard !queue.isEmpty else { return upper = nil }
+            flags.insert(.isTransmitting)
+            let count = unsafe queue.withHead { runs in unsafe transmitSome(runs[0]) }
+            flags.remove(.isTransmitting)
+            if let code = extra?.sendFailure { return sendFailed(code) }
+            guard count > 0 else { return }
+            above?.streamDidWrite(byteCount: count)
+        }
+        if upper?.isEmpty ?? false { upper = nil }
+    }
+
+    private final func sendFailed(_ code: ErrorCode) {
+        upper = nil
+        fail(IOError(.write, function: "send", code: code, subject: peerAddress))
+    }
+
+    private final func outputHasLeft() {
+        if flags.contains(.awaitsShutdown) {
+            flags.remove(.awaitsShutdown)
+            guard let code = below.shutdownWriting() else { return }
+            return fail(IOError(.shutdown, function: "shutdown", code: code, subject: peerAddress))
+        }
+        if stage == .withdrawn { return reportAgreement() }
+        pump()
+        // A close waits until nothing is held.
+        if stage == .open, upper == nil, !isSending { above?.streamHasRoom() }
+    }
+}
+
+extension StreamFilter: StreamReceiver {
+    /// Not called: a filter stands over a stream that is connected.
+    public final func streamDidConnect() { mistake("StreamFilter: connected twice") }
+
+    /// Passes bytes to ``receive(_:)``.
+    public final func streamDidRead(_ bytes: RawSpan) {
+        if flags.contains(.isTransparent) { return passUp(bytes) }
+        guard stage == .open || stage == .handshaking, extra?.failure == nil else { return }
+        flags.insert(.isReceiving)
+        do { try receive(bytes) } catch { fail(error) }
+        flags.remove(.isReceiving)
+    }
+
+    /// Passes them on where nobody looks at bytes; else closes the descriptors.
+    public final func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
+        guard flags.contains(.isTransparent) else { return streamDidRead(bytes) }
+        above?.streamDidRead(bytes, carrying: descriptors)
+    }
+
+    /// That of the receiver above, where nobody looks at bytes.
+    public final var spliceTarget: (any BackendStream)? {
+        flags.contains(.isTransparent) ? above?.spliceTarget : nil
+    }
+
+    /// Passes the report up.
+    public final func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
+        above?.streamDidSplice(byteCount: byteCount, rest: rest, failure: failure)
+    }
+
+    /// Passes the end to ``receiveEnd()``.
+    public final func streamDidReadEnd() {
+        flags.insert(.inputHasEnded)
+        flags.remove(.readsBelow)
+        if flags.contains(.isTransparent) { above?.streamDidReadEnd(); return }
+        flags.insert(.isReceiving)
+        switch stage {
+        case .open where flags.contains(.hasFailed): deliverEnd()
+        case .open, .handshaking: do { try receiveEnd() } catch { fail(error) }
+        case .unattached, .withdrawn, .closed: break
+        }
+        flags.remove(.isReceiving)
+    }
+
+    /// Goes on with what waits.
+    public final func streamDidWrite(byteCount: Int) {
+        guard let output, !output.isEmpty else {
+            above?.streamDidWrite(byteCount: byteCount)
+            return
+        }
+        output.remove(byteCount: byteCount)
+        if output.isEmpty { outputHasLeft() }
+    }
+
+    /// Passes the report up.
+    public final func streamHasRoom() { above?.streamHasRoom() }
+
+    /// Passes the error up.
+    public final func streamDidFail(_ error: any Error) {
+        flags.insert(.hasFailed)
+        above?.streamDidFail(error)
+    }
+}
+
+extension StreamFilter: BackendStream {
+    /// Names who is called with what arrives.
+    public final func deliver(to receiver: any StreamReceiver) { above = receiver }
+
+    /// Delivers what is held in the next turn, then reads on below.
+    public final func startReading() {
+        flags.insert(.wantsInput)
+        if flags.contains(.isTransparent) { return below.startReading() }
+        if held != nil || flags.contains(.holdsEnd) || flags.contains(.hasFailed) {
+            deliverLater()
+        } else {
+            updateReading()
+        }
+    }
+
+    /// Holds what the filter delivers from now on.
+    public final func stopReading() {
+        flags.remove(.wantsInput)
+        if stage == .handshaking { return }
+        // Not only if it reads: from then on a stream that has not read notices a reset.
+        flags.remove(.readsBelow)
+        below.stopReading()
+    }
+
+    /// Whether this filter or the stream below has some.
+    public final var hasUnreadInput: Bool { held != nil || below.hasUnreadInput }
+
+    /// Drops it here and below.
+    public final func discardInput() {
+        held = nil
+        below.discardInput()
+    }
+
+    /// Offers bytes to ``transmit(_:)``.
+    public final func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
+        if flags.contains(.isTransparent) { return unsafe below.tryWrite(bytes) }
+        return unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
+    }
+
+    /// Offers bytes to ``transmit(_:)``, as long as the stream below takes what it makes of them.
+    public final func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult {
+        if flags.contains(.isTransparent) { return unsafe below.tryWrite(first, second) }
+        guard stage == .open, !isSending, extra?.failure == nil else { return .wrote(0) }
+        flags.insert(.isTransmitting)
+        var used = unsafe transmitSome(first)
+        if used == first.count { used += unsafe transmitSome(second) }
+        flags.remove(.isTransmitting)
+        if let code = extra?.sendFailure { return .failed(code) }
+        return .wrote(used)
+    }
+
+    /// Takes from the queue when what is held has left.
+    public final func startWriting(from queue: WriteQueue) {
+        if flags.contains(.isTransparent) { return below.startWriting(from: queue) }
+        upper = queue
+    }
+
+    /// Passes the file on where nobody looks at bytes.
+    public final func trySendFile(
+        _ file: Int32, at offset: Int64, byteCount: Int
+    ) -> SendFileResult {
+        guard flags.contains(.isTransparent) else { return .unsupported }
+        return below.trySendFile(file, at: offset, byteCount: byteCount)
+    }
+
+    /// Passes the call down.
+    public final func awaitRoom() { below.awaitRoom() }
+
+    /// Passes the call down where nobody looks at bytes.
+    public final func spliceInput(_ isWanted: Bool) {
+        if flags.contains(.isTransparent) { below.spliceInput(isWanted) }
+    }
+
+    /// That of the stream below, where nobody looks at bytes.
+    public final var spliceEntrance: (any BackendStream)? {
+        flags.contains(.isTransparent) ? below.spliceEntrance : nil
+    }
+
+    /// Where nobody looks at bytes, what the stream below does.
+    public final var passesDescriptors: Bool {
+        flags.contains(.isTransparent) && below.passesDescriptors
+    }
+
+    /// Passes the call down.
+    public final func receiveDescriptors(_ isWanted: Bool) { below.receiveDescriptors(isWanted) }
+
+    /// Passes the call down.
+    public final func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {
+        try below.duplicate(descriptors)
+    }
+
+    /// Passes the call down.
+    public final func tryWrite(
+        _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
+    ) -> WriteResult { unsafe below.tryWrite(bytes, passing: descriptors) }
+
+    /// Ends the outgoing direction behind what is held, and behind the farewell.
+    public final func shutdownWriting() -> ErrorCode? {
+        if flags.contains(.isTransparent) { return below.shutdownWriting() }
+        flags.insert(.hasShutDown)
+        do { try endTransmission() } catch {
+            extras.failure = error
+            deliverLater()
+        }
+        if let code = extra?.sendFailure { return code }
+        guard isSending else { return below.shutdownWriting() }
+        flags.insert(.awaitsShutdown)
+        return nil
+    }
+
+    /// What the stream below needs.
+    public final var needsDraining: Bool { below.needsDraining }
+
+    /// Whether something that was sent has not left.
+    public final var isHoldingOutput: Bool { isSending || below.isHoldingOutput }
+
+    /// True until the farewell was sent.
+    public final var endsOnlyByShutdown: Bool {
+        flags.contains(.isTransparent) ? below.endsOnlyByShutdown : !flags.contains(.hasShutDown)
+    }
+
+    /// That of the stream below, and what is held.
+    public final var unsentByteCount: Int? {
+        guard let output, !output.isEmpty else { return below.unsentByteCount }
+        return (below.unsentByteCount ?? 0) + output.byteCount
+    }
+
+    /// Whether this filter or the stream below has some.
+    public final var hasUnsentOutput: Bool {
+        isSending || flags.contains(.awaitsShutdown) || below.hasUnsentOutput
+    }
+
+    /// Closes the stream below; what is held makes that a reset.
+    public final func close() {
+        let isCut = isSending || flags.contains(.awaitsShutdown)
+        leave()
+        if isCut { below.reset() } else { below.close() }
+        closed()
+    }
+
+    /// Resets the stream below.
+    public final func reset() {
+        leave()
+        below.reset()
+        closed()
+    }
+}
+
+extension StreamFilter {
+    /// Asserts what must hold between events, of this filter and of those below it.
+    final func checkAll() {
+        require(stage == .open || stage == .handshaking, "StreamFilter: kept after its end")
+        require(!(held?.isEmpty ?? false), "StreamFilter: holds nothing for later")
+        require(
+            held == nil || !flags.contains(.wantsInput) || flags.contains(.isListed),
+            "StreamFilter: what it holds is delivered to nobody")
+        require(
+            !flags.contains(.awaitsShutdown) || isSending,
+            "StreamFilter: its end of writing waits for nothing")
+        output?.checkInvariants()
+        checkInvariants()
+        (below as? StreamFilter)?.checkAll()
+    }
+}
+
+extension Reactor {
+    /// Delivers what filters hold for connections that read again.
+    @inline(never)
+    func deliverHeldInput() {
+        let ready = readyFilters
+        readyFilters = []
+        for filter in ready { filter.deliverHeld() }
+    }
+}

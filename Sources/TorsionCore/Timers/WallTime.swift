@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// A point in the time of day, UTC.
+///
+/// For what the outside world dates: certificates, HTTP's `Date`, logs. It may jump, so nothing is
+/// measured by it; ``MonotonicInstant`` is for that. A plain value, usable on any thread.
+///
+/// - SeeAlso: `clock_gettime(2)`, `CLOCK_REALTIME`.
+public struct WallTime: Hashable, Comparable, Sendable {
+    /// Whole seconds since 1970-01-01T00:00:00Z, without leap seconds; negative before.
+    public var seconds: Int64
+    /// The rest, from 0 to 999,999,999.
+    public var nanoseconds: Int32
+
+    /// Makes a point in time.
+    ///
+    /// - Parameters:
+    ///   - seconds: Since 1970-01-01T00:00:00Z.
+    ///   - nanoseconds: From 0 to 999,999,999.
+    public init(seconds: Int64, nanoseconds: Int32 = 0) {
+        self.seconds = seconds
+        self.nanoseconds = nanoseconds
+    }
+
+    /// Earlier is less.
+    public static func < (left: WallTime, right: WallTime) -> Bool {
+        (left.seconds, left.nanoseconds) < (right.seconds, right.nanoseconds)
+    }
+}
+
+extension ReactorServices {
+    /// Fails: services of a test need not know the time of day.
+    public func wallTime() throws(IOError) -> WallTime {
+        throw IOError(.start, function: "", code: .notSupported, subject: "the time of day")
+    }
+
+    /// Fails: services of a test need not have a generator.
+    public func randomBytes(count: Int) throws(IOError) -> [UInt8] {
+        throw IOError(.start, function: "", code: .notSupported, subject: "random bytes")
+    }
+}
+
+extension Reactor {
+    /// The time of day: virtual in a simulation, else the machine's.
+    ///
+    /// - Throws: ``IOError`` if the reactor has no services that know it.
+    public func wallTime() throws(IOError) -> WallTime {
+        try startedServices(for: .start).wallTime()
+    }
+
+    /// Bytes that nobody can predict; those of a simulation follow from its seed.
+    ///
+    /// - Parameter count: How many, 0 or more.
+    /// - Returns: So many bytes.
+    /// - Throws: ``IOError`` if the reactor has no services that make some, or the kernel refuses them.
+    public func randomBytes(count: Int) throws(IOError) -> [UInt8] {
+        try startedServices(for: .start).randomBytes(count: count)
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What one port does with a client: its filters agree, its factory makes a protocol.
+final class PortService {
+    let factory: any StreamProtocolFactory
+    var options: SharedOptions
+    private let filters: [FilterMaker]
+    private var observers: [any PortObserver]
+    private var handshakeCount = 0
+    /// Given each connection before it is opened, for those who play a port.
+    private let whenServed: ((StreamConnection) -> Void)?
+
+    /// - Parameters:
+    ///   - factory: Makes the protocol of each connection.
+    ///   - layers: What stands below it.
+    ///   - options: Of each connection.
+    ///   - reactor: Where the port is.
+    ///   - whenServed: Given each connection before it is opened.
+    init(
+        factory: any StreamProtocolFactory, layers: StreamLayers, options: StreamOptions,
+        on reactor: Reactor, whenServed: ((StreamConnection) -> Void)? = nil
+    ) {
+        self.whenServed = whenServed
+        self.factory = factory
+        self.options = SharedOptions(options)
+        filters = reactor.streamFilters + layers.filters
+        observers = layers.observers.map { $0() }
+    }
+
+    /// Whether its connections stand on their sockets, and nobody watches them.
+    var isPlain: Bool { filters.isEmpty && observers.isEmpty }
+
+    /// Whether fewer clients than allowed are agreeing on terms.
+    var hasRoomForHandshake: Bool { handshakeCount < options.value.handshakeLimit }
+
+    /// Serves a client when its filters have agreed; `ended` is called when there is room for another
+    /// handshake.
+    func agree(
+        over stream: any BackendStream, on reactor: Reactor, ended: @escaping () -> Void
+    ) {
+        let peer = stream.peerAddress
+        let members: [any ConnectionObserver]
+        do {
+            members = try observers.compactMap { try $0.clientArrived(from: peer) }
+        } catch {
+            stream.close()
+            return report(error, in: "admitting \(peer)", on: reactor)
+        }
+        let observer = ObserverList.of(members)
+        handshakeCount += 1
+        let limit = options.value.handshakeTimeout
+        _ = reactor.agree(over: AgreedStream(stream: stream), filters, within: limit) { outcome in
+            self.handshakeCount -= 1
+            switch outcome {
+            case .success(let agreed): self.serve(agreed, observer, on: reactor)
+            case .failure(let error):
+                reactor.counters.handshakesFailed += 1
+                for observer in self.observers { observer.handshakeFailed(error, with: peer) }
+                self.report(error, in: "the handshake with \(peer)", on: reactor)
+            }
+            ended()
+        }
+    }
+
+    /// Makes a protocol, and connects it.
+    func serve(
+        _ agreed: AgreedStream, _ observer: (any ConnectionObserver)?, on reactor: Reactor
+    ) {
+        let peer = agreed.details.peerAddress ?? agreed.stream.peerAddress
+        do {
+            guard let proto = try factory.makeProtocol(for: peer) else {
+                return agreed.stream.close()
+            }
+            let connection = StreamConnection(
+                reactor: reactor, agreed, proto: consume proto, options: options,
+                observer: observer)
+            whenServed?(connection)
+            // What `connectionMade` throws is the reason of the loss, and reported with it.
+            try? connection.open(isServed: true)
+            if reactor.endsClients { connection.requestShutdown(isPatient: true) }
+        } catch {
+            agreed.stream.close()
+            reactor.report(error, in: "making a protocol for \(peer)")
+        }
+    }
+
+    /// One more who watches its clients from now on.
+    func observe(by observer: any PortObserver) { observers.append(observer) }
+
+    private func report(_ error: any Error, in place: String, on reactor: Reactor) {
+        // A refusal is on purpose; a peer that goes before it is served, or says nothing, is every
+        // port's lot, and must not fill a log.
+        if error is any PeerRefusal || error is IOError { return }
+        if case .deadlinePassed? = error as? ConnectionLoss { return }
+        reactor.report(error, in: place)
+    }
+}

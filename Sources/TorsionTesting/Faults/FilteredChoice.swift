@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// A filter for tests of what stands above one: what arrives and is written passes as it is.
+public enum PassingFilter: String, CaseIterable, Sendable {
+    /// The engine passes calls and queues on without looking at bytes.
+    case transparent
+    /// Each byte goes through the hooks of a `StreamFilter` that overrides none.
+    case byHooks
+
+    /// Makes one for a connection.
+    public func make() -> StreamFilter {
+        switch self {
+        case .transparent: makeTransparentFilter()
+        case .byHooks: StreamFilter()
+        }
+    }
+}
+
+extension BackendChoice {
+    /// A backend whose streams have filters over them that pass everything.
+    ///
+    /// - Parameters:
+    ///   - inner: Any other.
+    ///   - count: How many filters each stream has.
+    ///   - kind: Which.
+    /// - Returns: A choice that can be used like `inner`.
+    public static func filtered(
+        _ inner: BackendChoice, count: Int = 1, kind: PassingFilter = .byHooks
+    ) -> BackendChoice {
+        var choice = BackendChoice(
+            name: "\(inner.name) under \(count) \(kind.rawValue)",
+            unavailableReason: inner.unavailableReason, library: inner.library,
+            makeBackend: inner.makeBackend)
+        choice.filters = inner.filters + Array(repeating: { kind.make() }, count: count)
+        return choice
+    }
+
+    /// The backend under as many filters as the variable `TEST_FILTERS` says, none by default: so that
+    /// tests of something else run over filters, too.
+    public static func underTest(_ choice: BackendChoice) -> BackendChoice {
+        guard let count = Environment.value("TEST_FILTERS").flatMap({ Int($0) }), count > 0 else {
+            return choice
+        }
+        return .filtered(choice, count: count)
+    }
+}
