@@ -88,6 +88,9 @@ import TorsionTesting
             endpoint.options.bindAddress = own
             var failure: (any Error)?
             endpoint.connect(on: reactor) { Witness() }.whenFailed { failure = $0 }
+            // Never inside the call.
+            #expect(failure == nil)
+            try #require(reactor.turn { failure != nil })
             return "\(try #require(failure))"
         }
         let taken = port.localAddress

@@ -14,6 +14,8 @@ final class StreamOpener {
     private var attempts: [ConnectAttempt] = []
     private var delay: DelayedCall?
     private var failures: [(address: SocketAddress, error: IOError)] = []
+    /// Whether `openStream` has not returned yet.
+    private var isStarting = false
 
     init(to endpoint: ClientEndpoint, on reactor: Reactor) {
         self.endpoint = endpoint
@@ -27,6 +29,8 @@ final class StreamOpener {
             reactor.refuseLater { [self] in finish(.failure(refusal)) }
             return result
         }
+        isStarting = true
+        defer { isStarting = false }
         do throws(IOError) {
             try reactor.startIfNeeded()
             switch endpoint.place {
@@ -155,6 +159,8 @@ final class StreamOpener {
     private func finish(_ outcome: Result<ByteStream, any Error>) {
         stopTrying()
         guard let result else { return }
+        // Not inside `connect`: an errback that connects again at once would recurse.
+        guard !isStarting else { return reactor.refuseLater { [self] in finish(outcome) } }
         self.result = nil
         switch outcome {
         case .success(let stream): result.succeed(stream)

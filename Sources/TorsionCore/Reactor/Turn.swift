@@ -25,9 +25,12 @@ extension Reactor {
         let isByHand = !executor.queue.isBound
         if isByHand { executor.queue.bind() }
         defer { if isByHand { executor.queue.unbind() } }
+        // A run does so between its turns.
+        let hasRefusals = !refusals.isEmpty
+        refuseWhatWasBegun()
         let before = (counters.threadCalls, counters.timersFired, counters.jobs)
         turn(until: limit) { [self] in
-            before == (counters.threadCalls, counters.timersFired, counters.jobs)
+            !hasRefusals && before == (counters.threadCalls, counters.timersFired, counters.jobs)
         }
     }
 

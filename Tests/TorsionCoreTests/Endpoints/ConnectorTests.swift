@@ -326,6 +326,26 @@ private final class Attempt {
         #expect(attempt.outcomes.count == 1 && attempt.outcomes[0].hasSuffix("(ECANCELED)"))
     }
 
+    // W4: each would be some frames deeper, and a program without descriptors would crash.
+    @Test
+    func `an errback that connects again at once does not recurse where connects fail at once`() {
+        let network = PlayedNetwork()
+        network.unusable[four] = .addressNotAvailable
+        var count = 0, depth = 0, deepest = 0
+        func attempt() {
+            (count, depth) = (count + 1, depth + 1)
+            deepest = max(deepest, depth)
+            defer { depth -= 1 }
+            guard count < 1_000 else { return }
+            ClientEndpoint.address(four).connect(on: network.reactor) { Client() }
+                .whenFailed { _ in attempt() }
+        }
+        attempt()
+        #expect(count == 1)
+        for _ in 0..<1_000 where count < 1_000 { network.clock.advance(by: .milliseconds(1)) }
+        #expect(count == 1_000 && deepest == 1)
+    }
+
     @Test func `an endpoint may be used twice at once`() throws {
         let network = PlayedNetwork()
         let first = try Attempt(network, to: "tcp:192.0.2.1:80")
