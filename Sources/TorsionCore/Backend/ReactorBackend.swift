@@ -26,7 +26,8 @@ public protocol ReactorBackend: AnyObject {
     /// Waits for what happens next and delivers it, oldest first, straight to its receivers.
     ///
     /// Delivers nothing when `deadline` passes or the waker is used. `nil` waits without limit, a
-    /// past deadline polls. An error of one connection is delivered to that connection.
+    /// past deadline polls. It may also return early, when a signal interrupts it for one: the reactor
+    /// asks again. An error of one connection is delivered to that connection.
     ///
     /// - Throws: ``IOError`` of operation `wait` when the kernel refuses the wait itself, for good: a
     ///   seccomp filter, or no memory for a second and more. The reactor then ends its run, and calls
