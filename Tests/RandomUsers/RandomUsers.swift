@@ -31,7 +31,10 @@ struct RandomUsers {
                     coverage.add(try RandomUser.run(seed: seed, over: backend))
                 }
                 progress("")
-                print("\(backend.name): \(count) seeds, \(coverage.total) steps")
+                print(
+                    "\(backend.name): \(count) seeds, \(coverage.total) steps,"
+                        + " \(coverage.missing.count) pairs of callback and verb not seen")
+                for pair in coverage.missing { print("    \(pair)") }
             } catch {
                 progress("")
                 print(error)

@@ -13,6 +13,8 @@ extension Scenario {
     static let broker = Scenario("broker") { world in
         let ledger = Ledger(world)
         world.vary()
+        // In hardly any world with faults is there none that a message may be refused by.
+        if world.dice.percent(50) { world.network.endFaults() }
         try world.host("broker").run { reactor in
             try reactor.listen(on: .ipv4(.any, port: 7)) { _ in Broker("broker", ledger) }
         }

@@ -3,6 +3,7 @@
 
 import Glibc
 import Scenarios
+import Synchronization
 import TorsionTesting
 
 /// Runs scenarios under many seeds and says what they went through.
@@ -20,6 +21,7 @@ struct Simulate {
             do {
                 let report = try scenario.search(1...max(1, count))
                 print("\(scenario.name): \(report)")
+                if scenario.name == "randomUser" { printCoverage() }
                 // Who sends the output to a file wants to see how far it is.
                 fflush(nil)
                 total.add(report)
@@ -31,5 +33,13 @@ struct Simulate {
         }
         print("all: \(total)")
         if hasFailed { exit(1) }
+    }
+
+    private static func printCoverage() {
+        let coverage = RandomUserCoverage.simulated.withLock(\.self)
+        print(
+            "    \(coverage.total) steps, \(coverage.missing.count) pairs of callback and verb not seen"
+        )
+        for pair in coverage.missing { print("    \(pair)") }
     }
 }

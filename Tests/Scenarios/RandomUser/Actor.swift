@@ -76,7 +76,7 @@ final class Actor: HalfCloseableProtocol {
             if why == .closedByPeer, !side.isClosing, !side.hasAborted { checkEnd() }
         } else {
             expect(
-                side.link.mayBreak || user.allowsBreak, "lost by \(why), which nobody asked for")
+                side.link.mayBreak || user.allowsBreak(), "lost by \(why), which nobody asked for")
         }
         user.act(in: .connectionLost, near: side)
         // A program lets its transport go when it is over.
@@ -88,7 +88,7 @@ final class Actor: HalfCloseableProtocol {
     }
 
     private func checkEnd() {
-        guard !user.allowsFalseEnd, let wrong = side.receives.end() else { return }
+        guard !user.allowsFalseEnd(), let wrong = side.receives.end() else { return }
         user.note("\(side.name): \(wrong)")
     }
 }

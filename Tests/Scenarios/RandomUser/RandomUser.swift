@@ -79,9 +79,9 @@ public final class RandomUser {
     }
 
     /// Whether something outside of the program may have broken a connection: an injected fault.
-    public var allowsBreak = false
+    public var allowsBreak: () -> Bool = { false }
     /// Whether an end may have been shown that no program asked for.
-    public var allowsFalseEnd = false
+    public var allowsFalseEnd: () -> Bool = { false }
 
     /// What it saw first that must not be, or nil.
     public var violation: String? { violations.first }
@@ -121,8 +121,8 @@ public final class RandomUser {
         guard stepCount < stepLimit, depth < 6 else { return }
         depth += 1
         defer { depth -= 1 }
-        for _ in 0..<dice.below(4) {
-            let verb = drawVerb()
+        for _ in 0..<dice.below(callback == .shutdownRequested ? 12 : 4) {
+            let verb = drawVerb(in: callback)
             guard verb != .throwError || callback.mayThrow else { continue }
             guard perform(verb, near: side) else { continue }
             coverage.count(verb, in: callback)
@@ -136,7 +136,8 @@ public final class RandomUser {
 
     private static let weightSum = Verb.allCases.map(\.weight).reduce(0, +)
 
-    private func drawVerb() -> Verb {
+    private func drawVerb(in callback: Callback) -> Verb {
+        if callback.isRare { return Verb.allCases[dice.below(Verb.allCases.count)] }
         var rest = dice.below(Self.weightSum)
         for verb in Verb.allCases {
             rest -= verb.weight
@@ -176,7 +177,7 @@ public final class RandomUser {
         case .spawn: spawn()
         case .stop:
             // Late, since little can be done afterwards; a second stop changes nothing.
-            guard stepCount > stepLimit * 7 / 10, hasStopped || dice.percent(20) else {
+            guard stepCount > stepLimit * 7 / 10, hasStopped || dice.percent(50) else {
                 return false
             }
             stop()
@@ -461,9 +462,10 @@ extension Scenario {
             made.start()
         }
         guard let user else { return }
+        // Asked for in the step in which a fault shows.
+        user.allowsBreak = { [unowned world] in !world.isCalm }
+        user.allowsFalseEnd = { [unowned world] in !world.isHonest }
         world.always {
-            user.allowsBreak = !world.isCalm
-            user.allowsFalseEnd = !world.isHonest
             if let violation = user.violation { throw Violation(description: violation) }
         }
         try world.run(limit: .seconds(7_200)) { user.isDone }

@@ -21,6 +21,14 @@ enum Callback: String, CaseIterable {
         default: false
         }
     }
+
+    /// Whether it is called so seldom that more is done there, and each verb as often as another.
+    var isRare: Bool {
+        switch self {
+        case .readConnectionLost, .writeConnectionLost, .shutdownRequested: true
+        default: false
+        }
+    }
 }
 
 /// What it does there.
