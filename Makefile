@@ -19,7 +19,7 @@ SEEDS ?=
 # has one thread, so that many find no more there, and each takes ten times as long.
 SAN_SEEDS ?= 30
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test docs first-program fuzz-short bench-counts-short
+CI_TARGETS ?= test test-all docs first-program fuzz-short bench-counts-short
 
 # Warnings are errors and every trait is on in our own runs: see Package.swift.
 export TORSION_DEVELOPMENT := 1
@@ -41,7 +41,7 @@ command = $($(1)_FLAGS) --package-path Tool --scratch-path Tool/$(call folder,$(
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
+.PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
 .PHONY: dependencies versions restarts random-users plain
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
@@ -57,7 +57,12 @@ build: dependencies ## build everything in debug mode, the command as Tool/.buil
 	$(SWIFT) build $(BUILD_FLAGS) $(call library,debug)
 	$(SWIFT) build $(BUILD_FLAGS) $(call command,debug)
 
-test: dependencies ## run all tests; FILTER=name for some, CONFIGURATIONS="debug release" for both
+# Both are the same tests. `test` repeats the contract over fewer variants of the backends, and searches
+# fewer seeds: Tests/TestPrograms/TestScope.swift.
+test: ## run the tests; FILTER=name for some, CONFIGURATIONS="debug release" for both
+test-all: ## the same with every variant and longer searches, as CI does
+test-all: export TEST_ALL = 1
+test test-all: dependencies
 	@set -e; $(foreach c,$(CONFIGURATIONS),\
 	    echo "==> building the tests ($(c))"; \
 	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call library,$(c)); \
@@ -86,10 +91,10 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 	@echo "==> the C shims by themselves"
 	scripts/test-shim
 	@echo "==> thread sanitizer"
-	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,tsan) $(filter)
+	TEST_ALL=1 TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,tsan) $(filter)
 	$(SWIFT) test --disable-xctest $(call command,tsan) $(filter)
 	@echo "==> address sanitizer, with leaks"
-	TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,asan) $(filter)
+	TEST_ALL=1 TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,asan) $(filter)
 	$(SWIFT) test --disable-xctest $(call command,asan) $(filter)
 
 # Optimised, since ten thousand seeds of each scenario are many.

@@ -157,20 +157,31 @@ let package = Package(
         .target(
             name: "TestedBackends", dependencies: ["Torsion", "TorsionURing"],
             path: "Tests/TestedBackends", swiftSettings: settings),
+        .executableTarget(
+            name: "TopLevel", dependencies: ["Torsion"], path: "Tests/Programs/TopLevel",
+            swiftSettings: settings),
+        .executableTarget(
+            name: "AtMain", dependencies: ["Torsion"], path: "Tests/Programs/AtMain",
+            swiftSettings: settings),
         tests(
             "Snippets",
             ["TestPrograms", "Torsion", "TorsionCore", "TorsionSockets", "TorsionTesting"]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",
-            ["TestPrograms", "Torsion", "TorsionTesting"]
+            ["AtMain", "TestPrograms", "TopLevel", "Torsion", "TorsionTesting"]
                 + exampleNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
-        tests("ConformanceTests", ["TestedBackends", "Torsion", "TorsionTesting", "TorsionUV"]),
+        tests(
+            "ConformanceTests",
+            ["TestPrograms", "TestedBackends", "Torsion", "TorsionTesting", "TorsionUV"]),
         .target(name: "CCallFaults", path: "Tests/CCallFaults"),
         tests(
             "SimulationTests",
-            ["TestedBackends", "Torsion", "TorsionTesting", "Scenarios", "Simulate"]),
+            [
+                "Scenarios", "Simulate", "TestPrograms", "TestedBackends", "Torsion",
+                "TorsionTesting",
+            ]),
         tests(
             "ReactorTests",
             [
@@ -184,7 +195,7 @@ let package = Package(
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(
             "TorsionURingTests",
-            ["TorsionCore", "TorsionTesting", "TorsionURing", "CTorsionURing"]),
+            ["CTorsionURing", "TestPrograms", "TorsionCore", "TorsionTesting", "TorsionURing"]),
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(
             "TorsionServicesTests",

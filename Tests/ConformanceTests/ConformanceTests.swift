@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestPrograms
 import TestedBackends
 import Testing
 import Torsion
@@ -15,12 +16,13 @@ struct BackendUnderTest: CustomStringConvertible, Sendable {
 
     static let all = BackendChoice.tested.map(BackendUnderTest.init)
 
-    static let irregular = (BackendChoice.tested + [.simulated]).map {
-        BackendUnderTest(choice: .faulty($0, .irregular(seed: 1)))
-    }
+    /// Cutting is the same above each; the simulator takes the least time.
+    static let irregular =
+        (TestScope.isWhole ? BackendChoice.tested + [.simulated] : [.simulated])
+        .map { BackendUnderTest(choice: .faulty($0, .irregular(seed: 1))) }
 
     /// The simulator with everything that a right program does not notice.
-    static let gentle = (1...3).map {
+    static let gentle = (1...(TestScope.isWhole ? 3 : 1)).map {
         BackendUnderTest(choice: .simulated(seed: $0, faults: .gentle))
     }
 
@@ -30,19 +32,32 @@ struct BackendUnderTest: CustomStringConvertible, Sendable {
 
 @Suite(.serialized)
 struct ConformanceTests {
-    @Test(arguments: ConformanceSuite.checks, BackendUnderTest.all)
+    @Test(arguments: ConformanceSuite.checks.filter { !$0.isSlow }, BackendUnderTest.all)
     func `every backend keeps the contract`(check: Check, backend: BackendUnderTest) throws {
         try check.run(on: backend.choice)
     }
 
+    /// What is slow is so by its numbers: a million calls, a hundred megabytes.
+    @Test(
+        arguments: ConformanceSuite.checks.filter(\.isSlow),
+        TestScope.isWhole ? BackendUnderTest.all : [BackendUnderTest(choice: .epoll)])
+    func `every backend keeps the contract at length`(check: Check, backend: BackendUnderTest)
+        throws
+    {
+        try check.run(on: backend.choice)
+    }
+
     /// As with a libuv that was not tested.
-    @Test(arguments: ConformanceSuite.checks.filter { !$0.isSlow })
+    @Test(.enabled(if: TestScope.isWhole), arguments: ConformanceSuite.checks.filter { !$0.isSlow })
     func `libuv keeps the contract by what it documents alone`(check: Check) throws {
         try check.run(on: .plainLibuv)
     }
 
     /// The fake is a verified fake: it keeps the whole contract but what takes descriptors.
-    @Test(arguments: ConformanceSuite.checks.filter { !$0.needsDescriptors })
+    @Test(
+        arguments: ConformanceSuite.checks.filter {
+            !$0.needsDescriptors && (!$0.isSlow || TestScope.isWhole)
+        })
     func `the simulated backend keeps the contract`(check: Check) throws {
         try check.run(on: .simulated)
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import Glibc
 import Scenarios
 import Synchronization
+import TestPrograms
 import TestedBackends
 import Testing
 import Torsion
@@ -17,20 +17,20 @@ struct RandomUserTests {
     private static let backends = BackendChoice.tested
 
     /// `RANDOM_USERS=500` searches as many seeds over each backend.
-    private static let seedCount =
-        getenv("RANDOM_USERS").flatMap { UInt64(String(cString: $0)) } ?? 40
+    private static let seeds = TestScope.seeds(all: 40, few: 8, variable: "RANDOM_USERS")
 
     @Test(arguments: backends.map(\.name))
     func `a random user finds every byte in its place`(name: String) throws {
         let backend = try BackendChoice.named(name, among: Self.backends)
         // A kernel may lack io_uring, or forbid it.
         if let reason = backend.unavailableReason() { try Test.cancel("no \(name): \(reason)") }
-        for seed in 1...max(1, Self.seedCount) {
+        for seed in Self.seeds {
             _ = try RandomUser.run(seed: seed, over: backend)
         }
     }
 
-    @Test func `a random user does everything from everywhere`() throws {
+    @Test(.enabled(if: TestScope.isWhole))
+    func `a random user does everything from everywhere`() throws {
         let scenario = try #require(Scenario.all.first { $0.name == "randomUser" })
         var seeds = UInt64(1)...200
         // How many it takes is chance; a pair that cannot happen is never found.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import Glibc
 import Scenarios
+import TestPrograms
 import Testing
 import TorsionTesting
 
@@ -11,13 +11,12 @@ struct ScenarioTests {
     /// Some hundreds, or what `TEST_SEEDS` says.
     ///
     /// Unlike `SEEDS` it leaves alone what is a test for the seeds that it names.
-    private static let seedCount =
-        getenv("TEST_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 300
+    private static let seeds = TestScope.seeds(all: 300, few: 10, variable: "TEST_SEEDS")
 
     /// `make sim` runs ten thousand of each.
     @Test(arguments: Scenario.all)
     func `scenarios lose nothing, double nothing and leave nothing`(scenario: Scenario) throws {
-        let report = try scenario.search(1...max(1, Self.seedCount))
+        let report = try scenario.search(Self.seeds)
         #expect(report.faultCount > report.runCount / 3)
     }
 

@@ -4,6 +4,7 @@
 #if IOUring
 
 import CTorsionURing
+import TestPrograms
 import Testing
 import TorsionCore
 import TorsionTesting
@@ -33,7 +34,9 @@ import TorsionTesting
         },
     ]
 
-    @Test(arguments: rings, ConformanceSuite.checks.filter { !$0.isSlow })
+    @Test(
+        .enabled(if: TestScope.isWhole), arguments: rings,
+        ConformanceSuite.checks.filter { !$0.isSlow })
     func `the contract holds on every ring`(ring: RingUnderTest, check: Check) throws {
         try check.run(on: ring.choice)
     }
