@@ -138,7 +138,8 @@ private func checkProducerIsServed(_ layers: StreamLayers) throws {
     let transport: any StreamTransport = wire.near.transport
     transport.registerProducer(producer)
     transport.watermarks = Watermarks(low: 1_000, high: 8_000, limit: 100_000)
-    transport.write([UInt8].pattern(count: 20_000))
+    // More than a filter may hold and the marks allow.
+    transport.write([UInt8].pattern(count: 40_000))
     transport.write("and more")
     wire.carry()
     try expectEqual(producer.calls, ["pause"])

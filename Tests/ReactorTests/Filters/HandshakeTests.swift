@@ -132,8 +132,7 @@ private final class Pair {
         backend: BackendChoice
     ) throws {
         let pair = try Pair(backend) { Greeting("go away") }
-        pair.reactor.unhandledError = { _ in }
-        pair.connect { Greeting() }
+        pair.connect { Greeting(isSilent: true) }
         pair.run { pair.failure != nil && pair.reactor.statistics.handshakesFailed == 1 }
         #expect(pair.failure is Greeting.Refused)
         #expect(pair.client.transport == nil && pair.client.loss == nil)

@@ -249,28 +249,6 @@ private let backends = ["libuv", "epoll", "io_uring"]
     }
 }
 
-/// A pipe without room, whose reading end nobody reads.
-private final class FullPipe {
-    let input: Int32
-    private let output: Int32
-
-    init() throws {
-        var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0 else { throw CallFailure(call: "pipe", code: errno) }
-        (output, input) = (ends[0], ends[1])
-        _ = fcntl(output, F_SETFD, FD_CLOEXEC)
-        let flags = fcntl(input, F_GETFL)
-        _ = fcntl(input, F_SETFL, flags | O_NONBLOCK)
-        let page = [UInt8](repeating: 0, count: 4_096)
-        while write(input, page, page.count) > 0 {}
-        _ = fcntl(input, F_SETFL, flags)
-    }
-
-    var isNonBlocking: Bool { fcntl(input, F_GETFL) & O_NONBLOCK != 0 }
-
-    func close() { for end in [input, output] { Glibc.close(end) } }
-}
-
 /// A terminal whose near side the test keeps open, as a shell does.
 private final class SharedTerminal {
     let slave: Int32
