@@ -15,7 +15,7 @@ let isDevelopment = Context.environment["TORSION_DEVELOPMENT"] != nil
 /// Parts of the library that need what not every machine has, off unless a program asks for them:
 /// `.package(…, traits: ["IOUring"])`.
 ///
-/// To add one, TLS over OpenSSL for example:
+/// To add one:
 ///
 /// 1. Add it here and to the list in Tool/Package.swift, and its Debian package to
 ///    scripts/install-dependencies.
@@ -29,7 +29,10 @@ let isDevelopment = Context.environment["TORSION_DEVELOPMENT"] != nil
 ///    behind `#else` that name the trait, as in `BackendChoice+URing.swift`.
 ///
 /// `make plain` builds and tests without any.
-let traits = ["IOUring": "The io_uring backend, product TorsionURing. Needs liburing-dev."]
+let traits = [
+    "IOUring": "The io_uring backend, product TorsionURing. Needs liburing-dev.",
+    "TLS": "TLS over OpenSSL 3, product TorsionTLS. Needs libssl-dev.",
+]
 
 /// The condition of a dependency that only this trait needs.
 func with(_ trait: String) -> TargetDependencyCondition? {
@@ -92,6 +95,7 @@ let package = Package(
         .library(name: "TorsionUV", targets: ["TorsionUV"]),
         .library(name: "TorsionEpoll", targets: ["TorsionEpoll"]),
         .library(name: "TorsionURing", targets: ["TorsionURing"]),
+        .library(name: "TorsionTLS", targets: ["TorsionTLS"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
     ],
@@ -109,6 +113,13 @@ let package = Package(
             name: "CTorsionURing",
             dependencies: [.byName(name: "CURing", condition: with("IOUring"))],
             path: "CShims/CTorsionURing", cSettings: [define("IOUring")]),
+        .systemLibrary(
+            name: "COpenSSL", path: "CShims/COpenSSL", pkgConfig: "openssl",
+            providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "CTorsionTLS",
+            dependencies: [.byName(name: "COpenSSL", condition: with("TLS"))],
+            path: "CShims/CTorsionTLS", cSettings: [define("TLS")]),
         .target(name: "CTorsionCore", path: "CShims/CTorsionCore"),
 
         // The engine, in import order
@@ -127,6 +138,9 @@ let package = Package(
         .target(
             name: "TorsionURing",
             dependencies: ["TorsionCore", "TorsionSockets", "CTorsionSockets", "CTorsionURing"],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionTLS", dependencies: ["TorsionCore", "CTorsionTLS"],
             swiftSettings: settings),
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
@@ -165,7 +179,10 @@ let package = Package(
             swiftSettings: settings),
         tests(
             "Snippets",
-            ["TestPrograms", "Torsion", "TorsionCore", "TorsionSockets", "TorsionTesting"]),
+            [
+                "TestPrograms", "Torsion", "TorsionCore", "TorsionSockets", "TorsionTLS",
+                "TorsionTesting",
+            ]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",
@@ -191,6 +208,16 @@ let package = Package(
         tests(
             "TorsionProtocolsTests",
             ["TestedBackends", "Torsion", "TorsionProtocols", "TorsionTesting"]),
+        .target(
+            name: "CTestCertificates",
+            dependencies: [.byName(name: "COpenSSL", condition: with("TLS"))],
+            path: "Tests/CTestCertificates", cSettings: [define("TLS")]),
+        tests(
+            "TorsionTLSTests",
+            [
+                "CTestCertificates", "TestPrograms", "TestedBackends", "Torsion", "TorsionTLS",
+                "TorsionTesting",
+            ]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(

@@ -12,6 +12,7 @@ BEGIN {
     may["Sources/TorsionUV"] = "TorsionCore TorsionSockets CTorsionUV"
     may["Sources/TorsionEpoll"] = "TorsionCore TorsionSockets CTorsionSockets"
     may["Sources/TorsionURing"] = "TorsionCore TorsionSockets CTorsionSockets CTorsionURing"
+    may["Sources/TorsionTLS"] = "TorsionCore CTorsionTLS"
     may["Sources/TorsionServices"] = "TorsionCore CTorsionUV"
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
@@ -19,8 +20,8 @@ BEGIN {
     may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionURing ArgumentParser Glibc"
     may["Sources/Examples"] = "Torsion TorsionTesting"
 
-    internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing "
-    never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV "
+    internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL "
+    never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL "
     conditional_targets = "^Sources/(TorsionSockets|TorsionUV|TorsionEpoll|TorsionURing|TorsionServices)/"
     # Portable but for the files that say so, so that another system needs no new design.
     portable_targets = "^Sources/(TorsionCore|TorsionSockets|TorsionUV)/"

@@ -45,7 +45,8 @@ private struct Machine {
 
     #expect(outcome.status == 0, "\(outcome.output)")
     let command =
-        "apt-get install -y -qq --no-install-recommends pkg-config libuv1-dev liburing-dev\n"
+        "apt-get install -y -qq --no-install-recommends"
+        + " pkg-config libuv1-dev liburing-dev libssl-dev\n"
     #expect(outcome.output.hasSuffix(command), "\(outcome.output)")
     #expect(!outcome.output.contains("apt-get update"))
 }
@@ -57,10 +58,13 @@ private struct Machine {
 
     let outcome = try machine.install()
 
-    #expect(outcome.output.hasPrefix("Torsion lacks on this machine: libuv1-dev liburing-dev\n"))
+    let missing = "libuv1-dev liburing-dev libssl-dev"
+    #expect(outcome.output.hasPrefix("Torsion lacks on this machine: \(missing)\n"))
 }
 
-@Test(arguments: [("libuv", "1.41.0", "1.42"), ("liburing", "2.1", "2.3")])
+@Test(arguments: [
+    ("libuv", "1.41.0", "1.42"), ("liburing", "2.1", "2.3"), ("openssl", "1.1.1", "3.0"),
+])
 func `a library that is too old is named, with what is needed`(
     library: String, version: String, oldest: String
 ) throws {

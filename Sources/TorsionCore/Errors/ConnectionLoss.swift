@@ -30,6 +30,12 @@ public enum ConnectionLoss: Error, Sendable {
     /// What had arrived before was delivered first, unless the program was paused for five seconds.
     case failed(IOError)
 
+    /// The peer ended without the farewell that its protocol asks for, TLS's `close_notify`: bytes may
+    /// be missing at the end, cut off by the peer or by somebody between.
+    ///
+    /// What had arrived was delivered first.
+    case truncated
+
     /// Something took longer than allowed, so the connection was aborted.
     case deadlinePassed(Deadline)
 
@@ -86,7 +92,8 @@ public enum ConnectionLoss: Error, Sendable {
     public var isClean: Bool {
         switch self {
         case .closedByPeer, .closedLocally: true
-        case .aborted, .failed, .deadlinePassed, .writeLimitExceeded, .protocolFailed: false
+        case .aborted, .failed, .truncated, .deadlinePassed, .writeLimitExceeded, .protocolFailed:
+            false
         }
     }
 }
@@ -97,7 +104,8 @@ extension ConnectionLoss: Equatable {
     public static func == (left: ConnectionLoss, right: ConnectionLoss) -> Bool {
         switch (left, right) {
         case (.closedByPeer, .closedByPeer), (.closedLocally, .closedLocally),
-            (.aborted, .aborted), (.writeLimitExceeded, .writeLimitExceeded):
+            (.aborted, .aborted), (.truncated, .truncated),
+            (.writeLimitExceeded, .writeLimitExceeded):
             true
         case (.failed(let left), .failed(let right)): left == right
         case (.deadlinePassed(let left), .deadlinePassed(let right)): left == right
@@ -105,7 +113,7 @@ extension ConnectionLoss: Equatable {
             type(of: left) == type(of: right)
                 && String(describing: left) == String(describing: right)
         case (.closedByPeer, _), (.closedLocally, _), (.aborted, _), (.writeLimitExceeded, _),
-            (.failed, _), (.deadlinePassed, _), (.protocolFailed, _):
+            (.failed, _), (.truncated, _), (.deadlinePassed, _), (.protocolFailed, _):
             false
         }
     }
@@ -119,6 +127,7 @@ extension ConnectionLoss: CustomStringConvertible {
         case .closedLocally: "closed here"
         case .aborted: "aborted here"
         case .failed(let error): error.description
+        case .truncated: "the peer ended without its protocol's farewell"
         case .deadlinePassed(let deadline): "took too long: \(deadline)"
         case .writeLimitExceeded: "more bytes queued than the limit allows"
         case .protocolFailed(let error): "the protocol failed: \(error)"

@@ -442,8 +442,15 @@ extension StreamFilter: BackendStream {
     /// Closes the stream below; what is held makes that a reset.
     public final func close() {
         let isCut = isSending || flags.contains(.awaitsShutdown)
+        let isGraceful = flags.contains(.endsGracefully) && below.needsDraining
         leave()
-        if isCut { below.reset() } else { below.close() }
+        if isCut {
+            below.reset()
+        } else if isGraceful, below.shutdownWriting() == nil {
+            owner.lingering.take(below, LingeringStreams.State())
+        } else {
+            below.close()
+        }
         closed()
     }
 

@@ -76,6 +76,8 @@ open class StreamFilter {
         static let hasFailed = Flags(rawValue: 2048)
         /// The connection has ended its direction.
         static let hasShutDown = Flags(rawValue: 4096)
+        /// It has broken the connection behind last bytes, which the peer is to get.
+        static let endsGracefully = Flags(rawValue: 8192)
     }
 
     /// What few filters have, and none for long.
@@ -282,6 +284,22 @@ open class StreamFilter {
         }
         flags.insert(.hasFailed)
         above?.streamDidFail(error)
+    }
+
+    /// Breaks the connection, or the attempt to make it, with this reason, behind last bytes that tell
+    /// the peer.
+    ///
+    /// As ``fail(_:)``; but the stream below is closed as by
+    /// ``StreamTransport/loseConnection()``: writing is shut down, and what the peer still sends is
+    /// discarded for a while, since a reset would overtake the bytes.
+    ///
+    /// - Parameters:
+    ///   - error: The reason of the loss.
+    ///   - lastBytes: Sent to the peer first; copied.
+    public final func fail(_ error: any Error, behind lastBytes: RawSpan) {
+        send(lastBytes)
+        if extra?.sendFailure == nil { flags.insert(.endsGracefully) }
+        fail(error)
     }
 
     /// Reads nothing from the stream below, so that the peer feels it, until

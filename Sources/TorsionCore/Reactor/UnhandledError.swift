@@ -70,7 +70,7 @@ extension Reactor {
             if isAskedFor(error) || error is ConnectionLoss || error is any PeerRefusal { return }
             counters.protocolFailures += 1
             report(error, in: "the protocol of \(peer)")
-        case .closedByPeer, .closedLocally, .aborted, .failed, .deadlinePassed: break
+        case .closedByPeer, .closedLocally, .aborted, .failed, .truncated, .deadlinePassed: break
         }
     }
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the Torsion authors */
+#ifndef TORSION_TLS_HERE_H
+#define TORSION_TLS_HERE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <openssl/ssl.h>
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "Torsion's TLS needs OpenSSL 3.0 or later; Torsion without it has no trait `TLS`."
+#endif
+
+#include "torsion_tls.h"
+
+struct torsion_tls_identity {
+    X509 *certificate;
+    STACK_OF(X509) *chain;
+    EVP_PKEY *key;
+};
+
+struct torsion_tls_roots {
+    STACK_OF(X509) *certificates;
+};
+
+struct torsion_tls_choice {
+    char *name;
+    X509 *certificate;
+    STACK_OF(X509) *chain;
+    EVP_PKEY *key;
+};
+
+struct torsion_tls_context {
+    SSL_CTX *ssl;
+    int verification;
+    uint8_t *protocols;
+    size_t protocol_count;
+    struct torsion_tls_choice *choices;
+    size_t choice_count;
+};
+
+struct torsion_tls {
+    SSL *ssl;
+    struct torsion_tls_context *context;
+    /* Borrowed during a call. */
+    const uint8_t *input;
+    size_t count;
+    struct torsion_tls_output *output;
+    int is_mid_record, owes_ticket, alert, has_failed;
+    SSL_SESSION *session;
+    uint8_t *key_log;
+    size_t key_log_count;
+    /* What was wrong with the peer's certificate; made when something is. */
+    struct torsion_tls_failure *refusal;
+};
+
+void torsion_tls_describe(X509 *certificate, struct torsion_tls_failure *failure);
+
+#endif

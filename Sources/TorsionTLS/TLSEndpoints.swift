@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+#if TLS
+
+public import TorsionCore
+
+extension StreamServerEndpoint {
+    /// The same endpoint with TLS over each connection.
+    ///
+    /// - Parameter configuration: The server's; checked now.
+    /// - Returns: The endpoint.
+    /// - Throws: ``TLSError`` for what cannot be used.
+    public func tls(_ configuration: TLSServer) throws(TLSError) -> WrappedServerEndpoint {
+        tls(try TLSServerContext(configuration))
+    }
+
+    /// The same endpoint with TLS over each connection.
+    ///
+    /// - Parameter context: What several endpoints may share.
+    /// - Returns: The endpoint.
+    public func tls(_ context: TLSServerContext) -> WrappedServerEndpoint {
+        filtered { TLSFilter(context) }
+    }
+}
+
+extension StreamClientEndpoint {
+    /// The same endpoint with TLS over each connection.
+    ///
+    /// - Parameters:
+    ///   - configuration: The client's; checked now.
+    ///   - serverName: The server's name or address, which is verified.
+    /// - Returns: The endpoint.
+    /// - Throws: ``TLSError`` for what cannot be used.
+    public func tls(
+        _ configuration: TLSClient = TLSClient(), serverName: String
+    ) throws(TLSError) -> WrappedClientEndpoint {
+        try tls(try TLSClientContext(configuration), serverName: serverName)
+    }
+
+    /// The same endpoint with TLS over each connection.
+    ///
+    /// - Parameters:
+    ///   - context: What several endpoints may share.
+    ///   - serverName: The server's name or address, which is verified.
+    /// - Returns: The endpoint.
+    /// - Throws: ``TLSError`` for a name that cannot be verified.
+    public func tls(
+        _ context: TLSClientContext, serverName: String
+    ) throws(TLSError) -> WrappedClientEndpoint {
+        let name = try validServerName(serverName)
+        return filtered { TLSFilter(context, validName: name) }
+    }
+}
+
+extension StreamTransport {
+    /// Goes on with TLS as the server: STARTTLS.
+    ///
+    /// What was written before leaves as it was; what arrived behind the present event, and
+    /// `remaining`, is TLS, or the handshake fails. Nothing is delivered until the handshake is done.
+    ///
+    /// - Parameters:
+    ///   - context: The server's.
+    ///   - remaining: What was received behind the command that led here; copied.
+    /// - Returns: A Deferred that succeeds when the handshake is done. If it fails, the connection is
+    ///   lost, and the Deferred fails with that ``TorsionCore/ConnectionLoss``.
+    @discardableResult
+    public func startTLS(
+        _ context: TLSServerContext, remaining: RawSpan = RawSpan()
+    ) -> Deferred<Void> {
+        startFilter(TLSFilter(context), remaining: remaining)
+    }
+
+    /// Goes on with TLS as the client: STARTTLS.
+    ///
+    /// - Parameters:
+    ///   - context: The client's.
+    ///   - serverName: The server's name or address, which is verified.
+    ///   - remaining: What was received behind the answer that led here; copied.
+    /// - Returns: As ``startTLS(_:remaining:)``.
+    /// - Throws: ``TLSError`` for a name that cannot be verified.
+    @discardableResult
+    public func startTLS(
+        _ context: TLSClientContext, serverName: String, remaining: RawSpan = RawSpan()
+    ) throws(TLSError) -> Deferred<Void> {
+        startFilter(try TLSFilter(context, serverName: serverName), remaining: remaining)
+    }
+}
+
+#endif
