@@ -17,7 +17,7 @@ private final class Tape {
     var bytes = Bytes()
 
     func record(_ piece: Bytes) -> [Bytes] {
-        bytes += piece
+        bytes = bytes + piece
         return [piece]
     }
 }
@@ -136,13 +136,15 @@ private func connected(
     }
 
     @Test func `TLS-10: bytes behind close_notify are dropped`() throws {
-        let (wire, tape) = try connected(server: HalfNote())
+        let (wire, _) = try connected(server: HalfNote())
+        wire.client.transport?.write("bye")
         wire.client.transport?.loseConnection()
-        wire.carry()
-        #expect(wire.server.events == ["made", "end"])
+        let last = wire.clientEnd.takeBytes()
+        // Without the FIN, which `carry` would bring.
+        wire.serverEnd.receive(last + Bytes(Array(repeating: 0x17, count: 64)))
         wire.serverEnd.receive(Bytes(Array(repeating: 0x17, count: 64)))
         wire.clock.turn()
-        #expect(wire.server.events == ["made", "end"] && !tape.bytes.isEmpty)
+        #expect(wire.server.events == ["made", "<bye", "end"])
         wire.server.transport?.write("still here")
         wire.clock.turn()
         #expect(!wire.serverEnd.takeBytes().isEmpty)
@@ -216,7 +218,7 @@ private func exchange(_ peer: OpaquePointer, _ end: MemoryTransport) -> Bytes {
         if count > 0 { end.receive(Bytes(Array(buffer[..<count]))) }
         end.clock.turn()
         let answer = end.takeBytes()
-        sent += answer
+        sent = sent + answer
         _ = answer.withUnsafeBytes { test_peer_receive(peer, $0.baseAddress, $0.count) }
     }
     return sent
@@ -301,7 +303,7 @@ private func exchange(_ peer: OpaquePointer, _ end: MemoryTransport) -> Bytes {
 @Suite struct DamageTests {
     /// A whole connection: a handshake, data both ways, a close.
     private func run(
-        _ version: TLSVersion?, toServer: @escaping (Bytes) -> [Bytes] = { [$0] },
+        _ version: TLSVersion, toServer: @escaping (Bytes) -> [Bytes] = { [$0] },
         toClient: @escaping (Bytes) -> [Bytes] = { [$0] }
     ) throws -> Wire {
         let wire = try Wire(version)

@@ -218,6 +218,23 @@ final class Pair {
     }
 }
 
+/// Made once, since tests of damage make thousands of connections. No session is resumed, so that
+/// all of them are the same.
+private struct Contexts {
+    let server: TLSServerContext
+    let client: TLSClientContext
+
+    init(_ version: TLSVersion?) throws {
+        server = try TLSServerContext(serverConfiguration(version))
+        var configuration = try clientConfiguration(version)
+        configuration.resumesSessions = false
+        client = try TLSClientContext(configuration)
+    }
+
+    static let v12 = Result { try Contexts(.v12) }
+    static let v13 = Result { try Contexts(.v13) }
+}
+
 /// Two ends in memory, and what goes over the wire between them.
 final class Wire {
     let clock = ManualClock()
@@ -231,12 +248,12 @@ final class Wire {
     private var isEndTold = (client: false, server: false)
 
     init(
-        client: Note = Note(), server: Note = Note(), _ version: TLSVersion? = nil,
+        client: Note = Note(), server: Note = Note(), _ version: TLSVersion = .v13,
         roomBytes: Int = .max
     ) throws {
         (self.client, self.server) = (client, server)
-        let context = try TLSServerContext(serverConfiguration(version))
-        let clientContext = try TLSClientContext(clientConfiguration(version))
+        let contexts = try (version == .v12 ? Contexts.v12 : Contexts.v13).get()
+        let (context, clientContext) = (contexts.server, contexts.client)
         clientEnd = MemoryTransport(
             client, clock: clock, roomBytes: roomBytes,
             layers: StreamLayers().filtered {
