@@ -218,8 +218,9 @@ final class Pair {
     }
 }
 
-/// Made once, since tests of damage make thousands of connections. No session is resumed, so that
-/// all of them are the same.
+/// Made once, since tests of damage make thousands of connections.
+///
+/// No session is resumed, so that all of them are the same.
 private struct Contexts {
     let server: TLSServerContext
     let client: TLSClientContext
