@@ -6,6 +6,7 @@
 import Testing
 import Torsion
 import TorsionTLS
+import TorsionTesting
 
 // snippet: Server
 /// Sends back what arrives, encrypted.
@@ -83,12 +84,9 @@ final class Mail: LineProtocol {
 @Suite struct TLSPageTests {
     @Test func `what cannot be read says so`() {
         #expect(throws: TLSError.self) { try trust("nowhere") }
-        #expect(throws: TLSError.self) {
-            try Reactor.run(services: nil) { reactor in
-                defer { reactor.stop() }
-                try serve(on: reactor)
-            }
-        }
+        let reactor = Reactor(backend: .simulated, services: nil)
+        #expect(throws: TLSError.self) { try serve(on: reactor) }
+        reactor.shutDown()
     }
 }
 

@@ -27,22 +27,25 @@ struct TestIdentity {
         what.is_authority = isAuthority ? 1 : 0
         what.not_before = first
         what.not_after = last
-        var texts: (UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>?) = (nil, nil)
+        var texts: [UnsafeMutablePointer<CChar>?] = [nil, nil]
+        let signer = issuer.map { $0.certificate + $0.key } ?? ""
         let isMade = name.withCString { name in
             (names ?? "").withCString { names in
-                (issuer.map { $0.certificate + $0.key } ?? "").withCString { signer in
+                signer.withCString { signer in
                     what.common_name = name
                     what.names = strlen(names) > 0 ? names : nil
-                    return test_certificate_make(
-                        &what, strlen(signer) > 0 ? signer : nil, &texts.0, &texts.1)
+                    let issuer = strlen(signer) > 0 ? signer : nil
+                    return texts.withUnsafeMutableBufferPointer {
+                        test_certificate_make(
+                            &what, issuer, $0.baseAddress!, $0.baseAddress! + 1)
+                    }
                 }
             }
         }
         precondition(isMade == 1, "no certificate could be made")
-        certificate = String(cString: texts.0!)
-        key = String(cString: texts.1!)
-        free(texts.0)
-        free(texts.1)
+        certificate = String(cString: texts[0]!)
+        key = String(cString: texts[1]!)
+        for text in texts { free(text) }
     }
 
     static let authority = TestIdentity("Test Authority", isAuthority: true)
@@ -140,18 +143,15 @@ final class Pair {
 
     init(
         _ backend: BackendChoice, server: Note = Note(), client: Note = Note(),
-        options: StreamOptions = StreamOptions(), context: TLSServerContext,
-        below: FilterMaker? = nil
+        options: StreamOptions = StreamOptions(), context: TLSServerContext, port number: UInt16 = 0
     ) throws {
         reactor = Reactor(backend: backend, services: nil)
         (self.server, self.client, self.options) = (server, client, options)
         reactor.unhandledError = { [unowned self] in unhandled.append("\($0)") }
         nonisolated(unsafe) let failures = failures
-        let plain: any StreamServerEndpoint = ServerEndpoint.address(
-            .ipv4(.loopback, port: 0), options: options)
-        let base: any StreamServerEndpoint =
-            if let below { plain.filtered(by: below) } else { plain }
-        port = try base.tls(context).observed(byPort: { failures }).listen(on: reactor) {
+        let endpoint = ServerEndpoint.address(.ipv4(.loopback, port: number), options: options)
+            .tls(context).observed(byPort: { failures })
+        port = try endpoint.listen(on: reactor) {
             [unowned self] in
             made += 1
             return self.server

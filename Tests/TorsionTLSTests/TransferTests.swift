@@ -175,7 +175,7 @@ private final class Lines {
         client.whenRead = { text, transport in
             guard text == "go ahead\n" else { return }
             try transport.startTLS(context, serverName: "a.test")
-                .addCallback { isDone = true }.whenFailed { Issue.record("\($0)") }
+                .addCallback { _ in isDone = true }.whenFailed { Issue.record("\($0)") }
             // Waits until the handshake is done.
             transport.write("password")
         }
