@@ -135,7 +135,7 @@ final class SharedContext: @unchecked Sendable {
 
 /// Sessions of servers, by name and port.
 ///
-/// Each is used once, as RFC 8446 §C.4 wants; the server's next ticket takes its place.
+/// In TLS 1.3 each is used once, as RFC 8446 §C.4 wants; the server's next ticket takes its place.
 final class SessionCache: Sendable {
     private static let limit = 1_024
     private let table = Mutex([String: [UInt8]]())

@@ -28,6 +28,8 @@ public final class TLSFilter: StreamFilter {
     private var buffers: TLSBuffers!
     private var raw: OpaquePointer?
     private var messages = MessageRate()
+    /// What the handshake offers to resume.
+    private var usedSession: [UInt8]?
     /// Calls of this filter that use ``raw``, and inside of which the connection may end.
     private var callCount = 0
 
@@ -69,6 +71,7 @@ public final class TLSFilter: StreamFilter {
         guard client != nil else { return }
         if let session = client?.sessions?.take(sessionName) {
             torsion_tls_use_session(raw, session, session.count)
+            usedSession = session
         }
         var input = Input(start: nil, count: 0)
         inCall { shakeHands(raw, &input) }
@@ -122,6 +125,11 @@ public final class TLSFilter: StreamFilter {
         state = .open
         var details = ConnectionDetails()
         details.security = security
+        // In TLS 1.2 a server that resumes need not send another ticket, and this one goes on.
+        if security.isResumed, security.version == "TLSv1.2", let usedSession {
+            client?.sessions?.put(usedSession, for: sessionName)
+        }
+        usedSession = nil
         keepSession(raw)
         agree(details)
         // What was written meanwhile, of a connection that goes on.

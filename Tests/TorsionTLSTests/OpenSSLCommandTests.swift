@@ -49,11 +49,13 @@ extension TLSVersion {
 
 @Suite(.enabled(if: isInstalled("openssl")))
 struct OpenSSLCommandTests {
-    private func client(_ pair: Pair, _ folder: Folder, _ more: [String]) throws -> Program {
-        try Program(
+    private func client(_ pair: Pair, _ folder: Folder, _ more: [String]) throws
+        -> TestPrograms.Program
+    {
+        try TestPrograms.Program(
             path: "openssl",
             [
-                "s_client", "-connect", "127.0.0.1:\(pair.port.localAddress.port)", "-quiet",
+                "s_client", "-connect", "127.0.0.1:\(pair.port.localAddress.port ?? 0)", "-quiet",
                 "-servername", "a.test", "-verify_hostname", "a.test", "-verify_return_error",
                 "-CAfile", folder.file("roots.pem", TestIdentity.authority.certificate),
             ] + more)
@@ -163,7 +165,7 @@ struct OpenSSLCommandTests {
         backend: BackendChoice, version: TLSVersion
     ) throws {
         let folder = Folder()
-        let program = try Program(
+        let program = try TestPrograms.Program(
             path: "openssl",
             [
                 "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-rev", version.flag,

@@ -23,17 +23,14 @@ struct TestIdentity {
         _ name: String, names: String? = nil, isAuthority: Bool = false, by issuer: Self? = nil,
         from first: Int64 = 0, to last: Int64 = 4_102_444_800
     ) {
-        var what = test_certificate()
-        what.is_authority = isAuthority ? 1 : 0
-        what.not_before = first
-        what.not_after = last
         var texts: [UnsafeMutablePointer<CChar>?] = [nil, nil]
         let signer = issuer.map { $0.certificate + $0.key } ?? ""
         let isMade = name.withCString { name in
             (names ?? "").withCString { names in
                 signer.withCString { signer in
-                    what.common_name = name
-                    what.names = strlen(names) > 0 ? names : nil
+                    var what = test_certificate(
+                        common_name: name, names: strlen(names) > 0 ? names : nil,
+                        is_authority: isAuthority ? 1 : 0, not_before: first, not_after: last)
                     let issuer = strlen(signer) > 0 ? signer : nil
                     return texts.withUnsafeMutableBufferPointer {
                         test_certificate_make(
@@ -202,10 +199,13 @@ final class Pair {
     /// Nothing is left, and nothing was said to be the program's error.
     func finish(_ place: SourceLocation = #_sourceLocation) {
         port.stopListening()
-        server.transport?.abortConnection()
-        client.transport?.abortConnection()
         run(within: .seconds(7), place) {
-            reactor.statistics.lingeringStreams == 0 && reactor.statistics.openConnections == 0
+            // One side may be made while the other is aborted.
+            server.transport?.abortConnection()
+            client.transport?.abortConnection()
+            let figures = reactor.statistics
+            return figures.lingeringStreams == 0 && figures.openConnections == 0
+                && figures.openHandles == 0
         }
         for _ in 0..<3 { reactor.turn(until: reactor.now) }
         reactor.checkInvariants()

@@ -180,6 +180,7 @@ private final class Lines {
             transport.write("password")
         }
         ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
+            .whenFailed { Issue.record("\($0)") }
         run(reactor) { client.text.hasSuffix("secret password") }
         #expect(isDone && server.text == "STARTTLS\npassword")
         #expect(client.transport?.security?.isPeerVerified == true)
@@ -201,6 +202,7 @@ private final class Lines {
         reactor.unhandledError = { Issue.record("\($0)") }
         client.whenMade = { $0.write("STARTTLS\nRSET\nRSET\n") }
         ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
+            .whenFailed { Issue.record("\($0)") }
         run(reactor) { server.loss != nil && client.loss != nil }
         #expect(server.events.count == 3 && !client.text.contains("secret"))
         guard case .protocolFailed(let error)? = server.loss else {
