@@ -47,7 +47,7 @@ extension TLSVersion {
     fileprivate var name: String { self == .v13 ? "TLSv1.3" : "TLSv1.2" }
 }
 
-@Suite(.enabled(if: isInstalled("openssl")))
+@Suite(.serialized, .enabled(if: isInstalled("openssl")))
 struct OpenSSLCommandTests {
     private func client(_ pair: Pair, _ folder: Folder, _ more: [String]) throws
         -> TestPrograms.Program
