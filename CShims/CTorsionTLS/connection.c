@@ -109,7 +109,7 @@ struct torsion_tls *torsion_tls_new(struct torsion_tls_context *context, const c
     BIO_set_data(bio, tls);
     SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_app_data(tls->ssl, tls);
-    X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), (time_t)now);
+    if (now >= 0) X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), (time_t)now);
     int is_server = SSL_is_server(tls->ssl);
     if (is_server) SSL_set_accept_state(tls->ssl);
     else SSL_set_connect_state(tls->ssl);

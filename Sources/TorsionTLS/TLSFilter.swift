@@ -65,7 +65,8 @@ public final class TLSFilter: StreamFilter {
     /// Begins the handshake.
     public override func begin() throws {
         buffers = reactor.companion(of: TLSBuffers.self)
-        let now = reactor.wallTime.seconds
+        // Without services that know the time, dates are compared with the machine's.
+        let now = (try? reactor.wallTime().seconds) ?? -1
         raw = withOptionalCString(serverName) { torsion_tls_new(context.raw, $0, now) }
         guard let raw else { throw TLSError(.outOfMemory, "there is no memory for a connection") }
         guard client != nil else { return }

@@ -42,6 +42,7 @@ func words(for why: ConnectionLoss) -> String {
     case .aborted: "we gave up"
     case .failed(let error) where error.code == .connectionReset: "the peer gave up"
     case .failed(let error): "the network: \(error)"
+    case .truncated: "the peer ended, and something may be missing"
     case .deadlinePassed(let deadline): "too slow: \(deadline)"
     case .writeLimitExceeded: "the peer does not read, and we wrote on"
     case .protocolFailed(let error): "we threw: \(error)"

@@ -175,9 +175,10 @@ private final class Lines {
         client.whenRead = { text, transport in
             guard text == "go ahead\n" else { return }
             try transport.startTLS(context, serverName: "a.test")
-                .addCallback { _ in isDone = true }.whenFailed { Issue.record("\($0)") }
-            // Waits until the handshake is done.
-            transport.write("password")
+                .addCallback { _ in
+                    isDone = true
+                    transport.write("password")
+                }.whenFailed { Issue.record("\($0)") }
         }
         ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
             .whenFailed { Issue.record("\($0)") }

@@ -105,7 +105,8 @@ int torsion_tls_context_add_identity(torsion_tls_context *_Nonnull context,
                                      const torsion_tls_identity *_Nonnull identity);
 void torsion_tls_context_free(torsion_tls_context *_Nonnull context);
 
-/* A connection. `name`: what a client asks for and verifies; `now`: seconds since 1970. */
+/* A connection. `name`: what a client asks for and verifies; `now`: seconds since 1970, -1
+ * for the machine's time. */
 torsion_tls *_Nullable torsion_tls_new(torsion_tls_context *_Nonnull context,
                                        const char *_Nullable name, int64_t now);
 void torsion_tls_free(torsion_tls *_Nonnull tls);
