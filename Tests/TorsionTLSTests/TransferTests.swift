@@ -174,15 +174,18 @@ private final class Lines {
         client.whenMade = { $0.write("STARTTLS\n") }
         client.whenRead = { text, transport in
             guard text == "go ahead\n" else { return }
-            try transport.startTLS(context, serverName: "a.test")
+            let upgrade = try transport.startTLS(context, serverName: "a.test")
+            // Waits until the handshake is done.
+            transport.write("pass")
+            upgrade
                 .addCallback { _ in
                     isDone = true
-                    transport.write("password")
+                    transport.write("word")
                 }.whenFailed { Issue.record("\($0)") }
         }
         ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
             .whenFailed { Issue.record("\($0)") }
-        run(reactor) { client.text.hasSuffix("secret password") }
+        run(reactor) { server.text.hasSuffix("password") && client.text.hasSuffix("word") }
         #expect(isDone && server.text == "STARTTLS\npassword")
         #expect(client.transport?.security?.isPeerVerified == true)
         #expect(server.transport?.security?.version == "TLSv1.3")

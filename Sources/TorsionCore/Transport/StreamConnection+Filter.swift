@@ -12,6 +12,8 @@ final class FilterUpgrade {
     /// Whether it stands below the connection.
     var hasBegun = false
     var timeout: DelayedCall?
+    /// What was written behind the call and before the filter stands below: never sent as it is.
+    var waiting: [Bytes] = []
 
     init(_ filter: StreamFilter, _ result: Deferred<Void>) {
         self.filter = filter
@@ -36,6 +38,8 @@ extension StreamConnection {
                 IOError(.handshake, function: "", code: .notConnected, subject: peerAddress))
             return result
         }
+        // What was written before leaves as it is; what is written from now on is the filter's.
+        sendCoalesced()
         let extras = makeExtras()
         require(extras.upgrade == nil, "StreamTransport: startFilter twice in one handshake")
         extras.upgrade = FilterUpgrade(filter, result)
@@ -48,8 +52,8 @@ extension StreamConnection {
 
     private func beginUpgrade() {
         guard !machine.isClosed, let upgrade = extras?.upgrade else { return }
-        upgrade.hasBegun = true
         sendCoalesced()
+        upgrade.hasBegun = true
         guard !isOver else { return }
         let leaving = queue.flatMap { $0.isEmpty ? nil : $0 }
         if let leaving {
@@ -64,6 +68,10 @@ extension StreamConnection {
         filter.attach(
             over: below, on: reactor, input: input, leaving: leaving, isReading: isReading)
         filter.deliver(to: self)
+        for bytes in upgrade.waiting {
+            unsafe bytes.withUnsafeBytes { unsafe place($0, owner: bytes) }
+        }
+        upgrade.waiting = []
         updatePlainness()
         upgrade.timeout = reactor.callLater(options.value.handshakeTimeout) { [self] in
             streamDidFail(ConnectionLoss.deadlinePassed(.handshaking))

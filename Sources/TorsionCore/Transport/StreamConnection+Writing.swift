@@ -96,6 +96,11 @@ extension StreamConnection {
     func place(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
         let first = unsafe takeCoalesced()
         guard first.count + bytes.count > 0, !machine.isBroken else { return }
+        if let upgrade = extras?.upgrade, !upgrade.hasBegun {
+            if first.count > 0 { unsafe upgrade.waiting.append(Bytes(first.bytes)) }
+            if bytes.count > 0 { unsafe upgrade.waiting.append(owner ?? Bytes(bytes.bytes)) }
+            return
+        }
         var taken = 0
         if queue?.isEmpty ?? true {
             switch unsafe tryWrite(first, bytes) {
