@@ -181,12 +181,15 @@ final class SocketStream: PollTarget {
         // for all that a compiler can know of what the call does.
         guard let receiver = receiver.take() else { return }
         receiver.streamDidRead(UnsafeRawBufferPointer(start: slab, count: count).bytes)
-        // Unless another has taken over meanwhile.
-        if self.receiver == nil {
-            withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
-        }
+        // Unless another has taken over meanwhile. Consumed either way, or it would be retained.
+        guard self.receiver == nil else { return drop(consume receiver) }
+        withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
         if count == SocketBackend.slabByteCount || phase == .closed { readOn() }
     }
+
+    /// Releases the receiver whose place another has taken.
+    @inline(never)
+    private func drop(_ former: consuming any StreamReceiver) {}
 
     /// A full buffer means that there is likely more.
     @inline(never)

@@ -145,13 +145,16 @@ final class URingStream: RingTarget {
         let number = Int(flags >> UInt32(TORSION_URING_BUFFER_SHIFT))
         let start = ring.buffers.address(number)
         receiver.streamDidRead(UnsafeRawBufferPointer(start: start, count: Int(result)).bytes)
-        // Unless another has taken over meanwhile.
-        if self.receiver == nil {
-            withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
-        }
         ring.buffers.give(number)
+        // Unless another has taken over meanwhile. Consumed either way, or it would be retained.
+        guard self.receiver == nil else { return drop(consume receiver) }
+        withUnsafeMutablePointer(to: &self.receiver) { $0.initialize(to: consume receiver) }
         if phase == .closed { self.receiver = nil }
     }
+
+    /// Releases the receiver whose place another has taken.
+    @inline(never)
+    private func drop(_ former: consuming any StreamReceiver) {}
 
     @inline(never)
     private func receivedOtherwise(_ result: Int32, _ flags: UInt32) {

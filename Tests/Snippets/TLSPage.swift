@@ -16,7 +16,7 @@ final class SecureEcho: StreamProtocol {
     }
 }
 
-func serve(on reactor: Reactor) throws {
+func serveSecurely(on reactor: Reactor) throws {
     let identity = try TLSIdentity.files(certificate: "cert.pem", key: "key.pem")
     try ServerEndpoint.tcp(port: 8443).tls(TLSServer(identity)).listen(on: reactor) {
         SecureEcho()
@@ -46,7 +46,7 @@ func trust(_ path: String) throws -> TLSClient {
 }
 
 // snippet: Security
-final class Greeter: StreamProtocol {
+final class SecureGreeter: StreamProtocol {
     func connectionMade(_ transport: any StreamTransport) {
         guard let security = transport.security else { return }
         print(security.version, security.cipher, security.applicationProtocol ?? "none")
@@ -85,7 +85,7 @@ final class Mail: LineProtocol {
     @Test func `what cannot be read says so`() {
         #expect(throws: TLSError.self) { try trust("nowhere") }
         let reactor = Reactor(backend: .simulated, services: nil)
-        #expect(throws: TLSError.self) { try serve(on: reactor) }
+        #expect(throws: TLSError.self) { try serveSecurely(on: reactor) }
         reactor.shutDown()
     }
 }

@@ -4,9 +4,23 @@
 /// A stream whose filters have agreed, and what came of it.
 struct AgreedStream {
     var stream: any BackendStream
-    var details = ConnectionDetails()
+    /// What its filters have learnt; nil, as for nearly all, if nothing.
+    var box: DetailsBox?
     /// What arrived already, and is the protocol's.
     var input = Bytes()
+
+    init(stream: any BackendStream) { self.stream = stream }
+
+    var details: ConnectionDetails { box?.value ?? ConnectionDetails() }
+
+    var peerAddress: SocketAddress { box?.value.peerAddress ?? stream.peerAddress }
+
+    /// Adds what a filter has learnt.
+    mutating func learn(_ details: ConnectionDetails) {
+        let box = box ?? DetailsBox(ConnectionDetails())
+        box.value.merge(details)
+        self.box = box
+    }
 }
 
 /// Puts filters over a stream, one after the other, each when the one below has agreed.
@@ -73,7 +87,7 @@ final class Agreement: StreamReceiver {
     /// The filter has agreed.
     private func take(_ filter: StreamFilter) {
         self.filter = nil
-        if let details = filter.takeDetails() { agreed.details.merge(details) }
+        if let details = filter.takeDetails() { agreed.learn(details) }
         guard filter.stage == .withdrawn else { return }
         agreed.stream = filter.below
         agreed.input = filter.takeInput()

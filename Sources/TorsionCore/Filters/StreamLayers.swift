@@ -77,9 +77,7 @@ public final class ByteStream {
     deinit { if !isTaken { agreed.stream.close() } }
 
     /// The other end.
-    public var peerAddress: SocketAddress {
-        agreed.details.peerAddress ?? agreed.stream.peerAddress
-    }
+    public var peerAddress: SocketAddress { agreed.peerAddress }
 
     /// What its filters have learnt.
     public var details: ConnectionDetails { agreed.details }

@@ -67,7 +67,7 @@ final class PortService {
     func serve(
         _ agreed: AgreedStream, _ observer: (any ConnectionObserver)?, on reactor: Reactor
     ) {
-        let peer = agreed.details.peerAddress ?? agreed.stream.peerAddress
+        let peer = agreed.peerAddress
         do {
             guard let proto = try factory.makeProtocol(for: peer) else {
                 return agreed.stream.close()

@@ -23,7 +23,7 @@ final class FilterUpgrade {
 
 extension StreamConnection.Extras {
     /// Whether reads and writes need not look here.
-    var isPlain: Bool { observer == nil && !awaitsFilter }
+    var isPlain: Bool { observer == nil && upgraded == nil && !awaitsFilter }
 
     /// Whether a filter comes before anything else is delivered.
     var awaitsFilter: Bool { upgrade.map { !$0.hasBegun } ?? false }

@@ -187,7 +187,7 @@ extension StreamConnection {
         let bytes = unsafe UnsafeRawBufferPointer(start: cork.pointee.base, count: count)
         var taken = 0
         if isPlain {
-            switch unsafe stream.tryWrite(bytes) {
+            switch unsafe firstStream.tryWrite(bytes) {
             case .wrote(let count): taken = count
             // Told now: the kernel tells an error once, and would say EPIPE the next time.
             case .failed(let code):

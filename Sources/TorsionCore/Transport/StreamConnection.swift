@@ -19,8 +19,9 @@
 final class StreamConnection {
     let reactor: Reactor
     let id: ConnectionID
-    /// What carries the bytes: a backend's stream, or a filter over one.
-    @exclusivity(unchecked) var stream: any BackendStream
+    /// What carries the bytes, as it was when the connection was made: constant, since loading a variable
+    /// would retain it for each message.
+    let firstStream: any BackendStream
     let options: SharedOptions
 
     @exclusivity(unchecked) var machine = ConnectionStateMachine()
@@ -81,6 +82,8 @@ final class StreamConnection {
         var closeReason: ConnectionLoss?
         /// A filter that is to come into the live connection, or is agreeing on its terms.
         var upgrade: FilterUpgrade?
+        /// In the place of the first stream, once a filter has come into the live connection.
+        var upgraded: (any BackendStream)?
         /// What is kept for the protocol has arrived just now, and was not delivered before.
         var hasFreshInput = false
     }
@@ -96,7 +99,7 @@ final class StreamConnection {
         options: SharedOptions, observer: (any ConnectionObserver)? = nil
     ) {
         self.reactor = reactor
-        stream = agreed.stream
+        firstStream = agreed.stream
         self.proto = proto
         self.options = options
         unsafe cork = reactor.coalescingPool.cork
@@ -105,7 +108,7 @@ final class StreamConnection {
         reactor.nextConnection += 1
         id = ConnectionID(reactorNumber: reactor.number, sequence: reactor.nextConnection)
         reactor.counters.liveTransports += 1
-        if observer != nil || !agreed.details.isEmpty {
+        if observer != nil || agreed.box != nil {
             makeExtras().observer = observer
             extras?.details = agreed.details
         }
@@ -113,6 +116,12 @@ final class StreamConnection {
     }
 
     deinit { reactor.counters.liveTransports -= 1 }
+
+    /// What carries the bytes: a backend's stream, or a filter over one.
+    var stream: any BackendStream {
+        get { extras?.upgraded ?? firstStream }
+        set { makeExtras().upgraded = newValue }
+    }
 
     /// Keeps what a filter leaves to the connection, until the present event ends.
     func keepFresh(_ input: Bytes) {
