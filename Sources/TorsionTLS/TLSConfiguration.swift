@@ -20,7 +20,7 @@ public enum TLSVersion: Int32, Hashable, Sendable, Comparable {
 
 /// What an end of the connection without `close_notify` means.
 public enum TLSTruncation: Hashable, Sendable {
-    /// ``TorsionCore/ConnectionLoss/truncated``: somebody between the peers may have cut it.
+    /// `ConnectionLoss/truncated`: somebody between the peers may have cut it.
     case isLoss
     /// An end as any other, for protocols whose messages say themselves where they end.
     case isEnd

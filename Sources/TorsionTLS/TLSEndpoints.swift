@@ -63,7 +63,7 @@ extension StreamTransport {
     ///   - context: The server's.
     ///   - remaining: What was received behind the command that led here; copied.
     /// - Returns: A Deferred that succeeds when the handshake is done. If it fails, the connection is
-    ///   lost, and the Deferred fails with that ``TorsionCore/ConnectionLoss``.
+    ///   lost, and the Deferred fails with that `ConnectionLoss`.
     @discardableResult
     public func startTLS(
         _ context: TLSServerContext, remaining: RawSpan = RawSpan()

@@ -11,7 +11,7 @@ public import TorsionCore
 ///     the certificate "CN=a.test" is for a.test, and not for b.test
 ///
 /// A connect fails with it; a connection that was made is lost by
-/// ``TorsionCore/ConnectionLoss/protocolFailed(_:)`` with it; a server's port calls
+/// `ConnectionLoss/protocolFailed(_:)` with it; a server's port calls
 /// `PortObserver.handshakeFailed`. Text of the peer in it is printable ASCII. A plain value, usable
 /// on any thread.
 public struct TLSError: Error, Hashable, Sendable {

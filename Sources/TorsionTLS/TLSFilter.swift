@@ -11,7 +11,7 @@ public import TorsionCore
 /// `endpoint.tls(…)` and `transport.startTLS(…)` make it. The connection is made when the handshake is
 /// done and the peer verified; `transport.security` says what was agreed on. Each write of an event up
 /// to 16 KiB is one record. A connection that is closed ends with `close_notify`; a peer that ends
-/// without one is ``TorsionCore/ConnectionLoss/truncated``.
+/// without one is `ConnectionLoss/truncated`.
 public final class TLSFilter: StreamFilter {
     private enum State {
         case handshaking, open
