@@ -229,3 +229,12 @@ let package = Package(
             ["TestedBackends", "Torsion", "TorsionCore", "TorsionServices", "TorsionTesting"]),
     ] + exampleNames.map(example)
 )
+
+/// `TORSION_TESTS="TorsionCoreTests Snippets" swift build --build-tests` leaves out the other tests
+/// and all examples, so that a change of one part is tried in a fraction of the time.
+if let wanted = Context.environment["TORSION_TESTS"]?.split(separator: " ").map(String.init) {
+    package.targets.removeAll { target in
+        let isTried = target.type == .test || exampleNames.contains(target.name)
+        return isTried && !wanted.contains(target.name)
+    }
+}
