@@ -31,7 +31,7 @@ final class HTTPRequest: StreamProtocol {
 Reactor.main { reactor in
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:example.org:80"
     let endpoint = try ClientEndpoint(parsing: place)
-    endpoint.connect(on: reactor) { HTTPRequest("/", host: "\(endpoint)", on: reactor) }
+    endpoint.connect(on: reactor) { HTTPRequest("/", host: endpoint.name, on: reactor) }
         .addCallback { request in request.answer }
         .addTimeout(.seconds(10))
         .addCallback { answer in print(answer) }

@@ -62,59 +62,75 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
         ClientEndpoint(.descriptor(descriptor), options)
     }
 
-    private static let types: KeyValuePairs = [
-        "tcp": "tcp:example.org:80", "unix": "unix:/run/echo.socket", "fd": "fd:3",
+    /// The types of texts.
+    static let types: [EndpointType<ClientEndpoint>] = [
+        EndpointType("tcp", "tcp:example.org:80", tcp(reading:)),
+        EndpointType("unix", "unix:/run/echo.socket", unix(reading:)),
+        EndpointType("fd", "fd:3", descriptor(reading:)),
     ]
 
     /// Reads an endpoint from text.
     ///
     /// `tcp:HOST:PORT`, where an IPv6 address is written `[::1]`; `unix:PATH`, or `unix:@NAME` for
-    /// an abstract name; `fd:NUMBER`, a socket that is connected. Options: `timeout=SECONDS` for each attempt to connect,
-    /// `bindAddress=ADDRESS`, `nodelay=no`, `keepalive=SECONDS` of silence before the first probe, or
-    /// `keepalive=no`. A backslash takes the next character as it is.
+    /// an abstract name; `fd:DESCRIPTOR`, a socket that is connected. Options: `timeout=SECONDS` for
+    /// each attempt to connect, `bindAddress=ADDRESS`, `nodelay=no`, `keepalive=SECONDS` of silence
+    /// before the first probe, or `keepalive=no`.
     ///
+    /// What stands in capitals may be written by its name too: `tcp:host=example.org:port=80`. A
+    /// backslash takes the next character as it is. ``EndpointParser`` reads types of your own as
+    /// well.
+    ///
+    /// - Parameter text: The endpoint's text.
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
-        let description = try EndpointDescription(parsing: text, types: Self.types)
-        options = StreamOptions()
-        switch description.type {
-        case "tcp":
-            place = try Self.tcpPlace(description)
-            try description.refuseParts(after: 2)
-            try description.refuseOptions(
-                besides: ["timeout", "bindAddress"] + StreamOptions.describedOptions)
-        case "fd":
-            place = .descriptor(try description.descriptor(0))
-            try description.refuseParts(after: 1)
-            try description.refuseOptions(besides: StreamOptions.describedOptions)
-        default:
-            let path = try description.part(0, "path")
-            place = .address(.unix(try UnixAddress(described: path)))
-            try description.refuseParts(after: 1)
-            try description.refuseOptions(besides: ["timeout"])
-        }
-        try options.apply(description)
-        if let timeout = try description.seconds("timeout", atMost: 86_400) {
-            options.connectTimeout = timeout
-        }
-        if let own = description.options["bindAddress"] {
-            guard let address = SocketAddress(described: own, port: 0) else {
-                throw .invalid("bindAddress", value: own, allowed: SocketAddress.describedForms)
-            }
-            options.bindAddress = address
-        }
+        self = try Self.types.read(text)
     }
 
-    private static func tcpPlace(_ description: EndpointDescription) throws(EndpointError) -> Place
-    {
-        let host = try description.part(0, "host")
-        let port = try description.port(1, from: 1)
-        if let address = SocketAddress(described: host, port: port) { return .address(address) }
-        // Brackets are for addresses: what they hold is never asked of a name server.
-        guard host.first != "[" else {
-            throw .invalid("host", value: host, allowed: "a name, \(SocketAddress.describedForms)")
+    /// Reads what `tcp:HOST:PORT` needs and may have, for a type of your own that stands on TCP.
+    ///
+    /// - Parameter arguments: What stands behind the type; takes `host`, `port`, `timeout`,
+    ///   `bindAddress`, `nodelay` and `keepalive`.
+    /// - Returns: The endpoint.
+    /// - Throws: ``EndpointError``, which says what is allowed.
+    public static func tcp(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ClientEndpoint {
+        let host = try arguments.argument("host")
+        let port = UInt16(try arguments.argument("port", in: 1...65_535))
+        var endpoint: ClientEndpoint
+        if let address = SocketAddress(described: host, port: port) {
+            endpoint = .address(address)
+        } else if host.utf8.first != UInt8(ascii: "[") {
+            endpoint = ClientEndpoint(.host(host, port: port), StreamOptions())
+        } else {
+            // Brackets are for addresses: what they hold is never asked of a name server.
+            throw .invalid(
+                "host", value: host, allowed: "a name, \(SocketAddress.describedForms)")
         }
-        return .host(host, port: port)
+        try endpoint.options.readConnecting(&arguments)
+        try endpoint.options.readSocket(&arguments)
+        return endpoint
+    }
+
+    /// Reads what `unix:PATH` needs and may have, for a type of your own that stands on it.
+    ///
+    /// - Parameter arguments: What stands behind the type; takes `path` and `timeout`.
+    /// - Returns: The endpoint.
+    /// - Throws: ``EndpointError``, which says what is allowed.
+    public static func unix(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ClientEndpoint {
+        var endpoint = ClientEndpoint.address(try arguments.unixAddress())
+        try endpoint.options.readTimeout(&arguments)
+        return endpoint
+    }
+
+    private static func descriptor(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ClientEndpoint {
+        var endpoint = ClientEndpoint.adopted(descriptor: try arguments.descriptor())
+        try endpoint.options.readSocket(&arguments)
+        return endpoint
     }
 
     /// Resolves the name, if it is one, and connects to the first address that answers: RFC 8305.
@@ -124,12 +140,46 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
 }
 
 extension ClientEndpoint: CustomStringConvertible {
-    /// The address or the host, as in "example.org:80".
-    public var description: String {
+    /// The host's name, or its address without a port and brackets; nil for a UNIX socket or an
+    /// adopted one.
+    public var host: String? {
+        switch place {
+        case .address(let address): address.host
+        case .host(let host, _): host
+        case .descriptor: nil
+        }
+    }
+
+    /// The address, or the host and the port, as in "example.org:80": what errors call the endpoint.
+    public var name: String {
         switch place {
         case .address(let address): address.description
         case .host(let host, let port): "\(host):\(port)"
         case .descriptor(let descriptor): "descriptor \(descriptor)"
         }
+    }
+
+    /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
+    ///
+    /// It says whatever a text can say. Options that texts have no word for are left out; and no text
+    /// says an address that nobody can connect to, or an abstract name that is no UTF-8.
+    public var description: String {
+        var text: EndpointText
+        switch place {
+        case .address(.unix(let path)):
+            text = EndpointText("unix", path.described)
+            text.addTimeout(options)
+            return text.text
+        case .address(let address):
+            text = EndpointText("tcp", address.description)
+            text.addConnecting(options)
+        case .host(let host, let port):
+            text = EndpointText("tcp", EndpointParser.escaped(host), "\(port)")
+            text.addConnecting(options)
+        case .descriptor(let descriptor):
+            text = EndpointText("fd", "\(descriptor)")
+        }
+        text.addSocket(options)
+        return text.text
     }
 }

@@ -82,58 +82,78 @@ public struct DatagramEndpoint: Hashable, Sendable {
         return DatagramEndpoint(.open(.systemdPlace(index)), options)
     }
 
-    private static let types: KeyValuePairs = [
-        "udp": "udp:9000:interface=127.0.0.1", "udp6": "udp6:9000",
-        "unix-datagram": "unix-datagram:/run/log.socket",
-        "fd": "fd:3", "systemd": "systemd:log.socket",
+    /// The types of texts.
+    private static let types: [EndpointType<DatagramEndpoint>] = [
+        EndpointType("udp", "udp:9000:interface=127.0.0.1") { arguments throws(EndpointError) in
+            try network(&arguments, isIPv6: false)
+        },
+        EndpointType("udp6", "udp6:9000") { arguments throws(EndpointError) in
+            try network(&arguments, isIPv6: true)
+        },
+        EndpointType("unix-datagram", "unix-datagram:/run/log.socket", unix(reading:)),
+        EndpointType("fd", "fd:3") { arguments throws(EndpointError) in
+            try opened(.descriptor(try arguments.descriptor()), &arguments)
+        },
+        EndpointType("systemd", "systemd:log.socket") { arguments throws(EndpointError) in
+            try opened(try arguments.systemdSocket(), &arguments)
+        },
     ]
 
     /// Reads an endpoint from text.
     ///
     /// `udp:PORT`, all IPv4 interfaces, with `interface=ADDRESS` one of them; an IPv6 address is
     /// written `[::1]`. `udp6:PORT`, all IPv6 interfaces. `unix-datagram:PATH`, or
-    /// `unix-datagram:@NAME` for an abstract name; with `mode=600`. `fd:NUMBER`, a socket that is
+    /// `unix-datagram:@NAME` for an abstract name; with `mode=600`. `fd:DESCRIPTOR`, a socket that is
     /// open already. `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened.
     /// Further options of UDP: `peer=ADDRESS\:PORT` connects the port, `broadcast=yes`, and unless it
-    /// is open already `reuseport=yes`, `reuseaddress=yes`. A backslash takes the next character as
-    /// it is.
+    /// is open already `reuseport=yes`, `reuseaddress=yes`.
     ///
+    /// What stands in capitals may be written by its name too: `udp:port=9000`. A backslash takes the
+    /// next character as it is.
+    ///
+    /// - Parameter text: The endpoint's text.
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
-        let description = try EndpointDescription(parsing: text, types: Self.types)
-        options = DatagramOptions()
-        switch description.type {
-        case "udp", "udp6":
-            place = .address(try description.address(isIPv6: description.type == "udp6"))
-            try description.refuseOptions(
-                besides: ["interface", "peer", "broadcast", "reuseport", "reuseaddress"])
-        case "fd":
-            place = .open(try description.adoptedSocket())
-            try description.refuseOptions(besides: ["peer", "broadcast"])
-        case "systemd":
-            place = .open(try description.systemdSocket())
-            try description.refuseOptions(besides: ["index", "peer", "broadcast"])
-        default:
-            let path = try description.part(0, "path")
-            place = .address(.unix(try UnixAddress(described: path)))
-            try description.refuseOptions(besides: ["mode"])
-        }
-        try description.refuseParts(after: 1)
-        try readOptions(description)
+        self = try Self.types.read(text)
     }
 
-    private mutating func readOptions(_ description: EndpointDescription) throws(EndpointError) {
-        if let text = description.options["peer"] {
+    private static func network(
+        _ arguments: inout EndpointArguments, isIPv6: Bool
+    ) throws(EndpointError) -> DatagramEndpoint {
+        var endpoint = DatagramEndpoint.address(try arguments.address(isIPv6: isIPv6))
+        try endpoint.readPeer(&arguments)
+        if let flag = try arguments.flag("reuseport") { endpoint.options.reusePort = flag }
+        if let flag = try arguments.flag("reuseaddress") { endpoint.options.reuseAddress = flag }
+        return endpoint
+    }
+
+    private static func unix(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> DatagramEndpoint {
+        var endpoint = DatagramEndpoint.address(try arguments.unixAddress())
+        endpoint.options.unixMode = try arguments.mode()
+        return endpoint
+    }
+
+    private static func opened(
+        _ socket: OpenSocket, _ arguments: inout EndpointArguments
+    ) throws(EndpointError) -> DatagramEndpoint {
+        var endpoint = DatagramEndpoint(.open(socket), DatagramOptions())
+        try endpoint.readPeer(&arguments)
+        return endpoint
+    }
+
+    private mutating func readPeer(
+        _ arguments: inout EndpointArguments
+    ) throws(EndpointError) {
+        if let text = arguments.option("peer") {
             guard let peer = SocketAddress(text), peer.port != nil else {
                 throw .invalid(
                     "peer", value: text, allowed: #"an address and a port, as in 127.0.0.1\:53"#)
             }
             options.peerAddress = peer
         }
-        if let flag = try description.flag("broadcast") { options.allowsBroadcast = flag }
-        if let flag = try description.flag("reuseport") { options.reusePort = flag }
-        if let flag = try description.flag("reuseaddress") { options.reuseAddress = flag }
-        options.unixMode = try description.mode()
+        if let flag = try arguments.flag("broadcast") { options.allowsBroadcast = flag }
     }
 
     /// Opens the port, with the protocol that the closure makes.
@@ -155,11 +175,29 @@ public struct DatagramEndpoint: Hashable, Sendable {
 }
 
 extension DatagramEndpoint: CustomStringConvertible {
-    /// The address, as in "127.0.0.1:9000".
+    /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
+    ///
+    /// It says whatever a text can say. Options that texts have no word for are left out; and no text
+    /// says an abstract name that is no UTF-8.
     public var description: String {
+        var text: EndpointText
         switch place {
-        case .address(let address): address.description
-        case .open(let socket): socket.description
+        case .address(.unix(let path)):
+            text = EndpointText("unix-datagram", path.described)
+            text.add(mode: options.unixMode)
+            return text.text
+        case .address(let address):
+            text = EndpointText(port: address, type: "udp")
+        case .open(let socket):
+            text = EndpointText(socket)
         }
+        text.add(
+            "peer",
+            options.peerAddress.map { peer in EndpointParser.escaped(peer.description) })
+        if options.allowsBroadcast { text.add("broadcast", "yes") }
+        guard case .address = place else { return text.text }
+        if options.reusePort { text.add("reuseport", "yes") }
+        if options.reuseAddress { text.add("reuseaddress", "yes") }
+        return text.text
     }
 }

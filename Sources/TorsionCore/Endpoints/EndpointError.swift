@@ -16,6 +16,9 @@ public enum EndpointError: Error, Hashable, Sendable {
     case repeatedOption(String)
     /// A value that cannot be read.
     case invalid(String, value: String, allowed: String)
+    /// A type that was added to a parser failed for a reason of its own, such as a file that is not
+    /// there.
+    case failed(type: String, reason: String)
 }
 
 extension EndpointError: CustomStringConvertible {
@@ -36,6 +39,8 @@ extension EndpointError: CustomStringConvertible {
             "the option \(quoted(option)) is given twice"
         case .invalid(let part, let value, let allowed):
             "\(quoted(value)) is no valid \(part): allowed is \(allowed)"
+        case .failed(let type, let reason):
+            "an endpoint of type '\(type)' cannot be made: \(reason)"
         }
     }
 }

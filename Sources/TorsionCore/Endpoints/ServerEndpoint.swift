@@ -79,59 +79,89 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
         return ServerEndpoint(.open(.systemdPlace(index)), options)
     }
 
-    private static let types: KeyValuePairs = [
-        "tcp": "tcp:8080:interface=127.0.0.1", "tcp6": "tcp6:8080",
-        "unix": "unix:/run/echo.socket", "stdio": "stdio:",
-        "fd": "fd:3", "systemd": "systemd:echo.socket",
+    /// The types of texts.
+    static let types: [EndpointType<ServerEndpoint>] = [
+        EndpointType("tcp", "tcp:8080:interface=127.0.0.1", tcp(reading:)),
+        EndpointType("tcp6", "tcp6:8080", tcp6(reading:)),
+        EndpointType("unix", "unix:/run/echo.socket", unix(reading:)),
+        EndpointType("stdio", "stdio:") { _ in standardStreams },
+        EndpointType("fd", "fd:3", descriptor(reading:)),
+        EndpointType("systemd", "systemd:echo.socket", systemd(reading:)),
     ]
 
     /// Reads an endpoint from text.
     ///
     /// `tcp:PORT`, all IPv4 interfaces, with `interface=ADDRESS` one of them; an IPv6 address is
     /// written `[::1]`. `tcp6:PORT`, all IPv6 interfaces. `unix:PATH`, or `unix:@NAME` for an
-    /// abstract name; with `mode=600`. `stdio:`. `fd:NUMBER`, a socket that is open already.
-    /// `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened. Further options: `backlog=N`, `reuseport=yes`,
-    /// `nodelay=no`, `keepalive=SECONDS` of silence before the first probe, or `keepalive=no`. A
-    /// backslash takes the next character as it is.
+    /// abstract name; with `mode=600`. `stdio:`. `fd:DESCRIPTOR`, a socket that is open already.
+    /// `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened. Further options:
+    /// `backlog=N`, `reuseport=yes`, `nodelay=no`, `keepalive=SECONDS` of silence before the first
+    /// probe, or `keepalive=no`.
     ///
+    /// What stands in capitals may be written by its name too: `tcp:port=8080`. A backslash takes the
+    /// next character as it is. ``EndpointParser`` reads types of your own as well.
+    ///
+    /// - Parameter text: The endpoint's text.
     /// - Throws: ``EndpointError``, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
-        let description = try EndpointDescription(parsing: text, types: Self.types)
-        options = StreamOptions()
-        switch description.type {
-        case "tcp", "tcp6":
-            place = .address(try description.address(isIPv6: description.type == "tcp6"))
-            try description.refuseParts(after: 1)
-            try description.refuseOptions(
-                besides: ["interface", "backlog", "reuseport"] + StreamOptions.describedOptions)
-        case "unix":
-            let path = try description.part(0, "path")
-            place = .address(.unix(try UnixAddress(described: path)))
-            try description.refuseParts(after: 1)
-            try description.refuseOptions(besides: ["mode", "backlog"])
-        case "fd":
-            place = .open(try description.adoptedSocket())
-            try description.refuseOptions(besides: StreamOptions.describedOptions)
-        case "systemd":
-            place = .open(try description.systemdSocket())
-            try description.refuseOptions(besides: ["index"] + StreamOptions.describedOptions)
-        default:
-            place = .standardStreams
-            if description.parts != [""] { try description.refuseParts(after: 0) }
-            try description.refuseOptions(besides: [])
-        }
-        try readOptions(description)
+        self = try Self.types.read(text)
     }
 
-    private mutating func readOptions(
-        _ description: EndpointDescription
-    ) throws(EndpointError) {
-        try options.apply(description)
-        if let text = description.options["backlog"] {
-            options.backlog = Int(try description.number(text, "backlog", in: 1...65_535))
-        }
-        if let flag = try description.flag("reuseport") { options.reusePort = flag }
-        options.unixMode = try description.mode()
+    /// Reads what `tcp:PORT` needs and may have, for a type of your own that stands on TCP.
+    ///
+    /// - Parameter arguments: What stands behind the type; takes `port`, `interface`, `backlog`,
+    ///   `reuseport`, `nodelay` and `keepalive`.
+    /// - Returns: The endpoint.
+    /// - Throws: ``EndpointError``, which says what is allowed.
+    public static func tcp(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ServerEndpoint {
+        try network(&arguments, isIPv6: false)
+    }
+
+    private static func tcp6(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ServerEndpoint {
+        try network(&arguments, isIPv6: true)
+    }
+
+    private static func network(
+        _ arguments: inout EndpointArguments, isIPv6: Bool
+    ) throws(EndpointError) -> ServerEndpoint {
+        var endpoint = ServerEndpoint.address(try arguments.address(isIPv6: isIPv6))
+        try endpoint.options.readListening(&arguments)
+        try endpoint.options.readSocket(&arguments)
+        return endpoint
+    }
+
+    /// Reads what `unix:PATH` needs and may have, for a type of your own that stands on it.
+    ///
+    /// - Parameter arguments: What stands behind the type; takes `path`, `mode` and `backlog`.
+    /// - Returns: The endpoint.
+    /// - Throws: ``EndpointError``, which says what is allowed.
+    public static func unix(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ServerEndpoint {
+        var endpoint = ServerEndpoint.address(try arguments.unixAddress())
+        endpoint.options.unixMode = try arguments.mode()
+        try endpoint.options.readBacklog(&arguments)
+        return endpoint
+    }
+
+    private static func descriptor(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ServerEndpoint {
+        var endpoint = ServerEndpoint.adopted(descriptor: try arguments.descriptor())
+        try endpoint.options.readSocket(&arguments)
+        return endpoint
+    }
+
+    private static func systemd(
+        reading arguments: inout EndpointArguments
+    ) throws(EndpointError) -> ServerEndpoint {
+        var endpoint = ServerEndpoint(.open(try arguments.systemdSocket()), StreamOptions())
+        try endpoint.options.readSocket(&arguments)
+        return endpoint
     }
 
     /// Listens, and makes a protocol for each client by a factory.
@@ -155,12 +185,27 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
 }
 
 extension ServerEndpoint: CustomStringConvertible {
-    /// The address, as in "127.0.0.1:8007".
+    /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
+    ///
+    /// It says whatever a text can say. Options that texts have no word for are left out; and no text
+    /// says an address that nobody can listen at, or an abstract name that is no UTF-8.
     public var description: String {
+        var text: EndpointText
         switch place {
-        case .address(let address): address.description
-        case .standardStreams: "standard input and output"
-        case .open(let socket): socket.description
+        case .address(.unix(let path)):
+            text = EndpointText("unix", path.described)
+            text.add(mode: options.unixMode)
+            text.addBacklog(options)
+        case .address(let address):
+            text = EndpointText(port: address, type: "tcp")
+            text.addListening(options)
+            text.addSocket(options)
+        case .standardStreams:
+            return "stdio:"
+        case .open(let socket):
+            text = EndpointText(socket)
+            text.addSocket(options)
         }
+        return text.text
     }
 }

@@ -45,7 +45,7 @@ final class StreamOpener {
     }
 
     private var refusal: IOError {
-        IOError(.connect, function: "", code: .canceled, subject: "\(endpoint)")
+        IOError(.connect, function: "", code: .canceled, subject: endpoint.name)
     }
 
     private func adopt(_ descriptor: Int32) throws(IOError) {
@@ -53,7 +53,7 @@ final class StreamOpener {
             descriptor, options: endpoint.options, receiver: NoClients())
         guard case .stream(let stream) = adopted else {
             if case .listener(let listener) = adopted { listener.close() }
-            throw IOError(.connect, function: "", code: .notConnected, subject: "\(endpoint)")
+            throw IOError(.connect, function: "", code: .notConnected, subject: endpoint.name)
         }
         // Not inline: `connect` may be called inside a callback.
         reactor.callLater(.zero) { [self] in
@@ -131,7 +131,7 @@ final class StreamOpener {
     /// The most telling error; that of a host names every address, each with its code.
     private var failure: IOError {
         guard let last = failures.last else {
-            return IOError(.resolve, function: "", code: .noAddress, subject: "\(endpoint)")
+            return IOError(.resolve, function: "", code: .noAddress, subject: endpoint.name)
         }
         var telling = (failures.last { $0.error.code.isTelling } ?? last).error
         // An error of `bind(2)` is about our own address, and names that.
@@ -140,7 +140,7 @@ final class StreamOpener {
             failures.count == 1
             ? "\(last.address)"
             : failures.map { "\($0.address) \($0.error.code.name)" }.joined(separator: ", ")
-        telling.subject = "\(endpoint) (\(tried))"
+        telling.subject = "\(endpoint.name) (\(tried))"
         return telling
     }
 

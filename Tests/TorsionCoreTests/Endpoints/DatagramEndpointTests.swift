@@ -21,7 +21,8 @@ import TorsionCore
         #expect(
             try DatagramEndpoint(parsing: "unix-datagram:@log").address
                 == .unix(.abstract(Array("log".utf8))))
-        #expect("\(some)" == "0.0.0.0:9000")
+        #expect("\(some)" == "udp:9000")
+        #expect(try DatagramEndpoint(parsing: "udp:port=9000") == some)
         let adopted = try DatagramEndpoint(parsing: "fd:3:broadcast=yes")
         #expect(adopted.address == nil && adopted.options.allowsBroadcast)
         #expect(try DatagramEndpoint(parsing: "fd:4") == .adopted(descriptor: 4))
@@ -39,7 +40,7 @@ import TorsionCore
         (
             "udp:1:nodelay=no",
             "an endpoint of type 'udp' has no option 'nodelay':"
-                + " allowed are interface, peer, broadcast, reuseport, reuseaddress"
+                + " allowed are port, interface, peer, broadcast, reuseport, reuseaddress"
         ),
         (
             "udp:1:2",
@@ -57,7 +58,7 @@ import TorsionCore
         ),
         (
             "fd:3:reuseport=yes",
-            "an endpoint of type 'fd' has no option 'reuseport': allowed are peer, broadcast"
+            "an endpoint of type 'fd' has no option 'reuseport': allowed are descriptor, peer, broadcast"
         ),
         (
             "unix-datagram:/x:mode=9",

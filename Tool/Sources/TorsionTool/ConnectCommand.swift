@@ -22,12 +22,12 @@ struct ConnectCommand: ParsableCommand {
     var backend: String?
 
     func validate() throws {
-        _ = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        _ = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let session = Session()
         let dies = BrokenPipeSignal.isDefault

@@ -51,7 +51,7 @@ struct EchoCommand: ParsableCommand {
     private var place: Place {
         get throws {
             guard let listen else {
-                return .streams(.tcp(port: port ?? 8007, interface: .loopback))
+                return .streams(ServerEndpoint.tcp(port: port ?? 8007, interface: .loopback))
             }
             return try readEndpoint(listen, Place.init(parsing:))
         }
@@ -81,7 +81,7 @@ struct EchoCommand: ParsableCommand {
 
     /// Serves by tasks; `async` copies each read into bytes of its own, `async-read` does not.
     private func serve(
-        _ endpoint: ServerEndpoint, on reactor: Reactor, _ style: Style,
+        _ endpoint: any StreamServerEndpoint, on reactor: Reactor, _ style: Style,
         _ announcement: Announcement
     ) throws {
         reactor.spawn {
@@ -102,13 +102,13 @@ struct EchoCommand: ParsableCommand {
 
 /// What the command can listen for.
 private enum Place {
-    case streams(ServerEndpoint)
+    case streams(any StreamServerEndpoint)
     case datagrams(DatagramEndpoint)
 
     /// Reads what one of the two can read; a type that both know is one of streams.
     init(parsing text: String) throws(EndpointError) {
         do throws(EndpointError) {
-            self = .streams(try ServerEndpoint(parsing: text))
+            self = .streams(try EndpointParser.commandLine.server(parsing: text))
         } catch {
             guard case .unknownType(let type, let ofStreams) = error else { throw error }
             do throws(EndpointError) {

@@ -29,13 +29,13 @@ struct ProxyCommand: ParsableCommand {
 
     func validate() throws {
         try serving.check()
-        _ = try readEndpoint(listen, ServerEndpoint.init(parsing:))
-        _ = try readEndpoint(to, ClientEndpoint.init(parsing:))
+        _ = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        _ = try readEndpoint(to, EndpointParser.commandLine.client(parsing:))
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, ServerEndpoint.init(parsing:))
-        let target = try readEndpoint(to, ClientEndpoint.init(parsing:))
+        let endpoint = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        let target = try readEndpoint(to, EndpointParser.commandLine.client(parsing:))
         let threads = serving.threads
         try serving.run { reactor, announcement in
             let relays = ProxyFactory(to: target, reactors: threads, on: reactor)
@@ -49,12 +49,12 @@ struct ProxyCommand: ParsableCommand {
 /// Without a limit clients would take those that the other side needs. A `ConnectionLimiter` would do
 /// as well, but as an observer it would keep bulk from being moved by `splice(2)`.
 private final class ProxyFactory: StreamProtocolFactory {
-    private let target: ClientEndpoint
+    private let target: any StreamClientEndpoint
     private let limit: Int
     private unowned let reactor: Reactor
     private var count = 0
 
-    init(to target: ClientEndpoint, reactors: Int, on reactor: Reactor) {
+    init(to target: any StreamClientEndpoint, reactors: Int, on reactor: Reactor) {
         self.target = target
         self.reactor = reactor
         limit = ConnectionLimits.descriptors(each: 2, reactors: reactors).total ?? .max

@@ -28,12 +28,12 @@ struct ReceiveCommand: ParsableCommand {
     var backend: String?
 
     func validate() throws {
-        _ = try readEndpoint(listen, ServerEndpoint.init(parsing:))
+        _ = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, ServerEndpoint.init(parsing:))
+        let endpoint = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let announcement = Announcement("backend=\(backend.name) threads=1")
         let outcome = TransferOutcome()

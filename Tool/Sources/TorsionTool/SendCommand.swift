@@ -34,12 +34,12 @@ struct SendCommand: ParsableCommand {
         guard offset >= 0, count ?? 0 >= 0 else {
             throw ValidationError("--offset and --count are not negative")
         }
-        _ = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        _ = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(endpoint, ClientEndpoint.init(parsing:))
+        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let outcome = TransferOutcome()
         try reportingErrors {
