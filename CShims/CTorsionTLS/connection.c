@@ -106,6 +106,7 @@ struct torsion_tls *torsion_tls_new(struct torsion_tls_context *context, const c
     }
     tls->context = context;
     tls->alert = -1;
+    tls->now = now;
     BIO_set_data(bio, tls);
     SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_app_data(tls->ssl, tls);
@@ -130,6 +131,7 @@ void torsion_tls_free(struct torsion_tls *tls) {
     SSL_SESSION_free(tls->session);
     torsion_tls_free_bytes(tls->key_log, tls->key_log_count);
     free(tls->refusal);
+    free(tls->hello);
     free(tls);
 }
 
@@ -155,6 +157,7 @@ static int result(struct torsion_tls *tls, int returned) {
     switch (SSL_get_error(tls->ssl, returned)) {
     case SSL_ERROR_WANT_READ: return TORSION_TLS_MORE;
     case SSL_ERROR_ZERO_RETURN: return TORSION_TLS_END;
+    case SSL_ERROR_WANT_CLIENT_HELLO_CB: return TORSION_TLS_HELLO;
     default: tls->has_failed = 1; return TORSION_TLS_FAILED;
     }
 }
@@ -191,23 +194,51 @@ int torsion_tls_open(struct torsion_tls *tls, const uint8_t **input, size_t *cou
 
 int torsion_tls_was_idle_record(const struct torsion_tls *tls) { return !tls->is_mid_record; }
 
-int torsion_tls_seal(struct torsion_tls *tls, const uint8_t *plain, size_t count,
+static void make_ticket(struct torsion_tls *tls) {
+    tls->owes_ticket = 0;
+    SSL_new_session_ticket(tls->ssl);
+    ERR_clear_error();
+}
+
+int torsion_tls_seal(struct torsion_tls *tls, const uint8_t *plain, size_t count, size_t limit,
                      struct torsion_tls_output *output) {
     const uint8_t *none = NULL;
-    size_t nothing = 0, put = 0;
-    int was_mid_record = tls->is_mid_record;
+    size_t nothing = 0;
+    int was_mid_record = tls->is_mid_record, r;
     lend(tls, &none, &nothing, output);
-    if (tls->owes_ticket) {
-        tls->owes_ticket = 0;
-        SSL_new_session_ticket(tls->ssl);
-        ERR_clear_error();
-    }
-    int r = result(tls, SSL_write_ex(tls->ssl, plain, count, &put));
+    if (tls->owes_ticket) make_ticket(tls);
+    do {
+        size_t n = count < limit ? count : limit, put = 0;
+        r = result(tls, SSL_write_ex(tls->ssl, plain, n, &put));
+        if (r != TORSION_TLS_OK || put != n) break;
+        plain += n;
+        count -= n;
+    } while (count);
     take_back(tls, &none, &nothing);
     tls->is_mid_record = was_mid_record;
-    if (r == TORSION_TLS_OK && put == count) return TORSION_TLS_OK;
+    if (!count) return TORSION_TLS_OK;
     tls->has_failed = 1;
     return TORSION_TLS_FAILED;
+}
+
+int torsion_tls_owes_ticket(const struct torsion_tls *tls) { return tls->owes_ticket; }
+
+void torsion_tls_send_ticket(struct torsion_tls *tls, struct torsion_tls_output *output) {
+    const uint8_t *none = NULL;
+    size_t nothing = 0;
+    int was_mid_record = tls->is_mid_record;
+    if (!tls->owes_ticket || tls->has_failed) return;
+    lend(tls, &none, &nothing, output);
+    make_ticket(tls);
+    /* What fails here is a ticket less. */
+    if (SSL_do_handshake(tls->ssl) != 1) ERR_clear_error();
+    take_back(tls, &none, &nothing);
+    tls->is_mid_record = was_mid_record;
+}
+
+int torsion_tls_free_buffers(struct torsion_tls *tls) {
+    /* OpenSSL itself does not notice that it has read the beginning of a record: CVE-2024-4741. */
+    return !tls->is_mid_record && !tls->has_failed && SSL_free_buffers(tls->ssl);
 }
 
 void torsion_tls_end(struct torsion_tls *tls, struct torsion_tls_output *output) {
@@ -218,6 +249,75 @@ void torsion_tls_end(struct torsion_tls *tls, struct torsion_tls_output *output)
     SSL_shutdown(tls->ssl);
     ERR_clear_error();
     take_back(tls, &none, &nothing);
+}
+
+/* MARK: What a client asks for */
+
+/* RFC 6066 §3: a list with one name of a host in it. */
+static void note_name(SSL *ssl, struct torsion_tls_hello *hello) {
+    const unsigned char *at;
+    size_t count;
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &at, &count) || count < 5) return;
+    size_t listed = (size_t)at[0] << 8 | at[1], length = (size_t)at[3] << 8 | at[4];
+    if (listed + 2 != count || at[2] != TLSEXT_NAMETYPE_host_name || length + 5 != count ||
+        length >= sizeof hello->name || memchr(at + 5, 0, length))
+        return;
+    memcpy(hello->name, at + 5, length);
+}
+
+/* Called when the client's hello was read whole, before anything is chosen. */
+int torsion_tls_note_hello(SSL *ssl, int *alert, void *argument) {
+    struct torsion_tls *tls = SSL_get_app_data(ssl);
+    const unsigned char *protocols = NULL;
+    size_t count = 0;
+    (void)argument;
+    if (tls && tls->passes_hello) return SSL_CLIENT_HELLO_SUCCESS;
+    if (tls && tls->hello) {
+        *alert = SSL_AD_UNRECOGNIZED_NAME;
+        return tls->hello->is_refused ? SSL_CLIENT_HELLO_ERROR : SSL_CLIENT_HELLO_RETRY;
+    }
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation,
+                                  &protocols, &count) &&
+        count >= 2) {
+        protocols += 2;
+        count -= 2;
+    } else {
+        count = 0;
+    }
+    struct torsion_tls_hello *hello = tls ? calloc(1, sizeof *hello + count) : NULL;
+    if (!hello) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (count) memcpy(hello->protocols, protocols, count);
+    hello->protocol_count = count;
+    note_name(ssl, hello);
+    tls->hello = hello;
+    return SSL_CLIENT_HELLO_RETRY;
+}
+
+void torsion_tls_pass_hello(struct torsion_tls *tls) { tls->passes_hello = 1; }
+
+const char *torsion_tls_hello_name(const struct torsion_tls *tls) {
+    return tls->hello && tls->hello->name[0] ? tls->hello->name : NULL;
+}
+
+size_t torsion_tls_hello_protocols(const struct torsion_tls *tls, const uint8_t **protocols) {
+    if (!tls->hello) return 0;
+    *protocols = tls->hello->protocols;
+    return tls->hello->protocol_count;
+}
+
+void torsion_tls_refuse_hello(struct torsion_tls *tls, struct torsion_tls_output *output) {
+    const uint8_t *none = NULL;
+    size_t nothing = 0;
+    if (!tls->hello) return;
+    tls->hello->is_refused = 1;
+    lend(tls, &none, &nothing, output);
+    SSL_do_handshake(tls->ssl);
+    tls->has_failed = 1;
+    take_back(tls, &none, &nothing);
+    ERR_clear_error();
 }
 
 /* MARK: What failed */

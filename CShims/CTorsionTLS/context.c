@@ -14,6 +14,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* 112 bits: RSA and DH from 2,048 bits on, and no SHA-1. */
+enum { security_level = 2 };
+
 int torsion_tls_read_file(const char *path, uint8_t **bytes, size_t *count) {
     enum { limit = 1 << 20 };
     FILE *file = fopen(path, "re");
@@ -85,6 +88,21 @@ static void say(struct torsion_tls_failure *failure, const char *text) {
     ERR_clear_error();
 }
 
+/* Here and not at the first connection: an identity that has been read can be used. */
+static int is_strong_enough(const struct torsion_tls_identity *identity,
+                            struct torsion_tls_failure *failure) {
+    SSL_CTX *trial = SSL_CTX_new(TLS_method());
+    if (!trial) return say(failure, "there is no memory"), 0;
+    SSL_CTX_set_security_level(trial, security_level);
+    int is_used = SSL_CTX_use_cert_and_key(trial, identity->certificate, identity->key,
+                                           identity->chain, 1) == 1;
+    const char *reason = is_used ? NULL : ERR_reason_error_string(ERR_peek_error());
+    SSL_CTX_free(trial);
+    if (!is_used) say(failure, reason ? reason : "the certificate cannot be used");
+    ERR_clear_error();
+    return is_used;
+}
+
 struct torsion_tls_identity *torsion_tls_identity_new(const uint8_t *certificates,
                                                       size_t certificate_count, const uint8_t *key,
                                                       size_t key_count, const char *passphrase,
@@ -109,6 +127,7 @@ struct torsion_tls_identity *torsion_tls_identity_new(const uint8_t *certificate
         say(failure, "the private key is not that of the first certificate");
         return torsion_tls_identity_free(made), NULL;
     }
+    if (!is_strong_enough(made, failure)) return torsion_tls_identity_free(made), NULL;
     return made;
 }
 
@@ -161,6 +180,12 @@ static int choose_identity(SSL *ssl, void *argument) {
         return SSL_use_cert_and_key(ssl, choice->certificate, choice->key, choice->chain, 1);
     }
     return 1;
+}
+
+/* So that a session of TLS 1.2 remembers the name. */
+static int accept_name(SSL *ssl, int *alert, void *argument) {
+    (void)ssl, (void)alert, (void)argument;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 static void note_alert(const SSL *ssl, int where, int value) {
@@ -230,19 +255,43 @@ static int set_up_verification(struct torsion_tls_context *made,
     return 1;
 }
 
-static int set_up_server(struct torsion_tls_context *made, int has_tickets) {
-    /* Tickets are all that the server remembers; one is sent with the program's first bytes. */
-    SSL_CTX_set_session_cache_mode(made->ssl, SSL_SESS_CACHE_OFF);
-    if (!has_tickets) SSL_CTX_set_options(made->ssl, SSL_OP_NO_TICKET);
-    /* Without a name of its own, a session of a client with a certificate is refused. */
-    static const unsigned char name[] = "torsion";
-    SSL_CTX_set_cert_cb(made->ssl, choose_identity, made);
-    if (made->protocol_count) SSL_CTX_set_alpn_select_cb(made->ssl, choose_protocol, made);
-    return SSL_CTX_set_num_tickets(made->ssl, 0) == 1 &&
-           SSL_CTX_set_session_id_context(made->ssl, name, sizeof name - 1) == 1;
+/* Says which clients' certificates are verified, and by whom. A session that was begun under another
+ * rule is not resumed: its client may never have shown what this rule wants. */
+static int name_sessions(struct torsion_tls_context *made,
+                         const struct torsion_tls_settings *settings) {
+    unsigned char name[EVP_MAX_MD_SIZE], root[EVP_MAX_MD_SIZE];
+    unsigned count = 0, root_count = 0;
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    int is_made = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+                  EVP_DigestUpdate(digest, &made->verification, sizeof made->verification) == 1;
+    int roots = settings->roots ? sk_X509_num(settings->roots->certificates) : 0;
+    for (int i = 0; is_made && i < roots; i++) {
+        X509 *next = sk_X509_value(settings->roots->certificates, i);
+        is_made = X509_digest(next, EVP_sha256(), root, &root_count) == 1 &&
+                  EVP_DigestUpdate(digest, root, root_count) == 1;
+    }
+    is_made = is_made && EVP_DigestFinal_ex(digest, name, &count) == 1;
+    EVP_MD_CTX_free(digest);
+    return is_made && SSL_CTX_set_session_id_context(made->ssl, name, count) == 1;
 }
 
-static int set_up_client(struct torsion_tls_context *made, int has_tickets) {
+static int set_up_server(struct torsion_tls_context *made,
+                         const struct torsion_tls_settings *settings) {
+    /* Tickets are all that the server remembers; one is sent with the program's first bytes. */
+    SSL_CTX_set_session_cache_mode(made->ssl, SSL_SESS_CACHE_OFF);
+    if (!settings->has_tickets) SSL_CTX_set_options(made->ssl, SSL_OP_NO_TICKET);
+    SSL_CTX_set_cert_cb(made->ssl, choose_identity, made);
+    SSL_CTX_set_tlsext_servername_callback(made->ssl, accept_name);
+    if (made->protocol_count) SSL_CTX_set_alpn_select_cb(made->ssl, choose_protocol, made);
+    if (settings->stops_at_hello)
+        SSL_CTX_set_client_hello_cb(made->ssl, torsion_tls_note_hello, NULL);
+    return SSL_CTX_set_num_tickets(made->ssl, 0) == 1 && name_sessions(made, settings) &&
+           (!settings->tickets || torsion_tls_use_tickets(made, settings->tickets));
+}
+
+static int set_up_client(struct torsion_tls_context *made,
+                         const struct torsion_tls_settings *settings) {
+    int has_tickets = settings->has_tickets;
     SSL_CTX_set_session_cache_mode(made->ssl, has_tickets ? SSL_SESS_CACHE_CLIENT |
                                                                 SSL_SESS_CACHE_NO_INTERNAL
                                                           : SSL_SESS_CACHE_OFF);
@@ -263,12 +312,12 @@ static int set_up(struct torsion_tls_context *made, const struct torsion_tls_set
         memcpy(made->protocols, settings->protocols, settings->protocol_count);
         made->protocol_count = settings->protocol_count;
     }
-    SSL_CTX_set_security_level(made->ssl, 2);
+    SSL_CTX_set_security_level(made->ssl, security_level);
     SSL_CTX_set_options(made->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_CIPHER_SERVER_PREFERENCE |
                                        SSL_OP_PRIORITIZE_CHACHA);
     /* What OpenSSL accepts by default has CBC and key transport by RSA in it. */
-    SSL_CTX_set_mode(made->ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(made->ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* Each record that holds nothing for the program is seen, and counted. */
     SSL_CTX_clear_mode(made->ssl, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_info_callback(made->ssl, note_alert);
@@ -280,7 +329,7 @@ static int set_up(struct torsion_tls_context *made, const struct torsion_tls_set
            (!identity || SSL_CTX_use_cert_and_key(made->ssl, identity->certificate, identity->key,
                                                   identity->chain, 1) == 1) &&
            set_up_verification(made, settings) &&
-           (settings->is_server ? set_up_server : set_up_client)(made, settings->has_tickets);
+           (settings->is_server ? set_up_server : set_up_client)(made, settings);
 }
 
 struct torsion_tls_context *torsion_tls_context_new(const struct torsion_tls_settings *settings,

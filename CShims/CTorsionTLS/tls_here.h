@@ -33,6 +33,7 @@ struct torsion_tls_choice {
 
 struct torsion_tls_context {
     SSL_CTX *ssl;
+    torsion_tls_tickets *tickets;
     int verification;
     uint8_t *protocols;
     size_t protocol_count;
@@ -47,14 +48,27 @@ struct torsion_tls {
     const uint8_t *input;
     size_t count;
     struct torsion_tls_output *output;
-    int is_mid_record, owes_ticket, alert, has_failed;
+    int is_mid_record, owes_ticket, alert, has_failed, passes_hello;
     SSL_SESSION *session;
     uint8_t *key_log;
     size_t key_log_count;
     /* What was wrong with the peer's certificate; made when something is. */
     struct torsion_tls_failure *refusal;
+    /* What the client asks for, of a server that stops at its hello. */
+    struct torsion_tls_hello *hello;
+    /* Seconds since 1970, or -1 for the machine's time. */
+    int64_t now;
 };
 
+struct torsion_tls_hello {
+    int is_refused;
+    size_t protocol_count;
+    char name[256];
+    uint8_t protocols[];
+};
+
+int torsion_tls_use_tickets(struct torsion_tls_context *context, torsion_tls_tickets *tickets);
+int torsion_tls_note_hello(SSL *ssl, int *alert, void *argument);
 void torsion_tls_describe(X509 *certificate, struct torsion_tls_failure *failure);
 
 #endif

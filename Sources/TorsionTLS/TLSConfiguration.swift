@@ -4,6 +4,7 @@
 #if TLS
 
 internal import CTorsionTLS
+public import TorsionCore
 
 /// A version of the protocol.
 public enum TLSVersion: Int32, Hashable, Sendable, Comparable {
@@ -30,6 +31,53 @@ public enum TLSTruncation: Hashable, Sendable {
 ///
 /// Called on the reactor of the connection.
 public typealias TLSKeyLog = @Sendable (_ lines: String) -> Void
+
+/// Decides for a program whether a peer is welcome, behind OpenSSL's own verification.
+///
+///     server.checkPeer = { peer, reactor in
+///         reactor.spawn { try await accounts.check(peer.peerCertificate) }
+///     }
+///
+/// Called on the connection's reactor when the handshake is done, also of a resumed session, before the
+/// connection is made; meanwhile nothing is read. The handshake's deadline counts on. If the Deferred
+/// fails, or the closure throws, the connection ends with ``TLSError/Cause/refusedHere``, and the peer
+/// sees an end without `close_notify`: OpenSSL can send no alert of a program's own.
+public typealias TLSPeerCheck =
+    @Sendable (_ peer: TransportSecurity, _ reactor: Reactor) throws -> Deferred<Void>
+
+/// What a client asks for in its first message, before anything is agreed on.
+///
+/// Nothing of it is verified. A plain value, usable on any thread.
+public struct TLSClientHello: Hashable, Sendable {
+    /// The name that it asks for: RFC 6066 §3.
+    ///
+    /// `nil` if none, or one that is no name of a host.
+    public var serverName: String?
+
+    /// What it offers by RFC 7301, the preferred first.
+    public var applicationProtocols: [String]
+
+    /// Describes a client, for tests of a choice.
+    public init(serverName: String? = nil, applicationProtocols: [String] = []) {
+        self.serverName = serverName
+        self.applicationProtocols = applicationProtocols
+    }
+}
+
+/// Chooses how a server goes on with a client, by what that asks for.
+///
+///     server.choose = { hello, reactor in
+///         reactor.spawn { try await tenants.context(for: hello.serverName) }
+///     }
+///
+/// Called on the connection's reactor; it may answer at once (``Deferred/succeeded(_:file:line:)``) or
+/// later, while the handshake's deadline counts on. Keep the contexts: making one for each connection
+/// costs more than a handshake, and resumes no session.
+///
+/// - Returns: The configuration to go on with, as if the client had come to a port of its own; `nil` for
+///   the one that asks. If it fails, the client gets the alert `unrecognized_name`.
+public typealias TLSChoice =
+    @Sendable (_ hello: TLSClientHello, _ reactor: Reactor) throws -> Deferred<TLSServerContext?>
 
 /// How a server speaks TLS.
 ///
@@ -71,10 +119,19 @@ public struct TLSServer: Sendable {
     public var applicationProtocols: [String] = []
 
     /// Whether clients get tickets to resume sessions by.
-    ///
-    /// The key of the tickets is made with the configuration's context and kept as long as that, so
-    /// that all reactors that share it resume each other's sessions.
     public var hasSessionTickets = true
+
+    /// The keys of the tickets; `nil` makes some for the configuration's context, which all reactors that
+    /// share it use.
+    public var ticketKeys: TLSTicketKeys?
+
+    /// Decides about each peer behind OpenSSL's verification; `nil` takes all that pass that.
+    public var checkPeer: TLSPeerCheck?
+
+    /// Chooses a configuration for each client by what that asks for; `nil` takes this one.
+    ///
+    /// The choice of a configuration that was chosen is not asked.
+    public var choose: TLSChoice?
 
     /// What an end without `close_notify` means.
     public var truncation = TLSTruncation.isLoss
@@ -82,8 +139,18 @@ public struct TLSServer: Sendable {
     /// Takes the secrets of each connection, for looking into a recording; `nil` as a rule.
     public var keyLog: TLSKeyLog?
 
+    /// Whether large writes begin in records that fit a segment.
+    ///
+    /// A record is opened when all of it has come. So the first 64 KiB, and those behind a second's
+    /// rest, go in records of 1,369 bytes, if they are written 4 KiB or more at a time; all others in
+    /// records of 16 KiB.
+    public var startsWithSmallRecords = true
+
     /// A server with this identity, and the defaults.
     public init(_ identity: TLSIdentity) { self.identity = identity }
+
+    /// A server with what this source has, for each connection anew.
+    public init(_ source: CertificateSource) { identity = .following(source) }
 }
 
 /// How a client speaks TLS.
@@ -133,6 +200,12 @@ public struct TLSClient: Sendable {
 
     /// Takes the secrets of each connection, for looking into a recording; `nil` as a rule.
     public var keyLog: TLSKeyLog?
+
+    /// Decides about each server behind ``verification``; `nil` takes all that pass that.
+    public var checkPeer: TLSPeerCheck?
+
+    /// As ``TLSServer/startsWithSmallRecords``.
+    public var startsWithSmallRecords = true
 
     /// A client with the defaults.
     public init() {}

@@ -11,7 +11,11 @@ internal import Synchronization
 /// `endpoint.tls(_:)` makes one for you. Make one yourself for `transport.startTLS(_:)`, or so that
 /// several ports resume each other's sessions. Usable on any thread.
 public final class TLSServerContext: Sendable {
-    let shared: SharedContext
+    let checkPeer: TLSPeerCheck?
+    let choose: TLSChoice?
+    private let template: ContextTemplate
+    private let namedIdentities: [(name: String, identity: TLSIdentity)]
+    private let current: Mutex<CurrentContext>
 
     /// Checks a configuration.
     ///
@@ -32,15 +36,35 @@ public final class TLSServerContext: Sendable {
                 "client certificates need roots of their own: the system's are for servers")
         }
         settings.has_tickets = configuration.hasSessionTickets ? 1 : 0
-        shared = try SharedContext(
+        settings.stops_at_hello = configuration.choose == nil ? 0 : 1
+        var template = try ContextTemplate(
             settings, roots, configuration.identity, configuration.applicationProtocols,
-            (configuration.minimumVersion, configuration.maximumVersion),
-            truncation: configuration.truncation, keyLog: configuration.keyLog)
+            (configuration.minimumVersion, configuration.maximumVersion))
+        template.truncation = configuration.truncation
+        template.keyLog = configuration.keyLog
+        template.startsWithSmallRecords = configuration.startsWithSmallRecords
+        if configuration.hasSessionTickets {
+            template.ticketKeys = configuration.ticketKeys ?? TLSTicketKeys()
+        }
+        var named: [(String, TLSIdentity)] = []
         for (name, identity) in configuration.identitiesByName {
-            let name = try validServerName(name)
-            guard torsion_tls_context_add_identity(shared.raw, name, identity.box.raw) == 1 else {
-                throw TLSError(.outOfMemory, "there is no memory")
-            }
+            named.append((try validServerName(name), identity))
+        }
+        self.template = template
+        namedIdentities = named
+        checkPeer = configuration.checkPeer
+        choose = configuration.choose
+        current = Mutex(try CurrentContext(template, named))
+    }
+
+    /// That of the next connection: made anew when a ``CertificateSource`` has changed.
+    ///
+    /// If that fails, which it does only without memory, the former one goes on.
+    var shared: SharedContext {
+        current.withLock { current in
+            guard current.isOutdated(template, namedIdentities) else { return current.context }
+            if let next = try? CurrentContext(template, namedIdentities) { current = next }
+            return current.context
         }
     }
 }
@@ -49,9 +73,11 @@ public final class TLSServerContext: Sendable {
 ///
 /// `endpoint.tls(_:serverName:)` makes one for you. Usable on any thread.
 public final class TLSClientContext: Sendable {
-    let shared: SharedContext
     let requiresApplicationProtocol: Bool
+    let checkPeer: TLSPeerCheck?
     let sessions: SessionCache?
+    private let template: ContextTemplate
+    private let current: Mutex<CurrentContext>
 
     /// Checks a configuration.
     ///
@@ -66,53 +92,112 @@ public final class TLSClientContext: Sendable {
             }
         settings.has_tickets = configuration.resumesSessions ? 1 : 0
         requiresApplicationProtocol = configuration.requiresApplicationProtocol
+        checkPeer = configuration.checkPeer
         sessions = configuration.resumesSessions ? SessionCache() : nil
-        shared = try SharedContext(
+        var template = try ContextTemplate(
             settings, configuration.roots, configuration.identity,
             configuration.applicationProtocols,
-            (configuration.minimumVersion, configuration.maximumVersion),
-            truncation: configuration.truncation, keyLog: configuration.keyLog)
+            (configuration.minimumVersion, configuration.maximumVersion))
+        template.truncation = configuration.truncation
+        template.keyLog = configuration.keyLog
+        template.startsWithSmallRecords = configuration.startsWithSmallRecords
+        self.template = template
+        current = Mutex(try CurrentContext(template, []))
+    }
+
+    /// As ``TLSServerContext/shared``.
+    var shared: SharedContext {
+        current.withLock { current in
+            guard current.isOutdated(template, []) else { return current.context }
+            if let next = try? CurrentContext(template, []) { current = next }
+            return current.context
+        }
     }
 }
 
-/// OpenSSL's `SSL_CTX`.
-///
-/// `@unchecked`: it is set up by the thread that makes it; then OpenSSL lets any thread make
-/// connections of it.
-final class SharedContext: @unchecked Sendable {
-    let raw: OpaquePointer
-    let truncation: TLSTruncation
-    let keyLog: TLSKeyLog?
+/// A context, and how often its identities had changed when it was made.
+private struct CurrentContext {
+    let context: SharedContext
+    private let generation: Int
+
+    init(
+        _ template: ContextTemplate, _ named: [(name: String, identity: TLSIdentity)]
+    ) throws(TLSError) {
+        // Asked first: what changes meanwhile is noticed at the next connection.
+        generation = Self.generation(template, named)
+        context = try SharedContext(template)
+        for (name, identity) in named { try context.add(identity, for: name) }
+    }
+
+    func isOutdated(
+        _ template: ContextTemplate, _ named: [(name: String, identity: TLSIdentity)]
+    ) -> Bool { Self.generation(template, named) != generation }
+
+    /// Numbers only grow, and so does their sum.
+    private static func generation(
+        _ template: ContextTemplate, _ named: [(name: String, identity: TLSIdentity)]
+    ) -> Int {
+        named.reduce(template.identity?.latest.generation ?? 0) { sum, next in
+            sum + next.identity.latest.generation
+        }
+    }
+}
+
+/// What contexts are made of, checked.
+private struct ContextTemplate: Sendable {
+    private let isServer: Bool
+    private let verification: Int32
+    private let versions: (oldest: TLSVersion, newest: TLSVersion)
+    private let roots: TLSRoots?
+    private let protocolNames: [UInt8]
+    private let hasTickets: Bool
+    private let stopsAtHello: Bool
+    let identity: TLSIdentity?
+    var truncation = TLSTruncation.isLoss
+    var keyLog: TLSKeyLog?
+    var ticketKeys: TLSTicketKeys?
+    var startsWithSmallRecords = true
 
     init(
         _ settings: torsion_tls_settings, _ roots: TLSRoots?, _ identity: TLSIdentity?,
-        _ protocols: [String], _ versions: (oldest: TLSVersion, newest: TLSVersion),
-        truncation: TLSTruncation, keyLog: TLSKeyLog?
+        _ protocols: [String], _ versions: (oldest: TLSVersion, newest: TLSVersion)
     ) throws(TLSError) {
-        self.truncation = truncation
-        self.keyLog = keyLog
-        var settings = settings
         guard versions.oldest <= versions.newest else {
             throw TLSError(
                 .unusableConfiguration, "the oldest version is newer than the newest one")
         }
+        isServer = settings.is_server == 1
+        verification = settings.verification
+        hasTickets = settings.has_tickets == 1
+        stopsAtHello = settings.stops_at_hello == 1
+        self.versions = versions
+        self.roots = roots
+        self.identity = identity
+        protocolNames = try Self.encoded(protocols)
+    }
+
+    /// OpenSSL's object.
+    func make(_ identity: IdentityBox?) throws(TLSError) -> OpaquePointer {
+        var settings = torsion_tls_settings()
+        settings.is_server = isServer ? 1 : 0
+        settings.verification = verification
         settings.minimum_version = versions.oldest.rawValue
         settings.maximum_version = versions.newest.rawValue
+        settings.has_tickets = hasTickets ? 1 : 0
+        settings.stops_at_hello = stopsAtHello ? 1 : 0
         settings.logs_keys = keyLog == nil ? 0 : 1
         settings.roots = roots?.box?.raw
-        settings.identity = identity?.box.raw
-        let names = try Self.encoded(protocols)
+        settings.tickets = ticketKeys?.raw
+        settings.identity = identity?.raw
         var failure = torsion_tls_failure()
-        let made = names.withUnsafeBufferPointer { names in
+        let made = protocolNames.withUnsafeBufferPointer { names in
             settings.protocols = names.baseAddress
             settings.protocol_count = names.count
             return torsion_tls_context_new(&settings, &failure)
         }
         guard let made else { throw TLSError(failure) }
-        raw = made
+        return made
     }
-
-    deinit { torsion_tls_context_free(raw) }
 
     /// RFC 7301 §3.1: each name behind its length.
     private static func encoded(_ protocols: [String]) throws(TLSError) -> [UInt8] {
@@ -131,6 +216,69 @@ final class SharedContext: @unchecked Sendable {
         }
         return bytes
     }
+}
+
+/// OpenSSL's `SSL_CTX`.
+///
+/// `@unchecked`: it is set up by the thread that makes it; then OpenSSL lets any thread make
+/// connections of it.
+final class SharedContext: @unchecked Sendable {
+    let raw: OpaquePointer
+    let truncation: TLSTruncation
+    let keyLog: TLSKeyLog?
+    let startsWithSmallRecords: Bool
+    /// OpenSSL's object uses them.
+    private let ticketKeys: TLSTicketKeys?
+
+    fileprivate init(_ template: ContextTemplate) throws(TLSError) {
+        truncation = template.truncation
+        keyLog = template.keyLog
+        startsWithSmallRecords = template.startsWithSmallRecords
+        ticketKeys = template.ticketKeys
+        raw = try template.make(template.identity?.latest.identity)
+    }
+
+    deinit { torsion_tls_context_free(raw) }
+
+    fileprivate func add(_ identity: TLSIdentity, for name: String) throws(TLSError) {
+        let box = identity.latest.identity
+        guard torsion_tls_context_add_identity(raw, name, box.raw) == 1 else {
+            throw TLSError(.outOfMemory, "there is no memory")
+        }
+    }
+}
+
+/// The keys of a server's session tickets, which several configurations may share.
+///
+/// All reactors of a `ReactorGroup` share those of one context, so that each resumes every client's
+/// session. The keys of a process are not those of another: it makes them itself.
+///
+/// A session that was begun without a client's certificate is not resumed by a configuration that
+/// wants one. Usable on any thread.
+public final class TLSTicketKeys: @unchecked Sendable {
+    // `@unchecked`: C has a lock of its own.
+    let raw: OpaquePointer
+
+    /// Keys that are made when they are needed.
+    ///
+    /// - Parameter period: How often a new one is made, in whole seconds from 1 on. Tickets of the one
+    ///   before are good as well: a ticket lives for one to two periods, and OpenSSL's two hours at
+    ///   most.
+    public init(rotatingEvery period: Duration = .seconds(12 * 3600)) {
+        let seconds = period.components.seconds
+        precondition(seconds >= 1, "TLSTicketKeys: rotatingEvery is a second or more")
+        guard let raw = torsion_tls_tickets_new(seconds) else {
+            fatalError("TLSTicketKeys: there is no memory")
+        }
+        self.raw = raw
+    }
+
+    deinit { torsion_tls_tickets_free(raw) }
+
+    /// Makes a new key for the tickets from now on; those of the latest one stay good.
+    ///
+    /// Called twice, it ends all sessions.
+    public func rotate() { torsion_tls_tickets_rotate(raw) }
 }
 
 /// Sessions of servers, by name and port.

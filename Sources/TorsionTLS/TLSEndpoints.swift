@@ -87,4 +87,33 @@ extension StreamTransport {
     }
 }
 
+extension AsyncConnection {
+    /// Goes on with TLS as the server: STARTTLS.
+    ///
+    /// Returns when the handshake is done.
+    /// What was written before leaves as it was; what has arrived and was not read is TLS, or the
+    /// handshake fails. Call it from the task that reads.
+    ///
+    /// - Parameter context: The server's.
+    /// - Throws: `ConnectionLoss`, with the ``TLSError`` in it if the handshake fails; the connection
+    ///   is lost then.
+    public nonisolated(nonsending) func startTLS(_ context: TLSServerContext) async throws {
+        try await startFilter(TLSFilter(context))
+    }
+
+    /// Goes on with TLS as the client: STARTTLS.
+    ///
+    /// Returns when the handshake is done.
+    ///
+    /// - Parameters:
+    ///   - context: The client's.
+    ///   - serverName: The server's name or address, which is verified.
+    /// - Throws: As ``startTLS(_:)``; ``TLSError`` for a name that cannot be verified.
+    public nonisolated(nonsending) func startTLS(
+        _ context: TLSClientContext, serverName: String
+    ) async throws {
+        try await startFilter(try TLSFilter(context, serverName: serverName))
+    }
+}
+
 #endif

@@ -29,6 +29,8 @@ public struct TLSError: Error, Hashable, Sendable {
         case noCertificate
         /// The peer refused: RFC 8446 §6, for example 42 for a bad certificate.
         case refusedByPeer(alert: UInt8)
+        /// A check of this program refused the peer, or chose no configuration for it.
+        case refusedHere
         /// Both sides have no application protocol in common.
         case noApplicationProtocol
         /// What arrived is no TLS.

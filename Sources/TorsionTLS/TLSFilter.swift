@@ -9,33 +9,46 @@ public import TorsionCore
 /// TLS over one connection's stream.
 ///
 /// `endpoint.tls(…)` and `transport.startTLS(…)` make it. The connection is made when the handshake is
-/// done and the peer verified; `transport.security` says what was agreed on. Each write of an event up
-/// to 16 KiB is one record. A connection that is closed ends with `close_notify`; a peer that ends
+/// done and the peer verified, also by a check of the program's; `transport.security` says what was agreed on. Each write of an event below
+/// 4 KiB is one record. A connection that is closed ends with `close_notify`; a peer that ends
 /// without one is `ConnectionLoss/truncated`.
 public final class TLSFilter: StreamFilter {
-    private enum State {
-        case handshaking, open
+    enum State {
+        case handshaking
+        /// The program chooses a configuration, or checks the peer.
+        case deciding
+        case open
         /// The peer has sent `close_notify`: what comes behind it is dropped.
         case ended
         case failed
         case closed
     }
 
-    private let context: SharedContext
-    private let client: TLSClientContext?
-    private let serverName: String?
-    private var state = State.handshaking
-    private var buffers: TLSBuffers!
-    private var raw: OpaquePointer?
-    private var messages = MessageRate()
-    /// What the handshake offers to resume.
-    private var usedSession: [UInt8]?
+    struct Input {
+        var start: UnsafePointer<UInt8>?
+        var count: Int
+    }
+
+    var context: SharedContext
+    var server: TLSServerContext?
+    let client: TLSClientContext?
+    let serverName: String?
+    @exclusivity(unchecked) var state = State.handshaking
+    @exclusivity(unchecked) private var buffers: TLSBuffers!
+    @exclusivity(unchecked) var raw: OpaquePointer?
+    @exclusivity(unchecked) private var messages = MessageRate()
+    @exclusivity(unchecked) private var pace = RecordPace()
+    /// What is of no use once the connection is made and its ticket sent.
+    @exclusivity(unchecked) var handshake: TLSHandshake?
+    /// Its place among those that keep OpenSSL's buffers; -1 if it does not.
+    @exclusivity(unchecked) private var holderPlace = -1
     /// Calls of this filter that use ``raw``, and inside of which the connection may end.
-    private var callCount = 0
+    @exclusivity(unchecked) private var callCount = 0
 
     /// A server's side of one connection.
     public init(_ context: TLSServerContext) {
         self.context = context.shared
+        server = context
         client = nil
         serverName = nil
         super.init()
@@ -54,32 +67,21 @@ public final class TLSFilter: StreamFilter {
     init(_ context: TLSClientContext, validName: String) {
         self.context = context.shared
         client = context
+        server = nil
         serverName = validName
         super.init()
     }
 
-    deinit { if let raw { torsion_tls_free(raw) } }
-
-    // MARK: The handshake
+    deinit { free() }
 
     /// Begins the handshake.
     public override func begin() throws {
         buffers = reactor.companion(of: TLSBuffers.self)
-        // Without services that know the time, dates are compared with the machine's.
-        let now = (try? reactor.wallTime().seconds) ?? -1
-        raw = withOptionalCString(serverName) { torsion_tls_new(context.raw, $0, now) }
-        guard let raw else { throw TLSError(.outOfMemory, "there is no memory for a connection") }
-        guard client != nil else { return }
-        if let session = client?.sessions?.take(sessionName) {
-            torsion_tls_use_session(raw, session, session.count)
-            usedSession = session
-        }
-        var input = Input(start: nil, count: 0)
-        inCall { shakeHands(raw, &input) }
+        try beginHandshake()
     }
 
     /// Keeps OpenSSL's object until the call is over, whatever happens inside.
-    private func inCall<Result>(_ body: () -> Result) -> Result {
+    func inCall<Result>(_ body: () -> Result) -> Result {
         callCount += 1
         defer {
             callCount -= 1
@@ -88,88 +90,29 @@ public final class TLSFilter: StreamFilter {
         return body()
     }
 
-    private struct Input {
-        var start: UnsafePointer<UInt8>?
-        var count: Int
-    }
-
-    /// Ports may have sessions of different servers.
-    private var sessionName: String { "\(serverName ?? "") \(peerAddress)" }
-
-    private func shakeHands(_ raw: OpaquePointer, _ input: inout Input) {
-        var result: Int32
-        var before: Int
-        repeat {
-            before = input.count
-            result = sending { torsion_tls_handshake(raw, &input.start, &input.count, &$0) }
-            // It has not read all, where it met something else than a handshake on its way.
-        } while result == TORSION_TLS_MORE.rawValue && 0 < input.count && input.count < before
-        logKeys(raw)
-        switch result {
-        case TORSION_TLS_MORE.rawValue: return
-        case TORSION_TLS_OK.rawValue: finishHandshake(raw)
-        case TORSION_TLS_END.rawValue:
-            fail(with: TLSError(.protocolViolation, "the peer closed during the handshake"))
-        default: fail(with: failure(raw))
-        }
-    }
-
-    private func finishHandshake(_ raw: OpaquePointer) {
-        // Sending its end may have failed.
-        guard state == .handshaking else { return }
-        let security = security(of: raw)
-        if let client, client.requiresApplicationProtocol, security.applicationProtocol == nil {
-            return fail(
-                with: TLSError(
-                    .noApplicationProtocol, "the server chose none of the application protocols"))
-        }
-        state = .open
-        var details = ConnectionDetails()
-        details.security = security
-        // In TLS 1.2 a server that resumes need not send another ticket, and this one goes on.
-        if security.isResumed, security.version == "TLSv1.2", let usedSession {
-            client?.sessions?.put(usedSession, for: sessionName)
-        }
-        usedSession = nil
-        keepSession(raw)
-        agree(details)
-        // What was written meanwhile, of a connection that goes on.
-        resumeTransmitting()
-    }
-
-    private func security(of raw: OpaquePointer) -> TransportSecurity {
-        var name: UnsafePointer<UInt8>?
-        let count = torsion_tls_protocol(raw, &name)
-        let application = UnsafeBufferPointer(start: name, count: count)
-        return TransportSecurity(
-            version: String(cString: torsion_tls_version(raw)),
-            cipher: String(cString: torsion_tls_cipher(raw)),
-            applicationProtocol: count > 0 ? String(decoding: application, as: UTF8.self) : nil,
-            serverName: serverName ?? torsion_tls_server_name(raw).map { String(cString: $0) },
-            peerCertificate: taken { torsion_tls_peer_certificate(raw, &$0) }.map { Bytes($0) },
-            isPeerVerified: torsion_tls_is_peer_verified(raw) == 1,
-            isResumed: torsion_tls_is_resumed(raw) == 1)
-    }
-
     // MARK: From below
 
-    /// Opens what arrived.
+    /// Opens what arrived, as long as the connection takes it; the rest stays as it came.
     public override func receive(_ bytes: RawSpan) {
-        guard let raw else { return }
         bytes.withUnsafeBytes { bytes in
             bytes.withMemoryRebound(to: UInt8.self) { bytes in
                 var input = Input(start: bytes.baseAddress, count: bytes.count)
-                inCall { take(&input, raw) }
+                inCall { take(&input) }
+                guard input.count > 0, state == .open || state == .deciding else { return }
+                unread(UnsafeRawBufferPointer(start: input.start, count: input.count).bytes)
             }
         }
     }
 
-    private func take(_ input: inout Input, _ raw: OpaquePointer) {
-        if state == .handshaking { shakeHands(raw, &input) }
-        guard state == .open, input.count > 0 else { return }
+    private func take(_ input: inout Input) {
+        if state == .handshaking { shakeHands(&input) }
+        guard state == .open, input.count > 0, isDelivering, let raw else { return }
+        keepBuffers()
         let plain = buffers.takePlain()
         defer { buffers.givePlain(plain) }
-        while input.count > 0, state == .open { openRecord(raw, &input, into: plain) }
+        while input.count > 0, state == .open, isDelivering {
+            openRecord(raw, &input, into: plain)
+        }
     }
 
     private func openRecord(
@@ -206,7 +149,7 @@ public final class TLSFilter: StreamFilter {
     /// The peer has ended without `close_notify`, unless that came before.
     public override func receiveEnd() throws {
         switch state {
-        case .handshaking: try super.receiveEnd()
+        case .handshaking, .deciding: try super.receiveEnd()
         case .open where context.truncation == .isEnd:
             state = .ended
             deliverEnd()
@@ -217,35 +160,67 @@ public final class TLSFilter: StreamFilter {
 
     // MARK: From above
 
-    /// Makes one record of what is written.
+    /// Several records at once, which are sent by one call.
+    public override var transmitLimitBytes: Int { 4 * RecordPace.longest }
+
+    /// Makes records of what is written: one of a small write.
     public override func transmit(_ bytes: RawSpan) throws -> Int {
         guard let raw, state == .open || state == .ended else { return 0 }
-        return try bytes.withUnsafeBytes { bytes in
+        keepBuffers()
+        let limit =
+            context.startsWithSmallRecords
+            ? pace.limit(forWriting: bytes.byteCount, on: reactor) : RecordPace.longest
+        try bytes.withUnsafeBytes { bytes in
             try bytes.withMemoryRebound(to: UInt8.self) { bytes in
-                guard let start = bytes.baseAddress else { return 0 }
-                let result = sending { torsion_tls_seal(raw, start, bytes.count, &$0) }
+                guard let start = bytes.baseAddress else { return }
+                let result = sending { torsion_tls_seal(raw, start, bytes.count, limit, &$0) }
                 guard result == TORSION_TLS_OK.rawValue else {
                     state = .failed
                     throw failure(raw)
                 }
-                return bytes.count
             }
         }
+        if handshake != nil { endHandshake() }
+        return bytes.byteCount
     }
 
     /// Says `close_notify`.
     public override func endTransmission() {
         guard let raw, state == .open || state == .ended else { return }
+        endHandshake()
         sending { torsion_tls_end(raw, &$0) }
     }
 
     /// Frees what OpenSSL keeps.
     public override func closed() {
         state = .closed
+        endHandshake()
         if callCount == 0 { free() }
     }
 
+    /// OpenSSL is about to use its buffers.
+    @inline(__always)
+    func keepBuffers() {
+        if holderPlace < 0 { holderPlace = buffers.admit(self) }
+    }
+
+    /// Other connections had something to do since this one had.
+    ///
+    /// In the middle of a record they are needed, and stay until the next one.
+    func giveUpBuffers() {
+        holderPlace = -1
+        if let raw { _ = torsion_tls_free_buffers(raw) }
+    }
+
+    /// Puts another object in the place of one that is done.
+    func replace(_ next: OpaquePointer) {
+        free()
+        raw = next
+    }
+
     private func free() {
+        if holderPlace >= 0 { buffers.dismiss(holderPlace) }
+        holderPlace = -1
         guard let raw else { return }
         self.raw = nil
         torsion_tls_free(raw)
@@ -255,8 +230,8 @@ public final class TLSFilter: StreamFilter {
 
     /// Calls OpenSSL, and sends what it wants to be sent: also the alert of a call that failed.
     @discardableResult
-    private func sending<Result>(_ body: (inout torsion_tls_output) -> Result) -> Result {
-        // Not in place: sending may lead to another filter, in memory.
+    func sending<Result>(_ body: (inout torsion_tls_output) -> Result) -> Result {
+        // Not in place: sending may lead to another filter of the reactor, in memory.
         var output = buffers.takeOutput()
         let result = body(&output)
         if output.count > 0 {
@@ -267,26 +242,19 @@ public final class TLSFilter: StreamFilter {
     }
 
     /// The alert has been sent; the peer is to get it.
-    private func fail(with error: TLSError) {
+    func fail(with error: TLSError) {
         guard state != .closed else { return }
         state = .failed
         fail(error, behind: RawSpan())
     }
 
-    private func failure(_ raw: OpaquePointer) -> TLSError {
+    func failure(_ raw: OpaquePointer) -> TLSError {
         var failure = torsion_tls_failure()
         torsion_tls_why(raw, &failure)
         return TLSError(failure, serverName: serverName)
     }
 
-    private func keepSession(_ raw: OpaquePointer) {
-        guard let sessions = client?.sessions else { return }
-        if let session = taken({ torsion_tls_take_session(raw, &$0) }) {
-            sessions.put(session, for: sessionName)
-        }
-    }
-
-    private func logKeys(_ raw: OpaquePointer) {
+    func logKeys(_ raw: OpaquePointer) {
         guard let keyLog = context.keyLog else { return }
         if let lines = taken({ torsion_tls_take_key_log(raw, &$0) }) {
             keyLog(String(decoding: lines, as: UTF8.self))
@@ -295,70 +263,11 @@ public final class TLSFilter: StreamFilter {
 }
 
 /// Bytes that C has made, as an array; nil if there are none.
-private func taken(_ body: (inout UnsafeMutablePointer<UInt8>?) -> Int) -> [UInt8]? {
+func taken(_ body: (inout UnsafeMutablePointer<UInt8>?) -> Int) -> [UInt8]? {
     var bytes: UnsafeMutablePointer<UInt8>?
     let count = body(&bytes)
     defer { torsion_tls_free_bytes(bytes, count) }
     return count > 0 ? Array(UnsafeBufferPointer(start: bytes, count: count)) : nil
-}
-
-/// How many messages for TLS itself a peer may send: new keys, tickets.
-///
-/// Each costs a computation, and none of them is the program's.
-private struct MessageRate {
-    private static let burst = 100
-    private static let perSecond = 100
-    private var count = 0
-    private var since = MonotonicInstant(nanoseconds: 0)
-
-    mutating func admitsOne(at now: MonotonicInstant) -> Bool {
-        if count == 0 { since = now }
-        count += 1
-        let second: Duration = .seconds(1)
-        if count > Self.burst, since.advanced(by: second) <= now {
-            count = 1
-            since = now
-        }
-        return count <= Self.burst
-    }
-}
-
-/// Buffers that connections of a reactor use one after the other.
-final class TLSBuffers: ReactorCompanion {
-    /// A record holds 16 KiB at most.
-    static let plainCapacity = 17 * 1024
-    /// Beyond it a buffer goes back to the allocator.
-    private static let outputCapacity = 64 * 1024
-
-    private var plain: [UnsafeMutablePointer<UInt8>] = []
-    private var output: [torsion_tls_output] = []
-
-    init(on reactor: Reactor) {}
-
-    deinit {
-        for buffer in plain { buffer.deallocate() }
-        for buffer in output { torsion_tls_free_bytes(buffer.base, 0) }
-    }
-
-    func takePlain() -> UnsafeMutablePointer<UInt8> {
-        plain.popLast() ?? .allocate(capacity: Self.plainCapacity)
-    }
-
-    func givePlain(_ buffer: UnsafeMutablePointer<UInt8>) {
-        if plain.count < 2 { plain.append(buffer) } else { buffer.deallocate() }
-    }
-
-    func takeOutput() -> torsion_tls_output { output.popLast() ?? torsion_tls_output() }
-
-    func giveOutput(_ buffer: torsion_tls_output) {
-        var buffer = buffer
-        buffer.count = 0
-        if output.count < 2, buffer.capacity <= Self.outputCapacity {
-            output.append(buffer)
-        } else {
-            torsion_tls_free_bytes(buffer.base, 0)
-        }
-    }
 }
 
 #endif

@@ -11,9 +11,35 @@ internal import TorsionCore
 ///
 ///     let identity = try TLSIdentity.files(certificate: "/etc/tls/cert.pem", key: "/etc/tls/key.pem")
 ///
-/// Read once, when it is made. Usable on any thread.
+/// Read once, when it is made; ``following(_:)`` makes one that can be read again. Usable on any
+/// thread.
 public struct TLSIdentity: Sendable {
-    let box: IdentityBox
+    private enum Content {
+        case fixed(IdentityBox)
+        case source(CertificateSource)
+    }
+
+    private let content: Content
+
+    private init(_ box: IdentityBox) { content = .fixed(box) }
+
+    private init(_ source: CertificateSource) { content = .source(source) }
+
+    /// What a source has, for each connection anew.
+    ///
+    /// - Parameter source: Can be reloaded, and replaced.
+    /// - Returns: The identity.
+    public static func following(_ source: CertificateSource) -> TLSIdentity {
+        TLSIdentity(source)
+    }
+
+    /// What it is now, and a number that is greater when it was changed; 0 if it never is.
+    var latest: (identity: IdentityBox, generation: Int) {
+        switch content {
+        case .fixed(let box): (box, 0)
+        case .source(let source): source.latest
+        }
+    }
 
     /// Reads PEM files.
     ///
@@ -26,10 +52,16 @@ public struct TLSIdentity: Sendable {
     public static func files(
         certificate: String, key: String, passphrase: String? = nil
     ) throws(TLSError) -> TLSIdentity {
+        TLSIdentity(try box(certificate: certificate, key: key, passphrase: passphrase))
+    }
+
+    static func box(
+        certificate: String, key: String, passphrase: String?
+    ) throws(TLSError) -> IdentityBox {
         let certificates = try PEMBytes(path: certificate)
         let keys = try PEMBytes(path: key)
         do {
-            return TLSIdentity(box: try IdentityBox(certificates, keys, passphrase))
+            return try IdentityBox(certificates, keys, passphrase)
         } catch {
             throw TLSError(error.cause, "\(certificate), \(key): \(error.sentence)")
         }
@@ -46,7 +78,7 @@ public struct TLSIdentity: Sendable {
     public static func pem(
         certificates: String, key: String, passphrase: String? = nil
     ) throws(TLSError) -> TLSIdentity {
-        TLSIdentity(box: try IdentityBox(PEMBytes(certificates), PEMBytes(key), passphrase))
+        TLSIdentity(try IdentityBox(PEMBytes(certificates), PEMBytes(key), passphrase))
     }
 }
 

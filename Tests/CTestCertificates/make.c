@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int add_extension(X509 *certificate, X509 *issuer, int kind, const char *value) {
@@ -55,7 +56,8 @@ int test_certificate_make(const struct test_certificate *what, const char *issue
     BIO *in = issuer ? BIO_new_mem_buf(issuer, -1) : NULL;
     X509 *authority = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
     EVP_PKEY *signer = in ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : NULL;
-    EVP_PKEY *own = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    EVP_PKEY *own = what->rsa_bits ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)what->rsa_bits)
+                                   : EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
     X509 *made = X509_new();
     BIO *first = BIO_new(BIO_s_mem()), *second = BIO_new(BIO_s_mem());
     int is_made = own && made && (!issuer || (authority && signer)) &&
@@ -72,6 +74,20 @@ int test_certificate_make(const struct test_certificate *what, const char *issue
     EVP_PKEY_free(own);
     EVP_PKEY_free(signer);
     return is_made;
+}
+
+size_t test_certificate_der(const char *certificate, unsigned char **bytes) {
+    BIO *in = BIO_new_mem_buf(certificate, -1);
+    X509 *read = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+    unsigned char *made = NULL;
+    int count = read ? i2d_X509(read, &made) : 0;
+    /* It is OpenSSL's allocator that i2d_X509 has used. */
+    *bytes = count > 0 ? malloc((size_t)count) : NULL;
+    if (*bytes) memcpy(*bytes, made, (size_t)count);
+    OPENSSL_free(made);
+    X509_free(read);
+    BIO_free(in);
+    return *bytes ? (size_t)count : 0;
 }
 
 #endif

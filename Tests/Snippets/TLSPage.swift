@@ -65,6 +65,33 @@ func names(_ identity: TLSIdentity, _ other: TLSIdentity) throws -> TLSServer {
     return server
 }
 
+func reload() throws {
+    // snippet: Reload
+    let certificates = try CertificateSource(certificate: "cert.pem", key: "key.pem")
+    let server = TLSServer(certificates)
+    // Later, when the files have changed:
+    try certificates.reload()
+    // snippet end
+    _ = server
+}
+
+actor Accounts {
+    func admit(_ certificate: Bytes?) throws {}
+}
+
+func decide(
+    _ server: inout TLSServer, _ accounts: Accounts, _ tenants: [String: TLSServerContext]
+) {
+    // snippet: Decide
+    server.checkPeer = { peer, reactor in
+        reactor.spawn { try await accounts.admit(peer.peerCertificate) }
+    }
+    server.choose = { hello, reactor in
+        .succeeded(tenants[hello.serverName ?? ""], on: reactor)
+    }
+    // snippet end
+}
+
 // snippet: StartTLS
 /// A server that goes on with TLS when it is asked to, as SMTP does.
 final class Mail: LineProtocol {
@@ -84,6 +111,7 @@ final class Mail: LineProtocol {
 @Suite struct TLSPageTests {
     @Test func `what cannot be read says so`() {
         #expect(throws: TLSError.self) { try trust("nowhere") }
+        #expect(throws: TLSError.self) { try reload() }
         let reactor = Reactor(backend: .simulated, services: nil)
         #expect(throws: TLSError.self) { try serveSecurely(on: reactor) }
         reactor.shutDown()

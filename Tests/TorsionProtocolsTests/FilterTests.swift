@@ -10,11 +10,13 @@ private final class Recorder: HalfCloseableProtocol {
     var transport: (any StreamTransport)?
     var text = ""
     var events: [String] = []
+    var whenRead: (String, any StreamTransport) -> Void = { _, _ in }
 
     func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         text += String(decoding: bytes)
+        whenRead(String(decoding: bytes), transport)
         if bytes == "throw" { throw Mishap() }
         transport.write(bytes)
     }
@@ -48,6 +50,35 @@ private final class Inverting: StreamFilter {
     override func transmit(_ bytes: RawSpan) -> Int {
         send(inverted(bytes))
         return bytes.byteCount
+    }
+}
+
+/// Delivers a byte at a time, and gives the rest back where it is not taken.
+private final class Bytewise: StreamFilter {
+    override func receive(_ bytes: RawSpan) {
+        var at = 0
+        while at < bytes.byteCount, isDelivering {
+            deliver(bytes.extracting(at..<(at + 1)))
+            at += 1
+        }
+        unread(bytes.extracting(at..<bytes.byteCount))
+    }
+}
+
+/// Agrees when it has been told to, and reads nothing before.
+private final class Waiting: StreamFilter {
+    var goOn: () -> Void = {}
+
+    override func begin() {}
+
+    override func receive(_ bytes: RawSpan) {
+        guard !hasAgreed else { return deliver(bytes) }
+        pauseReceiving()
+        unread(bytes)
+        goOn = { [unowned self] in
+            agree()
+            resumeReceiving()
+        }
     }
 }
 
@@ -105,6 +136,54 @@ private final class Counted: StreamFilter {
         peer.clock.turn()
         #expect(producer.calls == ["pause", "resume", "stop"])
         #expect(peer.wasReset && proto.events == ["aborted here"])
+    }
+
+    @Test
+    func `what a filter gives back comes again when the reader goes on, and the end behind it`() {
+        let proto = Recorder()
+        let peer = MemoryTransport(proto, layers: .filter { Bytewise() })
+        proto.transport?.pauseProducing()
+        // Below, what is paused delivers nothing.
+        peer.receive("abc")
+        #expect(proto.text == "")
+        proto.transport?.resumeProducing()
+        peer.clock.turn()
+        #expect(proto.text == "abc" && proto.events == [])
+        proto.whenRead = { _, transport in transport.pauseProducing() }
+        peer.receive("defg")
+        peer.peerCloses()
+        for expected in ["abcd", "abcde", "abcdef", "abcdefg"] {
+            #expect(proto.text == expected && proto.events == [])
+            #expect(peer.clock.reactor.statistics.queuedBytes == Int(7 - expected.utf8.count))
+            proto.transport?.resumeProducing()
+            peer.clock.turn()
+        }
+        peer.clock.turn()
+        #expect(proto.events == ["read lost"])
+        proto.transport?.abortConnection()
+        peer.clock.turn()
+    }
+
+    @Test func `what a filter gives back before it agrees comes when it has`() {
+        let proto = Recorder()
+        nonisolated(unsafe) var filter: Waiting?
+        let peer = MemoryTransport(
+            proto,
+            layers: .filter {
+                let made = Waiting()
+                filter = made
+                return made
+            })
+        peer.receive("early")
+        peer.clock.turn()
+        #expect(proto.text == "" && proto.transport == nil)
+        filter?.goOn()
+        filter = nil
+        peer.clock.turn()
+        peer.clock.turn()
+        #expect(proto.text == "early")
+        proto.transport?.abortConnection()
+        peer.clock.turn()
     }
 
     @Test(arguments: PassingFilter.allCases)

@@ -11,34 +11,6 @@ import Torsion
 import TorsionTLS
 import TorsionTesting
 
-/// A folder of PEM files for programs.
-private final class Folder {
-    let path: String
-    private var files: [String] = []
-
-    init() {
-        var template = Array("/tmp/torsion-tls-XXXXXX".utf8CString)
-        precondition(mkdtemp(&template) != nil, "mkdtemp")
-        path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    deinit {
-        for file in files { unlink(file) }
-        rmdir(path)
-    }
-
-    /// Where a file is, or will be.
-    func file(_ name: String, _ text: String? = nil) -> String {
-        let path = "\(path)/\(name)"
-        files.append(path)
-        guard let text else { return path }
-        let file = fopen(path, "w")!
-        fputs(text, file)
-        fclose(file)
-        return path
-    }
-}
-
 private let sockets = BackendChoice.tested
 private let versions: [TLSVersion] = [.v12, .v13]
 

@@ -21,7 +21,7 @@ struct TestIdentity {
     /// Signed by an authority, or by itself; valid from 1970 to 2100 unless it says else.
     init(
         _ name: String, names: String? = nil, isAuthority: Bool = false, by issuer: Self? = nil,
-        from first: Int64 = 0, to last: Int64 = 4_102_444_800
+        from first: Int64 = 0, to last: Int64 = 4_102_444_800, bits: Int32 = 0
     ) {
         var texts: [UnsafeMutablePointer<CChar>?] = [nil, nil]
         let signer = issuer.map { $0.certificate + $0.key } ?? ""
@@ -30,7 +30,8 @@ struct TestIdentity {
                 signer.withCString { signer in
                     var what = test_certificate(
                         common_name: name, names: strlen(names) > 0 ? names : nil,
-                        is_authority: isAuthority ? 1 : 0, not_before: first, not_after: last)
+                        is_authority: isAuthority ? 1 : 0, rsa_bits: bits, not_before: first,
+                        not_after: last)
                     let issuer = strlen(signer) > 0 ? signer : nil
                     return texts.withUnsafeMutableBufferPointer {
                         test_certificate_make(
@@ -56,6 +57,46 @@ struct TestIdentity {
     }
 
     var roots: TLSRoots { get throws { try .pem(certificate) } }
+
+    /// The certificate as a peer sees it.
+    var der: Bytes {
+        var bytes: UnsafeMutablePointer<UInt8>?
+        let count = test_certificate_der(certificate, &bytes)
+        defer { free(bytes) }
+        return Bytes(Array(UnsafeBufferPointer(start: bytes, count: count)))
+    }
+
+    /// RSA of 1,024 bits.
+    static let weak = TestIdentity("weak", names: "DNS:a.test", bits: 1_024)
+}
+
+/// A folder of PEM files for programs.
+final class Folder {
+    let path: String
+    private var files: [String] = []
+
+    init() {
+        var template = Array("/tmp/torsion-tls-XXXXXX".utf8CString)
+        precondition(mkdtemp(&template) != nil, "mkdtemp")
+        path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    deinit {
+        for file in files { unlink(file) }
+        rmdir(path)
+    }
+
+    /// Where a file is, or will be.
+    @discardableResult
+    func file(_ name: String, _ text: String? = nil) -> String {
+        let path = "\(path)/\(name)"
+        files.append(path)
+        guard let text else { return path }
+        let file = fopen(path, "w")!
+        fputs(text, file)
+        fclose(file)
+        return path
+    }
 }
 
 /// The configurations that most tests use.
@@ -140,9 +181,11 @@ final class Pair {
 
     init(
         _ backend: BackendChoice, server: Note = Note(), client: Note = Note(),
-        options: StreamOptions = StreamOptions(), context: TLSServerContext, port number: UInt16 = 0
+        options: StreamOptions = StreamOptions(), context: TLSServerContext,
+        port number: UInt16 = 0,
+        services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)? = nil
     ) throws {
-        reactor = Reactor(backend: backend, services: nil)
+        reactor = Reactor(backend: backend, services: services)
         (self.server, self.client, self.options) = (server, client, options)
         reactor.unhandledError = { [unowned self] in unhandled.append("\($0)") }
         nonisolated(unsafe) let failures = failures
@@ -218,6 +261,24 @@ final class Pair {
     }
 }
 
+/// Nothing but a time of day, which goes with the reactor's clock.
+final class TimeOfDay: ReactorServices {
+    private unowned let reactor: Reactor
+    var resolver: any NameResolver { fatalError("names are not asked for") }
+    var signals: any SignalSource { fatalError("signals are not asked for") }
+
+    init(_ reactor: Reactor) { self.reactor = reactor }
+
+    func wallTime() throws(IOError) -> WallTime {
+        let now = reactor.now.nanoseconds
+        return WallTime(
+            seconds: 1_800_000_000 + Int64(now / 1_000_000_000),
+            nanoseconds: Int32(now % 1_000_000_000))
+    }
+
+    func shutDown() {}
+}
+
 /// Made once, since tests of damage make thousands of connections.
 ///
 /// No session is resumed, so that all of them are the same.
@@ -249,20 +310,29 @@ final class Wire {
     private var isEndTold = (client: false, server: false)
 
     init(
+        client: Note = Note(), server: Note = Note(), serverFilter: @escaping FilterMaker,
+        clientFilter: @escaping FilterMaker, roomBytes: Int = .max
+    ) {
+        (self.client, self.server) = (client, server)
+        clientEnd = MemoryTransport(
+            client, clock: clock, roomBytes: roomBytes,
+            layers: StreamLayers().filtered(by: clientFilter))
+        serverEnd = MemoryTransport(
+            server, clock: clock, layers: StreamLayers().filtered(by: serverFilter))
+    }
+
+    convenience init(
         client: Note = Note(), server: Note = Note(), _ version: TLSVersion = .v13,
         roomBytes: Int = .max
     ) throws {
-        (self.client, self.server) = (client, server)
         let contexts = try (version == .v12 ? Contexts.v12 : Contexts.v13).get()
         let (context, clientContext) = (contexts.server, contexts.client)
-        clientEnd = MemoryTransport(
-            client, clock: clock, roomBytes: roomBytes,
-            layers: StreamLayers().filtered {
+        self.init(
+            client: client, server: server, serverFilter: { TLSFilter(context) },
+            clientFilter: {
                 // "a.test" is a valid name.
                 try! TLSFilter(clientContext, serverName: "a.test")
-            })
-        serverEnd = MemoryTransport(
-            server, clock: clock, layers: StreamLayers().filtered { TLSFilter(context) })
+            }, roomBytes: roomBytes)
     }
 
     /// Carries what both send, and their ends, until nothing moves.

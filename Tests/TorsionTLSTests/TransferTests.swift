@@ -220,4 +220,100 @@ private final class Lines {
     }
 }
 
+@Suite struct AsyncStartTLSTests {
+    /// A line, as it was read so far.
+    private static func line(of connection: AsyncConnection) async throws -> String {
+        var line = ""
+        while !line.hasSuffix("\n") {
+            // A byte at a time, so that what stands behind the line is not read.
+            guard let bytes = try await connection.read({ Bytes($0) }) else { break }
+            line += String(decoding: bytes.span)
+        }
+        return line
+    }
+
+    @Test(arguments: backends)
+    func `TLS-14: tasks on both sides go on under TLS`(backend: BackendChoice) throws {
+        let reactor = Reactor(backend: backend, services: nil)
+        let server = try TLSServerContext(serverConfiguration())
+        let client = try TLSClientContext(clientConfiguration())
+        let endpoint = ServerEndpoint.address(.ipv4(.loopback, port: 0))
+        nonisolated(unsafe) var port: ListeningPort?
+        nonisolated(unsafe) var heard = ""
+        let serving = reactor.spawn {
+            try await endpoint.serve(on: reactor, whenListening: { port = $0 }) { connection in
+                #expect(try await Self.line(of: connection) == "STARTTLS\n")
+                try await connection.write("go ahead\n")
+                try await connection.startTLS(server)
+                #expect(connection.transport.security?.version == "TLSv1.3")
+                heard = try await Self.line(of: connection)
+                try await connection.write("welcome\n")
+                connection.close()
+            }
+        }
+        let talking = reactor.spawn {
+            while port == nil { await reactor.yield() }
+            let address = try #require(port).localAddress
+            let connection = try await ClientEndpoint.address(address)
+                .connect(on: reactor).value
+            try await connection.write("STARTTLS\n")
+            #expect(try await Self.line(of: connection) == "go ahead\n")
+            try await connection.startTLS(client, serverName: "a.test")
+            #expect(connection.transport.security?.isPeerVerified == true)
+            try await connection.write("password\n")
+            #expect(try await Self.line(of: connection) == "welcome\n")
+            #expect(try await connection.read { _ in } == nil)
+            serving.cancel()
+        }
+        serving.whenFailed { #expect($0 is CancellationError) }
+        talking.whenFailed { Issue.record("\($0)") }
+        let end = reactor.now.advanced(by: .seconds(20))
+        while talking.isPending || serving.isPending, reactor.now < end {
+            reactor.turn(until: end)
+        }
+        #expect(heard == "password\n" && !talking.isPending)
+        while reactor.statistics.lingeringStreams > 0, reactor.now < end {
+            reactor.turn(until: end)
+        }
+        reactor.shutDown()
+    }
+
+    @Test(arguments: backends)
+    func `TLS-14: what was read too much is TLS, and fails there`(
+        backend: BackendChoice
+    ) throws {
+        let reactor = Reactor(backend: backend, services: nil)
+        let server = try TLSServerContext(serverConfiguration())
+        let note = Note()
+        nonisolated(unsafe) var port: ListeningPort?
+        nonisolated(unsafe) var failure: (any Error)?
+        let serving = reactor.spawn {
+            try await ServerEndpoint.address(.ipv4(.loopback, port: 0)).serve(
+                on: reactor, whenListening: { port = $0 }
+            ) { connection in
+                // The reader has not come for what arrived yet.
+                while connection.transport.isDelivering { await reactor.yield() }
+                do { try await connection.startTLS(server) } catch { failure = error }
+            }
+        }
+        serving.whenFailed { #expect($0 is CancellationError) }
+        let end = reactor.now.advanced(by: .seconds(20))
+        while port == nil, reactor.now < end { reactor.turn(until: end) }
+        note.whenMade = { $0.write("RSET\nRSET\n") }
+        ClientEndpoint.address(try #require(port).localAddress)
+            .connect(on: reactor) { note }.whenFailed { Issue.record("\($0)") }
+        while note.loss == nil || failure == nil, reactor.now < end { reactor.turn(until: end) }
+        guard case .protocolFailed(let error)? = failure as? ConnectionLoss else {
+            Issue.record("\(failure as Any)")
+            return
+        }
+        #expect((error as? TLSError)?.cause == .notTLS)
+        serving.cancel()
+        while serving.isPending || reactor.statistics.lingeringStreams > 0, reactor.now < end {
+            reactor.turn(until: end)
+        }
+        reactor.shutDown()
+    }
+}
+
 #endif

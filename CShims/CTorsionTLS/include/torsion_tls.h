@@ -14,6 +14,8 @@ typedef struct torsion_tls_identity torsion_tls_identity;
 typedef struct torsion_tls_roots torsion_tls_roots;
 /* What connections share. Set up by one thread, then for any. */
 typedef struct torsion_tls_context torsion_tls_context;
+/* Keys of a server's tickets, which contexts may share. For any thread. */
+typedef struct torsion_tls_tickets torsion_tls_tickets;
 /* One connection. */
 typedef struct torsion_tls torsion_tls;
 
@@ -27,7 +29,8 @@ enum torsion_tls_result {
     TORSION_TLS_OK = 1,     /* done, or bytes were opened */
     TORSION_TLS_MORE = 0,   /* needs more of the peer */
     TORSION_TLS_END = -1,   /* close_notify */
-    TORSION_TLS_FAILED = -2 /* see torsion_tls_why */
+    TORSION_TLS_FAILED = -2, /* see torsion_tls_why */
+    TORSION_TLS_HELLO = -3   /* the client's hello was read; see torsion_tls_hello_name */
 };
 
 enum torsion_tls_kind {
@@ -80,6 +83,12 @@ torsion_tls_roots *_Nullable torsion_tls_roots_new(const uint8_t *_Nonnull certi
                                                    struct torsion_tls_failure *_Nonnull failure);
 void torsion_tls_roots_free(torsion_tls_roots *_Nonnull roots);
 
+/* Keys that are replaced each `period_s` seconds; 0 for never. A ticket is good while its key is among
+ * the latest two. */
+torsion_tls_tickets *_Nullable torsion_tls_tickets_new(int64_t period_s);
+void torsion_tls_tickets_rotate(torsion_tls_tickets *_Nonnull tickets);
+void torsion_tls_tickets_free(torsion_tls_tickets *_Nonnull tickets);
+
 struct torsion_tls_settings {
     int is_server;
     int verification;
@@ -93,6 +102,10 @@ struct torsion_tls_settings {
     size_t protocol_count;
     int has_tickets;
     int logs_keys;
+    /* Whether a server's handshake stops at the client's hello: TORSION_TLS_HELLO. */
+    int stops_at_hello;
+    /* Has to outlive the context. Of a server with tickets. */
+    torsion_tls_tickets *_Nullable tickets;
 };
 
 torsion_tls_context *_Nullable torsion_tls_context_new(
@@ -117,10 +130,28 @@ int torsion_tls_handshake(torsion_tls *_Nonnull tls, const uint8_t *_Nullable *_
 int torsion_tls_open(torsion_tls *_Nonnull tls, const uint8_t *_Nullable *_Nonnull input,
                      size_t *_Nonnull count, struct torsion_tls_output *_Nonnull output,
                      uint8_t *_Nonnull plain, size_t capacity, size_t *_Nonnull opened);
+/* Before the handshake: it does not stop at the hello. */
+void torsion_tls_pass_hello(torsion_tls *_Nonnull tls);
+/* What a client asks for, behind TORSION_TLS_HELLO. The connection is of no more use than this: the one
+ * that is made instead is given the same bytes again. */
+const char *_Nullable torsion_tls_hello_name(const torsion_tls *_Nonnull tls);
+/* Each name behind its length. */
+size_t torsion_tls_hello_protocols(const torsion_tls *_Nonnull tls,
+                                   const uint8_t *_Nullable *_Nonnull protocols);
+/* Appends the alert `unrecognized_name`. */
+void torsion_tls_refuse_hello(torsion_tls *_Nonnull tls, struct torsion_tls_output *_Nonnull output);
 /* Whether the latest TORSION_TLS_MORE comes behind a whole record that held no bytes of a program. */
 int torsion_tls_was_idle_record(const torsion_tls *_Nonnull tls);
+/* Makes records of at most `limit` bytes each. */
 int torsion_tls_seal(torsion_tls *_Nonnull tls, const uint8_t *_Nonnull plain, size_t count,
-                     struct torsion_tls_output *_Nonnull output);
+                     size_t limit, struct torsion_tls_output *_Nonnull output);
+/* Whether a ticket is to come with the first bytes that are sealed. */
+int torsion_tls_owes_ticket(const torsion_tls *_Nonnull tls);
+/* Appends it now. */
+void torsion_tls_send_ticket(torsion_tls *_Nonnull tls, struct torsion_tls_output *_Nonnull output);
+/* Frees the two buffers of 16 KiB, which the next record makes again; not in the middle of one.
+ * Returns whether it has. */
+int torsion_tls_free_buffers(torsion_tls *_Nonnull tls);
 /* Appends close_notify. */
 void torsion_tls_end(torsion_tls *_Nonnull tls, struct torsion_tls_output *_Nonnull output);
 

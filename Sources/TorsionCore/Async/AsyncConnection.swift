@@ -132,6 +132,21 @@ public final class AsyncConnection {
         if !mailbox.mayGoOn(afterWriting: text.utf8.count) { try await mailbox.waitForRoom() }
     }
 
+    // MARK: Filters
+
+    /// Puts a filter below the connection, as STARTTLS does, and waits until it has agreed.
+    ///
+    /// What was written before leaves as it was; what has arrived and was not read is the filter's.
+    /// Call it from the task that reads, and not while another waits for bytes.
+    ///
+    /// - Parameter filter: Used for no other connection.
+    /// - Throws: ``ConnectionLoss`` if it does not agree, which ends the connection;
+    ///   `CancellationError`, which ends it as well.
+    public nonisolated(nonsending) func startFilter(_ filter: StreamFilter) async throws {
+        let remaining = mailbox.takeForFilter()
+        try await transport.startFilter(filter, remaining: remaining.span).value
+    }
+
     /// Sends what is queued, then ends the outgoing direction; reading goes on.
     public func finishWriting() { mailbox.finishWriting() }
 }

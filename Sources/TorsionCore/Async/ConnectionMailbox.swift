@@ -149,6 +149,14 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         return bytes
     }
 
+    /// Takes what nobody has read, of a connection that a filter comes into.
+    func takeForFilter() -> Bytes {
+        require(
+            reader == nil && throttledReader == nil,
+            "AsyncConnection: startFilter while another task reads from \(transport.peerAddress)")
+        return unsafe lent == nil && held.isEmpty ? Bytes() : takeBytes()
+    }
+
     private func takeHeld() -> Bytes {
         var bytes = Bytes()
         swap(&bytes, &held)

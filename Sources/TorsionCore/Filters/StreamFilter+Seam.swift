@@ -90,6 +90,7 @@ extension StreamFilter {
         upper = nil
         output = nil
         held = nil
+        extra?.unread = nil
     }
 
     // MARK: Input
@@ -119,11 +120,34 @@ extension StreamFilter {
         above?.streamDidReadEnd()
     }
 
+    /// Whether the filter has given back what arrived.
+    final var hasUnread: Bool { extra?.unread != nil }
+
+    /// Whether the filter is called with what it has given back, when its turn comes.
+    final var mayReceiveUnread: Bool {
+        guard !flags.contains(.isReceivingPaused) else { return false }
+        return stage == .handshaking || isDelivering
+    }
+
+    /// Calls the filter again with what it has given back, and with the end behind it.
+    private final func receiveUnread() {
+        flags.insert(.isReceiving)
+        defer { flags.remove(.isReceiving) }
+        guard let unread = extra?.unread.take() else { return }
+        unread.deliver { bytes in
+            guard stage == .open || stage == .handshaking, extra?.failure == nil else { return }
+            do { try receive(bytes) } catch { fail(error) }
+        }
+        guard let extra, extra.unread == nil, extra.endsBehindUnread else { return }
+        extra.endsBehindUnread = false
+        endBehindInput()
+    }
+
     final func updateReading() {
         let isWanted =
             switch stage {
-            case .handshaking: true
-            case .open: flags.contains(.wantsInput) && held == nil
+            case .handshaking: !hasUnread
+            case .open: flags.contains(.wantsInput) && held == nil && !hasUnread
             case .unattached, .withdrawn, .closed: false
             }
         let reads = isWanted && !flags.contains(.isReceivingPaused)
@@ -156,11 +180,13 @@ extension StreamFilter {
             kept.deliver { passUp($0) }
             if held === kept, kept.isEmpty { held = nil }
         }
+        if hasUnread, mayReceiveUnread { receiveUnread() }
         if let failure = extra?.failure.take(), stage != .closed {
             flags.insert(.hasFailed)
             above?.streamDidFail(failure)
         }
-        guard stage == .open, flags.contains(.wantsInput), held == nil else { return }
+        guard stage == .open || stage == .handshaking, !hasUnread else { return }
+        guard isDelivering else { return stage == .handshaking ? updateReading() : () }
         let isAtEnd =
             flags.contains(.holdsEnd) || flags.contains(.hasFailed) && !below.hasUnreadInput
         if isAtEnd { passEndUp() } else { updateReading() }
@@ -185,16 +211,16 @@ extension StreamFilter {
         }
     }
 
-    /// How many bytes are offered at a time: what the stream below does not take of one piece is all
-    /// that a filter holds, however much is written.
-    private static let pieceByteCount = 16 * 1024
-
     /// Offers bytes of the connection's to ``transmit(_:)`` as long as it uses some.
+    ///
+    /// What the stream below does not take of one piece is all that a filter holds, however much is
+    /// written.
     private final func transmitSome(_ bytes: UnsafeRawBufferPointer) -> Int {
         var used = 0
         do {
+            let limit = transmitLimitBytes
             while used < bytes.count, !isSending, extra?.sendFailure == nil {
-                let end = min(bytes.count, used + Self.pieceByteCount)
+                let end = min(bytes.count, used + limit)
                 let piece = unsafe UnsafeRawBufferPointer(rebasing: bytes[used..<end])
                 let count = unsafe try transmit(piece.bytes)
                 require(
@@ -276,13 +302,18 @@ extension StreamFilter: StreamReceiver {
         flags.insert(.inputHasEnded)
         flags.remove(.readsBelow)
         if flags.contains(.isTransparent) { above?.streamDidReadEnd(); return }
+        if let extra, extra.unread != nil { return extra.endsBehindUnread = true }
         flags.insert(.isReceiving)
+        endBehindInput()
+        flags.remove(.isReceiving)
+    }
+
+    private final func endBehindInput() {
         switch stage {
         case .open where flags.contains(.hasFailed): deliverEnd()
         case .open, .handshaking: do { try receiveEnd() } catch { fail(error) }
         case .unattached, .withdrawn, .closed: break
         }
-        flags.remove(.isReceiving)
     }
 
     /// Goes on with what waits.
@@ -313,7 +344,7 @@ extension StreamFilter: BackendStream {
     public final func startReading() {
         flags.insert(.wantsInput)
         if flags.contains(.isTransparent) { return below.startReading() }
-        if held != nil || flags.contains(.holdsEnd) || flags.contains(.hasFailed) {
+        if held != nil || hasUnread || flags.contains(.holdsEnd) || flags.contains(.hasFailed) {
             deliverLater()
         } else {
             updateReading()
@@ -330,11 +361,12 @@ extension StreamFilter: BackendStream {
     }
 
     /// Whether this filter or the stream below has some.
-    public final var hasUnreadInput: Bool { held != nil || below.hasUnreadInput }
+    public final var hasUnreadInput: Bool { held != nil || hasUnread || below.hasUnreadInput }
 
     /// Drops it here and below.
     public final func discardInput() {
         held = nil
+        extra?.unread = nil
         below.discardInput()
     }
 
@@ -470,6 +502,9 @@ extension StreamFilter {
         require(
             held == nil || !flags.contains(.wantsInput) || flags.contains(.isListed),
             "StreamFilter: what it holds is delivered to nobody")
+        require(
+            !hasUnread || !mayReceiveUnread || flags.contains(.isListed),
+            "StreamFilter: what it has given back is never received")
         require(
             !flags.contains(.awaitsShutdown) || isSending,
             "StreamFilter: its end of writing waits for nothing")

@@ -90,6 +90,10 @@ open class StreamFilter {
         var sendFailure: ErrorCode?
         /// What arrived before the filter, or what it has left to its successor.
         var input = Bytes()
+        /// What the filter has given back of what arrived, until it reads on.
+        var unread: KeptBytes?
+        /// The peer has ended behind ``unread``, and the filter does not know yet.
+        var endsBehindUnread = false
     }
 
     @exclusivity(unchecked) final var below: (any BackendStream)!
@@ -150,7 +154,7 @@ open class StreamFilter {
     /// Called when everything that was sent before has been taken by the stream below, so that a
     /// filter holds at most what it makes of one call. By default sends the bytes as they are.
     ///
-    /// - Parameter bytes: At least one, at most 16 KiB. Borrowed until the call returns.
+    /// - Parameter bytes: At least one, at most ``transmitLimitBytes``. Borrowed until the call returns.
     /// - Returns: How many were used, from the first; fewer if the rest is to come again when what was
     ///   sent has left, or, for 0, when ``resumeTransmitting()`` is called.
     /// - Throws: What breaks the connection.
@@ -158,6 +162,11 @@ open class StreamFilter {
         send(bytes)
         return bytes.byteCount
     }
+
+    /// How many bytes ``transmit(_:)`` is offered at a time, which bounds what the filter holds.
+    ///
+    /// By default 16 KiB.
+    open var transmitLimitBytes: Int { 16 * 1024 }
 
     /// The connection has written its last byte: sends what comes behind it, if anything.
     ///
@@ -196,6 +205,14 @@ open class StreamFilter {
 
     /// Whether ``agree(_:)`` was called, and the connection goes on.
     public final var hasAgreed: Bool { stage == .open }
+
+    /// Whether the connection takes what is delivered now; else ``deliver(_:)`` holds it.
+    ///
+    /// A filter that makes many bytes of few, or has more than one message in a read, may give back
+    /// the rest by ``unread(_:)`` instead.
+    public final var isDelivering: Bool {
+        stage == .open && held == nil && flags.contains(.wantsInput)
+    }
 
     /// Whether ``pauseReceiving()`` was called last.
     public final var isReceivingPaused: Bool { flags.contains(.isReceivingPaused) }
@@ -257,6 +274,23 @@ open class StreamFilter {
         }
     }
 
+    /// Gives back the rest of what arrived, which ``receive(_:)`` is called with again when the
+    /// connection reads on, or before ``agree(_:)`` in a later turn; not while
+    /// ``isReceivingPaused``.
+    ///
+    /// Inside ``receive(_:)``, whose remaining bytes these are. Nothing more is read from the stream
+    /// below meanwhile, and its end comes behind them.
+    ///
+    /// - Parameter bytes: Copied.
+    public final func unread(_ bytes: RawSpan) {
+        guard bytes.byteCount > 0, stage == .open || stage == .handshaking else { return }
+        let unread = extras.unread ?? KeptBytes(countedIn: owner.queues)
+        extras.unread = unread
+        unread.append(bytes)
+        updateReading()
+        if mayReceiveUnread { deliverLater() }
+    }
+
     /// Sends bytes to the peer, behind what was sent before.
     ///
     /// - Parameter bytes: Any number of bytes. Borrowed for the call; what the stream below does not
@@ -312,7 +346,7 @@ open class StreamFilter {
     /// Reads on, if the connection does.
     public final func resumeReceiving() {
         flags.remove(.isReceivingPaused)
-        updateReading()
+        if hasUnread { deliverLater() } else { updateReading() }
     }
 
     /// Calls ``transmit(_:)`` again with what it has not used.

@@ -12,6 +12,7 @@ struct test_certificate {
     const char *_Nonnull common_name;
     const char *_Nullable names; /* as OpenSSL has them: "DNS:a.test,IP:127.0.0.1" */
     int is_authority;
+    int rsa_bits; /* 0 for a key of the curve P-256 */
     long long not_before, not_after;
 };
 
@@ -20,6 +21,10 @@ struct test_certificate {
 int test_certificate_make(const struct test_certificate *_Nonnull what,
                           const char *_Nullable issuer, char *_Nullable *_Nonnull certificate,
                           char *_Nullable *_Nonnull key);
+
+/* DER of a PEM text, to be freed by free(3). Returns its length, 0 if there is no certificate. */
+size_t test_certificate_der(const char *_Nonnull certificate,
+                            unsigned char *_Nullable *_Nonnull bytes);
 
 /* A client in memory that knows nothing of Torsion, and may misbehave. */
 struct test_peer;
