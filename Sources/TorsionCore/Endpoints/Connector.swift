@@ -46,9 +46,10 @@ final class Connector<Made: StreamProtocol> {
             // Cancelled inside the factory.
             guard result != nil else { return }
             let observer = stream.observer
+            let agreed = stream.take()
             let connection = StreamConnection(
-                reactor: reactor, stream.take(), proto: made, options: stream.options,
-                observer: observer)
+                reactor: reactor, agreed.stream, proto: made, options: stream.options)
+            connection.take(agreed, watchedBy: observer)
             do {
                 try connection.open(isServed: false)
             } catch {

@@ -179,7 +179,7 @@ public final class ListeningPort {
         reactor.checkQueues()
         reactor.performEvent {
             if service.isPlain {
-                service.serve(AgreedStream(stream: stream), nil, on: reactor)
+                service.serve(stream, on: reactor)
             } else {
                 service.agree(over: stream, on: reactor) { [self] in updateAccepting() }
                 if !service.hasRoomForHandshake { updateAccepting() }
@@ -254,7 +254,6 @@ extension Reactor {
         guard let group else {
             return try ListeningPort(reactor: self, address: address, service).begin()
         }
-        service.options = SharedOptions(service.options.value)
         service.options.value.reusePort = true
         return try group.listen(on: address, from: number) { address throws(IOError) in
             try ListeningPort(reactor: self, address: address, service)

@@ -4,10 +4,12 @@
 /// What one port does with a client: its filters agree, its factory makes a protocol.
 final class PortService {
     let factory: any StreamProtocolFactory
-    var options: SharedOptions
+    let options: SharedOptions
     private let filters: [FilterMaker]
     private var observers: [any PortObserver]
-    private var handshakeCount = 0
+    /// Whether its connections stand on their sockets, and nobody watches them.
+    @exclusivity(unchecked) private(set) var isPlain: Bool
+    @exclusivity(unchecked) private var handshakeCount = 0
     /// Given each connection before it is opened, for those who play a port.
     private let whenServed: ((StreamConnection) -> Void)?
 
@@ -26,10 +28,8 @@ final class PortService {
         self.options = SharedOptions(options)
         filters = reactor.streamFilters + layers.filters
         observers = layers.observers.map { $0() }
+        isPlain = filters.isEmpty && observers.isEmpty
     }
-
-    /// Whether its connections stand on their sockets, and nobody watches them.
-    var isPlain: Bool { filters.isEmpty && observers.isEmpty }
 
     /// Whether fewer clients than allowed are agreeing on terms.
     var hasRoomForHandshake: Bool { handshakeCount < options.value.handshakeLimit }
@@ -63,30 +63,45 @@ final class PortService {
         }
     }
 
-    /// Makes a protocol, and connects it.
-    func serve(
+    /// Serves a client of a plain port.
+    func serve(_ stream: any BackendStream, on reactor: Reactor) {
+        serve(stream, from: stream.peerAddress, on: reactor) { _ in }
+    }
+
+    private func serve(
         _ agreed: AgreedStream, _ observer: (any ConnectionObserver)?, on reactor: Reactor
     ) {
-        let peer = agreed.peerAddress
+        serve(agreed.stream, from: agreed.peerAddress, on: reactor) {
+            $0.take(agreed, watchedBy: observer)
+        }
+    }
+
+    /// Makes a protocol, and connects it.
+    @inline(__always)
+    private func serve(
+        _ stream: any BackendStream, from peer: SocketAddress, on reactor: Reactor,
+        _ prepare: (StreamConnection) -> Void
+    ) {
         do {
-            guard let proto = try factory.makeProtocol(for: peer) else {
-                return agreed.stream.close()
-            }
+            guard let proto = try factory.makeProtocol(for: peer) else { return stream.close() }
             let connection = StreamConnection(
-                reactor: reactor, agreed, proto: consume proto, options: options,
-                observer: observer)
+                reactor: reactor, stream, proto: consume proto, options: options)
+            prepare(connection)
             whenServed?(connection)
             // What `connectionMade` throws is the reason of the loss, and reported with it.
             try? connection.open(isServed: true)
             if reactor.endsClients { connection.requestShutdown(isPatient: true) }
         } catch {
-            agreed.stream.close()
+            stream.close()
             reactor.report(error, in: "making a protocol for \(peer)")
         }
     }
 
     /// One more who watches its clients from now on.
-    func observe(by observer: any PortObserver) { observers.append(observer) }
+    func observe(by observer: any PortObserver) {
+        observers.append(observer)
+        isPlain = false
+    }
 
     private func report(_ error: any Error, in place: String, on reactor: Reactor) {
         // A refusal is on purpose; a peer that goes before it is served, or says nothing, is every

@@ -41,7 +41,7 @@ extension StreamConnection {
 
     /// Asked of each protocol; most connections are not over UNIX sockets.
     func updateDescriptorReceiving() {
-        guard stream.passesDescriptors else { return }
+        guard withStream({ $0.passesDescriptors }) else { return }
         stream.receiveDescriptors(proto is any DescriptorReceiver)
     }
 

@@ -57,8 +57,10 @@ extension StreamConnection {
     }
 
     func closeBehindOutput() {
-        if stream.endsOnlyByShutdown { _ = stream.shutdownWriting() }
-        if stream.hasUnsentOutput { streamEnd = .lingeringWithoutInput } else { stream.close() }
+        withStream { stream in
+            if stream.endsOnlyByShutdown { _ = stream.shutdownWriting() }
+            if stream.hasUnsentOutput { streamEnd = .lingeringWithoutInput } else { stream.close() }
+        }
     }
 
     func announceReadClosed() {

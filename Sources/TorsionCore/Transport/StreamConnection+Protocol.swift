@@ -46,7 +46,7 @@ extension StreamConnection {
             machine.deliversReads ? !isPaused && !isThrottled : machine.discardsReads
         guard wanted != isReading, !machine.isClosed else { return }
         isReading = wanted
-        if wanted { stream.startReading() } else { stream.stopReading() }
+        withStream { if wanted { $0.startReading() } else { $0.stopReading() } }
     }
 }
 
@@ -194,7 +194,10 @@ extension StreamConnection: EndOfEventFlushing {
     /// Everything has left.
     func takeNextStep() {
         switch producer {
-        case .none: if machine.awaitsFlush, !stream.isHoldingOutput { perform(machine.flushed()) }
+        case .none:
+            if machine.awaitsFlush, !withStream({ $0.isHoldingOutput }) {
+                perform(machine.flushed())
+            }
         case .pull(let puller, .draining):
             producer = .pull(puller, .ready)
             guard !isOnReadyList else { return }

@@ -90,16 +90,16 @@ final class StreamConnection {
 
     /// - Parameters:
     ///   - reactor: The stream's.
-    ///   - agreed: The stream, and what its filters have agreed on.
+    ///   - stream: Connected; its filters have agreed.
     ///   - proto: Called with what happens, from ``open(isServed:)`` on.
     ///   - options: Shared with the other connections of a port.
-    ///   - observer: Watches the connection.
+    @inline(__always)
     init(
-        reactor: Reactor, _ agreed: AgreedStream, proto: any StreamProtocol,
-        options: SharedOptions, observer: (any ConnectionObserver)? = nil
+        reactor: Reactor, _ stream: any BackendStream, proto: any StreamProtocol,
+        options: SharedOptions
     ) {
         self.reactor = reactor
-        firstStream = agreed.stream
+        firstStream = stream
         self.proto = proto
         self.options = options
         unsafe cork = reactor.coalescingPool.cork
@@ -108,6 +108,11 @@ final class StreamConnection {
         reactor.nextConnection += 1
         id = ConnectionID(reactorNumber: reactor.number, sequence: reactor.nextConnection)
         reactor.counters.liveTransports += 1
+    }
+
+    /// Takes what few connections have, before it opens: who watches it, and what its filters have
+    /// learnt and left.
+    func take(_ agreed: AgreedStream, watchedBy observer: (any ConnectionObserver)?) {
         if observer != nil || agreed.box != nil {
             makeExtras().observer = observer
             extras?.details = agreed.details
@@ -121,6 +126,14 @@ final class StreamConnection {
     var stream: any BackendStream {
         get { extras?.upgraded ?? firstStream }
         set { makeExtras().upgraded = newValue }
+    }
+
+    /// The same, for what every connection does in its life: reading ``stream`` retains it, a constant
+    /// need not be.
+    @inline(__always)
+    func withStream<Result>(_ body: (any BackendStream) -> Result) -> Result {
+        guard let upgraded = extras?.upgraded else { return body(firstStream) }
+        return body(upgraded)
     }
 
     /// Keeps what a filter leaves to the connection, until the present event ends.
@@ -148,7 +161,7 @@ final class StreamConnection {
         client.isServed = isServed
         if isServed { reactor.servedConnections += 1 }
         reactor.counters.connectionsMade += 1
-        stream.deliver(to: self)
+        withStream { $0.deliver(to: self) }
         machine.opened()
         updatePlainness()
         updateDescriptorReceiving()
@@ -291,7 +304,8 @@ extension Reactor {
             if case .success(let filtered) = outcome { agreed = filtered }
         }
         let connection = StreamConnection(
-            reactor: self, agreed, proto: proto, options: SharedOptions(options))
+            reactor: self, agreed.stream, proto: proto, options: SharedOptions(options))
+        connection.take(agreed, watchedBy: nil)
         performEvent { try? connection.open(isServed: true) }
         if endsClients { connection.requestShutdown(isPatient: true) }
         if life.isReleasing { connection.drop() }
