@@ -36,7 +36,23 @@ public final class Socket {
     /// Connects to a port of this machine.
     public convenience init(port: UInt16) throws {
         try self.init()
-        try Self.call("connect", port) { Glibc.connect(descriptor, $0, $1) }
+        try Self.call("connect", port) { Self.connect(descriptor, $0, $1) }
+    }
+
+    /// One that a signal interrupts goes on by itself: connect(2).
+    private static func connect(
+        _ descriptor: Int32, _ address: UnsafePointer<sockaddr>, _ size: socklen_t
+    ) -> Int32 {
+        let code = Glibc.connect(descriptor, address, size)
+        guard code < 0, errno == EINTR else { return code }
+        var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        var failure = ETIMEDOUT
+        if untilUninterrupted({ Int(poll(&wait, 1, 10_000)) }) == 1 {
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &size)
+        }
+        errno = failure
+        return failure == 0 ? 0 : -1
     }
 
     /// Limits a UDP socket to one port of this machine; a refusal is told to its next call.
