@@ -8,6 +8,25 @@ import TorsionSockets
 
 @testable import TorsionUV
 
+@Suite struct UVTimerTests {
+    // libuv counts in milliseconds: a call that is due already must not wait for the next of them.
+    @Test func `a thousand calls without delay take no thousand milliseconds`() throws {
+        let reactor = Reactor(backend: .libuv, services: nil)
+        var left = 1_000
+        var start = MonotonicInstant(nanoseconds: 0)
+        func again() {
+            left -= 1
+            if left > 0 { reactor.callLater(.zero, again) } else { reactor.stop(within: .zero) }
+        }
+        try reactor.run(signals: .ignore) { reactor in
+            start = reactor.now
+            reactor.callLater(.zero, again)
+        }
+        #expect(left == 0 && start.duration(to: reactor.now) < .milliseconds(400))
+        reactor.shutDown()
+    }
+}
+
 @Suite struct UVPollerTests {
     @Test(arguments: [false, true])
     func `what is still ready is reported again`(isPlain: Bool) throws {

@@ -61,6 +61,20 @@ extension StreamFilter {
         return extra?.input ?? Bytes()
     }
 
+    /// Leaves to the successor what this filter has read and not used, before what a lower one has left
+    /// and this one has not read yet.
+    final func leaveInput(_ unread: RawSpan) {
+        guard unread.byteCount > 0 else { return }
+        guard let rest = extra?.input, !rest.isEmpty else { return extras.input = Bytes(unread) }
+        extras.input = Bytes([UInt8](unread) + rest)
+    }
+
+    final func stopReadingBelow() {
+        guard flags.contains(.readsBelow) else { return }
+        flags.remove(.readsBelow)
+        below.stopReading()
+    }
+
     final var extras: Extra {
         if let extra { return extra }
         let made = Extra()
@@ -70,10 +84,6 @@ extension StreamFilter {
 
     final func reportAgreement() {
         if flags.contains(.isStarting) { return }
-        if stage == .withdrawn, flags.contains(.readsBelow) {
-            flags.remove(.readsBelow)
-            below.stopReading()
-        }
         above?.streamDidConnect()
         if stage == .open { updateReading() }
     }

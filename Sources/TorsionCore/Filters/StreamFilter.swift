@@ -248,7 +248,9 @@ open class StreamFilter {
         guard stage == .handshaking else { return agreedTwice() }
         stage = .withdrawn
         if !details.isEmpty { extras.details = details }
-        extras.input = Bytes(unread)
+        leaveInput(unread)
+        // What arrives until what was sent has left is the connection's, which has not come yet.
+        stopReadingBelow()
         if !isSending { reportAgreement() }
     }
 

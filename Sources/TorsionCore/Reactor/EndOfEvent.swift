@@ -65,8 +65,6 @@ struct Cork {
     var count = 0
     /// Whose event it is: an address, compared and never followed; 0 outside of such events.
     var owner: UInt = 0
-    /// A program is putting bytes into it: see ``StreamTransport/write(capacity:_:)``.
-    var isLent = false
 }
 
 /// Buffers for what an event writes to other connections (a broadcast, a proxy), reused so that the

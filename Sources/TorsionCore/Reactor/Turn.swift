@@ -78,9 +78,14 @@ extension Reactor {
             guard let timer = guest.prepareToWait() else { continue }
             deadline = min(deadline ?? timer, timer)
         }
-        if let timer = timers.nextWakeup { deadline = min(deadline ?? timer, timer) }
+        var isDue = false
+        if let timer = timers.nextWakeup {
+            // A backend that counts in milliseconds would round it up.
+            isDue = timer <= presentTime
+            deadline = min(deadline ?? timer, timer)
+        }
         let hasWork =
-            !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty
+            isDue || !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty
             || !readyPullConnections.isEmpty || !readyFilters.isEmpty || hasStep
             || !executor.queue.isEmpty
         return hasWork ? MonotonicInstant(nanoseconds: 0) : deadline

@@ -94,6 +94,16 @@ struct ConnectionStateMachine {
         state == .finishing(peerFinished: false) || state == .abandoning(peerFinished: false)
     }
 
+    /// Whether nothing more can arrive from the peer.
+    var inputHasEnded: Bool {
+        switch state {
+        case .readClosed, .finishing(peerFinished: true), .abandoning(peerFinished: true): true
+        case .opening, .open, .writeClosing, .writeClosed, .finishing, .abandoning, .broken,
+            .closed:
+            false
+        }
+    }
+
     mutating func opened() {
         precondition(state == .opening, "ConnectionStateMachine: opened twice")
         state = .open

@@ -75,7 +75,8 @@ extension StreamConnection: DescriptorTransport {
     /// `SCM_MAX_FD`.
     private static let messageDescriptorLimit = 253
 
-    var passesDescriptors: Bool { stream.passesDescriptors }
+    /// Not over a filter that is to come either: they would pass it by.
+    var passesDescriptors: Bool { !(extras?.awaitsFilter ?? false) && stream.passesDescriptors }
 
     func write(_ bytes: RawSpan, passing descriptors: [Int32]) throws(IOError) {
         reactor.checkThread()
@@ -83,7 +84,7 @@ extension StreamConnection: DescriptorTransport {
             bytes.byteCount > 0 && 1...Self.messageDescriptorLimit ~= descriptors.count,
             "DescriptorTransport: need bytes and 1 to 253 descriptors, got \(bytes.byteCount) and"
                 + " \(descriptors.count)")
-        guard stream.passesDescriptors else {
+        guard passesDescriptors else {
             throw IOError(.write, function: "", code: .notSupported, subject: peerAddress)
         }
         guard queuedDescriptorCount + descriptors.count <= Self.queuedDescriptorLimit else {

@@ -6,6 +6,7 @@ extension StreamConnection {
 
     @inline(never)
     func perform(_ action: ConnectionStateMachine.Action) {
+        checkNotLending()
         updatePlainness()
         switch action {
         case .none:
@@ -14,11 +15,13 @@ extension StreamConnection {
             announceReadClosed()
         case .finish:
             seat.reportsClosing = true
+            releaseOwnProducer()
             beginFinishing()
         case .stopProducerAndFinish:
             reactor.performEvent { stopProducer() }
             beginFinishing()
         case .flush:
+            releaseOwnProducer()
             updateReading()
             flushLater()
         case .shutdownAndAnnounce:
@@ -70,6 +73,16 @@ extension StreamConnection {
             attempt { try reactor.asHalfCloseable($0)?.readConnectionLost(from: self) }
         }
         if isEnding { beginFinishing() }
+    }
+
+    /// A transport that was registered as its own producer, to pause itself, never comes to an end: a
+    /// close must not wait for it.
+    func releaseOwnProducer() {
+        guard case .push(let registered, let isPausedByGate) = producer, registered === self else {
+            return
+        }
+        producer = .none
+        if isPausedByGate { isPaused = false }
     }
 
     func beginFinishing() {

@@ -13,11 +13,14 @@ final class FilterUpgrade {
     var hasBegun = false
     var timeout: DelayedCall?
     /// What was written behind the call and before the filter stands below: never sent as it is.
-    var waiting: [Bytes] = []
+    ///
+    /// It becomes the connection's queue then.
+    let waiting: WriteQueue
 
-    init(_ filter: StreamFilter, _ result: Deferred<Void>) {
+    init(_ filter: StreamFilter, _ result: Deferred<Void>, countedIn account: QueueAccount) {
         self.filter = filter
         self.result = result
+        waiting = WriteQueue(countedIn: account)
     }
 }
 
@@ -27,11 +30,15 @@ extension StreamConnection.Extras {
 
     /// Whether a filter comes before anything else is delivered.
     var awaitsFilter: Bool { upgrade.map { !$0.hasBegun } ?? false }
+
+    /// What waits for the filter.
+    var waitingByteCount: Int { upgrade.map { $0.hasBegun ? 0 : $0.waiting.byteCount } ?? 0 }
 }
 
 extension StreamConnection {
     func startFilter(_ filter: StreamFilter, remaining: RawSpan) -> Deferred<Void> {
         reactor.checkThread()
+        checkNotLending()
         let result = Deferred<Void>(on: reactor) { [weak self] _ in self?.abortConnection() }
         guard machine.state == .open else {
             result.fail(
@@ -42,7 +49,7 @@ extension StreamConnection {
         sendCoalesced()
         let extras = makeExtras()
         require(extras.upgrade == nil, "StreamTransport: startFilter twice in one handshake")
-        extras.upgrade = FilterUpgrade(filter, result)
+        extras.upgrade = FilterUpgrade(filter, result, countedIn: reactor.queues)
         updatePlainness()
         if remaining.byteCount > 0 { keep { $0.prepend(remaining) } }
         // In a turn of its own, since the stream's present callback still counts on its receiver.
@@ -68,10 +75,10 @@ extension StreamConnection {
         filter.attach(
             over: below, on: reactor, input: input, leaving: leaving, isReading: isReading)
         filter.deliver(to: self)
-        for bytes in upgrade.waiting {
-            unsafe bytes.withUnsafeBytes { unsafe place($0, owner: bytes) }
+        if !upgrade.waiting.isEmpty {
+            queue = upgrade.waiting
+            filter.startWriting(from: upgrade.waiting)
         }
-        upgrade.waiting = []
         updatePlainness()
         upgrade.timeout = reactor.callLater(options.value.handshakeTimeout) { [self] in
             streamDidFail(ConnectionLoss.deadlinePassed(.handshaking))
@@ -80,6 +87,8 @@ extension StreamConnection {
         if filter.stage == .open || filter.stage == .withdrawn && !filter.isSending {
             filterAgreed()
         }
+        // It ended between the call and this turn, and the stream tells it once.
+        if machine.inputHasEnded { filter.streamDidReadEnd() }
         callProducer()
     }
 
@@ -105,6 +114,8 @@ extension StreamConnection {
         reactor.performEvent {
             if seat.unread != nil { flushLater() }
             updateReading()
+            // What has waited for the agreement goes on.
+            if filter.stage == .open { filter.resumeTransmitting() }
             upgrade.result.succeed(())
         }
     }

@@ -93,6 +93,8 @@ extension StreamConnection: StreamReceiver {
     /// first.
     @inline(never)
     func readOtherwise(_ bytes: RawSpan) {
+        // They came behind the command that lets a filter in, and are the filter's.
+        if let extras, extras.awaitsFilter { return keep { $0.append(bytes) } }
         // While closing, what still arrives is read only so that the close is no reset.
         guard machine.deliversReads else { return progress.hasDiscardedInput = true }
         if let extras, !extras.isPlain {
@@ -107,8 +109,6 @@ extension StreamConnection: StreamReceiver {
     }
 
     private func readObserved(_ bytes: RawSpan, _ extras: Extras) {
-        // They came behind the command that lets a filter in, and are the filter's.
-        if extras.awaitsFilter { return keep { $0.append(bytes) } }
         reactor.performEvent {
             extras.observer?.willDeliver(bytes, of: self)
             guard machine.deliversReads else { return }
@@ -118,7 +118,8 @@ extension StreamConnection: StreamReceiver {
     }
 
     var spliceTarget: (any BackendStream)? {
-        guard machine.deliversReads, extras?.observer == nil else { return nil }
+        guard machine.deliversReads, extras.map({ $0.observer == nil && !$0.awaitsFilter }) ?? true
+        else { return nil }
         return (proto as? PipeProtocol)?.spliceTarget
     }
 
@@ -191,13 +192,17 @@ extension StreamConnection: EndOfEventFlushing {
         }
     }
 
+    /// Whether something that is not queued here is still to leave: what a filter holds, or what waits
+    /// for one.
+    var holdsOutput: Bool {
+        if let extras, extras.waitingByteCount > 0 { return true }
+        return withStream { $0.isHoldingOutput }
+    }
+
     /// Everything has left.
     func takeNextStep() {
         switch producer {
-        case .none:
-            if machine.awaitsFlush, !withStream({ $0.isHoldingOutput }) {
-                perform(machine.flushed())
-            }
+        case .none: if machine.awaitsFlush, !holdsOutput { perform(machine.flushed()) }
         case .pull(let puller, .draining):
             producer = .pull(puller, .ready)
             guard !isOnReadyList else { return }

@@ -20,64 +20,84 @@ extension StreamConnection: StreamTransport {
 
     func write(_ bytes: RawSpan) {
         reactor.checkThread()
-        unsafe bytes.withUnsafeBytes { bytes in
-            guard isPlain else { return unsafe writeOtherwise(bytes, owner: nil) }
-            if bytes.count < Self.directWriteByteCount {
-                unsafe coalesce(bytes)
-            } else {
-                unsafe send(bytes, owner: nil)
-            }
-        }
+        unsafe bytes.withUnsafeBytes { unsafe put($0, owner: nil) }
     }
 
     func write(_ bytes: Bytes) {
         guard bytes.count >= Self.directWriteByteCount else { return write(bytes.span) }
         reactor.checkThread()
-        unsafe bytes.withUnsafeBytes {
-            guard isPlain else { return unsafe writeOtherwise($0, owner: bytes) }
-            unsafe send($0, owner: bytes)
-        }
+        unsafe bytes.withUnsafeBytes { unsafe put($0, owner: bytes) }
     }
 
-    func write(capacity: Int, _ body: (inout OutputRawSpan) -> Void) {
-        reactor.checkThread()
-        let count = unsafe cork.pointee.count
-        guard isPlain, unsafe cork.pointee.owner == address,
-            count + capacity <= CoalescingPool.bufferCapacity
-        else { return write(Bytes(capacity: capacity, initializingWith: body)) }
-        let room = unsafe UnsafeMutableRawBufferPointer(
-            start: cork.pointee.base + count, count: capacity)
-        // Full as long as `body` runs: whatever else would write comes to `takeCoalesced()`.
-        unsafe cork.pointee.count = CoalescingPool.bufferCapacity
-        unsafe cork.pointee.isLent = true
-        var output = unsafe OutputRawSpan(buffer: room, initializedCount: 0)
-        body(&output)
-        let written = unsafe output.finalize(for: room)
-        unsafe cork.pointee.isLent = false
-        unsafe cork.pointee.count = count + written
+    @inline(__always)
+    private func put(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+        if isPlain { unsafe take(bytes, owner: owner) } else { unsafe takeIfOpen(bytes, owner) }
+    }
+
+    @inline(__always)
+    private func take(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+        if bytes.count < Self.directWriteByteCount {
+            unsafe coalesce(bytes)
+        } else {
+            unsafe send(bytes, owner: owner)
+        }
     }
 
     /// While the connection closes, is full, has a pull producer or a new protocol to come.
     ///
     /// An event of its own outside of others, so that a flush comes behind the bytes.
     @inline(never)
-    func writeOtherwise(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+    private func takeIfOpen(_ bytes: UnsafeRawBufferPointer, _ owner: Bytes?) {
         guard mayWrite() else { return callProducer() }
         reactor.performEvent {
             flushLater()
-            if bytes.count < Self.directWriteByteCount {
-                unsafe coalesce(bytes)
-            } else {
-                unsafe send(bytes, owner: owner)
-            }
+            unsafe take(bytes, owner: owner)
             if let observer = extras?.observer { observer.didWrite(unsafe bytes.bytes, of: self) }
         }
     }
 
+    func write(capacity: Int, _ body: (inout OutputRawSpan) -> Void) {
+        reactor.checkThread()
+        require(
+            capacity >= 0,
+            "StreamTransport: write(capacity:) needs 0 bytes or more, got \(capacity)")
+        let count = unsafe cork.pointee.count
+        guard isPlain, unsafe cork.pointee.owner == address,
+            capacity < CoalescingPool.bufferCapacity - count
+        else { return writeElsewhere(capacity: capacity, body) }
+        let room = unsafe UnsafeMutableRawBufferPointer(
+            start: cork.pointee.base + count, count: capacity)
+        // Full as long as `body` runs: whatever else would write comes to `takeCoalesced()`.
+        unsafe cork.pointee.count = CoalescingPool.bufferCapacity
+        isLending = true
+        var output = unsafe OutputRawSpan(buffer: room, initializedCount: 0)
+        body(&output)
+        let written = unsafe output.finalize(for: room)
+        isLending = false
+        unsafe cork.pointee.count = count + written
+    }
+
+    /// Outside of the connection's own event, or where its buffer has no room.
+    @inline(never)
+    private func writeElsewhere(capacity: Int, _ body: (inout OutputRawSpan) -> Void) {
+        checkNotLending()
+        isLending = true
+        // So that a write looks.
+        isPlain = false
+        let bytes = Bytes(capacity: capacity, initializingWith: body)
+        isLending = false
+        updatePlainness()
+        write(bytes)
+    }
+
     /// Whether a write is to go on; it may end the connection.
     func mayWrite() -> Bool {
+        checkNotLending()
         guard acceptsWrites else { return false }
-        if gate.isOverLimit, abortIfOverLimit() { return false }
+        guard !gate.isOverLimit else {
+            exceedLimit()
+            return false
+        }
         noteWriteForPuller()
         return true
     }

@@ -66,12 +66,15 @@ extension StreamConnection {
         flushLater()
     }
 
+    /// While a program puts bytes in place nothing else may be written, nor the connection be closed.
+    func checkNotLending() {
+        require(!isLending, "StreamTransport: called inside write(capacity:); return first")
+    }
+
     /// What was coalesced, in whichever buffer; it counts as sent.
     func takeCoalesced() -> UnsafeRawBufferPointer {
         if unsafe cork.pointee.owner == address {
-            require(
-                unsafe !cork.pointee.isLent,
-                "StreamTransport: called inside write(capacity:); return first")
+            checkNotLending()
             defer { unsafe cork.pointee.count = 0 }
             return unsafe UnsafeRawBufferPointer(
                 start: cork.pointee.base, count: cork.pointee.count)
@@ -97,9 +100,8 @@ extension StreamConnection {
         let first = unsafe takeCoalesced()
         guard first.count + bytes.count > 0, !machine.isBroken else { return }
         if let upgrade = extras?.upgrade, !upgrade.hasBegun {
-            if first.count > 0 { unsafe upgrade.waiting.append(Bytes(first.bytes)) }
-            if bytes.count > 0 { unsafe upgrade.waiting.append(owner ?? Bytes(bytes.bytes)) }
-            return
+            unsafe append(first, bytes, owner: owner, to: upgrade.waiting)
+            return note(gate.didQueue(byteCount: first.count + bytes.count))
         }
         var taken = 0
         if queue?.isEmpty ?? true {
@@ -132,22 +134,32 @@ extension StreamConnection {
         self.queue = queue
         let wasEmpty = queue.isEmpty
         let before = queue.byteCount
-        if taken < first.count {
-            unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: first[taken...]))
-        }
-        let skip = max(0, taken - first.count)
-        if let owner {
-            queue.append(owner[skip...])
-        } else if let descriptors {
+        if let descriptors {
             unsafe queue.append(copying: second, passing: descriptors)
         } else {
-            unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: second[skip...]))
+            unsafe append(first, second, owner: owner, taken: taken, to: queue)
         }
         isPlain = false
         if wasEmpty { stream.startWriting(from: queue) }
         // It may have failed to.
         if isOver { return }
         note(gate.didQueue(byteCount: queue.byteCount - before))
+    }
+
+    /// Appends what was not taken; what has an owner is not copied.
+    private func append(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, owner: Bytes?,
+        taken: Int = 0, to queue: WriteQueue
+    ) {
+        if taken < first.count {
+            unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: first[taken...]))
+        }
+        let skip = max(0, taken - first.count)
+        if let owner {
+            queue.append(owner[skip...])
+        } else {
+            unsafe queue.append(copying: UnsafeRawBufferPointer(rebasing: second[skip...]))
+        }
     }
 
     @inline(__always)
@@ -167,17 +179,11 @@ extension StreamConnection {
         reactor.flushList.append(self)
     }
 
+    @inline(never)
     func exceedLimit() {
         loss = .writeLimitExceeded
         reportsLoss = true
         perform(machine.abort())
-    }
-
-    @inline(never)
-    func abortIfOverLimit() -> Bool {
-        guard gate.isOverLimit else { return false }
-        exceedLimit()
-        return true
     }
 
     /// Sends what the event wrote, behind what was flushed before it.

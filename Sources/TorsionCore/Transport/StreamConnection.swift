@@ -38,6 +38,8 @@ final class StreamConnection {
     @exclusivity(unchecked) var coalesced: UnsafeMutableRawPointer?
     @exclusivity(unchecked) var coalescedCount = 0
     @exclusivity(unchecked) var isOnFlushList = false
+    /// A program is putting bytes in place: see ``StreamTransport/write(capacity:_:)``.
+    @exclusivity(unchecked) var isLending = false
     /// On the reactor's list of pull producers to ask, also if the one that was ready has gone.
     @exclusivity(unchecked) var isOnReadyList = false
     /// What the stream refused.
@@ -234,7 +236,7 @@ final class StreamConnection {
             "StreamConnection: left unflushed")
         gate.checkInvariants()
         queue?.checkInvariants()
-        let queuedByteCount = queue?.byteCount ?? 0
+        let queuedByteCount = (queue?.byteCount ?? 0) + (extras?.waitingByteCount ?? 0)
         require(
             gate.pendingByteCount == queuedByteCount,
             "StreamConnection: \(gate.pendingByteCount) bytes are pending of \(queuedByteCount)")
@@ -263,7 +265,7 @@ final class StreamConnection {
         switch producer {
         case .none:
             require(
-                !isEmpty || !machine.awaitsFlush || stream.isHoldingOutput,
+                !isEmpty || !machine.awaitsFlush || holdsOutput,
                 "StreamConnection: waits for no flush")
         case .push: break
         case .pull(_, let state):

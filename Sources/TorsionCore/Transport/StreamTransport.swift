@@ -52,8 +52,7 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     ///
     ///     transport.write(capacity: 64) { output in output.append(…) }
     ///
-    /// The transport must not be called inside `body`.
-    ///
+    /// - Precondition: The transport is not called inside `body`.
     /// - Parameters:
     ///   - capacity: How many bytes there is room for, 0 or more.
     ///   - body: Called once, now; what it has appended is written.

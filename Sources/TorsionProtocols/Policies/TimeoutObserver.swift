@@ -56,9 +56,11 @@ public final class TimeoutObserver: ConnectionObserver {
         noteWritten(bytes.byteCount, transport)
     }
 
-    /// Notes that the peer takes something.
+    /// Notes that the peer takes something: it has taken what was queued before, too.
     public func didSend(byteCount: Int, of transport: any StreamTransport) {
-        machine?.noteActivity(at: transport.reactor.now)
+        let now = transport.reactor.now
+        machine?.noteActivity(at: now)
+        noteTaken(at: now, transport)
     }
 
     /// The peer's time begins anew when the program reads again.

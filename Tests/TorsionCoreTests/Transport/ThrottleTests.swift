@@ -34,4 +34,24 @@ private final class Quiet: StreamProtocol {
         peer.drain()
         #expect(peer.hasEnded && peer.isOpen && peer.takeBytes().count == Self.much.count)
     }
+
+    /// Twisted's way to say what a transport does here by itself.
+    @Test(arguments: [false, true])
+    func `one that is its own producer closes when everything has left`(isHalf: Bool) {
+        let peer = MemoryTransport(Quiet(), roomBytes: 0)
+        let transport: any StreamTransport = peer.transport
+        transport.registerProducer(transport)
+        transport.write(Self.much)
+        #expect(!peer.isReading, "it has paused itself")
+        peer.drain(50_000)
+        #expect(!peer.isReading)
+        if isHalf { transport.loseWriteConnection() } else { transport.loseConnection() }
+        transport.write("behind the close")
+        peer.clock.turn()
+        peer.drain()
+        peer.clock.turn()
+        #expect(peer.hasEnded && peer.takeBytes().count == Self.much.count)
+        #expect(peer.isReading && peer.isOpen == isHalf)
+        peer.clock.reactor.checkInvariants()
+    }
 }

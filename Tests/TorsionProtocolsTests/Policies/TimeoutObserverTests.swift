@@ -197,6 +197,25 @@ private final class Login: PhasedProtocol {
         try world.finish()
     }
 
+    // A file or a splice leaves only when the queue is empty: then it is known when that was.
+    @Test func `bytes that left by themselves tell when the queue had left`() {
+        let proto = Lines()
+        let observer = TimeoutObserver(Timeouts(idle: .seconds(60)))
+        let peer = MemoryTransport(proto, roomBytes: 10, layers: .observer(observer))
+        let transport: any StreamTransport = peer.transport
+        transport.write(String(repeating: "x", count: 100))
+        transport.write("y")
+        #expect(transport.pendingByteCount == 91)
+        peer.clock.advance(by: .seconds(1))
+        peer.drain()
+        peer.clock.advance(by: .seconds(1))
+        observer.didSend(byteCount: 5, of: transport)
+        peer.clock.advance(by: .milliseconds(59_999))
+        #expect(peer.isOpen)
+        peer.clock.advance(by: .milliseconds(1))
+        #expect(proto.loss == .deadlinePassed(.idle))
+    }
+
     @Test func `a deadline that nobody looks at is found`() async {
         let result = await #expect(
             processExitsWith: .failure, observing: [\.standardErrorContent]
