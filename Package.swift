@@ -96,6 +96,7 @@ let package = Package(
         .library(name: "TorsionEpoll", targets: ["TorsionEpoll"]),
         .library(name: "TorsionURing", targets: ["TorsionURing"]),
         .library(name: "TorsionTLS", targets: ["TorsionTLS"]),
+        .library(name: "TorsionHTTP", targets: ["TorsionHTTP"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
     ],
@@ -142,6 +143,7 @@ let package = Package(
         .target(
             name: "TorsionTLS", dependencies: ["TorsionCore", "CTorsionTLS"],
             swiftSettings: settings),
+        .target(name: "TorsionHTTP", dependencies: ["TorsionCore"], swiftSettings: settings),
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
@@ -180,8 +182,8 @@ let package = Package(
         tests(
             "Snippets",
             [
-                "TestPrograms", "Torsion", "TorsionCore", "TorsionSockets", "TorsionTLS",
-                "TorsionTesting",
+                "TestPrograms", "Torsion", "TorsionCore", "TorsionHTTP", "TorsionSockets",
+                "TorsionTLS", "TorsionTesting",
             ]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
@@ -218,6 +220,9 @@ let package = Package(
                 "CTestCertificates", "TestPrograms", "TestedBackends", "Torsion", "TorsionTLS",
                 "TorsionTesting",
             ]),
+        tests(
+            "TorsionHTTPTests",
+            ["TestPrograms", "TestedBackends", "Torsion", "TorsionHTTP", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(

@@ -13,6 +13,7 @@ BEGIN {
     may["Sources/TorsionEpoll"] = "TorsionCore TorsionSockets CTorsionSockets"
     may["Sources/TorsionURing"] = "TorsionCore TorsionSockets CTorsionSockets CTorsionURing"
     may["Sources/TorsionTLS"] = "TorsionCore CTorsionTLS"
+    may["Sources/TorsionHTTP"] = "TorsionCore"
     may["Sources/TorsionServices"] = "TorsionCore CTorsionUV"
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Testing
 import Torsion
+import TorsionHTTP
 import TorsionSockets
 import TorsionTesting
 
@@ -567,5 +568,22 @@ final class DatagramTally: DatagramReceiver {
     }
     func portCanSend() {}
     func portDidFail(_ error: IOError) {}
+}
+// snippet end
+
+// snippet: HTTPResponder
+/// Answers every request with the same text.
+final class Hello: HTTPResponder {
+    func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
+        exchange.respond(.ok, [.contentType: "text/plain"], body: "Hello, World!")
+    }
+}
+// snippet end
+
+// snippet: HTTPServerObserver
+/// Counts requests.
+final class RequestTally: HTTPServerObserver {
+    private(set) var count = 0
+    func requestDidEnd(_ record: HTTPRequestRecord) { count += 1 }
 }
 // snippet end

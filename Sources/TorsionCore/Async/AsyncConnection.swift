@@ -207,6 +207,8 @@ public struct ReadLimitExceeded: Error, Hashable, Sendable, CustomStringConverti
 
     /// A sentence.
     public var description: String { "the peer sent more than \(limitBytes) bytes" }
+
+    package init(limitBytes: Int) { self.limitBytes = limitBytes }
 }
 
 extension StreamClientEndpoint {

@@ -286,7 +286,7 @@ final class FileTransfer: PushProducer {
 }
 
 /// A consumer that can take bytes from a file without their passing through the process.
-protocol FileSendingConsumer: AnyObject {
+package protocol FileSendingConsumer: AnyObject {
     /// Sends from a file as much as the kernel takes now, behind everything written before.
     func sendFile(_ descriptor: Int32, at offset: Int64, byteCount: Int) -> SendFileResult
 

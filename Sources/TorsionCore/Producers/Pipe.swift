@@ -78,6 +78,8 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         "the destination of a pipe was lost after \(byteCount) bytes"
     }
+
+    package init(byteCount: Int) { self.byteCount = byteCount }
 }
 
 /// Stands above the source, and is the destination's producer.

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// The head of a request, where it has arrived: borrowed, neither copied nor kept.
+///
+///     func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
+///         guard head.path == "/hello" else { return exchange.respond(.notFound) }
+///         let agent = head.text(.userAgent) ?? "somebody"
+///         exchange.respond(.ok, body: Bytes("Hello, \(agent)!"))
+///     }
+///
+/// It is valid until the call returns that brought it, and the compiler sees to that. What you need
+/// longer you copy, by ``copied()`` or a part at a time.
+public struct RequestHead: ~Escapable {
+    let bytes: RawSpan
+    let slots: Span<FieldSlot>
+    package let facts: HeadFacts
+
+    @inline(__always)
+    @_lifetime(copy bytes, copy slots)
+    init(bytes: RawSpan, slots: Span<FieldSlot>, facts: HeadFacts) {
+        self.bytes = bytes
+        self.slots = slots
+        self.facts = facts
+    }
+
+    /// What is asked for.
+    ///
+    /// - Complexity: O(1); one that no specification has is copied.
+    public var method: HTTPMethod { HTTPMethod(number: facts.method, token: methodBytes) }
+
+    /// The bytes of the method.
+    public var methodBytes: RawSpan {
+        @_lifetime(copy self)
+        get {
+            let start = Int(facts.start)
+            return bytes.extracting(start..<start + Int(facts.methodCount))
+        }
+    }
+
+    /// What the request is about, as it was sent: a path with a query as a rule, see RFC 9112 §3.2.
+    ///
+    /// At least one byte, all of them visible ASCII.
+    public var target: RawSpan {
+        @_lifetime(copy self)
+        get {
+            let start = Int(facts.targetStart)
+            return bytes.extracting(start..<start + Int(facts.targetCount))
+        }
+    }
+
+    /// The target without its query, and without scheme and host; percent signs are not resolved.
+    ///
+    /// Of a target without a path it is empty.
+    public var path: RawSpan {
+        @_lifetime(copy self)
+        get {
+            let target = target
+            let parts = TargetParts(target)
+            return target.extracting(parts.pathStart..<parts.pathEnd)
+        }
+    }
+
+    /// What stands behind the target's question mark, if there is one.
+    public var query: RawSpan? {
+        @_lifetime(copy self)
+        get {
+            let target = target
+            let parts = TargetParts(target)
+            guard parts.pathEnd < target.byteCount else { return nil }
+            return target.extracting((parts.pathEnd + 1)..<target.byteCount)
+        }
+    }
+
+    /// The host that the request is for, with a port if it names one.
+    ///
+    /// That of the target if it has one, else that of `Host` (RFC 9112 §3.3); `nil` for an HTTP/1.0
+    /// request without one.
+    public var authority: RawSpan? {
+        @_lifetime(copy self)
+        get {
+            let target = target
+            if facts.method == HTTPMethod.connect.number { return target }
+            if target[0] != UInt8(ascii: "/"), target[0] != UInt8(ascii: "*") {
+                let range = TargetForm.authority(ofAbsolute: target) ?? 0..<0
+                return target.extracting(range)
+            }
+            guard facts.hostSlot != 0xff else { return nil }
+            return value(Int(facts.hostSlot))
+        }
+    }
+
+    /// The number behind the point: 1 for HTTP/1.1, 0 for HTTP/1.0.
+    public var minorVersion: Int { Int(facts.minorVersion) }
+
+    /// How many bytes of body were announced; `nil` for a body in chunks, of unknown length.
+    public var contentLength: Int? {
+        facts.flags.contains(.isChunked) ? nil : Int(facts.contentLength)
+    }
+
+    /// Whether a body follows, of one byte at least or in chunks.
+    public var hasBody: Bool { facts.flags.contains(.isChunked) || facts.contentLength > 0 }
+
+    /// How many field lines there are.
+    public var fieldCount: Int { slots.count }
+
+    /// The name of a field.
+    ///
+    /// - Parameter index: From 0 to ``fieldCount`` - 1; any other traps.
+    /// - Returns: The bytes as they were sent.
+    @_lifetime(copy self)
+    public func fieldName(_ index: Int) -> RawSpan {
+        let slot = slots[index]
+        let start = Int(slot.nameStart)
+        return bytes.extracting(start..<start + Int(slot.nameCount))
+    }
+
+    /// The value of a field.
+    ///
+    /// - Parameter index: From 0 to ``fieldCount`` - 1; any other traps.
+    /// - Returns: Its bytes without white space at either end; UTF-8 is usual, and not assured.
+    @_lifetime(copy self)
+    public func fieldValue(_ index: Int) -> RawSpan { value(index) }
+
+    @inline(__always)
+    @_lifetime(copy self)
+    private func value(_ index: Int) -> RawSpan {
+        let slot = slots[index]
+        let start = Int(slot.valueStart)
+        return bytes.extracting(start..<start + Int(slot.valueCount))
+    }
+
+    /// The value of the first field of this name, or `nil`.
+    ///
+    /// - Parameter name: Any name.
+    /// - Complexity: O(*n*) in the number of fields; a usual name costs a byte's comparison each.
+    public subscript(name: FieldName) -> RawSpan? {
+        @_lifetime(copy self)
+        get {
+            guard let index = index(of: name) else { return nil }
+            return value(index)
+        }
+    }
+
+    /// Where the next field of this name is.
+    ///
+    ///     var next = head.index(of: .cookie)
+    ///     while let index = next {
+    ///         print(String(decoding: head.fieldValue(index)))
+    ///         next = head.index(of: .cookie, from: index + 1)
+    ///     }
+    ///
+    /// - Parameters:
+    ///   - name: Any name.
+    ///   - start: Where to begin, from 0 to ``fieldCount``; any other traps.
+    /// - Returns: A place to use with ``fieldValue(_:)``; `nil` if there is none.
+    public func index(of name: FieldName, from start: Int = 0) -> Int? {
+        for index in start..<slots.count where slots[index].number == name.number {
+            if name.number != 0 || fieldName(index).equalsIgnoringCase(name.other.span) {
+                return index
+            }
+        }
+        return nil
+    }
+
+    /// The value of the first field of this name as text, or `nil`.
+    ///
+    /// - Parameter name: Any name.
+    /// - Returns: A copy, with U+FFFD in place of what is not UTF-8.
+    public func text(_ name: FieldName) -> String? {
+        guard let index = index(of: name) else { return nil }
+        return String(decoding: value(index))
+    }
+
+    private var copiedAuthority: Bytes? {
+        guard let authority else { return nil }
+        return Bytes(authority)
+    }
+
+    /// The same with memory of its own, to keep.
+    ///
+    /// - Returns: A copy of everything.
+    public func copied() -> CopiedRequestHead {
+        var fields = FieldList()
+        for index in 0..<fieldCount {
+            let slot = slots[index]
+            let name =
+                slot.number == 0
+                ? FieldName(token: fieldName(index)) : FieldName(number: slot.number)
+            fields.append(name, Bytes(value(index)))
+        }
+        return CopiedRequestHead(
+            method: method, target: Bytes(target), authority: copiedAuthority,
+            minorVersion: minorVersion, fields: fields, contentLength: contentLength)
+    }
+}
+
+/// Where the path of a target begins and ends.
+private struct TargetParts {
+    let pathStart: Int
+    let pathEnd: Int
+
+    init(_ target: RawSpan) {
+        var start = 0
+        if target[0] != UInt8(ascii: "/") {
+            start = TargetForm.authority(ofAbsolute: target)?.upperBound ?? 0
+        }
+        pathStart = start
+        pathEnd = target.firstIndex(of: UInt8(ascii: "?"), from: start) ?? target.byteCount
+    }
+}
+
+/// The head of a request as a value: see ``RequestHead/copied()``.
+public struct CopiedRequestHead: Sendable, Hashable {
+    /// What is asked for.
+    public var method: HTTPMethod
+    /// What the request is about, as it was sent.
+    public var target: Bytes
+    /// The host that it is for, with a port if it names one.
+    public var authority: Bytes?
+    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    public var minorVersion: Int
+    /// Its fields, in order.
+    public var fields: FieldList
+    /// How many bytes of body were announced; `nil` for a body in chunks.
+    public var contentLength: Int?
+
+    /// The target without its query, and without scheme and host.
+    public var path: Bytes {
+        let parts = TargetParts(target.span)
+        return target[parts.pathStart..<parts.pathEnd]
+    }
+
+    /// What stands behind the target's question mark, if there is one.
+    public var query: Bytes? {
+        let parts = TargetParts(target.span)
+        return parts.pathEnd < target.count ? target[(parts.pathEnd + 1)...] : nil
+    }
+}

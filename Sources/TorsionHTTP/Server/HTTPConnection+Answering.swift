@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+extension HTTPConnection {
+    /// Whether the present request is this one, and not answered.
+    @inline(__always)
+    func isAwaiting(_ number: UInt32) -> Bool {
+        machine.number == number && machine.output == .awaited
+    }
+
+    /// Whether the body of this request's answer is being written.
+    func isWriting(_ number: UInt32) -> Bool {
+        machine.number == number && machine.output == .begun
+    }
+
+    var peerAddress: SocketAddress {
+        transport?.peerAddress ?? .ipv4(.any, port: 0)
+    }
+
+    var details: ConnectionDetails { transport?.details ?? ConnectionDetails() }
+
+    func whenGone(_ number: UInt32, _ body: @escaping () -> Void) {
+        guard isAwaiting(number) || isWriting(number) else { return }
+        makeExtras().whenGone = body
+    }
+
+    private var isHead: Bool { method == HTTPMethod.head.number }
+
+    // MARK: Whole answers
+
+    /// Bodies up to this size are copied behind their head.
+    private static let inlineByteCount = 2 * 1024
+
+    @inline(__always)
+    func respond(
+        _ number: UInt32, _ status: HTTPStatus, _ fields: FieldList, _ body: RawSpan, owner: Bytes?
+    ) {
+        require(
+            status.code >= 200, "HTTPExchange: \(status) is no final answer; see inform and upgrade"
+        )
+        guard isAwaiting(number), let transport else { return }
+        do throws(AnswerError) {
+            let capacity = try AnswerPlan.capacity(fields)
+            begin(fields)
+            let framing: AnswerFraming =
+                status.isWithoutBody ? .none : .length(body.byteCount)
+            let plan = AnswerPlan(status, framing, closes: machine.closes)
+            let isSent = framing != .none && !isHead
+            let isInline = isSent && body.byteCount <= Self.inlineByteCount
+            let room = capacity &+ (isInline ? body.byteCount : 0)
+            let dateLine = unsafe shared.dateLine(at: shared.reactor.now)
+            transport.write(capacity: room) { output in
+                output.withUnsafeMutableBytes { room, count in
+                    // It has room for a head at least, hence an address.
+                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
+                    unsafe plan.encode(fields, dateLine, into: &encoder)
+                    if isInline { encoder.put(body) }
+                    count = encoder.byteCount
+                }
+            }
+            if isSent, !isInline { send(body, owner, on: transport) }
+            end(status, isSent ? body.byteCount : 0)
+        } catch {
+            answerFailed(error)
+        }
+    }
+
+    @inline(never)
+    private func send(_ body: RawSpan, _ owner: Bytes?, on transport: any StreamTransport) {
+        if let owner { transport.write(owner) } else { transport.write(body) }
+    }
+
+    /// Whether somebody reads the request's body.
+    @inline(__always)
+    private var isBodyRead: Bool { extras?.body?.isRead ?? false }
+
+    @inline(__always)
+    private func begin(_ fields: FieldList) {
+        let closes = AnswerPlan.wantsClose(fields) || method == HTTPMethod.connect.number
+        machine.answerBegins(
+            closes: closes, discardLimit: options.value.discardLimitBytes, isRead: isBodyRead)
+    }
+
+    @inline(__always)
+    private func end(_ status: HTTPStatus, _ sentByteCount: Int) {
+        if extras != nil { noteEnd(status, sentByteCount) }
+        perform(machine.answerEnded(isRead: isBodyRead))
+    }
+
+    @inline(never)
+    private func noteEnd(_ status: HTTPStatus, _ sentByteCount: Int) {
+        extras?.whenGone = nil
+        record { $0.sentByteCount = sentByteCount }
+        endRecord(status, isWhole: true)
+        lastActivity = reactor.now
+    }
+
+    /// Writes a head without fields of the program's.
+    func send(_ plan: AnswerPlan) {
+        guard let transport else { return }
+        // No field, hence no error.
+        let capacity = (try? AnswerPlan.capacity([:])) ?? 0
+        let dateLine = unsafe shared.dateLine(at: reactor.now)
+        transport.write(capacity: capacity) { output in
+            output.withUnsafeMutableBytes { room, count in
+                var encoder = unsafe AnswerEncoder(room.baseAddress!)
+                unsafe plan.encode([:], dateLine, into: &encoder)
+                count = encoder.byteCount
+            }
+        }
+    }
+
+    // MARK: What goes wrong
+
+    /// The program's fields cannot be sent.
+    @inline(never)
+    private func answerFailed(_ error: AnswerError) {
+        reactor.report(error, in: "answering \(peerAddress)")
+        respond(machine.number, .internalServerError, [:], RawSpan(), owner: nil)
+    }
+
+    /// The responder threw, or dropped the exchange.
+    @inline(never)
+    func responderFailed(_ number: UInt32, _ error: any Error) {
+        guard machine.number == number, transport != nil else {
+            return reactor.report(error, in: "a responder")
+        }
+        switch machine.output {
+        case .awaited: respond(number, failure: error)
+        case .begun: abort(because: error)
+        case .idle, .done: reactor.report(error, in: "answering \(peerAddress)")
+        }
+    }
+
+    /// Answers for something that failed.
+    func respond(_ number: UInt32, failure error: any Error) {
+        guard isAwaiting(number) else { return }
+        switch error {
+        case let response as HTTPResponse: return respond(number, response)
+        // The client's mistakes are not the program's.
+        case is ReadLimitExceeded: return respond(number, HTTPResponse(.contentTooLarge))
+        case let error as RequestError: return respond(number, HTTPResponse(error.status))
+        case is BodyTruncated: return respond(number, HTTPResponse(.badRequest))
+        default: break
+        }
+        reactor.report(error, in: "answering \(peerAddress)")
+        respond(number, HTTPResponse(.internalServerError))
+    }
+
+    func respond(_ number: UInt32, _ response: HTTPResponse) {
+        respond(
+            number, response.status, response.fields, response.body.span, owner: response.body)
+    }
+
+    /// Ends the connection in the middle of an answer, so that the client takes no part for the whole.
+    func abort(because error: any Error) {
+        reactor.report(error, in: "answering \(peerAddress)")
+        transport?.abortConnection(because: error)
+    }
+
+    // MARK: Answers piece by piece
+
+    func begin(
+        _ number: UInt32, _ status: HTTPStatus, _ fields: FieldList, byteCount: Int?
+    ) -> ResponseWriter {
+        require(
+            status.code >= 200, "HTTPExchange: \(status) is no final answer; see inform and upgrade"
+        )
+        require(
+            byteCount ?? 0 >= 0, "HTTPExchange: a body of \(byteCount ?? 0) bytes cannot be")
+        guard isAwaiting(number), let transport else { return ResponseWriter() }
+        do throws(AnswerError) {
+            let capacity = try AnswerPlan.capacity(fields)
+            begin(fields)
+            var framing = AnswerFraming.none
+            if let byteCount {
+                framing = .length(byteCount)
+            } else if minorVersion == 1 {
+                framing = .chunked
+            } else {
+                framing = .toClose
+            }
+            if status.isWithoutBody { framing = .none }
+            let plan = AnswerPlan(status, framing, closes: machine.closes)
+            let dateLine = unsafe shared.dateLine(at: reactor.now)
+            transport.write(capacity: capacity) { output in
+                output.withUnsafeMutableBytes { room, count in
+                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
+                    unsafe plan.encode(fields, dateLine, into: &encoder)
+                    count = encoder.byteCount
+                }
+            }
+            let isOmitted = isHead || framing == .none
+            return ResponseWriter(self, number, status, framing, isOmitted: isOmitted)
+        } catch {
+            answerFailed(error)
+            return ResponseWriter()
+        }
+    }
+
+    func respond(
+        _ number: UInt32, _ status: HTTPStatus, _ fields: FieldList, source: any ByteSource,
+        byteCount: Int?
+    ) {
+        let writer = begin(number, status, fields, byteCount: byteCount)
+        guard !writer.isOmitted else { return writer.finishOmitted() }
+        guard writer.isOpen else { return }
+        // What breaks it is reported where the writer is abandoned.
+        source.produce(into: writer).whenFailed { _ in }
+    }
+
+    /// A writer has finished.
+    func writerEnded(_ status: HTTPStatus, byteCount: Int) {
+        _ = makeExtras()
+        end(status, byteCount)
+    }
+
+    // MARK: Other answers
+
+    func inform(_ number: UInt32, _ status: HTTPStatus, _ fields: FieldList) {
+        require(
+            (102..<200).contains(status.code), "HTTPExchange: \(status) is no interim answer")
+        guard isAwaiting(number), let transport, minorVersion == 1 else { return }
+        do throws(AnswerError) {
+            let capacity = try AnswerPlan.capacity(fields)
+            let plan = AnswerPlan(status, .none, closes: false)
+            transport.write(capacity: capacity) { output in
+                output.withUnsafeMutableBytes { room, count in
+                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
+                    unsafe plan.encode(
+                        fields, UnsafeRawBufferPointer(start: nil, count: 0), into: &encoder)
+                    count = encoder.byteCount
+                }
+            }
+        } catch {
+            reactor.report(error, in: "answering \(peerAddress)")
+        }
+    }
+
+    func upgrade(
+        _ number: UInt32, to newProtocol: any StreamProtocol, _ status: HTTPStatus,
+        _ fields: FieldList
+    ) {
+        require(
+            status == .switchingProtocols || method == HTTPMethod.connect.number
+                || !isAwaiting(number),
+            "HTTPExchange: an upgrade is answered with 101, or CONNECT with 200, not \(status)")
+        guard isAwaiting(number), let transport else { return }
+        do throws(AnswerError) {
+            let capacity = try AnswerPlan.capacity(fields)
+            let isUpgrade = status == .switchingProtocols
+            let plan = AnswerPlan(status, .none, closes: false, isUpgrade: isUpgrade)
+            let dateLine = unsafe shared.dateLine(at: reactor.now)
+            transport.write(capacity: capacity) { output in
+                output.withUnsafeMutableBytes { room, count in
+                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
+                    unsafe plan.encode(fields, dateLine, into: &encoder)
+                    count = encoder.byteCount
+                }
+            }
+            endRecord(status, isWhole: true)
+            machine.upgraded()
+            makeExtras().upgraded = newProtocol
+            upgradeLater()
+        } catch {
+            answerFailed(error)
+        }
+    }
+
+    // MARK: Records
+
+    func beginRecord(_ head: borrowing RequestHead) {
+        let extras = makeExtras()
+        extras.recordStart = reactor.now
+        guard let transport else { return }
+        extras.record = HTTPRequestRecord(
+            connection: transport.id, number: Int(machine.number),
+            peerAddress: transport.peerAddress, method: head.method, target: Bytes(head.target),
+            status: nil, receivedByteCount: 0, sentByteCount: 0, duration: .zero, isWhole: false)
+    }
+
+    func record(_ body: (inout HTTPRequestRecord) -> Void) {
+        if extras?.record != nil { body(&extras!.record!) }
+    }
+
+    /// Tells the observer of the present request, once.
+    func endRecord(_ status: HTTPStatus?, isWhole: Bool) {
+        guard let observer = options.value.observer, let transport else { return }
+        var record = extras?.record.take()
+        if record == nil, let status {
+            // One that could not be read.
+            guard status.code >= 400, machine.input == .over else { return }
+            record = HTTPRequestRecord(
+                connection: transport.id, number: Int(machine.number),
+                peerAddress: transport.peerAddress, method: nil, target: Bytes(), status: status,
+                receivedByteCount: 0, sentByteCount: 0, duration: .zero, isWhole: isWhole)
+        }
+        guard var record else { return }
+        record.status = status ?? record.status
+        record.isWhole = isWhole
+        if let start = extras?.recordStart { record.duration = start.duration(to: reactor.now) }
+        observer.requestDidEnd(record)
+    }
+}

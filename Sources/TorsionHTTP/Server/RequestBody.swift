@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// The body of a request, which is read when you ask for it.
+///
+///     exchange.body.collect(limitBytes: 64 * 1024)                     // all of it
+///     pipe(from: exchange.body, to: FileConsumer(path: path, on: reactor))   // with backpressure
+///     for try await piece in exchange.body { … }                       // in a task
+///
+/// One way for one body. A client that waits for `100 Continue` is sent it when the body is first asked
+/// for (RFC 9110 §10.1.1). The coding is taken off. It belongs to its reactor.
+public final class RequestBody: ByteSource {
+    /// The reactor that it belongs to.
+    public let reactor: Reactor
+
+    /// The trailers behind a body in chunks, there when all of it has come: RFC 9112 §7.1.2.
+    public internal(set) var trailers = FieldList()
+
+    /// Bytes that have come.
+    public private(set) var receivedByteCount = 0
+
+    private var connection: HTTPConnection?
+    private var sink = Sink.none
+    private var isPaused = false
+    private var outcome: Result<Void, any Error>?
+
+    private enum Sink {
+        case none
+        case collecting([UInt8], limitBytes: Int, Deferred<Bytes>)
+        case carrying(any Consumer, Deferred<Int>)
+        case piece(Deferred<Bytes?>)
+    }
+
+    init(_ connection: HTTPConnection, isEmpty: Bool) {
+        reactor = connection.reactor
+        if isEmpty { outcome = .success(()) } else { self.connection = connection }
+    }
+
+    init(failed error: any Error, on reactor: Reactor) {
+        self.reactor = reactor
+        outcome = .failure(error)
+    }
+
+    /// Whether more may come.
+    public var isOpen: Bool { outcome == nil }
+
+    /// Whether somebody is reading it.
+    var isRead: Bool { if case .none = sink { false } else { outcome == nil } }
+
+    /// Whether bytes are wanted now.
+    var accepts: Bool { isRead && !isPaused }
+
+    private func begin(_ sink: Sink) {
+        guard case .none = self.sink else {
+            mistake("RequestBody: it is being read; let one reader have it")
+        }
+        self.sink = sink
+        connection?.bodyWasAskedFor()
+    }
+
+    // MARK: Reading
+
+    /// Reads the whole body.
+    ///
+    /// - Parameter limitBytes: The most that it may have.
+    /// - Returns: All of it. Fails with `ReadLimitExceeded` if it is longer, with ``BodyTruncated`` or a
+    ///   `ConnectionLoss` if it breaks off, with ``RequestError`` if its chunks are none.
+    public func collect(limitBytes: Int) -> Deferred<Bytes> {
+        require(limitBytes >= 0, "RequestBody: a limit of \(limitBytes) bytes cannot be")
+        switch outcome {
+        case .success: return .succeeded(Bytes(), on: reactor)
+        case .failure(let error): return .failed(error, on: reactor)
+        case nil: break
+        }
+        let result = Deferred<Bytes>(on: reactor) { [weak self] _ in self?.cancelReading() }
+        begin(.collecting([], limitBytes: limitBytes, result))
+        return result
+    }
+
+    /// Waits for the next piece.
+    ///
+    /// - Returns: Bytes as they came, at least one; `nil` at the end. Fails as ``collect(limitBytes:)``
+    ///   does.
+    public func nextPiece() -> Deferred<Bytes?> {
+        switch outcome {
+        case .success: return .succeeded(nil, on: reactor)
+        case .failure(let error): return .failed(error, on: reactor)
+        case nil: break
+        }
+        let result = Deferred<Bytes?>(on: reactor) { [weak self] _ in self?.cancelReading() }
+        begin(.piece(result))
+        return result
+    }
+
+    /// Writes the body to a consumer as fast as that takes it.
+    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+        switch outcome {
+        case .success:
+            consumer.finishConsuming()
+            return .succeeded(0, on: reactor)
+        case .failure(let error):
+            consumer.abandonConsuming(because: error)
+            return .failed(error, on: reactor)
+        case nil: break
+        }
+        let result = Deferred<Int>(on: reactor) { [weak self] _ in self?.cancelCarrying() }
+        consumer.registerProducer(self)
+        // The consumer may be gone already.
+        guard outcome == nil, result.isPending else { return result }
+        begin(.carrying(consumer, result))
+        return result
+    }
+
+    private func cancelReading() {
+        sink = .none
+        connection?.continueInput()
+    }
+
+    private func cancelCarrying() {
+        guard case .carrying(let consumer, _) = sink else { return }
+        sink = .none
+        isPaused = false
+        consumer.unregisterProducer()
+        consumer.abandonConsuming(because: CancellationError())
+    }
+
+    // MARK: The connection
+
+    func receive(_ bytes: RawSpan) {
+        receivedByteCount += bytes.byteCount
+        switch sink {
+        case .none: break
+        case .collecting(var whole, let limit, let result):
+            sink = .none
+            guard bytes.byteCount <= limit - whole.count else {
+                return result.fail(ReadLimitExceeded(limitBytes: limit))
+            }
+            whole += bytes
+            sink = .collecting(whole, limitBytes: limit, result)
+        case .carrying(let consumer, _): consumer.write(bytes)
+        case .piece(let result):
+            sink = .none
+            result.succeed(Bytes(bytes))
+        }
+    }
+
+    /// All of it has come.
+    func end() {
+        guard outcome == nil else { return }
+        outcome = .success(())
+        connection = nil
+        switch takeSink() {
+        case .none: break
+        case .collecting(let whole, _, let result): result.succeed(Bytes(whole))
+        case .carrying(let consumer, let result):
+            consumer.unregisterProducer()
+            consumer.finishConsuming()
+            result.succeed(receivedByteCount)
+        case .piece(let result): result.succeed(nil)
+        }
+    }
+
+    /// No more of it comes.
+    func fail(_ error: any Error) {
+        guard outcome == nil else { return }
+        outcome = .failure(error)
+        connection = nil
+        switch takeSink() {
+        case .none: break
+        case .collecting(_, _, let result): result.fail(error)
+        case .carrying(let consumer, let result):
+            consumer.unregisterProducer()
+            consumer.abandonConsuming(because: error)
+            result.fail(error)
+        case .piece(let result): result.fail(error)
+        }
+    }
+
+    private func takeSink() -> Sink {
+        let taken = sink
+        sink = .none
+        return taken
+    }
+}
+
+extension RequestBody: PushProducer {
+    /// Reads no more for now.
+    public func pauseProducing() { isPaused = true }
+
+    /// Reads on.
+    public func resumeProducing() {
+        guard isPaused else { return }
+        isPaused = false
+        connection?.bodyWasAskedFor()
+    }
+
+    /// The consumer is gone: what is left of the body is nobody's.
+    public func stopProducing() {
+        guard case .carrying(_, let result) = sink else { return }
+        sink = .none
+        isPaused = false
+        result.fail(PipeBroken(byteCount: receivedByteCount))
+        connection?.continueInput()
+    }
+}
+
+extension RequestBody: AsyncSequence {
+    /// Bytes as they came, at least one.
+    public typealias Element = Bytes
+
+    /// Goes on where reading stands.
+    public func makeAsyncIterator() -> Iterator { Iterator(body: self) }
+
+    /// Reads when it is asked.
+    public struct Iterator: AsyncIteratorProtocol {
+        let body: RequestBody
+
+        /// Waits for the next piece; `nil` at the end.
+        public mutating func next() async throws -> Bytes? {
+            try await body.nextPiece().value
+        }
+
+        /// Waits for the next piece; `nil` at the end.
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(any Error) -> Bytes? {
+            try await body.nextPiece().value
+        }
+    }
+}
