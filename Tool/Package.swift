@@ -22,7 +22,7 @@ let package = Package(
     dependencies: [
         // In our own runs the library's manifest turns them on by itself.
         .package(
-            name: "torsion", path: "..", traits: isDevelopment ? [.defaults] : ["IOUring"]),
+            name: "torsion", path: "..", traits: isDevelopment ? [.defaults] : ["IOUring", "TLS"]),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
     targets: [
@@ -31,6 +31,7 @@ let package = Package(
             dependencies: [
                 .product(name: "Torsion", package: "torsion"),
                 .product(name: "TorsionCore", package: "torsion"),
+                .product(name: "TorsionTLS", package: "torsion"),
                 .product(name: "TorsionURing", package: "torsion"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -41,6 +42,7 @@ let package = Package(
             dependencies: [
                 "TorsionTool",
                 .product(name: "TorsionCore", package: "torsion"),
+                .product(name: "TorsionTLS", package: "torsion"),
                 .product(name: "TorsionURing", package: "torsion"),
                 .product(name: "TorsionUV", package: "torsion"),
             ],

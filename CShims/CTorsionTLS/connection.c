@@ -7,6 +7,7 @@
  * more, and keep buffers for each connection. */
 #include "tls_here.h"
 
+#include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/sslerr.h>
@@ -352,9 +353,11 @@ static void print_names(X509 *certificate, char *to, size_t size) {
         if (name->type == GEN_DNS) {
             snprintf(text, sizeof text, "%.*s", ASN1_STRING_length(name->d.dNSName),
                      (const char *)ASN1_STRING_get0_data(name->d.dNSName));
-        } else if (name->type == GEN_IPADD && ASN1_STRING_length(name->d.iPAddress) == 4) {
-            const uint8_t *b = ASN1_STRING_get0_data(name->d.iPAddress);
-            snprintf(text, sizeof text, "%d.%d.%d.%d", b[0], b[1], b[2], b[3]);
+        } else if (name->type == GEN_IPADD) {
+            int count = ASN1_STRING_length(name->d.iPAddress);
+            const uint8_t *bytes = ASN1_STRING_get0_data(name->d.iPAddress);
+            if (count != 4 && count != 16) continue;
+            if (!inet_ntop(count == 4 ? AF_INET : AF_INET6, bytes, text, sizeof text)) continue;
         } else {
             continue;
         }
@@ -405,7 +408,15 @@ void torsion_tls_why(struct torsion_tls *tls, struct torsion_tls_failure *failur
     ERR_clear_error();
 }
 
-const char *torsion_tls_alert_name(int alert) { return SSL_alert_desc_string_long(alert); }
+const char *torsion_tls_alert_name(int alert) {
+    switch (alert) {
+    /* Those of TLS 1.3 and ALPN, which OpenSSL 3.0 calls "unknown". */
+    case SSL_AD_MISSING_EXTENSION: return "missing extension";
+    case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required";
+    case SSL_AD_NO_APPLICATION_PROTOCOL: return "no application protocol";
+    default: return SSL_alert_desc_string_long(alert);
+    }
+}
 
 /* MARK: What was agreed on */
 

@@ -90,8 +90,7 @@ extension StreamTransport {
 extension AsyncConnection {
     /// Goes on with TLS as the server: STARTTLS.
     ///
-    /// Returns when the handshake is done.
-    /// What was written before leaves as it was; what has arrived and was not read is TLS, or the
+    /// Returns when the handshake is done. What was written before leaves as it was; what has arrived and was not read is TLS, or the
     /// handshake fails. Call it from the task that reads.
     ///
     /// - Parameter context: The server's.

@@ -111,7 +111,7 @@ extension TLSError {
 
 extension torsion_tls_failure {
     /// One of its texts, up to the first zero.
-    fileprivate func words<Text>(_ path: KeyPath<torsion_tls_failure, Text>) -> String {
+    func words<Text>(_ path: KeyPath<torsion_tls_failure, Text>) -> String {
         var text = self[keyPath: path]
         return withUnsafeBytes(of: &text) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }

@@ -75,6 +75,16 @@ func reload() throws {
     _ = server
 }
 
+func readTexts() throws {
+    // snippet: Texts
+    let sources = CertificateSources()
+    let endpoints = EndpointParser.standard.addingTLS(loading: sources)
+    let port = try endpoints.server(parsing: "tls:8443:certificate=cert.pem:key=key.pem")
+    let shop = try endpoints.client(parsing: "tls:example.org:443:alpn=h2,http/1.1")
+    // snippet end
+    _ = (port, shop)
+}
+
 actor Accounts {
     func admit(_ certificate: Bytes?) throws {}
 }
@@ -112,6 +122,7 @@ final class Mail: LineProtocol {
     @Test func `what cannot be read says so`() {
         #expect(throws: TLSError.self) { try trust("nowhere") }
         #expect(throws: TLSError.self) { try reload() }
+        #expect(throws: EndpointError.self) { try readTexts() }
         let reactor = Reactor(backend: .simulated, services: nil)
         #expect(throws: TLSError.self) { try serveSecurely(on: reactor) }
         reactor.shutDown()

@@ -91,6 +91,9 @@ public final class Program {
     /// Reads standard output to its end.
     public func readOutput() -> String { readAll(output) }
 
+    /// Reads one line of standard error, without its end.
+    public func readErrorLine() -> String { nextLine(errors) }
+
     /// Reads standard error to its end.
     public func readErrors() -> String { readAll(errors) }
 

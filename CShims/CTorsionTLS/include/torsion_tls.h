@@ -78,6 +78,22 @@ torsion_tls_identity *_Nullable torsion_tls_identity_new(
     struct torsion_tls_failure *_Nonnull failure);
 void torsion_tls_identity_free(torsion_tls_identity *_Nonnull identity);
 
+/* A new key and a certificate that it signs itself: PEM, to be freed by torsion_tls_free_bytes. `names` as
+ * OpenSSL has them: "DNS:a.test,IP:127.0.0.1". Valid from an hour before `now` for 30 days; seconds
+ * since 1970. Returns 0 and the failure if that cannot be. */
+int torsion_tls_self_signed(const char *_Nonnull names, int64_t now,
+                            uint8_t *_Nullable *_Nonnull certificate,
+                            size_t *_Nonnull certificate_count, uint8_t *_Nullable *_Nonnull key,
+                            size_t *_Nonnull key_count,
+                            struct torsion_tls_failure *_Nonnull failure);
+int torsion_tls_is_address(const char *_Nonnull name);
+/* Seconds since 1970. */
+int64_t torsion_tls_wall_seconds(void);
+/* What a certificate says, DER, and its SHA-256. Returns 0 for what is none. */
+int torsion_tls_describe_der(const uint8_t *_Nonnull bytes, size_t count,
+                             struct torsion_tls_failure *_Nonnull description,
+                             uint8_t *_Nonnull digest);
+
 torsion_tls_roots *_Nullable torsion_tls_roots_new(const uint8_t *_Nonnull certificates,
                                                    size_t count,
                                                    struct torsion_tls_failure *_Nonnull failure);

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionTLS
 
 /// `torsion connect`: joins standard input and output to a server.
 struct ConnectCommand: ParsableCommand {
@@ -12,28 +13,36 @@ struct ConnectCommand: ParsableCommand {
         abstract: "Send standard input to a server, and print what it sends.",
         discussion: """
             The end of standard input is passed on; the command ends with the server. If whoever reads \
-            standard output has gone, it ends as other tools do: by SIGPIPE, without a word.
+            standard output has gone, it ends as other tools do: by SIGPIPE, without a word. Over \
+            TLS the server's certificate is verified, and a server that ends without TLS's farewell \
+            is an error: tls:HOST:PORT, with the options name, roots, alpn, certificate and key.
             """)
 
-    @Argument(help: "Where to connect to, for example tcp:example.org:80 or unix:/run/echo.")
+    @Argument(
+        help:
+            "Where to connect to, for example tcp:example.org:80, tls:example.org:443 or unix:/run/echo."
+    )
     var endpoint: String
+
+    @Flag(help: "Tell on standard error what TLS has agreed on, and the server's certificate.")
+    var verbose = false
 
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {
-        _ = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
+        _ = try readEndpoint(endpoint, EndpointParser.commandLine().client(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
+        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine().client(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let session = Session()
         let dies = BrokenPipeSignal.isDefault
         try reportingErrors {
             try Reactor.run(backend: backend) { reactor in
-                endpoint.connect(on: reactor) { Side(session) }
+                endpoint.connect(on: reactor) { Side(session, isVerbose: verbose) }
                     .addCallback { remote in try session.joinTerminal(to: remote, on: reactor) }
                     .whenFailed { error in session.end(with: error, on: reactor) }
             }
@@ -95,15 +104,20 @@ private final class Session {
 /// One end, until a pipe takes it over.
 private final class Side: StreamProtocol {
     private let session: Session
+    private let isVerbose: Bool
     private(set) var transport: (any StreamTransport)?
     var whenMade: ((any StreamTransport) -> Void)?
 
-    init(_ session: Session) { self.session = session }
+    init(_ session: Session, isVerbose: Bool = false) {
+        self.session = session
+        self.isVerbose = isVerbose
+    }
 
     func connectionMade(_ transport: any StreamTransport) {
         self.transport = transport
         // Nothing is read before there is somewhere to put it.
         transport.pauseProducing()
+        if isVerbose { _ = writeStandardError(described(transport.security)) }
         whenMade?(transport)
     }
 
@@ -113,4 +127,24 @@ private final class Side: StreamProtocol {
         self.transport = nil
         if !why.isClean { session.end(with: why, on: transport.reactor) }
     }
+}
+
+/// What was agreed on, in lines.
+private func described(_ security: TransportSecurity?) -> String {
+    guard let security else { return "the connection is not encrypted\n" }
+    var lines = ["\(security.version) \(security.cipher)"]
+    lines.append("application protocol: \(security.applicationProtocol ?? "none")")
+    if let bytes = security.peerCertificate, let shown = try? TLSCertificate(der: bytes) {
+        let names = shown.serverNames.joined(separator: ", ")
+        let digest = shown.digest.map { hexadecimal($0) }.joined()
+        lines.append("certificate: \(shown.subject), for \(names.isEmpty ? "no server" : names)")
+        lines.append("  issued by \(shown.issuer)")
+        lines.append("  valid from \(shown.notBefore) to \(shown.notAfter)")
+        lines.append("  SHA-256 \(digest)")
+    }
+    return lines.map { $0 + "\n" }.joined()
+}
+
+private func hexadecimal(_ byte: UInt8) -> String {
+    (byte < 16 ? "0" : "") + String(byte, radix: 16)
 }

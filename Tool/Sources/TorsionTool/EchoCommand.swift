@@ -13,14 +13,20 @@ struct EchoCommand: ParsableCommand {
         discussion: """
             Prints one line when it listens: \
             listening on 127.0.0.1:41234 backend=epoll threads=1. \
-            Datagrams go back whole, each to where it came from.
+            Datagrams go back whole, each to where it came from. tls endpoints read their \
+            certificates and keys again at SIGHUP; they also have clientca=FILE and alpn=h2,http/1.1.
             """)
 
-    @Option(help: "Where to listen, for example tcp:8007:interface=127.0.0.1 or udp:8007.")
+    @Option(
+        help:
+            "Where to listen, for example tcp:8007:interface=127.0.0.1, tls:8008:certificate=FILE:key=FILE or udp:8007."
+    )
     var listen: String?
 
     @Option(help: "A TCP port on 127.0.0.1 instead; 0 picks one.")
     var port: UInt16?
+
+    @OptionGroup var tls: TLSOptions
 
     @OptionGroup var serving: ServingOptions
 
@@ -53,13 +59,17 @@ struct EchoCommand: ParsableCommand {
             guard let listen else {
                 return .streams(ServerEndpoint.tcp(port: port ?? 8007, interface: .loopback))
             }
-            return try readEndpoint(listen, Place.init(parsing:))
+            let parser = try tls.parser()
+            return try readEndpoint(listen) { text throws(EndpointError) in
+                try Place(parsing: text, by: parser)
+            }
         }
     }
 
     func run() throws {
         let place = try place
         let (framing, style) = (framing, style)
+        try tls.announce()
         try serving.run { reactor, announcement in
             switch place {
             case .datagrams(let endpoint):
@@ -106,9 +116,9 @@ private enum Place {
     case datagrams(DatagramEndpoint)
 
     /// Reads what one of the two can read; a type that both know is one of streams.
-    init(parsing text: String) throws(EndpointError) {
+    init(parsing text: String, by parser: EndpointParser) throws(EndpointError) {
         do throws(EndpointError) {
-            self = .streams(try EndpointParser.commandLine.server(parsing: text))
+            self = .streams(try parser.server(parsing: text))
         } catch {
             guard case .unknownType(let type, let ofStreams) = error else { throw error }
             do throws(EndpointError) {

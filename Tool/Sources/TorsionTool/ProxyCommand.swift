@@ -4,12 +4,13 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionTLS
 
 /// `torsion proxy`: connects each client to another place.
 struct ProxyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "proxy",
-        abstract: "StreamProxy each client to another endpoint until SIGINT or SIGTERM.",
+        abstract: "Join each client to another endpoint until SIGINT or SIGTERM.",
         discussion: """
             Each direction ends by itself, and who reads slowly slows the other end down. A client \
             whose target cannot be reached is aborted, and standard error says why. If one \
@@ -19,24 +20,33 @@ struct ProxyCommand: ParsableCommand {
             listening on 127.0.0.1:41234 backend=epoll threads=1
             """)
 
-    @Option(help: "Where to listen, for example tcp:8009:interface=127.0.0.1 or unix:/run/proxy.")
+    @Option(
+        help:
+            "Where to listen, for example tcp:8009:interface=127.0.0.1, tls:8010:certificate=FILE:key=FILE or unix:/run/proxy."
+    )
     var listen: String
 
-    @Option(help: "Where clients are connected to, for example tcp:example.org:80.")
+    @Option(
+        help:
+            "Where clients are connected to, for example tcp:example.org:80 or tls:example.org:443."
+    )
     var to: String
+
+    @OptionGroup var tls: TLSOptions
 
     @OptionGroup var serving: ServingOptions
 
     func validate() throws {
         try serving.check()
-        _ = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
-        _ = try readEndpoint(to, EndpointParser.commandLine.client(parsing:))
+        _ = try readEndpoint(listen, try tls.parser().server(parsing:))
+        _ = try readEndpoint(to, EndpointParser.commandLine().client(parsing:))
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
-        let target = try readEndpoint(to, EndpointParser.commandLine.client(parsing:))
+        let endpoint = try readEndpoint(listen, try tls.parser().server(parsing:))
+        let target = try readEndpoint(to, EndpointParser.commandLine().client(parsing:))
         let threads = serving.threads
+        try tls.announce()
         try serving.run { reactor, announcement in
             let relays = ProxyFactory(to: target, reactors: threads, on: reactor)
             announcement.make(for: try endpoint.listen(on: reactor, factory: relays))
@@ -69,7 +79,11 @@ private final class ProxyFactory: StreamProtocolFactory {
         return StreamProxy(to: target) { [self] result in
             count -= 1
             // How a client ends is its own affair; that the target is away is not.
-            if case .failure(let error as IOError) = result { reactor.printLine("\(error)") }
+            switch result {
+            case .failure(let error as IOError): reactor.printLine("\(error)")
+            case .failure(let error as TLSError): reactor.printLine("\(error)")
+            case .success, .failure: break
+            }
         }
     }
 }

@@ -18,8 +18,13 @@ struct ReceiveCommand: ParsableCommand {
     @Argument(help: "The file, which is replaced if there is one.")
     var file: String
 
-    @Option(help: "Where to listen, for example tcp:8010:interface=127.0.0.1 or unix:/run/sink.")
+    @Option(
+        help:
+            "Where to listen, for example tcp:8010:interface=127.0.0.1, tls:8011:certificate=FILE:key=FILE or unix:/run/sink."
+    )
     var listen: String
+
+    @OptionGroup var tls: TLSOptions
 
     @Flag(help: "Replace no file.")
     var keep = false
@@ -28,14 +33,15 @@ struct ReceiveCommand: ParsableCommand {
     var backend: String?
 
     func validate() throws {
-        _ = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        _ = try readEndpoint(listen, try tls.parser().server(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        let endpoint = try readEndpoint(listen, try tls.parser().server(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let announcement = Announcement("backend=\(backend.name) threads=1")
+        try tls.announce()
         let outcome = TransferOutcome()
         let access: FileAccess = keep ? .creating : .replacing
         try reportingErrors {

@@ -15,7 +15,10 @@ struct SendCommand: ParsableCommand {
     @Argument(help: "The file.")
     var file: String
 
-    @Argument(help: "Where to connect to, for example tcp:example.org:8010 or unix:/run/sink.")
+    @Argument(
+        help:
+            "Where to connect to, for example tcp:example.org:8010, tls:example.org:8011 or unix:/run/sink."
+    )
     var endpoint: String
 
     @Option(help: "Begin with this byte, counted from 0.")
@@ -34,12 +37,12 @@ struct SendCommand: ParsableCommand {
         guard offset >= 0, count ?? 0 >= 0 else {
             throw ValidationError("--offset and --count are not negative")
         }
-        _ = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
+        _ = try readEndpoint(endpoint, EndpointParser.commandLine().client(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine.client(parsing:))
+        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine().client(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let outcome = TransferOutcome()
         try reportingErrors {

@@ -5,6 +5,7 @@ internal import ArgumentParser
 internal import Glibc
 internal import Synchronization
 internal import Torsion
+internal import TorsionTLS
 
 /// The options of the commands that serve until they are told to end.
 struct ServingOptions: ParsableArguments {
@@ -33,12 +34,26 @@ struct ServingOptions: ParsableArguments {
         let backend = try BackendChoice.chosen(backend)
         let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
         raiseDescriptorLimit()
+        let reloads = Once()
         try reportingErrors {
             try ReactorGroup.run(
                 count: threads, backend: backend, signals: .stop(within: .seconds(grace))
-            ) { reactor in try body(reactor, announcement) }
+            ) { reactor in
+                if reloads.begin() {
+                    try CertificateSources.commandLine.reloadAtHangUp(on: reactor)
+                }
+                try body(reactor, announcement)
+            }
         }
     }
+}
+
+/// Set once.
+private final class Once: Sendable {
+    private let isDone = Atomic(false)
+
+    /// Whether this call is the first.
+    func begin() -> Bool { !isDone.exchange(true, ordering: .relaxed) }
 }
 
 /// The line that tools wait for, printed by the first thread that listens.

@@ -41,11 +41,6 @@ extension BackendChoice {
     }
 }
 
-extension EndpointParser {
-    /// What reads the endpoints of the command line.
-    static let commandLine = standard
-}
-
 /// Reads an endpoint of the command line.
 ///
 /// - Throws: `ValidationError`, which ends the command with status 64.
