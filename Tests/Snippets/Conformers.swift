@@ -53,6 +53,27 @@ final class Reverser: FrameProtocol {
 }
 // snippet end
 
+// snippet: MessageProtocol
+/// Adds the two numbers of each message.
+final class PairSum: MessageProtocol {
+    let messages = MessageBuffer(limitBytes: 8)
+    func messageReceived(_ reader: inout ByteReader, from transport: any StreamTransport) throws {
+        let left = try reader.readInteger(UInt32.self), right = try reader.readInteger(UInt32.self)
+        transport.write { $0.writeInteger(left &+ right) }
+    }
+}
+// snippet end
+
+// snippet: MessageDecoder
+/// A name and its value, each behind its length.
+struct PairDecoder: MessageDecoder {
+    func decode(_ reader: inout ByteReader) throws -> (name: Bytes, value: Bytes) {
+        let name = try reader.readBytes(try reader.readByte())
+        return (name, try reader.readBytes(try reader.readInteger(UInt16.self)))
+    }
+}
+// snippet end
+
 // snippet: PhasedProtocol
 /// Has to be told a word before the handshake's time is up: `endpoint.timeouts(…)`.
 final class Doorkeeper: PhasedProtocol {

@@ -100,6 +100,47 @@ public final class AsyncConnection {
         return Bytes(whole)
     }
 
+    /// Waits for some bytes, at most so many; the others stay.
+    ///
+    /// - Parameter limitBytes: The most to take, at least 1.
+    /// - Returns: At least one byte; nil at the peer's end.
+    /// - Throws: As ``read(_:)`` does.
+    public nonisolated(nonsending) func read(upTo limitBytes: Int) async throws -> Bytes? {
+        require(limitBytes > 0, "read(upTo:): need at least 1, got \(limitBytes)")
+        return try await mailbox.readMessage(limitBytes: .max) { reader in
+            try reader.readBytes(min(limitBytes, reader.remainingByteCount))
+        }
+    }
+
+    /// Waits for exactly so many bytes; those behind them stay.
+    ///
+    ///     let header = try await connection.read(exactly: 4)
+    ///     let length = header.span.integer(at: 0, as: UInt32.self)!
+    ///
+    /// - Parameter byteCount: 0 or more. That many may be held for the peer: check a number that it
+    ///   has sent.
+    /// - Returns: That many bytes.
+    /// - Throws: ``UnexpectedEnd`` if the peer ends before, and what has arrived stays; else as
+    ///   ``read(_:)`` does. If the task is cancelled no byte is lost.
+    public nonisolated(nonsending) func read(exactly byteCount: Int) async throws -> Bytes {
+        require(byteCount >= 0, "read(exactly:): need 0 or more, got \(byteCount)")
+        guard byteCount > 0 else { return Bytes() }
+        let bytes = try await mailbox.readMessage(limitBytes: byteCount) { reader in
+            try reader.readBytes(byteCount)
+        }
+        guard let bytes else { throw UnexpectedEnd(byteCount: 0) }
+        return bytes
+    }
+
+    /// Waits for one message, which `decode` takes from the beginning of what has arrived.
+    ///
+    /// - Returns: Nil if the peer ends before the message's first byte.
+    package nonisolated(nonsending) func readMessage<Message>(
+        limitBytes: Int, _ decode: (inout ByteReader) throws -> Message
+    ) async throws -> Message? {
+        try await mailbox.readMessage(limitBytes: limitBytes, decode)
+    }
+
     // MARK: Writing
 
     /// Queues a copy of `bytes`, and waits while more than the high mark is queued.

@@ -32,6 +32,8 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     @exclusivity(unchecked) private var reader: WaitKey?
     /// What nobody came for.
     private var held = Bytes()
+    /// What was taken and not used; it comes before what is held or lent.
+    private var unused = InputBuffer()
     private var isPaused = false
     private var ending = Ending.none
 
@@ -46,7 +48,10 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     init(opened: ((ConnectionMailbox) -> Void)? = nil) { self.opened = opened }
 
-    deinit { if !held.isEmpty { transport.reactor.queues.remove(held.count) } }
+    deinit {
+        let count = held.count + unused.count
+        if count > 0 { transport.reactor.queues.remove(count) }
+    }
 
     // MARK: What the transport tells
 
@@ -107,6 +112,13 @@ final class ConnectionMailbox: HalfCloseableProtocol {
     /// - Returns: False at the end.
     @inline(__always)
     nonisolated(nonsending) func waitForBytes() async throws -> Bool {
+        if !unused.isEmpty { return true }
+        return try await waitForNewBytes()
+    }
+
+    /// Waits until there is something to take besides what is unused.
+    @inline(__always)
+    nonisolated(nonsending) private func waitForNewBytes() async throws -> Bool {
         reactor.checkThread()
         while unsafe lent == nil, held.isEmpty {
             switch ending {
@@ -137,6 +149,14 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     /// Lends what there is, which is then gone.
     func take<Result>(_ body: (RawSpan) throws -> Result) rethrows -> Result {
+        guard unused.isEmpty else {
+            let bytes = takeUnused()
+            return try body(bytes.span)
+        }
+        return try takeNew(body)
+    }
+
+    private func takeNew<Result>(_ body: (RawSpan) throws -> Result) rethrows -> Result {
         if let bytes = unsafe lent.take() { return try body(unsafe bytes.bytes) }
         let bytes = takeHeld()
         return try body(bytes.span)
@@ -144,6 +164,7 @@ final class ConnectionMailbox: HalfCloseableProtocol {
 
     /// Takes what there is.
     func takeBytes() -> Bytes {
+        guard unused.isEmpty else { return takeUnused() }
         if let bytes = unsafe lent.take() { return Bytes(unsafe bytes.bytes) }
         let bytes = takeHeld()
         return bytes
@@ -162,6 +183,66 @@ final class ConnectionMailbox: HalfCloseableProtocol {
         swap(&bytes, &held)
         reactor.queues.remove(bytes.count)
         return bytes
+    }
+
+    private func takeUnused() -> Bytes {
+        reactor.queues.remove(unused.count)
+        return unused.takeBytes()
+    }
+
+    /// Waits for one message; what is behind it stays here.
+    ///
+    /// - Returns: Nil if the peer has ended before its first byte.
+    /// - Throws: What `decode` throws, and then nothing was used; ``UnexpectedEnd``, or as
+    ///   ``waitForBytes()`` does.
+    nonisolated(nonsending) func readMessage<Message>(
+        limitBytes: Int, _ decode: (inout ByteReader) throws -> Message
+    ) async throws -> Message? {
+        var attempt = DecodingAttempt(limitBytes: limitBytes)
+        if !unused.isEmpty,
+            let message = try changeUnused({ try $0.takeMessage(&attempt, decode) })
+        {
+            return message
+        }
+        while try await waitForNewBytes() {
+            if let message = try takeNew({ try takeMessage(from: $0, &attempt, decode) }) {
+                return message
+            }
+        }
+        guard unused.isEmpty, !attempt.hasCommitted else {
+            throw UnexpectedEnd(byteCount: unused.count)
+        }
+        return nil
+    }
+
+    private func takeMessage<Message>(
+        from bytes: RawSpan, _ attempt: inout DecodingAttempt,
+        _ decode: (inout ByteReader) throws -> Message
+    ) throws -> Message? {
+        try changeUnused { buffer in
+            guard !buffer.isEmpty else {
+                return try buffer.takeMessage(from: bytes, &attempt, decode)
+            }
+            buffer.append(bytes)
+            return try buffer.takeMessage(&attempt, decode)
+        }
+    }
+
+    /// Changes what is unused, and counts it anew for the reactor's queues.
+    ///
+    /// It is taken out meanwhile: a decoder is a user's code, which may touch the connection.
+    private func changeUnused<Result>(
+        _ body: (inout InputBuffer) throws -> Result
+    ) rethrows -> Result {
+        var buffer = unused.take()
+        let before = buffer.count
+        defer {
+            unused = buffer
+            let change = buffer.count - before
+            if change > 0 { reactor.queues.add(change) }
+            if change < 0 { reactor.queues.remove(-change) }
+        }
+        return try body(&buffer)
     }
 
     // MARK: Writing

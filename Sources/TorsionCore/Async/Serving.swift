@@ -10,7 +10,8 @@ extension StreamServerEndpoint {
     ///     }
     ///
     /// The end of a task closes its connection. What it throws aborts it, and is reported to
-    /// ``Reactor/unhandledError``, unless it is the loss of a connection or a cancellation.
+    /// ``Reactor/unhandledError``, unless it is the loss of a connection, its ``UnexpectedEnd`` or a
+    /// cancellation.
     ///
     /// At the end of serving the port closes at once, connections are drained: reading throws
     /// ``ShutdownRequested``, and what was written, or is written then, still leaves. A task that
@@ -97,7 +98,7 @@ private final class AsyncServer: StreamProtocolFactory {
         if error is ShutdownRequested { return }
         connection.mailbox.abort(because: error)
         switch error {
-        case is ConnectionLoss, is CancellationError, is ReactorStopped: break
+        case is ConnectionLoss, is CancellationError, is ReactorStopped, is UnexpectedEnd: break
         default:
             reactor.counters.protocolFailures += 1
             reactor.report(error, in: "serving \(connection.peerAddress)")

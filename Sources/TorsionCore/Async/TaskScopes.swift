@@ -69,7 +69,10 @@ extension Reactor {
     /// When one throws, or `body` does, or the calling task is cancelled, the others are cancelled.
     /// Not so for ``ShutdownRequested``: at a stop each task finishes its own work.
     ///
-    /// - Throws: The first error, when all tasks have ended.
+    /// - Parameter body: Runs in the calling task; the call returns its value.
+    /// - Returns: What `body` returns.
+    /// - Throws: The first error, when all tasks have ended. The `CancellationError` of a task that
+    ///   ``ServingGroup/cancelAll()`` has cancelled is none: you have asked for it.
     public nonisolated(nonsending) func withServingGroup<Value>(
         _ body: nonisolated(nonsending) (ServingGroup) async throws -> Value
     ) async throws -> Value {
@@ -81,6 +84,47 @@ extension Reactor {
         if let error = group.failure { throw error }
         // Without an error `body` has returned.
         return value!
+    }
+}
+
+extension Reactor {
+    /// Runs `body`, and beside it a task that ends with it.
+    ///
+    ///     try await reactor.withBackground {
+    ///         while true {
+    ///             try await reactor.sleep(for: .seconds(30))
+    ///             try await connection.write("PING\r\n")
+    ///         }
+    ///     } while: {
+    ///         for try await line in connection.lines() { try await answer(line) }
+    ///     }
+    ///
+    /// When `body` has ended, the task is cancelled and waited for. A task that ends earlier leaves
+    /// `body` alone; one that throws cancels it.
+    ///
+    /// - Parameters:
+    ///   - background: What the task runs. It is not heard when it throws `CancellationError` because
+    ///     it was cancelled.
+    ///   - body: Runs as a task of its own, so that it can be cancelled.
+    /// - Returns: What `body` returns.
+    /// - Throws: The first error of either. If `body` throws `ShutdownRequested`, `background` has not
+    ///   failed and is cancelled all the same.
+    public nonisolated(nonsending) func withBackground<Value>(
+        _ background: nonisolated(nonsending) @escaping () async throws -> Void,
+        while body: nonisolated(nonsending) @escaping () async throws -> Value
+    ) async throws -> Value {
+        requireTasksRun(in: #isolation, "withBackground")
+        var value: Value?
+        try await withServingGroup { group in
+            group.spawn(isolation: nil, background)
+            group.spawn(isolation: nil) {
+                defer { group.cancelAll() }
+                value = try await body()
+            }
+        }
+        // The group has ended without an error, and nothing but its end cancels `body` silently.
+        guard let value else { throw CancellationError() }
+        return value
     }
 }
 
@@ -101,6 +145,8 @@ public final class ServingGroup {
     private var waiter: WaitKey?
     fileprivate private(set) var failure: (any Error)?
     private var isCancelled = false
+    /// Whether the program has cancelled them, so that their being cancelled is no failure.
+    private var forgivesCancellation = false
 
     fileprivate init(on reactor: Reactor) { self.reactor = reactor }
 
@@ -126,14 +172,22 @@ public final class ServingGroup {
         children[key] = child
         child.addBoth(file: file, line: line) { [self] result in
             children[key] = nil
-            if case .failure(let error) = result { fail(error) }
+            if case .failure(let error) = result { childFailed(with: error) }
             if children.isEmpty, let waiter { reactor.resume(waiter) }
         }
         if isCancelled { child.cancel() }
     }
 
     /// Cancels every task of the group, and those that it starts from now on.
+    ///
+    /// The group does not fail because of it: a task that then throws `CancellationError` has ended
+    /// as it should. The task that runs the group's body is not cancelled.
     public func cancelAll() {
+        forgivesCancellation = true
+        cancelChildren()
+    }
+
+    private func cancelChildren() {
         isCancelled = true
         for key in children.keys.sorted() { children[key]?.cancel() }
     }
@@ -143,9 +197,14 @@ public final class ServingGroup {
         ifThrown body: nonisolated(nonsending) () async throws -> Value
     ) async throws -> Value {
         do { return try await body() } catch {
-            cancelAll()
+            cancelChildren()
             throw error
         }
+    }
+
+    private func childFailed(with error: any Error) {
+        guard !(error is CancellationError && forgivesCancellation) else { return }
+        fail(error)
     }
 
     fileprivate func fail(_ error: any Error) {
@@ -155,7 +214,7 @@ public final class ServingGroup {
             return
         }
         if failure == nil || failure is ShutdownRequested { failure = error }
-        cancelAll()
+        cancelChildren()
     }
 
     /// Waits for all tasks; cancels them if the calling task is.

@@ -110,6 +110,16 @@ public struct ByteReader: ~Escapable {
         self.search = search
     }
 
+    /// The same over bytes that are owned, which ``readBytes(_:)`` then shares.
+    @inlinable
+    @_lifetime(borrow bytes)
+    package init(_ bytes: borrowing Bytes, continuing search: Search) {
+        self.bytes = bytes.span
+        moreMayFollow = true
+        owner = copy bytes
+        self.search = search
+    }
+
     /// The search that found nothing, for ``init(_:continuing:)``.
     package var unfinishedSearch: Search { search }
 

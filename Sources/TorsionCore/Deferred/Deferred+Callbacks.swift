@@ -178,4 +178,17 @@ extension Deferred {
             return link.settle { try body(error) }
         }
     }
+
+    /// Ends the chain: drops the result, a failure too.
+    ///
+    /// For work whose outcome says nothing to you, such as a farewell that may not arrive. A failure
+    /// is then not reported either.
+    ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    @inlinable
+    public func ignore(file: StaticString = #fileID, line: UInt = #line) {
+        whenFailed(file: file, line: line) { _ in }
+    }
 }

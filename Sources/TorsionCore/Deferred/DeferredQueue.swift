@@ -95,6 +95,38 @@ public final class DeferredQueue<Element> {
     }
 }
 
+/// The elements as a sequence for async code, which never ends by itself.
+///
+///     for try await job in jobs { try await perform(job) }
+///
+/// Several tasks may take from one queue; each element goes to one of them. A task that is cancelled
+/// while it waits leaves the line and takes no element.
+extension DeferredQueue: AsyncSequence {
+    /// Takes elements from now on.
+    public func makeAsyncIterator() -> Iterator { Iterator(queue: self) }
+
+    /// Takes an element when it is asked.
+    public struct Iterator: AsyncIteratorProtocol {
+        fileprivate let queue: DeferredQueue
+
+        /// Waits for the next element.
+        ///
+        /// - Returns: The element, never nil.
+        /// - Throws: ``QueueUnderflow`` if too many wait already, `CancellationError`,
+        ///   ``ReactorStopped``.
+        public mutating func next() async throws -> Element? { try await queue.get().value }
+
+        /// Waits for the next element.
+        ///
+        /// - Parameter actor: The caller's; leave it out.
+        /// - Returns: The element, never nil.
+        /// - Throws: As ``next()`` does.
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(any Error) -> Element? { try await queue.get().value }
+    }
+}
+
 /// An element was put into a ``DeferredQueue`` that is full.
 public struct QueueOverflow: Error, Hashable, Sendable, CustomStringConvertible {
     /// How many elements the queue holds.

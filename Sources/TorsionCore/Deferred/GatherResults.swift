@@ -23,6 +23,45 @@ public func gatherResults<Value>(
     gather(deferreds, on: reactor, policy, file: file, line: line) { error, _ in error }
 }
 
+/// Waits for two results of different types.
+///
+///     let (user, quota) = try await gatherResults(find(name), quota(of: name)).value
+///
+/// It takes the one callback of each. The first failure is the failure of both; what the other gives
+/// or fails with is dropped. Cancelling the Deferred returned cancels those that have no result yet.
+/// For three, gather a pair and the third.
+///
+/// - Parameters:
+///   - first: One of them.
+///   - second: The other, of the same reactor.
+///   - policy: What becomes of the other at the first failure.
+///   - file: The place that traps and reports name.
+///   - line: The place that traps and reports name.
+/// - Returns: A Deferred for both values.
+public func gatherResults<First, Second>(
+    _ first: Deferred<First>, _ second: Deferred<Second>,
+    atFirstFailure policy: GatheringPolicy = .leaveOthers, file: StaticString = #fileID,
+    line: UInt = #line
+) -> Deferred<(First, Second)> {
+    let members = [
+        first.addCallback(file: file, line: line) { OneOfTwo<First, Second>.first($0) },
+        second.addCallback(file: file, line: line) { OneOfTwo<First, Second>.second($0) },
+    ]
+    return gatherResults(
+        members, on: first.reactor, atFirstFailure: policy, file: file, line: line
+    ).addCallback(file: file, line: line) { values in
+        guard case .first(let first) = values[0], case .second(let second) = values[1] else {
+            mistake("gatherResults: the values are not in their order")
+        }
+        return (first, second)
+    }
+}
+
+private enum OneOfTwo<First, Second> {
+    case first(First)
+    case second(Second)
+}
+
 /// Waits for all values; `name` makes the error of the whole of the first member's, and its place.
 func gather<Value>(
     _ deferreds: [Deferred<Value>], on reactor: Reactor, _ policy: GatheringPolicy,

@@ -30,8 +30,11 @@ struct WaitingLine<Element> {
         count += 1
     }
 
-    mutating func popFirst() -> Element? {
-        while head < places.count {
+    mutating func popFirst() -> Element? { popFirst(before: .max) }
+
+    /// Takes out the first, if its number is lower than this one.
+    mutating func popFirst(before number: UInt64) -> Element? {
+        while head < places.count, places[head].number < number {
             let element = places[head].element.take()
             head += 1
             guard let element else { continue }

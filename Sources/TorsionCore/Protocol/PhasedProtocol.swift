@@ -33,13 +33,53 @@ public enum ConnectionPhase: Hashable, Sendable {
 public protocol PhasedProtocol: StreamProtocol {
     /// What the connection waits for now. Cheap, and without effects.
     var phase: ConnectionPhase { get }
+
+    /// A deadline has passed: what is written here is the last that the peer gets.
+    ///
+    ///     func timedOut(_ deadline: ConnectionLoss.Deadline, from transport: any StreamTransport) {
+    ///         transport.write("421 too slow\r\n")
+    ///     }
+    ///
+    /// When it returns, the connection is lost as by ``StreamTransport/loseConnection(because:)``: what
+    /// is queued leaves within ``StreamOptions/closeTimeout``, and the reason of the loss is
+    /// ``ConnectionLoss/deadlinePassed(_:)``. The default aborts the connection. Called at most once, on
+    /// the reactor.
+    ///
+    /// - Parameters:
+    ///   - deadline: Which one.
+    ///   - transport: The connection, which still can be written to.
+    func timedOut(_ deadline: ConnectionLoss.Deadline, from transport: any StreamTransport)
+}
+
+extension PhasedProtocol {
+    /// Aborts the connection.
+    public func timedOut(_ deadline: ConnectionLoss.Deadline, from transport: any StreamTransport) {
+        transport.abortConnection(because: ConnectionLoss.deadlinePassed(deadline))
+    }
 }
 
 extension StreamTransport {
+    /// Ends the connection because of a deadline, with what its protocol has to say.
+    package func end(because deadline: ConnectionLoss.Deadline) {
+        let loss = ConnectionLoss.deadlinePassed(deadline)
+        // A connection that closes already has said what it had to say.
+        guard let connection = self as? StreamConnection, connection.machine.acceptsWrites,
+            connection.isPhased
+        else { return abortConnection(because: loss) }
+        connection.reactor.performEvent {
+            connection.attempt {
+                ($0 as? any PhasedProtocol)?.timedOut(deadline, from: connection)
+            }
+            connection.loseConnection(because: loss)
+        }
+    }
+
     /// What the protocol above this connection waits for, for those that keep deadlines.
     package var phase: ConnectionPhase { (self as? StreamConnection)?.phase ?? .open }
 }
 
 extension StreamConnection {
     var phase: ConnectionPhase { (proto as? any PhasedProtocol)?.phase ?? .open }
+
+    var isPhased: Bool { proto is any PhasedProtocol }
 }

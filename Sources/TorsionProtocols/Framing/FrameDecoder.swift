@@ -70,6 +70,8 @@ public final class FrameDecoder {
     var mode = CuttingMode.frames
     var passage = Passage()
     private var partial = PartialFrame()
+    /// Whether it has thrown a ``FrameError``.
+    private(set) var hasRefused = false
     /// That of the frame which is held, once enough of it is there.
     private var extent: FrameFormat.Extent?
 
@@ -108,7 +110,7 @@ public final class FrameDecoder {
                 if try !showPartial(to: frame) { break }
                 continue
             }
-            let extent = try format.extent(of: rest)
+            let extent = try refusing { () throws(FrameError) in try format.extent(of: rest) }
             guard let extent, extent.byteCount <= rest.byteCount else {
                 partial.append(rest, limitBytes: extent?.byteCount ?? rest.byteCount)
                 self.extent = extent
@@ -146,7 +148,9 @@ public final class FrameDecoder {
         let needed = extent?.byteCount ?? format.neededByteCount(having: held)
         let count = min(needed - held, bytes.byteCount)
         partial.append(bytes.extracting(0..<count), limitBytes: needed)
-        if extent == nil { extent = try partial.extent(by: format) }
+        if extent == nil {
+            extent = try refusing { () throws(FrameError) in try partial.extent(by: format) }
+        }
         return count
     }
 
@@ -162,10 +166,23 @@ public final class FrameDecoder {
         return try unsafe show(whole.span.bytes, extent, to: frame)
     }
 
+    /// Notes what is wrong with the stream, and not with what the callback does.
+    @inline(__always)
+    private func refusing<Result>(
+        _ body: () throws(FrameError) -> Result
+    ) throws(FrameError) -> Result {
+        do throws(FrameError) { return try body() } catch {
+            hasRefused = true
+            throw error
+        }
+    }
+
     private func show(
         _ whole: RawSpan, _ extent: FrameFormat.Extent, to frame: (RawSpan) throws -> Bool
     ) throws -> Bool {
-        let range = try format.shownRange(of: whole, extent)
+        let range = try refusing { () throws(FrameError) in
+            try format.shownRange(of: whole, extent)
+        }
         shownCount &+= 1
         return try frame(whole.extracting(range))
     }

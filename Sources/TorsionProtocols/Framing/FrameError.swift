@@ -18,6 +18,9 @@ public enum FrameError: Error, Hashable, Sendable {
     /// it stands behind a leading zero.
     case malformedLength(byte: UInt8)
 
+    /// A varint length has not ended after ten bytes.
+    case overlongVarint
+
     /// A netstring of so many bytes has another byte in the place of its comma.
     case missingComma(byteCount: Int, byte: UInt8)
 }
@@ -32,6 +35,8 @@ extension FrameError: CustomStringConvertible {
             "a frame's length is given as \(byteCount); its header alone counts \(header)"
         case .malformedLength(let byte):
             "a netstring's length has the byte \(byte); allowed are digits without a leading zero"
+        case .overlongVarint:
+            "a frame's length is a varint of more than 10 bytes"
         case .missingComma(let byteCount, let byte):
             "a netstring of \(byteCount) bytes ends in the byte \(byte) instead of a comma"
         }

@@ -24,6 +24,7 @@ public struct FrameFormat: Hashable, Sendable {
 
     enum Layout: Hashable {
         case netstring
+        case varint
         case fixedHeader(FixedHeader)
     }
 
@@ -76,6 +77,20 @@ public struct FrameFormat: Hashable, Sendable {
             byteCount: length.byteCount, length: length, lengthOffset: 0, countedByteCount: 0,
             isShown: false)
         return FrameFormat(.fixedHeader(header), limitBytes: limitBytes, most: length.maximum)
+    }
+
+    /// A length in groups of seven bits, the lowest first, then so many bytes, which are the frame: as
+    /// Protocol Buffers and MQTT have it (unsigned LEB128).
+    ///
+    ///     FrameFormat.varintPrefix(limitBytes: 1 << 20)
+    ///
+    /// A length of more than ten groups is refused, and so is any beyond the limit, at the group that
+    /// passes it. Written are as few groups as the length needs.
+    ///
+    /// - Parameter limitBytes: The longest payload, from 1 to 2⁴⁰.
+    /// - Returns: The format.
+    public static func varintPrefix(limitBytes: Int = defaultLimitBytes) -> FrameFormat {
+        FrameFormat(.varint, limitBytes: limitBytes)
     }
 
     /// A header of a fixed size with a length in it, then the payload; the frame is both.
@@ -133,6 +148,7 @@ extension FrameFormat {
     func extent(of bytes: RawSpan) throws(FrameError) -> Extent? {
         switch layout {
         case .netstring: try netstringExtent(of: bytes)
+        case .varint: try varintExtent(of: bytes)
         case .fixedHeader(let header): try extent(of: bytes, by: header)
         }
     }
@@ -141,7 +157,7 @@ extension FrameFormat {
     /// ``extent(of:)`` is nil.
     func neededByteCount(having byteCount: Int) -> Int {
         switch layout {
-        case .netstring: byteCount + 1
+        case .netstring, .varint: byteCount + 1
         case .fixedHeader(let header): header.byteCount
         }
     }
@@ -181,6 +197,31 @@ extension FrameFormat {
         return nil
     }
 
+    private func varintExtent(of bytes: RawSpan) throws(FrameError) -> Extent? {
+        var length: UInt64 = 0
+        for position in 0..<min(bytes.byteCount, Self.longestVarint) {
+            let byte = bytes[position]
+            let group = UInt64(byte & 0x7f)
+            let shift = 7 * position
+            guard (group &<< shift) &>> shift == group else {
+                throw .tooLong(byteCount: .max, limitBytes: limitBytes)
+            }
+            length |= group &<< shift
+            // At each group, so that nothing is awaited for a length that is refused.
+            try check(payloadByteCount: length)
+            guard byte & 0x80 != 0 else {
+                return Extent(
+                    headerByteCount: position + 1, payloadByteCount: Int(length),
+                    trailerByteCount: 0)
+            }
+        }
+        guard bytes.byteCount < Self.longestVarint else { throw .overlongVarint }
+        return nil
+    }
+
+    /// Ten groups of seven bits hold any number of 64 bits.
+    private static let longestVarint = 10
+
     private func check(payloadByteCount: UInt64) throws(FrameError) {
         guard payloadByteCount <= UInt64(limitBytes) else {
             throw .tooLong(byteCount: payloadByteCount, limitBytes: limitBytes)
@@ -198,6 +239,8 @@ extension FrameFormat {
                 throw .missingComma(byteCount: extent.payloadByteCount, byte: last)
             }
             return extent.headerByteCount..<extent.byteCount - 1
+        case .varint:
+            return extent.headerByteCount..<extent.byteCount
         case .fixedHeader(let header):
             return (header.isShown ? 0 : header.byteCount)..<extent.byteCount
         }

@@ -40,6 +40,18 @@ public protocol FrameProtocol: PhasedProtocol {
     ///   - transport: What brought them.
     /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
+
+    /// A frame is longer than allowed: what is written here is the last that the peer gets.
+    ///
+    /// When it returns, the connection is lost as by `loseConnection(because:)`: what is queued
+    /// leaves, and the error is the reason of the loss. The default throws the error, which aborts
+    /// the connection. It is called as soon as the length is known, before the frame has arrived.
+    ///
+    /// - Parameters:
+    ///   - error: ``FrameError/tooLong(byteCount:limitBytes:)``.
+    ///   - transport: What brought the frame.
+    /// - Throws: What is to end the connection at once, as the reason of its loss.
+    func frameTooLong(_ error: FrameError, from transport: any StreamTransport) throws
 }
 
 extension FrameProtocol {
@@ -48,6 +60,11 @@ extension FrameProtocol {
 
     /// Drops the bytes.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
+
+    /// Throws the error.
+    public func frameTooLong(_ error: FrameError, from transport: any StreamTransport) throws {
+        throw error
+    }
 
     /// Cuts what arrived into frames: calls ``cutFrames(in:from:)``.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
@@ -65,10 +82,19 @@ extension FrameProtocol {
     ///   - transport: What brought them; asked whether it is still delivering.
     /// - Throws: What the callbacks throw, and what is wrong with a frame.
     public func cutFrames(in bytes: RawSpan, from transport: any StreamTransport) throws {
-        try frames.cut(bytes, from: transport) { frame in
-            try frameReceived(frame, from: transport)
-        } orRaw: { rest in
-            try rawDataReceived(rest, from: transport)
+        do {
+            try frames.cut(bytes, from: transport) { bytes in
+                try frames.decode(bytes) { frame in
+                    try frameReceived(frame, from: transport)
+                    return frames.goesOn(transport)
+                }
+            } orRaw: { rest in
+                try rawDataReceived(rest, from: transport)
+            }
+        } catch let error as FrameError where frames.hasRefused {
+            guard case .tooLong = error else { throw error }
+            try frameTooLong(error, from: transport)
+            transport.loseConnection(because: error)
         }
     }
 }

@@ -18,6 +18,19 @@ public final class LineDecoder {
         case lineFeed
         /// A carriage return and a line feed, and nothing else: for protocols that say so.
         case carriageReturnLineFeed
+        /// These bytes, from 1 to 64 of them, such as a zero byte or an empty line.
+        ///
+        /// The first place where all of them stand ends the line.
+        case bytes(Bytes)
+
+        /// The bytes themselves.
+        var bytes: Bytes {
+            switch self {
+            case .lineFeed: "\n"
+            case .carriageReturnLineFeed: "\r\n"
+            case .bytes(let bytes): bytes
+            }
+        }
     }
 
     /// The longest line, its end not counted.
@@ -73,14 +86,34 @@ public final class LineDecoder {
     var mode = CuttingMode.frames
     var passage = Passage()
     private var partial = PartialFrame()
+    /// Whether it has thrown ``LineTooLong``.
+    private(set) var hasRefused = false
+
+    /// What stands before the last byte of the terminator.
+    private let endBeginning: [UInt8]
+    private let lastByte: UInt8
+    /// Whether a carriage return right before the end is left out.
+    private let isLoose: Bool
+    /// How many bytes of the end may be held beside a line of the limit.
+    private let endAllowance: Int
 
     /// A decoder for one connection.
     ///
-    /// - Precondition: `limitBytes` is positive.
+    /// - Parameters:
+    ///   - limitBytes: The longest line, its end not counted; at least 1.
+    ///   - terminator: What ends a line.
     public init(limitBytes: Int = 16 * 1024, terminator: Terminator = .lineFeed) {
         require(limitBytes > 0, "LineDecoder: need a positive limit, got \(limitBytes)")
+        let end = [UInt8](terminator.bytes)
+        guard let last = end.last, end.count <= 64 else {
+            mistake("LineDecoder: a terminator has 1 to 64 bytes, not \(end.count)")
+        }
         self.limitBytes = limitBytes
         self.terminator = terminator
+        endBeginning = Array(end.dropLast())
+        lastByte = last
+        isLoose = terminator == .lineFeed
+        endAllowance = isLoose ? 1 : end.count - 1
     }
 
     /// Bytes of a line that is not complete.
@@ -122,27 +155,37 @@ public final class LineDecoder {
     /// For simulations, after each step. O(*n*) in ``partialByteCount``.
     public func checkInvariants() {
         require(
-            partialByteCount <= limitBytes + 1,
+            partialByteCount <= limitBytes + endAllowance,
             "LineDecoder: holds \(partialByteCount) bytes; \(limitBytes) are allowed")
-        let held = partial.bytes
-        let hasEnd = held.indices.contains { position in
-            guard held[position] == Self.lineFeed else { return false }
-            return terminator == .lineFeed
-                || position > 0 && held[position - 1] == Self.carriageReturn
-        }
-        require(!hasEnd, "LineDecoder: a whole line is held")
+        let held = Bytes(partial.bytes)
+        require(
+            held.span.firstIndex(of: terminator.bytes.span) == nil,
+            "LineDecoder: a whole line is held")
     }
 
-    /// The position of the line feed that ends a line.
+    /// The position of the last byte of what ends a line.
     private func endOfLine(in bytes: RawSpan, from start: Int) -> Int? {
         var from = start
-        while let position = bytes.firstIndex(of: Self.lineFeed, from: from) {
-            if terminator == .lineFeed { return position }
-            let previous = position > start ? bytes[position - 1] : partial.bytes.last
-            if previous == Self.carriageReturn { return position }
+        while let position = bytes.firstIndex(of: lastByte, from: from) {
+            if endBeginning.isEmpty || isEnd(in: bytes, from: start, at: position) {
+                return position
+            }
             from = position + 1
         }
         return nil
+    }
+
+    /// Whether the terminator ends at a position, where its last byte stands; some of it may be held.
+    private func isEnd(in bytes: RawSpan, from start: Int, at position: Int) -> Bool {
+        let held = partial.bytes.count
+        let first = position - start + held - endBeginning.count
+        guard first >= 0 else { return false }
+        for (offset, byte) in endBeginning.enumerated() {
+            let place = first + offset
+            let found = place < held ? partial.bytes[place] : bytes[start + place - held]
+            if found != byte { return false }
+        }
+        return true
     }
 
     private func show(
@@ -158,28 +201,47 @@ public final class LineDecoder {
         return unsafe try show(whole: whole.span.bytes, to: line)
     }
 
+    /// Shows a line with its end, the last byte of that left out.
     private func show(whole: RawSpan, to line: (RawSpan) throws -> Bool) throws -> Bool {
         let count = whole.byteCount
-        let endsInReturn = count > 0 && whole[count - 1] == Self.carriageReturn
-        let length = endsInReturn ? count - 1 : count
-        guard length <= limitBytes else {
-            throw LineTooLong(byteCount: length, limitBytes: limitBytes)
+        let length: Int
+        if isLoose {
+            length = whole.last == Self.carriageReturn ? count - 1 : count
+        } else {
+            length = count - endBeginning.count
         }
+        guard length <= limitBytes else { throw tooLong(byteCount: length) }
         shownCount &+= 1
         return try line(whole.extracting(0..<length))
     }
 
     private func keep(_ bytes: RawSpan) throws {
         let count = partial.bytes.count + bytes.byteCount
-        // One more than the limit: the last byte may be the carriage return of the end.
-        guard count <= limitBytes + 1 else {
-            let endsInReturn = bytes[bytes.byteCount - 1] == Self.carriageReturn
-            throw LineTooLong(byteCount: endsInReturn ? count - 1 : count, limitBytes: limitBytes)
+        // More than the limit: the last bytes may be the beginning of the end.
+        guard count <= limitBytes + endAllowance else {
+            throw tooLong(byteCount: count - beginningOfEnd(in: bytes))
         }
-        partial.append(bytes, limitBytes: limitBytes + 1)
+        partial.append(bytes, limitBytes: limitBytes + endAllowance)
     }
 
-    private static let lineFeed = UInt8(ascii: "\n")
+    /// How many of the last bytes may belong to the end of the line.
+    private func beginningOfEnd(in bytes: RawSpan) -> Int {
+        if isLoose { return bytes.last == Self.carriageReturn ? 1 : 0 }
+        var length = min(endBeginning.count, bytes.byteCount)
+        while length > 0, !ends(bytes, in: endBeginning.prefix(length)) { length -= 1 }
+        return length
+    }
+
+    private func ends(_ bytes: RawSpan, in end: ArraySlice<UInt8>) -> Bool {
+        let start = bytes.byteCount - end.count
+        return end.indices.allSatisfy { bytes[start + $0] == end[$0] }
+    }
+
+    private func tooLong(byteCount: Int) -> LineTooLong {
+        hasRefused = true
+        return LineTooLong(byteCount: byteCount, limitBytes: limitBytes)
+    }
+
     private static let carriageReturn = UInt8(ascii: "\r")
 }
 

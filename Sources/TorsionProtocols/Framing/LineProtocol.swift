@@ -38,6 +38,22 @@ public protocol LineProtocol: PhasedProtocol {
     ///   - transport: What brought them.
     /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
+
+    /// A line is longer than allowed: what is written here is the last that the peer gets.
+    ///
+    ///     func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) {
+    ///         transport.write("500 line too long\r\n")
+    ///     }
+    ///
+    /// When it returns, the connection is lost as by `loseConnection(because:)`: what is queued
+    /// leaves, and the error is the reason of the loss. The default throws the error, which aborts
+    /// the connection.
+    ///
+    /// - Parameters:
+    ///   - error: How much had arrived, and what is allowed.
+    ///   - transport: What brought the line.
+    /// - Throws: What is to end the connection at once, as the reason of its loss.
+    func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) throws
 }
 
 extension LineProtocol {
@@ -46,6 +62,11 @@ extension LineProtocol {
 
     /// Drops the bytes.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
+
+    /// Throws the error.
+    public func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) throws {
+        throw error
+    }
 
     /// Cuts what arrived into lines: calls ``cutLines(in:from:)``.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
@@ -63,10 +84,18 @@ extension LineProtocol {
     ///   - transport: What brought them; asked whether it is still delivering.
     /// - Throws: What the callbacks throw, and what is wrong with a line.
     public func cutLines(in bytes: RawSpan, from transport: any StreamTransport) throws {
-        try lines.cut(bytes, from: transport) { line in
-            try lineReceived(line, from: transport)
-        } orRaw: { rest in
-            try rawDataReceived(rest, from: transport)
+        do {
+            try lines.cut(bytes, from: transport) { bytes in
+                try lines.decode(bytes) { line in
+                    try lineReceived(line, from: transport)
+                    return lines.goesOn(transport)
+                }
+            } orRaw: { rest in
+                try rawDataReceived(rest, from: transport)
+            }
+        } catch let error as LineTooLong where lines.hasRefused {
+            try lineTooLong(error, from: transport)
+            transport.loseConnection(because: error)
         }
     }
 }

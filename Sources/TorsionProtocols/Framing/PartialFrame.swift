@@ -34,6 +34,15 @@ struct PartialFrame {
         bytes += more
     }
 
+    /// Holds again what was taken out and is not used up, without a copy.
+    mutating func putBack(_ taken: inout [UInt8], droppingFirst count: Int) {
+        if count > 0 { taken.removeFirst(count) }
+        // A callback may have come back, and have held something meanwhile.
+        taken += bytes
+        bytes = []
+        swap(&taken, &bytes)
+    }
+
     /// Gives back the storage of a frame that was taken out and shown.
     mutating func recycle(_ shown: inout [UInt8]) {
         guard bytes.isEmpty, shown.capacity <= Self.keptCapacity else { return }

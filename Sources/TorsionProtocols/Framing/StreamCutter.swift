@@ -3,15 +3,16 @@
 
 internal import TorsionCore
 
-/// What cuts a stream into frames, lines or others.
+/// What cuts a stream into frames, lines or messages.
 protocol StreamCutter: AnyObject {
     var mode: CuttingMode { get set }
     var passage: Passage { get set }
     var partialByteCount: Int { get }
     var shownCount: Int { get }
+    /// Whether no frame has begun.
+    var isBetweenFrames: Bool { get }
 
     func takePartial() -> Bytes
-    func decode(_ bytes: RawSpan, _ frame: (RawSpan) throws -> Bool) throws -> Int
 }
 
 /// What the bytes are that come next.
@@ -50,18 +51,34 @@ enum CuttingMode {
 }
 
 extension StreamCutter {
+    var isBetweenFrames: Bool { partialByteCount == 0 }
+
     /// A request, from the first byte of a frame until its end.
     var phase: ConnectionPhase {
-        mode.isRaw || partialByteCount == 0 ? .open : .request(number: shownCount)
+        mode.isRaw || isBetweenFrames ? .open : .request(number: shownCount)
+    }
+
+    /// Whether the next frame may be shown to the protocol.
+    @inline(__always)
+    func goesOn(_ transport: any StreamTransport) -> Bool {
+        transport.isDelivering && !passage.hasHandedBack
     }
 
     /// Cuts what arrived, until the protocol pauses, closes or switches.
     ///
     /// Inside one of the callbacks it only notes the bytes, which are cut when that has returned.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed for the call.
+    ///   - transport: What brought them.
+    ///   - frames: Shows the frames at the beginning of some bytes, as long as it ``goesOn(_:)``, and
+    ///     returns how many bytes were used.
+    ///   - raw: Shows raw bytes.
+    /// - Throws: What these throw.
     @inline(__always)
     func cut(
-        _ bytes: RawSpan, from transport: any StreamTransport, to frame: (RawSpan) throws -> Void,
-        orRaw raw: (RawSpan) throws -> Void
+        _ bytes: RawSpan, from transport: any StreamTransport,
+        frames: (RawSpan) throws -> Int, orRaw raw: (RawSpan) throws -> Void
     ) throws {
         guard bytes.byteCount > 0 else { return }
         guard !passage.isOpen else { return passage.handBack(bytes) }
@@ -75,7 +92,7 @@ extension StreamCutter {
                 piece = Passage.Piece(takePartial())
             }
             passage.begin(piece)
-            let used = try show(piece.span, from: transport, to: frame, orRaw: raw)
+            let used = try show(piece.span, frames, orRaw: raw)
             piece = passage.next(afterUsing: used, of: piece)
             guard transport.isDelivering else { return giveBack(piece, to: transport) }
         } while !piece.isEmpty
@@ -86,18 +103,12 @@ extension StreamCutter {
     /// - Returns: How many bytes were used.
     @inline(__always)
     private func show(
-        _ bytes: RawSpan, from transport: any StreamTransport, to frame: (RawSpan) throws -> Void,
-        orRaw raw: (RawSpan) throws -> Void
+        _ bytes: RawSpan, _ frames: (RawSpan) throws -> Int, orRaw raw: (RawSpan) throws -> Void
     ) throws -> Int {
-        if mode.isRaw {
-            let count = mode.takeRaw(of: bytes.byteCount)
-            try raw(bytes.extracting(0..<count))
-            return count
-        }
-        return try decode(bytes) {
-            try frame($0)
-            return transport.isDelivering && !passage.hasHandedBack
-        }
+        guard mode.isRaw else { return try frames(bytes) }
+        let count = mode.takeRaw(of: bytes.byteCount)
+        try raw(bytes.extracting(0..<count))
+        return count
     }
 
     /// Leaves the rest to the transport, which delivers it when it may.

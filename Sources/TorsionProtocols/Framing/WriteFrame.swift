@@ -51,6 +51,9 @@ extension Consumer {
         case .netstring:
             write("\(payload):")
             return 0
+        case .varint:
+            write { $0.writeVarint(UInt64(payload)) }
+            return 0
         case .fixedHeader(let header):
             let length = UInt64(payload) + UInt64(header.countedByteCount)
             guard header.isShown else {

@@ -7,7 +7,8 @@ public import TorsionCore
 ///
 ///     endpoint.timeouts(Timeouts(idle: .seconds(60))).listen(on: reactor) { Echo() }
 ///
-/// The connection is aborted, and the reason of its loss is a `ConnectionLoss.deadlinePassed`. Time
+/// The connection is aborted, unless its protocol is a `PhasedProtocol` that answers in `timedOut`
+/// first; the reason of its loss is a `ConnectionLoss.deadlinePassed`. Time
 /// in which what is above has paused the transport is not counted: then it is not the peer who is
 /// waited for.
 ///
@@ -29,6 +30,8 @@ public final class TimeoutObserver: ConnectionObserver {
 
     private var transport: (any StreamTransport)?
     private var isPaused = false
+    /// Whether the deadline has passed, and the protocol's last words are leaving.
+    private var hasEnded = false
 
     /// Keeps these timeouts for one connection.
     public init(_ timeouts: Timeouts) { self.timeouts = timeouts }
@@ -96,14 +99,16 @@ public final class TimeoutObserver: ConnectionObserver {
         require(
             (timer?.isActive ?? false) == (timerDue != .distantFuture),
             "TimeoutObserver: its timer is not due when it should be")
-        if let deadline = machine?.deadline?.instant {
+        if !hasEnded, let deadline = machine?.deadline?.instant {
             require(timerDue <= deadline, "TimeoutObserver: nobody looks at its deadline")
         }
     }
 
     /// Makes the timer due at the deadline, if that has come nearer; a later one it meets by itself.
     private func updateTimer() {
-        guard let deadline = machine?.deadline?.instant, deadline < timerDue else { return }
+        guard !hasEnded, let deadline = machine?.deadline?.instant, deadline < timerDue else {
+            return
+        }
         timer?.cancel()
         timerDue = deadline
         timer = transport?.reactor.callAt(deadline) { [self] in timerFired() }
@@ -123,7 +128,8 @@ public final class TimeoutObserver: ConnectionObserver {
         guard let deadline = machine?.deadline, deadline.instant <= now else {
             return updateTimer()
         }
-        transport.abortConnection(because: ConnectionLoss.deadlinePassed(deadline.of))
+        hasEnded = true
+        transport.end(because: deadline.of)
     }
 
     private func noteTaken(at now: MonotonicInstant, _ transport: any StreamTransport) {

@@ -9,9 +9,12 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let input = FuzzInput(UnsafeRawBufferPointer(start: start, count: count)) else {
         return 0
     }
-    expectSameFrames(input, mostHeld: 308) {
+    let choice = input.choice % (fields.count + 1)
+    expectSameFrames(input, mostHeld: 310) {
         let decoder = FrameDecoder(
-            .lengthPrefix(fields[input.choice % fields.count], limitBytes: 300))
+            choice == fields.count
+                ? .varintPrefix(limitBytes: 300)
+                : .lengthPrefix(fields[choice], limitBytes: 300))
         return (
             { decoder.partialByteCount }, { decoder.takePartial() },
             { try decoder.decode($0, $1) }

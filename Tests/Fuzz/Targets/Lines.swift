@@ -9,11 +9,12 @@ func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let input = FuzzInput(UnsafeRawBufferPointer(start: start, count: count)) else {
         return 0
     }
-    let limit = 1 + input.choice / 2
-    expectSameFrames(input, mostHeld: limit + 1) {
-        let decoder = LineDecoder(
-            limitBytes: limit,
-            terminator: input.choice % 2 == 0 ? .lineFeed : .carriageReturnLineFeed)
+    let limit = 1 + input.choice / 4
+    let terminators: [LineDecoder.Terminator] = [
+        .lineFeed, .carriageReturnLineFeed, .bytes("aab"), .bytes([0]),
+    ]
+    expectSameFrames(input, mostHeld: limit + 2) {
+        let decoder = LineDecoder(limitBytes: limit, terminator: terminators[input.choice % 4])
         return (
             { decoder.partialByteCount }, { decoder.takePartial() },
             { try decoder.decode($0, $1) }

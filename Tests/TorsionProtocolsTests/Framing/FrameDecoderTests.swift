@@ -56,6 +56,12 @@ struct FrameVector: CustomTestStringConvertible, Sendable {
             format: .lengthPrefix(.uint64.littleEndian), bytes: [1, 0, 0, 0, 0, 0, 0, 0, 9, 7],
             frames: [[9]], held: 1),
         FrameVector(
+            format: .varintPrefix(), bytes: [1, 65, 0, 0x82, 0x00, 66, 67, 0x80, 0x80, 0, 0xff],
+            frames: [[65], [], [66, 67], []], held: 1),
+        FrameVector(
+            format: .varintPrefix(), bytes: Bytes([0x80, 1] + [UInt8](repeating: 7, count: 128)),
+            frames: [Bytes(repeating: 7, count: 128)]),
+        FrameVector(
             format: http2, bytes: [0, 0, 2, 4, 0, 0, 0, 0, 1, 7, 8, 0, 0, 0, 4, 1, 0, 0, 0, 0],
             frames: [[0, 0, 2, 4, 0, 0, 0, 0, 1, 7, 8], [0, 0, 0, 4, 1, 0, 0, 0, 0]]),
         FrameVector(
@@ -95,6 +101,17 @@ struct BrokenVector: CustomTestStringConvertible, Sendable {
         BrokenVector(
             format: .netstring(limitBytes: 10), bytes: "99999999999999999999999",
             error: .tooLong(byteCount: 99, limitBytes: 10)),
+        BrokenVector(
+            format: .varintPrefix(limitBytes: 300), bytes: [0xad, 2],
+            error: .tooLong(byteCount: 301, limitBytes: 300)),
+        BrokenVector(
+            format: .varintPrefix(),
+            bytes: [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80],
+            error: .overlongVarint),
+        BrokenVector(
+            format: .varintPrefix(),
+            bytes: [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2],
+            error: .tooLong(byteCount: .max, limitBytes: 65_536)),
         BrokenVector(
             format: .lengthPrefix(.uint16, limitBytes: 4), bytes: [0, 5],
             error: .tooLong(byteCount: 5, limitBytes: 4)),

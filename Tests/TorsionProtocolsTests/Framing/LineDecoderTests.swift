@@ -89,6 +89,41 @@ struct LineVector: CustomTestStringConvertible, Sendable {
         }
     }
 
+    @Test(arguments: [
+        (Bytes([0]), "a\0\0b c\0", ["a", "", "b c"], 0),
+        ("\r\n\r\n", "a\r\nb\r\n\r\n\r\n\r\n\r\nc", ["a\r\nb", ""], 3),
+        ("aab", "aaabaabxaaab", ["a", "", "xa"], 0),
+        ("END", "ENENDENDEN", ["EN", ""], 2),
+    ])
+    func `any bytes end a line, however it is cut`(
+        end: Bytes, text: String, expected: [String], held: Int
+    ) throws {
+        for pieces in chunkings(of: Bytes(text)) {
+            let decoder = LineDecoder(terminator: .bytes(end))
+            #expect(try lines(of: pieces, by: decoder) == expected)
+            #expect(decoder.partialByteCount == held)
+        }
+    }
+
+    @Test func `the limit counts no byte of an end of any bytes`() throws {
+        for pieces in chunkings(of: "1234<->12<34<->") {
+            let decoder = LineDecoder(limitBytes: 5, terminator: .bytes("<->"))
+            #expect(try lines(of: pieces, by: decoder) == ["1234", "12<34"])
+        }
+        for text in ["123456<->", "12345<-x", "12345<xy"] {
+            for pieces in chunkings(of: Bytes(text)) {
+                let decoder = LineDecoder(limitBytes: 5, terminator: .bytes("<->"))
+                #expect {
+                    try lines(of: pieces, by: decoder)
+                } throws: { error in
+                    guard let error = error as? LineTooLong else { return false }
+                    return (6...8).contains(error.byteCount) && error.limitBytes == 5
+                }
+                #expect(decoder.partialByteCount <= 7)
+            }
+        }
+    }
+
     @Test func `a line that is too long says how much of it was there`() {
         let decoder = LineDecoder(limitBytes: 4)
         #expect(throws: LineTooLong(byteCount: 9, limitBytes: 4)) {

@@ -100,6 +100,28 @@ private struct Mishap: Error {}
         #expect(proto.received == ["1234", "1234"] && peer.isOpen)
     }
 
+    @Test func `a line over the limit is answered, then the connection closes`() {
+        for pieces in chunkings(of: "ok\n12345678\nmore\n") {
+            let proto = Polite()
+            let peer = MemoryTransport(proto)
+            peer.receive(pieces: pieces)
+            #expect(peer.takeText() == "250 ok\r\n500 line too long\r\n")
+            #expect(!peer.wasReset && peer.hasEnded)
+            guard case .protocolFailed(is LineTooLong)? = proto.loss else {
+                Issue.record("\(proto.loss as Any)")
+                continue
+            }
+        }
+    }
+
+    @Test func `an error of another decoder is not this one's`() {
+        let proto = Polite()
+        let peer = MemoryTransport(proto)
+        peer.receive("throw\n")
+        #expect(peer.wasReset && peer.takeText() == "")
+        #expect(proto.loss == .protocolFailed(LineTooLong(byteCount: 9, limitBytes: 1)))
+    }
+
     @Test func `what follows the switch to raw mode is not cut`() {
         for pieces in chunkings(of: "a\nraw\nb\nc") {
             let proto = Lines()
@@ -283,4 +305,21 @@ private final class Bodies: LineProtocol {
         guard count < bytes.byteCount else { return }
         try dataReceived(bytes.extracting(count..<bytes.byteCount), from: transport)
     }
+}
+
+/// Answers a line that is too long.
+private final class Polite: LineProtocol {
+    let lines = LineDecoder(limitBytes: 5)
+    var loss: ConnectionLoss?
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
+        if line == "throw" { throw LineTooLong(byteCount: 9, limitBytes: 1) }
+        transport.write("250 \(String(decoding: line))\r\n")
+    }
+
+    func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) {
+        transport.write("500 line too long\r\n")
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) { loss = why }
 }

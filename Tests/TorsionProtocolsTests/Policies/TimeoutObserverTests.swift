@@ -24,6 +24,28 @@ private final class Lines: LineProtocol {
     }
 }
 
+/// Says goodbye at a deadline.
+private final class Farewell: LineProtocol {
+    let lines = LineDecoder()
+    var loss: ConnectionLoss?
+    var deadlines: [ConnectionLoss.Deadline] = []
+    private(set) var transport: (any StreamTransport)?
+
+    func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {}
+
+    func timedOut(_ deadline: ConnectionLoss.Deadline, from transport: any StreamTransport) {
+        deadlines.append(deadline)
+        transport.write("421 \(deadline)\r\n")
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        loss = why
+        self.transport = nil
+    }
+}
+
 /// Is logged in when a byte 1 has arrived.
 private final class Login: PhasedProtocol {
     var loss: ConnectionLoss?
@@ -67,6 +89,32 @@ private final class Login: PhasedProtocol {
         #expect(second.isOpen)
         second.clock.advance(by: .seconds(1))
         #expect(other.loss == .deadlinePassed(.idle))
+    }
+
+    @Test func `a protocol answers a deadline, then the connection closes`() {
+        let proto = Farewell()
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
+        peer.receive("HELO\r\nMAIL")
+        peer.clock.advance(by: .seconds(30))
+        #expect(peer.takeText() == "421 request\r\n")
+        #expect(!peer.wasReset && peer.hasEnded)
+        #expect(proto.loss == .deadlinePassed(.request))
+        // The socket lingers for the peer, then nothing is left.
+        peer.clock.advance(by: .seconds(30))
+        #expect(peer.clock.reactor.delayedCalls.isEmpty && proto.deadlines == [.request])
+    }
+
+    @Test func `a peer that does not read the answer is given up`() {
+        let proto = Farewell()
+        let timeouts = Timeouts(idle: .seconds(60))
+        let peer = MemoryTransport(
+            proto, roomBytes: 0, layers: .observer(TimeoutObserver(timeouts)))
+        peer.receive("HELO\r\n")
+        proto.transport?.write([UInt8](repeating: 1, count: 100_000))
+        peer.clock.advance(by: .seconds(200))
+        #expect(proto.deadlines == [.idle])
+        #expect(peer.wasReset && proto.loss == .deadlinePassed(.closing))
+        #expect(peer.clock.reactor.delayedCalls.isEmpty)
     }
 
     @Test func `a line that trickles in is given up, and one that is whole starts anew`() {
