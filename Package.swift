@@ -159,7 +159,10 @@ let package = Package(
 
         // Whole programs under many seeds
         .target(
-            name: "Scenarios", dependencies: ["TorsionCore", "TorsionProtocols", "TorsionTesting"],
+            name: "Scenarios",
+            dependencies: [
+                "TestedBackends", "TorsionCore", "TorsionProtocols", "TorsionTesting", "TorsionTLS",
+            ],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(
             name: "RandomUsers", dependencies: ["Scenarios", "TestedBackends", "Torsion"],
@@ -171,7 +174,8 @@ let package = Package(
         // Tests
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
         .target(
-            name: "TestedBackends", dependencies: ["Torsion", "TorsionURing"],
+            name: "TestedBackends",
+            dependencies: ["Torsion", "TorsionCore", "TorsionTLS", "TorsionURing"],
             path: "Tests/TestedBackends", swiftSettings: settings),
         .executableTarget(
             name: "TopLevel", dependencies: ["Torsion"], path: "Tests/Programs/TopLevel",

@@ -46,7 +46,7 @@ static int fill(X509 *made, EVP_PKEY *key, const char *names, int64_t now) {
            /* So that it is told from others in one file of roots, which have the same name. */
            extend(made, NID_subject_key_identifier, "hash") &&
            extend(made, NID_authority_key_identifier, "keyid:always") &&
-           extend(made, NID_subject_alt_name, names) && X509_sign(made, key, EVP_sha256());
+           extend(made, NID_subject_alt_name, names) && X509_sign(made, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256());
 }
 
 static int take(BIO *bio, uint8_t **bytes, size_t *count) {
@@ -58,11 +58,12 @@ static int take(BIO *bio, uint8_t **bytes, size_t *count) {
     return 1;
 }
 
-int torsion_tls_self_signed(const char *names, int64_t now, uint8_t **certificate,
+int torsion_tls_self_signed(const char *names, int64_t now, int is_ed25519, uint8_t **certificate,
                             size_t *certificate_count, uint8_t **key, size_t *key_count,
                             struct torsion_tls_failure *failure) {
     ERR_clear_error();
-    EVP_PKEY *own = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    EVP_PKEY *own = is_ed25519 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
+                               : EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
     X509 *made = X509_new();
     BIO *first = BIO_new(BIO_s_mem()), *second = BIO_new(BIO_s_secmem());
     int is_made = own && made && first && second && fill(made, own, names, now) &&

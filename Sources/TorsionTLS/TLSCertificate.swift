@@ -80,6 +80,11 @@ public struct SelfSignedIdentity: Sendable {
     public init(
         names: [String] = ["localhost", "127.0.0.1", "::1"], now: Int64? = nil
     ) throws(TLSError) {
+        try self.init(names: names, now: now, isEd25519: false)
+    }
+
+    /// With a key whose signatures are all of one length, as a simulation needs it.
+    package init(names: [String], now: Int64?, isEd25519: Bool) throws(TLSError) {
         var list: [String] = []
         for name in names {
             let name = try validServerName(name)
@@ -95,7 +100,8 @@ public struct SelfSignedIdentity: Sendable {
         texts = (nil, nil)
         isMade =
             torsion_tls_self_signed(
-                list.joined(separator: ","), now ?? torsion_tls_wall_seconds(), &texts.certificate,
+                list.joined(separator: ","), now ?? torsion_tls_wall_seconds(), isEd25519 ? 1 : 0,
+                &texts.certificate,
                 &counts.certificate, &texts.key, &counts.key, &failure) == 1
         defer {
             torsion_tls_free_bytes(texts.certificate, counts.certificate)

@@ -29,6 +29,17 @@ struct RandomUserTests {
         }
     }
 
+    #if TLS
+    @Test(arguments: backends.map(\.name))
+    func `a random user finds every byte in its place over TLS`(name: String) throws {
+        let backend = try BackendChoice.named(name, among: Self.backends)
+        if let reason = backend.unavailableReason() { try Test.cancel("no \(name): \(reason)") }
+        for seed in Self.seeds {
+            _ = try RandomUser.run(seed: seed, over: .secured(backend))
+        }
+    }
+    #endif
+
     @Test(.enabled(if: TestScope.isWhole))
     func `a random user does everything from everywhere`() throws {
         let scenario = try #require(Scenario.all.first { $0.name == "randomUser" })

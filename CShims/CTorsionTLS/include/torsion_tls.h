@@ -81,7 +81,7 @@ void torsion_tls_identity_free(torsion_tls_identity *_Nonnull identity);
 /* A new key and a certificate that it signs itself: PEM, to be freed by torsion_tls_free_bytes. `names` as
  * OpenSSL has them: "DNS:a.test,IP:127.0.0.1". Valid from an hour before `now` for 30 days; seconds
  * since 1970. Returns 0 and the failure if that cannot be. */
-int torsion_tls_self_signed(const char *_Nonnull names, int64_t now,
+int torsion_tls_self_signed(const char *_Nonnull names, int64_t now, int is_ed25519,
                             uint8_t *_Nullable *_Nonnull certificate,
                             size_t *_Nonnull certificate_count, uint8_t *_Nullable *_Nonnull key,
                             size_t *_Nonnull key_count,

@@ -22,6 +22,10 @@ public struct BackendChoice: Sendable {
     /// everything run over filters, too.
     package var filters: [FilterMaker] = []
 
+    /// Filters over each connection of a port and of a connect, below those of their endpoints, which
+    /// agree with each other: so that tests of everything run over TLS, too.
+    package var endFilters = EndFilters()
+
     /// Names a backend.
     ///
     /// - Parameters:
@@ -51,6 +55,17 @@ public struct BackendChoice: Sendable {
         }
         return choice
     }
+}
+
+/// Filters that differ by the end of a connection at which they stand.
+package struct EndFilters: Sendable {
+    /// Over the connections of ports, the lowest first.
+    package var server: [FilterMaker] = []
+    /// Over those of connects, the lowest first.
+    package var client: [FilterMaker] = []
+
+    /// None.
+    package init() {}
 }
 
 /// A library that a backend stands on, of the version that this process runs with.

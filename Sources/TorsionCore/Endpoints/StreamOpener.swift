@@ -12,6 +12,7 @@ final class StreamOpener {
     private var lookup: Deferred<[SocketAddress]>?
     private var eyeballs = HappyEyeballs([])
     private var attempts: [ConnectAttempt] = []
+    private var agreement: Agreement?
     private var delay: DelayedCall?
     private var failures: [(address: SocketAddress, error: IOError)] = []
     /// Whether `openStream` has not returned yet.
@@ -148,12 +149,16 @@ final class StreamOpener {
 
     private func open(_ stream: any BackendStream) {
         let opened = ByteStream(stream, options: endpoint.options)
-        guard !reactor.streamFilters.isEmpty else { return finish(.success(opened)) }
-        // They agree at once.
-        _ = reactor.agree(over: opened.take(), reactor.streamFilters, within: .zero) {
+        let filters = reactor.streamFilters + reactor.endFilters.client
+        guard !filters.isEmpty else { return finish(.success(opened)) }
+        stopTrying()
+        let limit = endpoint.options.handshakeTimeout
+        let agreement = reactor.agree(over: opened.take(), filters, within: limit) {
             [self] outcome in
+            self.agreement = nil
             finish(outcome.map { ByteStream($0, opened) })
         }
+        if result != nil { self.agreement = agreement }
     }
 
     private func finish(_ outcome: Result<ByteStream, any Error>) {
@@ -172,6 +177,8 @@ final class StreamOpener {
     private func giveUp() {
         result = nil
         stopTrying()
+        agreement?.cancel()
+        agreement = nil
     }
 
     private func stopTrying() {

@@ -42,6 +42,7 @@ public final class Reactor {
     package let backend: any ReactorBackend
     /// Over each of its streams: see ``BackendChoice``.
     let streamFilters: [FilterMaker]
+    let endFilters: EndFilters
 
     // Thread and life. See ReactorLife.swift.
     @exclusivity(unchecked) var life = ReactorLife()
@@ -137,6 +138,7 @@ public final class Reactor {
         backendName = backend.name
         self.backend = backend.makeBackend()
         streamFilters = backend.filters
+        endFilters = backend.endFilters
         makeServices = services
         inbox = Inbox()
         executor = ReactorExecutor(inbox: inbox)

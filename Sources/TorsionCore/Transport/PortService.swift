@@ -26,7 +26,7 @@ final class PortService {
         self.whenServed = whenServed
         self.factory = factory
         self.options = SharedOptions(options)
-        filters = reactor.streamFilters + layers.filters
+        filters = reactor.streamFilters + reactor.endFilters.server + layers.filters
         observers = layers.observers.map { $0() }
         isPlain = filters.isEmpty && observers.isEmpty
     }
@@ -107,7 +107,12 @@ final class PortService {
         // A refusal is on purpose; a peer that goes before it is served, or says nothing, is every
         // port's lot, and must not fill a log.
         if error is any PeerRefusal || error is IOError { return }
-        if case .deadlinePassed? = error as? ConnectionLoss { return }
+        switch error as? ConnectionLoss {
+        case .deadlinePassed?, .truncated?: return
+        case nil, .closedByPeer?, .closedLocally?, .failed?, .aborted?, .writeLimitExceeded?,
+            .protocolFailed?:
+            break
+        }
         reactor.report(error, in: place)
     }
 }

@@ -12,6 +12,7 @@ extension BackendChoice {
             name: "faulty \(inner.name)", unavailableReason: inner.unavailableReason
         ) { FaultBackend(inner.makeBackend(), plan) }
         choice.filters = inner.filters
+        choice.endFilters = inner.endFilters
         return choice
     }
 }

@@ -34,6 +34,7 @@ extension BackendChoice {
             name: "\(inner.name) under \(count) \(kind.rawValue)",
             unavailableReason: inner.unavailableReason, library: inner.library,
             makeBackend: inner.makeBackend)
+        choice.endFilters = inner.endFilters
         choice.filters = inner.filters + Array(repeating: { kind.make() }, count: count)
         return choice
     }

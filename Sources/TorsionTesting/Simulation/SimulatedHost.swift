@@ -60,8 +60,10 @@ public final class SimulatedHost {
         nonisolated(unsafe) let made = backend
         let network = network
         nonisolated(unsafe) let joined = network
+        var choice = BackendChoice(name: "simulated") { unsafe made }
+        choice.endFilters = network.endFilters
         return Reactor(
-            backend: BackendChoice(name: "simulated") { unsafe made },
+            backend: choice,
             services: { reactor in unsafe SimulatedServices(network: joined, reactor: reactor) })
     }
 

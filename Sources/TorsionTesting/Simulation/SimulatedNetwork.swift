@@ -19,6 +19,12 @@ public final class SimulatedNetwork {
     /// Virtual time.
     public private(set) var now: MonotonicInstant
 
+    /// Over each connection of the hosts that are made from now on.
+    package var endFilters = EndFilters()
+
+    /// Whether bytes are changed on their way, which no program gets without an error.
+    package var isDamaged = false
+
     let draws: FaultDraws
     private(set) var nodes: [NetworkNode] = []
     private var events = EventQueue()
