@@ -39,7 +39,7 @@ struct ConformanceTests {
 
     /// What is slow is so by its numbers: a million calls, a hundred megabytes.
     @Test(
-        arguments: ConformanceSuite.checks.filter(\.isSlow),
+        .onItsOwnThread, arguments: ConformanceSuite.checks.filter(\.isSlow),
         TestScope.isWhole ? BackendUnderTest.all : [BackendUnderTest(choice: .epoll)])
     func `every backend keeps the contract at length`(check: Check, backend: BackendUnderTest)
         throws

@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test(arguments: programs, backends)
+    @Test(.onItsOwnThread, arguments: programs, backends)
     func `standard input that never ends holds up nobody`(name: String, backend: String) throws {
         for input in ["", "< <(exec yes)"] {
             try serve(name, backend, "stdio: \(input)") { _, connect in

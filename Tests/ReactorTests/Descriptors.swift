@@ -90,17 +90,26 @@ func status(of path: String) -> stat? {
 
 /// A TCP socket of this process, found by its ports, whichever backend made it.
 ///
-/// `peer`: The port of the other end; nil finds the socket that listens.
-func socketDescriptor(port: UInt16?, peer: UInt16?) -> Int32? {
+/// Other tests may have the same port number in the other family, or of UDP.
+///
+/// - Parameters:
+///   - port: Its own port.
+///   - peer: The port of the other end; nil finds the socket that listens.
+///   - family: `AF_INET` or `AF_INET6`.
+func socketDescriptor(port: UInt16?, peer: UInt16?, family: Int32) -> Int32? {
     guard let port else { return nil }
     return (0..<2_048).first { descriptor in
-        guard tcpPort(descriptor, getsockname) == port else { return false }
-        return tcpPort(descriptor, getpeername) == peer
+        guard tcpPort(descriptor, family, getsockname) == port else { return false }
+        guard option(descriptor, SOL_SOCKET, SO_TYPE) == Int32(SOCK_STREAM.rawValue) else {
+            return false
+        }
+        guard let peer else { return option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1 }
+        return tcpPort(descriptor, family, getpeername) == peer
     }
 }
 
 private func tcpPort(
-    _ descriptor: Int32,
+    _ descriptor: Int32, _ family: Int32,
     _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
 ) -> UInt16? {
     var address = sockaddr_in6()
@@ -109,7 +118,7 @@ private func tcpPort(
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask(descriptor, $0, &size) }
     }
     // The port is at the same place in both families.
-    guard result == 0, [AF_INET, AF_INET6].contains(Int32(address.sin6_family)) else { return nil }
+    guard result == 0, Int32(address.sin6_family) == family else { return nil }
     return UInt16(bigEndian: address.sin6_port)
 }
 

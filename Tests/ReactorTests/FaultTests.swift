@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestPrograms
 import Testing
 import Torsion
 import TorsionTesting
@@ -8,7 +9,7 @@ import TorsionTesting
 /// Fail call N of a scenario, for N = 1, 2, 3, …, until it passes untouched: whatever fails, each
 /// connection ends once, an error is told to somebody, and nothing stays open.
 @Suite struct FaultTests {
-    @Test(arguments: testedBackends.map(\.name), [ErrorCode.connectionReset, .outOfMemory])
+    @Test(.onItsOwnThread, arguments: testedBackends.map(\.name), [ErrorCode.connectionReset, .outOfMemory])
     func `connect and echo survive the failure of any call`(name: String, code: ErrorCode) throws {
         let backend = try BackendChoice.named(name, among: testedBackends)
         var number = 1

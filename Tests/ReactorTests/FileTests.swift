@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestPrograms
 import Testing
 import Torsion
 import TorsionTesting
@@ -218,7 +219,7 @@ private let backends = testedBackends.map(\.name)
         #expect(sink.loss?.isClean == false)
     }
 
-    @Test(arguments: backends, [Way.plain, .filtered])
+    @Test(.onItsOwnThread, arguments: backends, [Way.plain, .filtered])
     func `a file that shrinks meanwhile is an error, not a wait without end`(
         backend: String, way: Way
     ) throws {

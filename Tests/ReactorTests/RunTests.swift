@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Synchronization
+import TestPrograms
 import Testing
 import Torsion
 import TorsionTesting
@@ -95,7 +96,7 @@ private struct Mishap: Error {}
     }
 
     // R3
-    @Test(arguments: names)
+    @Test(.onItsOwnThread, arguments: names)
     func `a stop ends every connection and releases every handle`(name: String) throws {
         final class Counted: StreamProtocol {
             var lost = 0

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestPrograms
 import Testing
 import Torsion
 
@@ -28,7 +29,7 @@ import Torsion
         }
     }
 
-    @Test(arguments: testedBackends.map(\.name))
+    @Test(.onItsOwnThread, arguments: testedBackends.map(\.name))
     func `a service comes back when the server hangs up, and ends with the reactor`(
         name: String
     ) throws {

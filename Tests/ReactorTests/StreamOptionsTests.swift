@@ -31,9 +31,13 @@ import Torsion
             .whenFailed { Issue.record("\($0)") }
             try #require(reactor.turn { server.transport != nil && client.transport != nil })
             let own = port.localAddress.port, other = client.transport?.localAddress.port
-            listening = try #require(socketDescriptor(port: own, peer: nil))
-            accepted = try #require(socketDescriptor(port: own, peer: other))
-            connected = try #require(socketDescriptor(port: other, peer: own))
+            let family = if case .ipv6 = place { AF_INET6 } else { AF_INET }
+            func find(_ port: UInt16?, _ peer: UInt16?) throws -> Int32 {
+                try #require(socketDescriptor(port: port, peer: peer, family: family))
+            }
+            listening = try find(own, nil)
+            accepted = try find(own, other)
+            connected = try find(other, own)
         }
 
         /// The option on the listening, the accepted and the connected socket.

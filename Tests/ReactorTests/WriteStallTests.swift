@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestPrograms
 import Testing
 import Torsion
 
@@ -74,7 +75,7 @@ extension Shouter: PushProducer {
         reactor.shutDown()
     }
 
-    @Test(arguments: backendNames)
+    @Test(.onItsOwnThread, arguments: backendNames)
     func `a full connection that is lost is none`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
         let server = Witness(), client = Shouter(byteCount: Self.byteCount)

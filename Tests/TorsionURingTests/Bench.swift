@@ -60,11 +60,16 @@ final class Bench {
     }
 
     /// Turns until the condition holds.
-    func run(_ location: SourceLocation = #_sourceLocation, until condition: () -> Bool) throws {
+    ///
+    /// - Parameter interval: For what the kernel tells nobody of.
+    func run(
+        lookingEvery interval: Duration = .seconds(20),
+        _ location: SourceLocation = #_sourceLocation, until condition: () -> Bool
+    ) throws {
         let end = backend.now.advanced(by: .seconds(20))
         while !condition() {
             try #require(backend.now < end, "not in time", sourceLocation: location)
-            try backend.turn(until: end)
+            try backend.turn(until: min(end, backend.now.advanced(by: interval)))
         }
     }
 

@@ -415,7 +415,7 @@ import TorsionTesting
         far.stream.startReading()
         try bench.run { far.hasEnded }
         #expect(far.received == sent && !near.stream.hasUnsentOutput)
-        try bench.run { near.stream.unsentByteCount == 0 }
+        try bench.run(lookingEvery: .milliseconds(5)) { near.stream.unsentByteCount == 0 }
         near.stream.close()
         far.stream.close()
         try bench.finish()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestPrograms
 import Testing
 import Torsion
 
@@ -303,7 +304,7 @@ private struct Mishap: Error {}
         }
     }
 
-    @Test(arguments: backendNames)
+    @Test(.onItsOwnThread, arguments: backendNames)
     func `no other thread runs any of it`(name: String) throws {
         var threads: Set<String> = []
         let home = threadName()
