@@ -65,8 +65,30 @@ enum Compiler {
         ]
         return try targets.flatMap { target in
             let folder = "\(Program.folder)/\(target).build"
-            return try names(in: folder).filter { $0.hasSuffix(".o") }.map { "\(folder)/\($0)" }
+            let sources = try sources(of: target)
+            return try names(in: folder).filter { name in
+                guard name.hasSuffix(".swift.o") else { return name.hasSuffix(".o") }
+                return sources.contains(String(name.dropLast(2)))
+            }
+            .map { "\(folder)/\($0)" }
         }
+    }
+
+    /// The names of a target's Swift files: a source that has gone leaves its object file behind.
+    private static func sources(of target: String) throws -> Set<String> {
+        var sources: Set<String> = []
+        var folders = ["\(Sample.repository)/Sources/\(target)"]
+        while let folder = folders.popLast() {
+            guard let entries = try? names(in: folder) else { continue }
+            for name in entries where !name.hasPrefix(".") {
+                if name.hasSuffix(".swift") {
+                    sources.insert(name)
+                } else {
+                    folders.append("\(folder)/\(name)")
+                }
+            }
+        }
+        return sources
     }
 
     /// A library that was built with a sanitizer needs its runtime.
