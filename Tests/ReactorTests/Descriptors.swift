@@ -92,10 +92,8 @@ func status(of path: String) -> stat? {
 ///
 /// Other tests may have the same port number in the other family, or of UDP.
 ///
-/// - Parameters:
-///   - port: Its own port.
-///   - peer: The port of the other end; nil finds the socket that listens.
-///   - family: `AF_INET` or `AF_INET6`.
+/// `peer`: The port of the other end; nil finds the socket that listens.
+/// `family`: `AF_INET` or `AF_INET6`.
 func socketDescriptor(port: UInt16?, peer: UInt16?, family: Int32) -> Int32? {
     guard let port else { return nil }
     return (0..<2_048).first { descriptor in

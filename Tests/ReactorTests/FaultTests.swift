@@ -9,7 +9,9 @@ import TorsionTesting
 /// Fail call N of a scenario, for N = 1, 2, 3, …, until it passes untouched: whatever fails, each
 /// connection ends once, an error is told to somebody, and nothing stays open.
 @Suite struct FaultTests {
-    @Test(.onItsOwnThread, arguments: testedBackends.map(\.name), [ErrorCode.connectionReset, .outOfMemory])
+    @Test(
+        .onItsOwnThread, arguments: testedBackends.map(\.name),
+        [ErrorCode.connectionReset, .outOfMemory])
     func `connect and echo survive the failure of any call`(name: String, code: ErrorCode) throws {
         let backend = try BackendChoice.named(name, among: testedBackends)
         var number = 1

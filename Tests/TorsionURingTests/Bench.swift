@@ -59,9 +59,8 @@ final class Bench {
         }
     }
 
-    /// Turns until the condition holds.
-    ///
-    /// - Parameter interval: For what the kernel tells nobody of.
+    /// Turns until the condition holds, and looks at it every `interval`: for what the kernel tells
+    /// nobody of.
     func run(
         lookingEvery interval: Duration = .seconds(20),
         _ location: SourceLocation = #_sourceLocation, until condition: () -> Bool
