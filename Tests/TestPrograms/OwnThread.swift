@@ -9,8 +9,10 @@ public import Testing
 /// Tests share as many threads as there are cores, and one that waits for the kernel holds its thread.
 /// Those that wait for a second or more would make all others wait as well.
 public struct OwnThreadTrait: TestTrait, SuiteTrait, TestScoping {
+    /// A suite's is each of its tests'.
     public var isRecursive: Bool { true }
 
+    /// Called by the library for each case.
     @concurrent
     public func provideScope(
         for test: Test, testCase: Test.Case?,
