@@ -40,14 +40,14 @@ extension StreamFilter {
     ///
     /// - Throws: What ends the attempt.
     final func start() throws {
-        flags.formUnion([.isStarting, .isReceiving])
+        call = .starting
+        defer { call = .none }
         if flags.contains(.isTransparent) { agree() } else { try begin() }
         if let extra, !extra.input.isEmpty, stage != .withdrawn {
             let input = extra.input
             extra.input = Bytes()
             if stage != .closed { try receive(input.span) }
         }
-        flags.subtract([.isStarting, .isReceiving])
         if let failure = extra?.failure.take() { throw failure }
         if stage == .handshaking || stage == .open { updateReading() }
     }
@@ -75,6 +75,12 @@ extension StreamFilter {
         below.stopReading()
     }
 
+    /// What was delivered while the connection did not want it.
+    final var held: KeptBytes? {
+        get { extra?.held }
+        set { if newValue != nil || extra != nil { extras.held = newValue } }
+    }
+
     final var extras: Extra {
         if let extra { return extra }
         let made = Extra()
@@ -83,7 +89,7 @@ extension StreamFilter {
     }
 
     final func reportAgreement() {
-        if flags.contains(.isStarting) { return }
+        if call == .starting { return }
         above?.streamDidConnect()
         if stage == .open { updateReading() }
     }
@@ -104,6 +110,15 @@ extension StreamFilter {
     }
 
     // MARK: Input
+
+    /// Not inlined, so that a filter that passes everything saves fewer registers.
+    @inline(never)
+    final func receiveSome(_ bytes: RawSpan) {
+        guard stage == .open || stage == .handshaking, extra?.failure == nil else { return }
+        call = .receiving
+        do { try receive(bytes) } catch { fail(error) }
+        call = .none
+    }
 
     final func hold(_ bytes: RawSpan) {
         let held = held ?? KeptBytes(countedIn: owner.queues)
@@ -141,8 +156,8 @@ extension StreamFilter {
 
     /// Calls the filter again with what it has given back, and with the end behind it.
     private final func receiveUnread() {
-        flags.insert(.isReceiving)
-        defer { flags.remove(.isReceiving) }
+        call = .receiving
+        defer { call = .none }
         guard let unread = extra?.unread.take() else { return }
         unread.deliver { bytes in
             guard stage == .open || stage == .handshaking, extra?.failure == nil else { return }
@@ -207,7 +222,7 @@ extension StreamFilter {
     final func sendBelow(_ bytes: UnsafeRawBufferPointer) {
         if let output, !output.isEmpty { return unsafe output.append(copying: bytes) }
         guard extra?.sendFailure == nil else { return }
-        switch unsafe below.tryWrite(bytes) {
+        switch withBelow({ unsafe $0.tryWrite(bytes) }) {
         case .wrote(let count):
             guard count < bytes.count else { return }
             let output = output ?? WriteQueue(countedIn: owner.queues)
@@ -216,43 +231,94 @@ extension StreamFilter {
             below.startWriting(from: output)
         case .failed(let code):
             extras.sendFailure = code
-            if flags.contains(.isTransmitting) { return }
+            if call == .transmitting { return }
             fail(IOError(.write, function: "send", code: code, subject: peerAddress))
         }
+    }
+
+    /// Not inlined, so that a filter that passes everything saves fewer registers.
+    @inline(never)
+    private final func transmitAtOnce(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
+        guard stage == .open, !isSending, extra?.failure == nil else { return .wrote(0) }
+        return transmitting { unsafe transmitSome(bytes) }
+    }
+
+    /// Inside a call of the connection's, which looks at its result.
+    @inline(__always)
+    private final func transmitting(_ body: () -> Int) -> WriteResult {
+        let outer = call
+        call = .transmitting
+        let used = body()
+        call = outer
+        if let code = extra?.sendFailure { return .failed(code) }
+        return .wrote(used)
     }
 
     /// Offers bytes of the connection's to ``transmit(_:)`` as long as it uses some.
     ///
     /// What the stream below does not take of one piece is all that a filter holds, however much is
     /// written.
+    @inline(__always)
     private final func transmitSome(_ bytes: UnsafeRawBufferPointer) -> Int {
+        guard bytes.count <= Self.smallByteCount else { return unsafe transmitPieces(bytes) }
+        // Nearly always one piece, which is used.
+        let used = unsafe transmitPiece(bytes)
+        if used == bytes.count || used == 0 { return used }
+        return unsafe used + transmitPieces(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+    }
+
+    @inline(never)
+    private final func transmitPieces(_ bytes: UnsafeRawBufferPointer) -> Int {
+        let limit = max(transmitLimitBytes, Self.smallByteCount)
         var used = 0
+        while used < bytes.count, !isSending, extra?.sendFailure == nil {
+            let piece = unsafe UnsafeRawBufferPointer(rebasing: bytes[used...].prefix(limit))
+            let count = unsafe transmitPiece(piece)
+            if count == 0 { break }
+            used += count
+        }
+        return used
+    }
+
+    /// So many bytes are one piece, whatever ``transmitLimitBytes`` says.
+    private static let smallByteCount = 4 * 1024
+
+    @inline(__always)
+    private final func transmitPiece(_ piece: UnsafeRawBufferPointer) -> Int {
         do {
-            let limit = transmitLimitBytes
-            while used < bytes.count, !isSending, extra?.sendFailure == nil {
-                let end = min(bytes.count, used + limit)
-                let piece = unsafe UnsafeRawBufferPointer(rebasing: bytes[used..<end])
-                let count = unsafe try transmit(piece.bytes)
-                require(
-                    (0...piece.count).contains(count),
-                    "StreamFilter: transmit(_:) used \(count) of \(piece.count) bytes")
-                if count == 0 { break }
-                used += count
-            }
+            let count = unsafe try transmit(piece.bytes)
+            require(
+                count >= 0 && count <= piece.count,
+                "StreamFilter: transmit(_:) used \(count) of \(piece.count) bytes")
+            return count
         } catch {
             extras.failure = error
             deliverLater()
+            return 0
         }
-        return used
+    }
+
+    /// Taken out for the call: calling a stored reference would retain it first.
+    ///
+    /// For calls that never lead back here.
+    @inline(__always)
+    final func withBelow<Result>(_ body: (any BackendStream) -> Result) -> Result {
+        guard let current = below.take() else { mistake("StreamFilter: used in its own call") }
+        let result = body(current)
+        unsafe withUnsafeMutablePointer(to: &below) {
+            unsafe $0.initialize(to: consume current)
+        }
+        return result
     }
 
     /// Goes on with the connection's queue.
     final func pump() {
         while stage == .open, !isSending, let queue = upper {
             guard !queue.isEmpty else { return upper = nil }
-            flags.insert(.isTransmitting)
+            let outer = call
+            call = .transmitting
             let count = unsafe queue.withHead { runs in unsafe transmitSome(runs[0]) }
-            flags.remove(.isTransmitting)
+            call = outer
             if let code = extra?.sendFailure { return sendFailed(code) }
             guard count > 0 else { return }
             above?.streamDidWrite(byteCount: count)
@@ -266,8 +332,8 @@ extension StreamFilter {
     }
 
     private final func outputHasLeft() {
-        if flags.contains(.awaitsShutdown) {
-            flags.remove(.awaitsShutdown)
+        if writeEnd == .behindOutput {
+            writeEnd = .ended
             guard let code = below.shutdownWriting() else { return }
             return fail(IOError(.shutdown, function: "shutdown", code: code, subject: peerAddress))
         }
@@ -284,11 +350,7 @@ extension StreamFilter: StreamReceiver {
 
     /// Passes bytes to ``receive(_:)``.
     public final func streamDidRead(_ bytes: RawSpan) {
-        if flags.contains(.isTransparent) { return passUp(bytes) }
-        guard stage == .open || stage == .handshaking, extra?.failure == nil else { return }
-        flags.insert(.isReceiving)
-        do { try receive(bytes) } catch { fail(error) }
-        flags.remove(.isReceiving)
+        if flags.contains(.isTransparent) { passUp(bytes) } else { receiveSome(bytes) }
     }
 
     /// Passes them on where nobody looks at bytes; else closes the descriptors.
@@ -313,9 +375,9 @@ extension StreamFilter: StreamReceiver {
         flags.remove(.readsBelow)
         if flags.contains(.isTransparent) { above?.streamDidReadEnd(); return }
         if let extra, extra.unread != nil { return extra.endsBehindUnread = true }
-        flags.insert(.isReceiving)
+        call = .receiving
         endBehindInput()
-        flags.remove(.isReceiving)
+        call = .none
     }
 
     private final func endBehindInput() {
@@ -382,8 +444,8 @@ extension StreamFilter: BackendStream {
 
     /// Offers bytes to ``transmit(_:)``.
     public final func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
-        if flags.contains(.isTransparent) { return unsafe below.tryWrite(bytes) }
-        return unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
+        guard flags.contains(.isTransparent) else { return unsafe transmitAtOnce(bytes) }
+        return withBelow { unsafe $0.tryWrite(bytes) }
     }
 
     /// Offers bytes to ``transmit(_:)``, as long as the stream below takes what it makes of them.
@@ -392,12 +454,11 @@ extension StreamFilter: BackendStream {
     ) -> WriteResult {
         if flags.contains(.isTransparent) { return unsafe below.tryWrite(first, second) }
         guard stage == .open, !isSending, extra?.failure == nil else { return .wrote(0) }
-        flags.insert(.isTransmitting)
-        var used = unsafe transmitSome(first)
-        if used == first.count { used += unsafe transmitSome(second) }
-        flags.remove(.isTransmitting)
-        if let code = extra?.sendFailure { return .failed(code) }
-        return .wrote(used)
+        return transmitting {
+            let used = unsafe transmitSome(first)
+            guard used == first.count, !isSending, extra?.sendFailure == nil else { return used }
+            return unsafe used + transmitSome(second)
+        }
     }
 
     /// Takes from the queue when what is held has left.
@@ -448,14 +509,14 @@ extension StreamFilter: BackendStream {
     /// Ends the outgoing direction behind what is held, and behind the farewell.
     public final func shutdownWriting() -> ErrorCode? {
         if flags.contains(.isTransparent) { return below.shutdownWriting() }
-        flags.insert(.hasShutDown)
+        writeEnd = .ended
         do { try endTransmission() } catch {
             extras.failure = error
             deliverLater()
         }
         if let code = extra?.sendFailure { return code }
         guard isSending else { return below.shutdownWriting() }
-        flags.insert(.awaitsShutdown)
+        writeEnd = .behindOutput
         return nil
     }
 
@@ -467,7 +528,7 @@ extension StreamFilter: BackendStream {
 
     /// True until the farewell was sent.
     public final var endsOnlyByShutdown: Bool {
-        flags.contains(.isTransparent) ? below.endsOnlyByShutdown : !flags.contains(.hasShutDown)
+        flags.contains(.isTransparent) ? below.endsOnlyByShutdown : writeEnd == .open
     }
 
     /// That of the stream below, and what is held.
@@ -478,12 +539,12 @@ extension StreamFilter: BackendStream {
 
     /// Whether this filter or the stream below has some.
     public final var hasUnsentOutput: Bool {
-        isSending || flags.contains(.awaitsShutdown) || below.hasUnsentOutput
+        isSending || writeEnd == .behindOutput || below.hasUnsentOutput
     }
 
     /// Closes the stream below; what is held makes that a reset.
     public final func close() {
-        let isCut = isSending || flags.contains(.awaitsShutdown)
+        let isCut = isSending || writeEnd == .behindOutput
         let isGraceful = flags.contains(.endsGracefully) && below.needsDraining
         leave()
         if isCut {
@@ -516,7 +577,7 @@ extension StreamFilter {
             !hasUnread || !mayReceiveUnread || flags.contains(.isListed),
             "StreamFilter: what it has given back is never received")
         require(
-            !flags.contains(.awaitsShutdown) || isSending,
+            writeEnd != .behindOutput || isSending,
             "StreamFilter: its end of writing waits for nothing")
         output?.checkInvariants()
         checkInvariants()

@@ -48,6 +48,27 @@ open class StreamFilter {
         case closed
     }
 
+    /// Which call is in progress, the innermost.
+    enum Call: UInt8 {
+        case none
+        /// ``start()``, whose caller looks at the stage when it returns.
+        case starting
+        /// One from the stream below, in which the receiver above may be called.
+        case receiving
+        /// One of the connection's, whose result says that sending failed: nobody above is called.
+        case transmitting
+    }
+
+    /// How far the outgoing direction has come.
+    enum WriteEnd: UInt8 {
+        case open
+        /// The connection has ended it; the stream below is told when output has left.
+        case behindOutput
+        /// The stream below was told, or the connection was answered that it could not be.
+        case ended
+    }
+
+    /// What is so or not whatever else is: what the two sides want, and what has come.
     struct Flags: OptionSet {
         let rawValue: UInt16
         /// It passes everything as it is, also the other side's queue.
@@ -62,22 +83,12 @@ open class StreamFilter {
         static let holdsEnd = Flags(rawValue: 16)
         /// The stream below will deliver nothing more.
         static let inputHasEnded = Flags(rawValue: 32)
-        /// The connection has ended its direction; the stream below is told when output has left.
-        static let awaitsShutdown = Flags(rawValue: 64)
-        /// Inside a call from the stream below, in which the connection may be called.
-        static let isReceiving = Flags(rawValue: 128)
-        /// Inside ``tryWrite(_:_:)``, whose result says that sending failed.
-        static let isTransmitting = Flags(rawValue: 256)
-        /// Inside ``start()``, whose caller looks at the stage when it returns.
-        static let isStarting = Flags(rawValue: 512)
         /// On the reactor's list of filters that have something to deliver.
-        static let isListed = Flags(rawValue: 1024)
+        static let isListed = Flags(rawValue: 64)
         /// The stream below has failed.
-        static let hasFailed = Flags(rawValue: 2048)
-        /// The connection has ended its direction.
-        static let hasShutDown = Flags(rawValue: 4096)
+        static let hasFailed = Flags(rawValue: 128)
         /// It has broken the connection behind last bytes, which the peer is to get.
-        static let endsGracefully = Flags(rawValue: 8192)
+        static let endsGracefully = Flags(rawValue: 256)
     }
 
     /// What few filters have, and none for long.
@@ -90,6 +101,8 @@ open class StreamFilter {
         var sendFailure: ErrorCode?
         /// What arrived before the filter, or what it has left to its successor.
         var input = Bytes()
+        /// What was delivered while the connection did not want it.
+        var held: KeptBytes?
         /// What the filter has given back of what arrived, until it reads on.
         var unread: KeptBytes?
         /// The peer has ended behind ``unread``, and the filter does not know yet.
@@ -105,10 +118,10 @@ open class StreamFilter {
     @exclusivity(unchecked) final var output: WriteQueue?
     /// The connection's, which goes on when ``output`` is empty.
     @exclusivity(unchecked) final var upper: WriteQueue?
-    /// What was delivered while the connection did not want it.
-    @exclusivity(unchecked) final var held: KeptBytes?
     @exclusivity(unchecked) final var extra: Extra?
     @exclusivity(unchecked) final var stage = Stage.unattached
+    @exclusivity(unchecked) final var call = Call.none
+    @exclusivity(unchecked) final var writeEnd = WriteEnd.open
     @exclusivity(unchecked) final var flags: Flags = []
 
     /// A filter over no stream yet.
@@ -165,7 +178,7 @@ open class StreamFilter {
 
     /// How many bytes ``transmit(_:)`` is offered at a time, which bounds what the filter holds.
     ///
-    /// By default 16 KiB.
+    /// By default 16 KiB; less than 4 KiB counts as that.
     open var transmitLimitBytes: Int { 16 * 1024 }
 
     /// The connection has written its last byte: sends what comes behind it, if anything.
@@ -259,7 +272,7 @@ open class StreamFilter {
     /// - Parameter bytes: Borrowed for the call; copied if the connection does not read now.
     public final func deliver(_ bytes: RawSpan) {
         guard stage == .open, bytes.byteCount > 0 else { return }
-        guard flags.isSuperset(of: [.wantsInput, .isReceiving]), held == nil else {
+        guard call == .receiving, flags.contains(.wantsInput), held == nil else {
             return hold(bytes)
         }
         passUp(bytes)
@@ -269,7 +282,7 @@ open class StreamFilter {
     public final func deliverEnd() {
         guard stage == .open else { return }
         flags.insert(.holdsEnd)
-        if held == nil, flags.isSuperset(of: [.wantsInput, .isReceiving]) {
+        if held == nil, call == .receiving, flags.contains(.wantsInput) {
             passEndUp()
         } else {
             deliverLater()
@@ -313,9 +326,9 @@ open class StreamFilter {
     ///   anything else as ``ConnectionLoss/protocolFailed(_:)``.
     public final func fail(_ error: any Error) {
         guard stage == .open || stage == .handshaking, extra?.failure == nil else { return }
-        guard flags.contains(.isReceiving), !flags.contains(.isStarting) else {
+        guard call == .receiving else {
             extras.failure = error
-            if !flags.contains(.isStarting) { deliverLater() }
+            if call != .starting { deliverLater() }
             return
         }
         flags.insert(.hasFailed)
