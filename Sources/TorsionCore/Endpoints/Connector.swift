@@ -2,14 +2,9 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 /// Carries out one `StreamClientEndpoint.connect`: waits for a stream, and puts the protocol on top.
-///
-/// Kept alive by what it waits for.
-final class Connector<Made: StreamProtocol> {
-    private let reactor: Reactor
+final class Connector<Made: StreamProtocol>: DeferredWork<Made> {
     private let makeProtocol: (SocketAddress) throws -> Made
     private let opened: ((StreamConnection) -> Void)?
-    private var result: Deferred<Made>?
-    private var opening: AnyDeferred?
 
     /// - Parameters:
     ///   - reactor: Where the connection belongs.
@@ -19,32 +14,24 @@ final class Connector<Made: StreamProtocol> {
         on reactor: Reactor, opened: ((StreamConnection) -> Void)? = nil,
         makeProtocol: @escaping (SocketAddress) throws -> Made
     ) {
-        self.reactor = reactor
         self.makeProtocol = makeProtocol
         self.opened = opened
+        super.init(on: reactor)
     }
 
     func start(_ opening: Deferred<ByteStream>) -> Deferred<Made> {
-        let result = Deferred<Made>(on: reactor) { [self] _ in giveUp() }
-        self.result = result
-        let link = opening.addBoth { [self] outcome in
-            self.opening = nil
-            switch outcome {
-            case .success(let stream): open(stream)
-            case .failure(let error): finish(.failure(error))
-            }
-        }
-        if link.isPending { self.opening = link }
+        let result = begin()
+        wait(for: opening) { [self] stream in open(stream) }
         return result
     }
 
     private func open(_ stream: ByteStream) {
         // Cancelled meanwhile.
-        guard result != nil else { return }
+        guard isUnderWay else { return }
         do {
             let made = try makeProtocol(stream.peerAddress)
             // Cancelled inside the factory.
-            guard result != nil else { return }
+            guard isUnderWay else { return }
             let observer = stream.observer
             let agreed = stream.take()
             let connection = StreamConnection(
@@ -57,28 +44,11 @@ final class Connector<Made: StreamProtocol> {
                 return finish(.failure(error))
             }
             // Cancelled inside `connectionMade`.
-            guard result != nil else { return connection.abortConnection() }
+            guard isUnderWay else { return connection.abortConnection() }
             opened?(connection)
             finish(.success(made))
         } catch {
             finish(.failure(error))
         }
-    }
-
-    private func finish(_ outcome: Result<Made, any Error>) {
-        guard let result else { return }
-        self.result = nil
-        switch outcome {
-        case .success(let made): result.succeed(made)
-        case .failure(let error): result.fail(error)
-        }
-    }
-
-    /// The Deferred was cancelled; it fails by itself.
-    private func giveUp() {
-        result = nil
-        let opening = opening
-        self.opening = nil
-        opening?.cancel()
     }
 }

@@ -2,14 +2,8 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 /// Carries out one `ClientEndpoint.openStream`: resolves, and tries addresses.
-///
-/// Kept alive by what it waits for.
-final class StreamOpener {
+final class StreamOpener: DeferredWork<ByteStream> {
     private let endpoint: ClientEndpoint
-    private let reactor: Reactor
-
-    private var result: Deferred<ByteStream>?
-    private var lookup: Deferred<[SocketAddress]>?
     private var eyeballs = HappyEyeballs([])
     private var attempts: [ConnectAttempt] = []
     private var agreement: Agreement?
@@ -20,12 +14,11 @@ final class StreamOpener {
 
     init(to endpoint: ClientEndpoint, on reactor: Reactor) {
         self.endpoint = endpoint
-        self.reactor = reactor
+        super.init(on: reactor)
     }
 
     func start() -> Deferred<ByteStream> {
-        let result = Deferred<ByteStream>(on: reactor) { [self] _ in giveUp() }
-        self.result = result
+        let result = begin()
         guard !reactor.refusesToConnect else {
             reactor.refuseLater { [self] in finish(.failure(refusal)) }
             return result
@@ -59,21 +52,14 @@ final class StreamOpener {
         // Not inline: `connect` may be called inside a callback.
         reactor.callLater(.zero) { [self] in
             // Cancelled meanwhile.
-            guard result != nil else { return stream.close() }
+            guard isUnderWay else { return stream.close() }
             open(stream)
         }
     }
 
     private func resolve(_ host: String, _ port: UInt16) throws(IOError) {
         let lookup = try reactor.resolver.resolve(host, port: port)
-        self.lookup = lookup
-        lookup.addCallback { [self] addresses in
-            self.lookup = nil
-            race(addresses)
-        }.whenFailed { [self] error in
-            self.lookup = nil
-            finish(.failure(error))
-        }
+        wait(for: lookup) { [self] addresses in race(addresses) }
     }
 
     // MARK: The race
@@ -85,7 +71,7 @@ final class StreamOpener {
 
     private func perform(_ first: HappyEyeballs.Action) {
         var action = first
-        while case .attempt(let address, let next) = action, result != nil {
+        while case .attempt(let address, let next) = action, isUnderWay {
             action = begin(address, next) ? .none : eyeballs.attemptFailed()
         }
         if action == .fail { finish(.failure(failure)) }
@@ -158,33 +144,23 @@ final class StreamOpener {
             self.agreement = nil
             finish(outcome.map { ByteStream($0, opened) })
         }
-        if result != nil { self.agreement = agreement }
+        if isUnderWay { self.agreement = agreement }
     }
 
-    private func finish(_ outcome: Result<ByteStream, any Error>) {
+    override func finish(_ outcome: Result<ByteStream, any Error>) {
         stopTrying()
-        guard let result else { return }
         // Not inside `connect`: an errback that connects again at once would recurse.
-        guard !isStarting else { return reactor.refuseLater { [self] in finish(outcome) } }
-        self.result = nil
-        switch outcome {
-        case .success(let stream): result.succeed(stream)
-        case .failure(let error): result.fail(error)
-        }
+        guard isStarting, isUnderWay else { return super.finish(outcome) }
+        reactor.refuseLater { [self] in finish(outcome) }
     }
 
-    /// The Deferred was cancelled; it fails by itself.
-    private func giveUp() {
-        result = nil
+    override func giveUp() {
         stopTrying()
         agreement?.cancel()
         agreement = nil
     }
 
     private func stopTrying() {
-        let lookup = lookup
-        self.lookup = nil
-        lookup?.cancel()
         delay?.cancel()
         delay = nil
         let attempts = attempts

@@ -59,59 +59,34 @@ public struct WrappedClientEndpoint: StreamClientEndpoint {
 }
 
 /// Waits for a stream, then for its filters.
-private final class FilteredOpening {
-    private let reactor: Reactor
+private final class FilteredOpening: DeferredWork<ByteStream> {
     private let filters: [FilterMaker]
-    private var result: Deferred<ByteStream>?
-    private var opening: AnyDeferred?
     private var agreement: Agreement?
 
     init(_ filters: [FilterMaker], on reactor: Reactor) {
         self.filters = filters
-        self.reactor = reactor
+        super.init(on: reactor)
     }
 
     func start(_ opening: Deferred<ByteStream>) -> Deferred<ByteStream> {
-        let result = Deferred<ByteStream>(on: reactor) { [self] _ in giveUp() }
-        self.result = result
-        let link = opening.addBoth { [self] outcome in
-            self.opening = nil
-            switch outcome {
-            case .success(let stream): agree(over: stream)
-            case .failure(let error): end(.failure(error))
-            }
-        }
-        if link.isPending { self.opening = link }
+        let result = begin()
+        wait(for: opening) { [self] stream in agree(over: stream) }
         return result
     }
 
     private func agree(over stream: ByteStream) {
         // Cancelled meanwhile.
-        guard result != nil else { return }
+        guard isUnderWay else { return }
         let limit = stream.options.value.handshakeTimeout
         let agreement = reactor.agree(over: stream.take(), filters, within: limit) {
             [self] outcome in
             self.agreement = nil
-            end(outcome.map { ByteStream($0, stream) })
+            finish(outcome.map { ByteStream($0, stream) })
         }
-        if result != nil { self.agreement = agreement }
+        if isUnderWay { self.agreement = agreement }
     }
 
-    private func end(_ outcome: Result<ByteStream, any Error>) {
-        guard let result else { return }
-        self.result = nil
-        switch outcome {
-        case .success(let stream): result.succeed(stream)
-        case .failure(let error): result.fail(error)
-        }
-    }
-
-    /// The Deferred was cancelled; it fails by itself.
-    private func giveUp() {
-        result = nil
-        let opening = opening
-        self.opening = nil
-        opening?.cancel()
+    override func giveUp() {
         agreement?.cancel()
         agreement = nil
     }

@@ -64,7 +64,7 @@ public final class FileProducer: ByteSource {
 // socket is full, and a descriptor that the reactor may not close meanwhile.
 
 /// One file on its way to one consumer.
-final class FileTransfer: PushProducer {
+final class FileTransfer: FileSource {
     /// What is looked for in memory, or brought there, in one step.
     private static let windowByteCount: Int64 = 2 << 20
     /// How far ahead of what was sent that is done.
@@ -290,8 +290,15 @@ package protocol FileSendingConsumer: AnyObject {
     /// Sends from a file as much as the kernel takes now, behind everything written before.
     func sendFile(_ descriptor: Int32, at offset: Int64, byteCount: Int) -> SendFileResult
 
-    /// Has the registered ``FileTransfer`` told when everything written has left and there is room.
+    /// Has the registered ``FileSource`` told when everything written has left and there is room.
     func awaitRoom()
+}
+
+/// A producer of what lies in a file: one that is registered for a file, by itself or in its place by a
+/// consumer that wraps another, as a body in chunks does.
+package protocol FileSource: PushProducer {
+    /// The consumer has room again, as ``FileSendingConsumer/awaitRoom()`` asked.
+    func roomAppeared()
 }
 
 extension FileTransfer: InvariantChecking {

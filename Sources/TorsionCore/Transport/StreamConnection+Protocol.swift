@@ -151,7 +151,7 @@ extension StreamConnection: StreamReceiver {
     func streamHasRoom() {
         if machine.awaitsFlush { flushLater() }
         guard case .push(let producer, _) = producer else { return }
-        reactor.performEvent { (producer as? FileTransfer)?.roomAppeared() }
+        reactor.performEvent { (producer as? any FileSource)?.roomAppeared() }
     }
 
     func streamDidFail(_ error: any Error) {
