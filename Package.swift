@@ -97,6 +97,7 @@ let package = Package(
         .library(name: "TorsionURing", targets: ["TorsionURing"]),
         .library(name: "TorsionTLS", targets: ["TorsionTLS"]),
         .library(name: "TorsionHTTP", targets: ["TorsionHTTP"]),
+        .library(name: "TorsionDNS", targets: ["TorsionDNS"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
     ],
@@ -144,6 +145,7 @@ let package = Package(
             name: "TorsionTLS", dependencies: ["TorsionCore", "CTorsionTLS"],
             swiftSettings: settings),
         .target(name: "TorsionHTTP", dependencies: ["TorsionCore"], swiftSettings: settings),
+        .target(name: "TorsionDNS", dependencies: ["TorsionCore"], swiftSettings: portable),
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
@@ -227,6 +229,9 @@ let package = Package(
         tests(
             "TorsionHTTPTests",
             ["TestPrograms", "TestedBackends", "Torsion", "TorsionHTTP", "TorsionTesting"]),
+        tests(
+            "TorsionDNSTests",
+            ["TestPrograms", "TestedBackends", "Torsion", "TorsionDNS", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(

@@ -14,6 +14,7 @@ BEGIN {
     may["Sources/TorsionURing"] = "TorsionCore TorsionSockets CTorsionSockets CTorsionURing"
     may["Sources/TorsionTLS"] = "TorsionCore CTorsionTLS"
     may["Sources/TorsionHTTP"] = "TorsionCore"
+    may["Sources/TorsionDNS"] = "TorsionCore"
     may["Sources/TorsionServices"] = "TorsionCore CTorsionUV"
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// What a question came to, and from whom.
+public struct DNSAnswer: Hashable, Sendable {
+    /// What was asked.
+    public var question: DNSQuestion
+    /// The records of the type that was asked for, at least one, with their TTLs when they arrived.
+    public var records: [DNSRecord]
+    /// The names on the way, if the name that was asked for stands for another: the last is the one
+    /// that has the records.
+    public var aliases: [DNSName]
+    /// The server that said so.
+    public var server: SocketAddress
+    /// Whether it came over TCP, since it did not fit into a datagram or the server was in doubt.
+    public var isOverTCP: Bool
+    /// Whether it was remembered.
+    public var isCached = false
+}
+
+/// Why a question has no answer.
+public struct DNSLookupError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What was asked.
+    public var question: DNSQuestion
+    /// Why there is no answer.
+    public var reason: Reason
+    /// The server that said so last; nil if none did.
+    public var server: SocketAddress?
+    /// How long it may be kept that there is nothing, in seconds (RFC 2308 §5); nil keeps nothing.
+    var negativeTTLSeconds: UInt32?
+
+    /// Why there is no answer.
+    @nonexhaustive
+    public enum Reason: Hashable, Sendable {
+        /// There is no such name: `NXDOMAIN`.
+        case noSuchName
+        /// The name has no records of this type.
+        case noRecords
+        /// No server answered in time.
+        case timedOut
+        /// No server could say: the code of the last.
+        case serverFailure(DNSResponseCode)
+        /// The names lead in a circle, or further than 16 aliases.
+        case aliasLoop
+        /// No server could be asked.
+        case unreachable(ErrorCode)
+    }
+
+    /// One sentence: `example.org. A: no such name, says 192.0.2.53:53`.
+    public var description: String {
+        let text =
+            switch reason {
+            case .noSuchName: "no such name"
+            case .noRecords: "no records of this type"
+            case .timedOut: "no server answered in time"
+            case .serverFailure(let code): "no server could say (\(code))"
+            case .aliasLoop: "the aliases lead nowhere"
+            case .unreachable(let code): "no server could be asked: \(code)"
+            }
+        return "\(question): \(text)" + (server.map { ", says \($0)" } ?? "")
+    }
+
+    /// The code by which `getaddrinfo(3)` says the same.
+    public var code: ErrorCode {
+        switch reason {
+        case .noSuchName: .hostNotFound
+        case .noRecords: .noAddress
+        case .timedOut: .timedOut
+        case .serverFailure, .unreachable: .resolverUnavailable
+        case .aliasLoop: .resolverFailed
+        }
+    }
+}
