@@ -133,8 +133,11 @@ final class GuardedClient: Audited, FrameProtocol {
                 let header = ProxyHeader(
                     source: claimedAddress(1 + world.dice.below(3)),
                     destination: claimedAddress(9), version: world.dice.percent(50) ? .v1 : .v2)
+                // A header may leave byte by byte.
+                var options = StreamOptions()
+                options.handshakeTimeout = .seconds(600)
                 // A partition may hide the server's end for ever.
-                let endpoint = ClientEndpoint.tcp(host: "server", port: 7)
+                let endpoint = ClientEndpoint.tcp(host: "server", port: 7, options: options)
                     .timeouts(Timeouts(idle: .seconds(1_200)))
                 reactor.callLater(.milliseconds(world.dice.below(2_000))) {
                     client.connect(to: endpoint, behind: header, on: reactor)
