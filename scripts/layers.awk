@@ -19,7 +19,7 @@ BEGIN {
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionServices TorsionUV TorsionEpoll"
-    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionTLS TorsionURing ArgumentParser Glibc"
+    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
     may["Sources/Examples"] = "Torsion TorsionTesting"
 
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL "
