@@ -69,7 +69,8 @@ let portable = settings + [.strictMemorySafety()]
 /// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
 let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
-    "FromThreads", "GracefulEnd", "HTTPRequest", "Proxy", "RetryingClient", "Ticker", "UDPPing",
+    "FromThreads", "GracefulEnd", "HTTPRequest", "MiniRedis", "Proxy", "RetryingClient", "Ticker",
+    "UDPPing",
 ]
 
 func example(_ name: String) -> Target {
@@ -163,7 +164,8 @@ let package = Package(
         .target(
             name: "Scenarios",
             dependencies: [
-                "TestedBackends", "TorsionCore", "TorsionProtocols", "TorsionTesting", "TorsionTLS",
+                "TestedBackends", "Torsion", "TorsionCore", "TorsionProtocols", "TorsionTesting",
+                "TorsionTLS",
             ],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(

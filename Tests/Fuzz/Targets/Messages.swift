@@ -15,7 +15,9 @@ private struct EveryMessageDecoder: MessageDecoder {
         case 4: return [UInt8](try reader.readSpan(try reader.readVarint(UInt64.self)))
         case 5: return [UInt8](try reader.readSpan(try reader.readDecimal(Int.self)))
         case 6: return [UInt8](try reader.readSlice(lengthAs: UInt16.self).remaining)
-        default: return [UInt8](try reader.readWord() ?? RawSpan())
+        default:
+            guard let word = try reader.readWord() else { return [] }
+            return [UInt8](word)
         }
     }
 }

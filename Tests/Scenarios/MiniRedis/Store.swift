@@ -1,0 +1,1 @@
+../../../Sources/Examples/MiniRedis/Store.swift
