@@ -100,6 +100,7 @@ let package = Package(
         .library(name: "TorsionHTTP", targets: ["TorsionHTTP"]),
         .library(name: "TorsionDNS", targets: ["TorsionDNS"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
+        .library(name: "TorsionFoundation", targets: ["TorsionFoundation"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
     ],
     traits: Set(traits.map { .trait(name: $0.key, description: $0.value) }),
@@ -150,6 +151,8 @@ let package = Package(
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
+        .target(
+            name: "TorsionFoundation", dependencies: ["TorsionCore"], swiftSettings: settings),
         .target(
             name: "TorsionTesting", dependencies: ["TorsionCore", "CTorsionCore"],
             swiftSettings: portable),
@@ -234,6 +237,10 @@ let package = Package(
         tests(
             "TorsionDNSTests",
             ["TestPrograms", "TestedBackends", "Torsion", "TorsionDNS", "TorsionTesting"]),
+        tests("ProgramTests", ["TestPrograms", "Torsion", "TorsionTesting"]),
+        tests(
+            "TorsionFoundationTests",
+            ["Torsion", "TorsionFoundation", "TorsionTesting"]),
         tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(

@@ -68,25 +68,29 @@ struct InputBuffer {
     mutating func takeMessage<Message>(
         _ attempt: inout DecodingAttempt, _ decode: (inout ByteReader) throws -> Message
     ) throws -> Message? {
-        guard attempt.isWorthwhile(having: count) else { return nil }
-        switch contents {
-        case .whole(let bytes):
-            var reader = ByteReader(bytes, continuing: attempt.search)
-            let message = try attempt.decode(&reader, decode)
-            let rest = bytes[attempt.usedByteCount...]
-            if message != nil || rest.isEmpty {
-                contents = .whole(rest)
-            } else {
-                // A connection that waits for a message must not keep a whole read for its beginning.
-                contents = .partial([UInt8](rest))
+        while attempt.isWorthwhile(having: count) {
+            let message: Message?
+            switch contents {
+            case .whole(let bytes):
+                let window = bytes.prefix(attempt.limitBytes)
+                var reader = ByteReader(window, continuing: attempt.search)
+                message = try attempt.decode(&reader, decode)
+                let rest = bytes[attempt.usedByteCount...]
+                if message != nil || rest.isEmpty {
+                    contents = .whole(rest)
+                } else {
+                    // A connection that waits must not keep a whole read for the beginning.
+                    contents = .partial([UInt8](rest))
+                }
+            case .partial(let bytes):
+                let window = bytes.span.bytes.extracting(first: attempt.limitBytes)
+                var reader = ByteReader(window, continuing: attempt.search)
+                message = try attempt.decode(&reader, decode)
+                drop(attempt.usedByteCount)
             }
-            return message
-        case .partial(let bytes):
-            var reader = ByteReader(bytes.span.bytes, continuing: attempt.search)
-            let message = try attempt.decode(&reader, decode)
-            drop(attempt.usedByteCount)
-            return message
+            if let message { return message }
         }
+        return nil
     }
 
     /// Takes one message from the beginning of bytes that are borrowed, and keeps a copy of the rest.
@@ -97,23 +101,23 @@ struct InputBuffer {
         _ decode: (inout ByteReader) throws -> Message
     ) throws -> Message? {
         precondition(isEmpty, "InputBuffer: what is here comes first")
-        guard attempt.isWorthwhile(having: bytes.byteCount) else {
-            append(bytes)
-            return nil
+        var rest = bytes
+        while attempt.isWorthwhile(having: rest.byteCount) {
+            let window = rest.extracting(first: attempt.limitBytes)
+            var reader = ByteReader(window, continuing: attempt.search)
+            let message: Message?
+            do { message = try attempt.decode(&reader, decode) } catch {
+                contents = .whole(Bytes(rest))
+                throw error
+            }
+            rest = rest.extracting(attempt.usedByteCount..<rest.byteCount)
+            guard message == nil else {
+                contents = .whole(Bytes(rest))
+                return message
+            }
         }
-        var reader = ByteReader(bytes, continuing: attempt.search)
-        let message: Message?
-        do { message = try attempt.decode(&reader, decode) } catch {
-            contents = .whole(Bytes(bytes))
-            throw error
-        }
-        let rest = bytes.extracting(attempt.usedByteCount..<bytes.byteCount)
-        if message != nil {
-            contents = .whole(Bytes(rest))
-        } else if !rest.isEmpty {
-            append(rest)
-        }
-        return message
+        if !rest.isEmpty { append(rest) }
+        return nil
     }
 
     private mutating func drop(_ count: Int) {
@@ -133,7 +137,7 @@ struct InputBuffer {
 ///
 /// Kept by the call that reads the message, since another call may decode otherwise.
 package struct DecodingAttempt {
-    /// The most bytes of a message, those behind the last ``ByteReader/commit()``.
+    /// The most bytes that a decoder is shown for a message, behind its last ``ByteReader/commit()``.
     package let limitBytes: Int
     /// Fewer bytes need not be tried.
     package private(set) var neededByteCount = 1
@@ -151,6 +155,9 @@ package struct DecodingAttempt {
 
     /// Decodes from the beginning of what is there.
     ///
+    /// - Parameters:
+    ///   - reader: Has no more bytes than the limit: so what is refused does not depend on the cuts.
+    ///   - decode: Takes a message.
     /// - Returns: Nil if more is needed.
     /// - Throws: What `decode` throws, but ``ByteReaderError/needsMore(byteCount:)``;
     ///   ``MessageTooLong``; ``EmptyMessage``.
@@ -159,7 +166,6 @@ package struct DecodingAttempt {
     ) throws -> Message? {
         do {
             let message = try decode(&reader)
-            try check(byteCount: reader.position - reader.committedPosition)
             guard reader.position > 0 else {
                 hasRefused = true
                 throw EmptyMessage()
@@ -172,9 +178,7 @@ package struct DecodingAttempt {
             let held = reader.bytes.byteCount - usedByteCount
             let (needed, overflows) = held.addingReportingOverflow(max(missing, 1))
             neededByteCount = overflows ? .max : needed
-            // One byte more, for a decoder that looks at what is behind a word to see its end: so a
-            // message of the limit is taken however the stream is cut.
-            try check(byteCount: neededByteCount - 1)
+            try check(byteCount: neededByteCount)
             search = reader.unfinishedSearch.removing(usedByteCount)
             return nil
         }

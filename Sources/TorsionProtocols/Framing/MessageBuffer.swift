@@ -20,7 +20,10 @@ public import TorsionCore
 /// - Complexity: Linear in the bytes, whatever the cuts, if each message is linear in its own: see
 ///   ``MessageDecoder``.
 public final class MessageBuffer {
-    /// The most bytes of a message, those behind the last ``ByteReader/commit()`` if it uses that.
+    /// The most bytes that a message may need, those behind the last ``ByteReader/commit()`` if it uses
+    /// that.
+    ///
+    /// A look at what is behind the message counts: a decoder is shown no more.
     public let limitBytes: Int
 
     /// Whether what follows is not messages: it goes to `rawDataReceived` as it comes.
@@ -108,22 +111,18 @@ public final class MessageBuffer {
         return start
     }
 
-    /// Takes the message at the beginning of some bytes, nothing being held; holds its beginning if it
-    /// is not complete.
+    /// Takes the message at the beginning of some bytes, if it is complete; nothing is held.
     ///
     /// - Returns: How many bytes were used, and whether to go on.
     private func takeMessage(
         from bytes: RawSpan, _ message: (inout ByteReader) throws -> Bool
     ) throws -> (used: Int, goesOn: Bool) {
         var attempt = takeAttempt()
-        var reader = ByteReader(bytes, continuing: attempt.search)
-        if let goesOn = try run(&attempt, &reader, message) {
-            return (attempt.usedByteCount, goesOn)
-        }
-        self.attempt = attempt
-        let rest = bytes.extracting(attempt.usedByteCount..<bytes.byteCount)
-        partial.append(rest, limitBytes: limitBytes)
-        return (bytes.byteCount, true)
+        let window = bytes.extracting(first: limitBytes)
+        var reader = ByteReader(window, continuing: attempt.search)
+        let goesOn = try run(&attempt, &reader, message)
+        if goesOn == nil { self.attempt = attempt }
+        return (attempt.usedByteCount, goesOn ?? true)
     }
 
     /// Adds to the message that is held, and takes it if it is complete then.
@@ -135,7 +134,7 @@ public final class MessageBuffer {
     ) throws -> (used: Int, goesOn: Bool) {
         let held = partial.bytes.count
         let wanted = max(attempt.neededByteCount - held, held, Self.leastAddition)
-        let added = min(wanted, bytes.byteCount)
+        let added = min(wanted, bytes.byteCount, limitBytes - held)
         partial.append(bytes.extracting(0..<added), limitBytes: limitBytes)
         // Taken out, since the callback may come back here.
         var attempt = takeAttempt()

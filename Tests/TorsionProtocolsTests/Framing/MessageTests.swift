@@ -128,12 +128,12 @@ private func items(of pieces: [Bytes], limitBytes: Int = 64) throws -> [Item] {
     }
 
     @Test func `a length beyond the limit is refused before its bytes arrive`() {
-        #expect(throws: MessageTooLong(byteCount: 1_000_008, limitBytes: 64)) {
+        #expect(throws: MessageTooLong(byteCount: 1_000_009, limitBytes: 64)) {
             try items(of: ["#1000000:"])
         }
         // More than can be counted.
         let messages = MessageBuffer()
-        #expect(throws: MessageTooLong(byteCount: .max - 1, limitBytes: 65_536)) {
+        #expect(throws: MessageTooLong(byteCount: .max, limitBytes: 65_536)) {
             try messages.decode(Bytes("12345678").span) { reader in
                 _ = try reader.readSpan(try reader.readInteger(UInt64.self) | 1 << 63)
                 return true
@@ -291,7 +291,7 @@ private final class Items: MessageProtocol {
             let proto = Items()
             let peer = MemoryTransport(proto)
             peer.receive(pieces: pieces)
-            let error = MessageTooLong(byteCount: 1_005, limitBytes: 64)
+            let error = MessageTooLong(byteCount: 1_006, limitBytes: 64)
             #expect(peer.takeText() == "\(error)")
             #expect(!peer.wasReset && proto.loss == .protocolFailed(error))
         }
