@@ -41,7 +41,7 @@ command = $($(1)_FLAGS) --package-path Tool --scratch-path Tool/$(call folder,$(
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs interfaces first-program check ci clean
+.PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs interfaces first-program new-program check ci clean
 .PHONY: dependencies versions restarts random-users plain
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
@@ -133,6 +133,9 @@ interfaces: build ## write the page of all public protocols from what the compil
 
 first-program: dependencies ## follow the README alone, in an empty folder: under a minute
 	scripts/first-program
+
+new-program: build ## build, test and run what `torsion new` writes
+	scripts/new-program
 
 check: lint build test ## what to run before a commit: lint, build and test
 

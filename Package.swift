@@ -218,9 +218,10 @@ let package = Package(
                 "TestPrograms", "TestedBackends", "Torsion", "TorsionTesting", "TorsionUV",
                 "CCallFaults",
             ]),
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests(
             "TorsionProtocolsTests",
-            ["TestedBackends", "Torsion", "TorsionProtocols", "TorsionTesting"]),
+            ["CAllocations", "TestedBackends", "Torsion", "TorsionProtocols", "TorsionTesting"]),
         .target(
             name: "CTestCertificates",
             dependencies: [.byName(name: "COpenSSL", condition: with("TLS"))],

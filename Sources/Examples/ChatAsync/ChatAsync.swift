@@ -11,14 +11,9 @@ final class Room {
         members[member.id] = member
         defer { members[member.id] = nil }
         try await member.write("welcome, \(members.count) here\r\n")
-        let lines = LineDecoder()
-        let decode = { (bytes: RawSpan) in
-            _ = try lines.decode(bytes) { line in
-                self.say("\(member.peerAddress): \(String(decoding: line))\r\n", from: member)
-                return true
-            }
+        for try await line in member.lines() {
+            say("\(member.peerAddress): \(String(decoding: line))\r\n", from: member)
         }
-        while try await member.read(decode) != nil {}
     }
 
     /// A member that does not read is disconnected at a limit, and nobody waits for it.

@@ -8,7 +8,7 @@ public import TorsionCore
 /// It reads when it is asked. Leaving a loop loses nothing: what is behind the message that came last
 /// stays with the connection, for another loop, other messages or `read`. Ends when the peer does.
 ///
-/// One task reads at a time. See ``TorsionCore/AsyncConnection/messages(_:limitBytes:)``.
+/// One task reads at a time. See `AsyncConnection.messages(_:limitBytes:)`.
 public struct AsyncMessages<Decoder: MessageDecoder>: AsyncSequence {
     /// What the decoder makes.
     public typealias Element = Decoder.Message
@@ -118,7 +118,7 @@ extension AsyncConnection {
 
 /// Takes lines from a stream, as ``LineDecoder`` does.
 ///
-/// It limits the lines itself: give ``TorsionCore/AsyncConnection/lines(limitBytes:terminator:)`` the
+/// It limits the lines itself: give `AsyncConnection.lines(limitBytes:terminator:)` the
 /// limit.
 public struct LineMessages: MessageDecoder {
     private let limitBytes: Int

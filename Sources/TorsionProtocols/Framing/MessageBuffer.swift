@@ -20,7 +20,7 @@ public import TorsionCore
 /// - Complexity: Linear in the bytes, whatever the cuts, if each message is linear in its own: see
 ///   ``MessageDecoder``.
 public final class MessageBuffer {
-    /// The most bytes that a message may need, those behind the last ``ByteReader/commit()`` if it uses
+    /// The most bytes that a message may need, those behind the last `ByteReader.commit()` if it uses
     /// that.
     ///
     /// A look at what is behind the message counts: a decoder is shown no more.
@@ -54,7 +54,7 @@ public final class MessageBuffer {
     var passage = Passage()
     private var partial = PartialFrame()
     private var attempt: DecodingAttempt
-    /// Whether it has thrown ``MessageTooLong`` or ``EmptyMessage``.
+    /// Whether it has thrown `MessageTooLong` or `EmptyMessage`.
     private(set) var hasRefused = false
 
     /// A buffer for one connection.
@@ -72,7 +72,7 @@ public final class MessageBuffer {
     /// Takes out the bytes of a message that is not complete; none inside `messageReceived`.
     ///
     /// For a switch of protocols at any other time, so that no byte is lost. Those before the last
-    /// ``ByteReader/commit()`` are used.
+    /// `ByteReader.commit()` are used.
     ///
     /// - Returns: The bytes.
     public func takePartial() -> Bytes {
@@ -88,8 +88,8 @@ public final class MessageBuffer {
     ///     It returns whether to go on.
     /// - Returns: How many bytes were used: all of them, unless `message` returned false, which stops
     ///   behind its message, or ``isRaw`` was set.
-    /// - Throws: ``MessageTooLong``, as soon as it is known; ``EmptyMessage``; or what `message`
-    ///   throws, except ``ByteReaderError/needsMore(byteCount:)``.
+    /// - Throws: `MessageTooLong`, as soon as it is known; `EmptyMessage`; or what `message`
+    ///   throws, except `ByteReaderError.needsMore(byteCount:)`.
     public func decode(
         _ bytes: RawSpan, _ message: (_ reader: inout ByteReader) throws -> Bool
     ) throws -> Int {

@@ -13,7 +13,7 @@ public import TorsionCore
 ///     }
 ///
 /// Read as if everything were there. Where it is not, the reader throws
-/// ``ByteReaderError/needsMore(byteCount:)``; let that pass, and you are called again from the same
+/// `ByteReaderError.needsMore(byteCount:)`; let that pass, and you are called again from the same
 /// byte when so much more has arrived. For async code that is all:
 ///
 ///     for try await point in connection.messages(PointDecoder()) { print(point) }
@@ -22,7 +22,7 @@ public import TorsionCore
 /// care of in both; what a decoder throws ends the connection.
 ///
 /// A message of many parts that is long, such as an array of a thousand texts, would be read from its
-/// beginning for each of them. Keep the parts in a property, and call ``ByteReader/commit()`` behind
+/// beginning for each of them. Keep the parts in a property, and call `ByteReader.commit()` behind
 /// each: then the next call begins there, and the work is linear in the bytes.
 ///
 /// Called on the reactor; it must not block. A call that succeeds must have read at least one byte.
@@ -35,7 +35,7 @@ public protocol MessageDecoder {
     /// - Parameter reader: Stands at the first byte that no message has used; there is at least one.
     ///   Borrowed for the call: `readBytes` keeps a piece of it.
     /// - Returns: The message. What the reader has not read is the next one's.
-    /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if the message is not complete; anything
+    /// - Throws: `ByteReaderError.needsMore(byteCount:)` if the message is not complete; anything
     ///   else ends the connection.
     mutating func decode(_ reader: inout ByteReader) throws -> Message
 }

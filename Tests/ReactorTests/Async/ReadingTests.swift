@@ -162,4 +162,34 @@ import Torsion
             #expect(reactor.statistics.queuedBytes == 0)
         }
     }
+
+    @Test(arguments: backendNames)
+    func `datagrams come as a sequence, which ends with the port`(name: String) throws {
+        try runAsync(on: name) { world in
+            let reactor = world.reactor
+            let endpoint = DatagramEndpoint.udp(port: 0, interface: .loopback)
+            let server = try endpoint.listen(on: reactor)
+            let echo = reactor.spawn {
+                var count = 0
+                for try await datagram in server {
+                    try server.write(datagram.bytes, to: datagram.address)
+                    count += 1
+                }
+                return count
+            }
+            let client = try endpoint.listen(on: reactor)
+            // More than wait at a time: the port pauses, and goes on.
+            for number in 0..<150 { try client.write(Bytes("\(number)"), to: server.localAddress) }
+            var numbers: [Int] = []
+            for try await datagram in client {
+                #expect(datagram.address == server.localAddress)
+                numbers.append(Int(decimal: datagram.bytes.span) ?? -1)
+                if numbers.count == 150 { break }
+            }
+            #expect(numbers == Array(0..<150))
+            server.close()
+            #expect(try await echo.value == 150)
+            client.close()
+        }
+    }
 }
