@@ -20,7 +20,7 @@ PEERS ?=
 BENCH_BIN := .build/bench
 BENCH_CC ?= gcc
 BENCH_CFLAGS := -O2 -Wall -Wextra -Werror
-BENCH_TWINS := $(BENCH_BIN)/libuv-c $(BENCH_BIN)/epoll-c $(BENCH_BIN)/udp-c
+BENCH_TWINS := $(BENCH_BIN)/libuv-c $(BENCH_BIN)/epoll-c $(BENCH_BIN)/udp-c $(BENCH_BIN)/tls-c
 BENCH_PROGRAMS := $(BENCH_TWINS) $(BENCH_BIN)/load $(BENCH_BIN)/malloc_counter.so
 BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
@@ -91,11 +91,12 @@ $(BENCH_BIN): | bench-dependencies
 
 $(BENCH_BIN)/libuv-c $(BENCH_BIN)/parts-c: BENCH_LIBS := -luv
 $(BENCH_BIN)/uring-c: BENCH_LIBS := -luring
+$(BENCH_BIN)/tls-c: BENCH_LIBS := -lssl -lcrypto
 $(BENCH_BIN)/%-c: Benchmarks/Twins/%.c Benchmarks/Twins/twin.h | $(BENCH_BIN)
 	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS) -lpthread
 
 $(BENCH_BIN)/load: $(wildcard Benchmarks/Load/*.c) Benchmarks/Load/load.h | $(BENCH_BIN)
-	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $(filter %.c,$^)
+	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $(filter %.c,$^) -lssl -lcrypto
 
 $(BENCH_BIN)/malloc_counter.so: Benchmarks/Counts/malloc_counter.c | $(BENCH_BIN)
 	$(BENCH_CC) $(BENCH_CFLAGS) -fPIC -shared -fno-builtin -o $@ $<

@@ -10,7 +10,7 @@
 
 // Page-table entries are walked for smaps_rollup; /proc/PID/status takes per-CPU counters that may
 // be off by 100 KiB.
-static long anonymous_bytes(pid_t server) {
+long anonymous_bytes(pid_t server) {
     char path[64], line[256];
     long kilobytes = -1;
     snprintf(path, sizeof path, "/proc/%d/smaps_rollup", server);

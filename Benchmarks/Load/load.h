@@ -35,6 +35,11 @@ void load_echo(const struct request *request, struct result *result);
 void load_connect(const struct request *request, struct result *result);
 void load_idle(const struct request *request, struct result *result);
 void load_datagrams(const struct request *request, struct result *result);
+void load_secure(const struct request *request, struct result *result);
+void load_secure_idle(const struct request *request, struct result *result);
+
+/* What a process has of memory that is no file's. */
+long anonymous_bytes(pid_t server);
 
 __attribute__((noreturn)) void die(const char *what);
 

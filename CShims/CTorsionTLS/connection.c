@@ -138,8 +138,6 @@ void torsion_tls_free(struct torsion_tls *tls) {
 
 static void lend(struct torsion_tls *tls, const uint8_t **input, size_t *count,
                  struct torsion_tls_output *output) {
-    /* The thread's list of errors may have one of another connection, which would fail this one. */
-    ERR_clear_error();
     tls->input = *input;
     tls->count = *count;
     tls->output = output;
@@ -153,9 +151,17 @@ static void take_back(struct torsion_tls *tls, const uint8_t **input, size_t *co
     tls->output = NULL;
 }
 
+/* SSL_get_error(3) looks first whether the thread's list of errors has any, also one of another
+ * connection or of the program's own. To clear the list before each record takes 800 instructions; so
+ * it is cleared where it is in doubt: a connection that fails is back in its first state. */
 static int result(struct torsion_tls *tls, int returned) {
     if (returned == 1) return TORSION_TLS_OK;
-    switch (SSL_get_error(tls->ssl, returned)) {
+    int error = SSL_get_error(tls->ssl, returned);
+    if ((error == SSL_ERROR_SSL || error == SSL_ERROR_SYSCALL) && !SSL_in_init(tls->ssl)) {
+        ERR_clear_error();
+        error = SSL_get_error(tls->ssl, returned);
+    }
+    switch (error) {
     case SSL_ERROR_WANT_READ: return TORSION_TLS_MORE;
     case SSL_ERROR_ZERO_RETURN: return TORSION_TLS_END;
     case SSL_ERROR_WANT_CLIENT_HELLO_CB: return TORSION_TLS_HELLO;
@@ -165,6 +171,7 @@ static int result(struct torsion_tls *tls, int returned) {
 
 int torsion_tls_handshake(struct torsion_tls *tls, const uint8_t **input, size_t *count,
                           struct torsion_tls_output *output) {
+    ERR_clear_error();
     lend(tls, input, count, output);
     int r = result(tls, SSL_do_handshake(tls->ssl));
     if (r == TORSION_TLS_OK)

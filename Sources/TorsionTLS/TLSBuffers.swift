@@ -6,29 +6,69 @@
 internal import CTorsionTLS
 internal import TorsionCore
 
-/// Buffers that connections of a reactor use one after the other, and who keeps some of its own.
-final class TLSBuffers: ReactorCompanion {
+/// Buffers that the connections of a reactor use one after the other.
+///
+/// Sending may lead to another filter of the reactor, in memory: what is needed while it is taken is made
+/// anew.
+struct TLSScratch {
     /// A record holds 16 KiB at most.
     static let plainCapacity = 17 * 1024
     /// Beyond it a buffer goes back to the allocator.
-    private static let outputCapacity = 64 * 1024
+    private static let outputCapacity = 128 * 1024
 
+    private var plain: UnsafeMutablePointer<UInt8>?
+    private var output = torsion_tls_output()
+
+    mutating func takePlain() -> UnsafeMutablePointer<UInt8> {
+        guard let taken = plain else { return .allocate(capacity: Self.plainCapacity) }
+        plain = nil
+        return taken
+    }
+
+    mutating func givePlain(_ buffer: UnsafeMutablePointer<UInt8>) {
+        if plain == nil { plain = buffer } else { buffer.deallocate() }
+    }
+
+    mutating func takeOutput() -> torsion_tls_output {
+        defer { output.base = nil }
+        if output.base == nil { return torsion_tls_output() }
+        return torsion_tls_output(base: output.base, count: 0, capacity: output.capacity)
+    }
+
+    mutating func giveOutput(_ buffer: torsion_tls_output) {
+        if output.base == nil, buffer.capacity <= Self.outputCapacity {
+            output = buffer
+        } else {
+            torsion_tls_free_bytes(buffer.base, 0)
+        }
+    }
+
+    func free() {
+        plain?.deallocate()
+        torsion_tls_free_bytes(output.base, 0)
+    }
+}
+
+/// What the connections of a reactor share.
+final class TLSBuffers: ReactorCompanion {
     /// How many connections keep OpenSSL's own two buffers, 33 KiB: the latest that had something to do.
     private static let holderLimit = 64
 
+    let scratch: UnsafeMutablePointer<TLSScratch>
     /// Whose memory a place names is taken out before it goes.
-    private var holders: [Unmanaged<TLSFilter>?] = []
+    private var holders: [Unmanaged<TLSFilter>?]
     private var nextHolder = 0
-    private var plain: [UnsafeMutablePointer<UInt8>] = []
-    private var output: [torsion_tls_output] = []
 
     init(on reactor: Reactor) {
+        scratch = .allocate(capacity: 1)
+        scratch.initialize(to: TLSScratch())
         holders = Array(repeating: nil, count: Self.holderLimit)
     }
 
     deinit {
-        for buffer in plain { buffer.deallocate() }
-        for buffer in output { torsion_tls_free_bytes(buffer.base, 0) }
+        scratch.pointee.free()
+        scratch.deinitialize(count: 1)
+        scratch.deallocate()
     }
 
     /// Takes a connection in whose buffers OpenSSL is about to make, and lets the one go that was taken in
@@ -48,26 +88,6 @@ final class TLSBuffers: ReactorCompanion {
 
     /// A connection's memory goes.
     func dismiss(_ place: Int) { holders[place] = nil }
-
-    func takePlain() -> UnsafeMutablePointer<UInt8> {
-        plain.popLast() ?? .allocate(capacity: Self.plainCapacity)
-    }
-
-    func givePlain(_ buffer: UnsafeMutablePointer<UInt8>) {
-        if plain.count < 2 { plain.append(buffer) } else { buffer.deallocate() }
-    }
-
-    func takeOutput() -> torsion_tls_output { output.popLast() ?? torsion_tls_output() }
-
-    func giveOutput(_ buffer: torsion_tls_output) {
-        var buffer = buffer
-        buffer.count = 0
-        if output.count < 2, buffer.capacity <= Self.outputCapacity {
-            output.append(buffer)
-        } else {
-            torsion_tls_free_bytes(buffer.base, 0)
-        }
-    }
 }
 
 #endif

@@ -29,12 +29,14 @@ public final class TLSFilter: StreamFilter {
         var count: Int
     }
 
-    var context: SharedContext
-    var server: TLSServerContext?
+    @exclusivity(unchecked) var context: SharedContext
+    @exclusivity(unchecked) var server: TLSServerContext?
     let client: TLSClientContext?
     let serverName: String?
     @exclusivity(unchecked) var state = State.handshaking
     @exclusivity(unchecked) private var buffers: TLSBuffers!
+    /// Those of ``buffers``, which keeps them: to load a reference would retain it for each message.
+    @exclusivity(unchecked) private var scratch: UnsafeMutablePointer<TLSScratch>!
     @exclusivity(unchecked) var raw: OpaquePointer?
     @exclusivity(unchecked) private var messages = MessageRate()
     @exclusivity(unchecked) private var pace = RecordPace()
@@ -77,10 +79,12 @@ public final class TLSFilter: StreamFilter {
     /// Begins the handshake.
     public override func begin() throws {
         buffers = reactor.companion(of: TLSBuffers.self)
+        scratch = buffers.scratch
         try beginHandshake()
     }
 
     /// Keeps OpenSSL's object until the call is over, whatever happens inside.
+    @inline(__always)
     func inCall<Result>(_ body: () -> Result) -> Result {
         callCount += 1
         defer {
@@ -108,8 +112,8 @@ public final class TLSFilter: StreamFilter {
         if state == .handshaking { shakeHands(&input) }
         guard state == .open, input.count > 0, isDelivering, let raw else { return }
         keepBuffers()
-        let plain = buffers.takePlain()
-        defer { buffers.givePlain(plain) }
+        let plain = scratch.pointee.takePlain()
+        defer { scratch.pointee.givePlain(plain) }
         while input.count > 0, state == .open, isDelivering {
             openRecord(raw, &input, into: plain)
         }
@@ -121,7 +125,7 @@ public final class TLSFilter: StreamFilter {
         var count = 0
         let result = sending {
             torsion_tls_open(
-                raw, &input.start, &input.count, &$0, plain, TLSBuffers.plainCapacity, &count)
+                raw, &input.start, &input.count, &$0, plain, TLSScratch.plainCapacity, &count)
         }
         switch result {
         case TORSION_TLS_OK.rawValue:
@@ -168,8 +172,8 @@ public final class TLSFilter: StreamFilter {
         guard let raw, state == .open || state == .ended else { return 0 }
         keepBuffers()
         let limit =
-            context.startsWithSmallRecords
-            ? pace.limit(forWriting: bytes.byteCount, on: reactor) : RecordPace.longest
+            bytes.byteCount >= RecordPace.large && context.startsWithSmallRecords
+            ? pace.limit(forWriting: bytes.byteCount, at: reactor.now) : RecordPace.longest
         try bytes.withUnsafeBytes { bytes in
             try bytes.withMemoryRebound(to: UInt8.self) { bytes in
                 guard let start = bytes.baseAddress else { return }
@@ -229,15 +233,16 @@ public final class TLSFilter: StreamFilter {
     // MARK: Between both
 
     /// Calls OpenSSL, and sends what it wants to be sent: also the alert of a call that failed.
+    @inline(__always)
     @discardableResult
     func sending<Result>(_ body: (inout torsion_tls_output) -> Result) -> Result {
         // Not in place: sending may lead to another filter of the reactor, in memory.
-        var output = buffers.takeOutput()
+        var output = scratch.pointee.takeOutput()
         let result = body(&output)
         if output.count > 0 {
             send(UnsafeRawBufferPointer(start: output.base, count: output.count).bytes)
         }
-        buffers.giveOutput(output)
+        scratch.pointee.giveOutput(output)
         return result
     }
 

@@ -36,17 +36,15 @@ struct RecordPace {
     /// With what TLS and TCP add it fits a segment of Ethernet, also over IPv6 with options.
     private static let short = 1_369
     /// Writes below this are one record each.
-    private static let large = 4 * 1024
+    static let large = 4 * 1024
     private static let startByteCount = 64 * 1024
     private static let rest: Duration = .seconds(1)
 
     private var sentByteCount = 0
     private var latest = MonotonicInstant(nanoseconds: 0)
 
-    /// How long those of a write may be.
-    mutating func limit(forWriting byteCount: Int, on reactor: Reactor) -> Int {
-        guard byteCount >= Self.large else { return Self.longest }
-        let now = reactor.now
+    /// How long those of a large write may be.
+    mutating func limit(forWriting byteCount: Int, at now: MonotonicInstant) -> Int {
         if latest.advanced(by: Self.rest) <= now { sentByteCount = 0 }
         latest = now
         guard sentByteCount < Self.startByteCount else { return Self.longest }

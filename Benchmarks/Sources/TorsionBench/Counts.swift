@@ -67,6 +67,11 @@ struct Counts {
         {
             report.budgets += try countInstructions(of: held, baseline, peers: servers)
         }
+        if let server = held.first(where: { $0.name == "torsion-epoll" }),
+            let twin = servers.first(where: { $0.name == "tls-c" })
+        {
+            report.budgets += try countSecure(server, twin: twin)
+        }
         progress.clear()
         writeText(render(report.budgets))
         try report.write(to: options.json)
@@ -211,6 +216,52 @@ struct Counts {
         }
     }
 
+    /// TLS beside the same OpenSSL in C.
+    private func countSecure(_ server: Server, twin: Server) throws -> [Report.BudgetResult] {
+        let allocations = AllocationCounter(
+            library: options.programs + "/malloc_counter.so", load: load)
+        progress.note("tls-c: allocations, memory")
+        let its = try allocations.perMessage(twin, .secureEcho)
+        let idle = try memory(twin, .secureIdle)
+        var results = try settled { _ in
+            progress.note("\(server.name): allocations, memory over TLS")
+            return [
+                .init(
+                    "allocations an echoed message over TLS", server.name,
+                    try allocations.perMessage(server, .secureEcho), its),
+                .init(
+                    "bytes an idle connection over TLS", server.name,
+                    try memory(server, .secureIdle), idle + 1_024),
+            ]
+        }
+        if canCount("system calls", ["strace", "-f", "-c", "-o", "/dev/null", "true"]) {
+            results += try settled { _ in
+                progress.note("\(server.name): system calls over TLS")
+                let calls = try SystemCallCounter(load: load).perMessage(server, .secureEcho)
+                return [
+                    .init("receives an echoed message over TLS", server.name, calls.reads, 1),
+                    .init("sends an echoed message over TLS", server.name, calls.writes, 1),
+                ]
+            }
+        }
+        if canCount(
+            "instructions",
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "true"])
+        {
+            let counter = InstructionCounter(load: load)
+            progress.note("tls-c: instructions")
+            let its = try counter.perMessage(twin, .secureEcho)
+            results += try settled { _ in
+                progress.note("\(server.name): instructions over TLS")
+                let ours = try counter.perMessage(server, .secureEcho)
+                return [
+                    .init("instructions an echoed message over TLS", server.name, ours, its * 1.05)
+                ]
+            }
+        }
+        return results
+    }
+
     /// None of io_uring's: valgrind 3.19 lets no signal through to a server that waits in
     /// `io_uring_enter(2)`, so that it would not end.
     private func countInstructions(
@@ -268,10 +319,12 @@ struct Counts {
         return results
     }
 
-    private func memory(_ server: Server) throws -> Double {
-        let running = try RunningServer(server)
+    private func memory(
+        _ server: Server, _ scenario: Scenario = .idleConnections
+    ) throws -> Double {
+        let running = try RunningServer(server, framing: scenario.framing)
         let sample = try load.run(
-            .idleConnections, length: .time(warm: 0, measured: 1), against: running)
+            scenario, length: .time(warm: 0, measured: 1), against: running)
         try running.stop()
         return sample.memoryPerConnection
     }

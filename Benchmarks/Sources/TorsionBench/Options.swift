@@ -125,6 +125,7 @@ struct Options {
             .twin("epoll-c", programs: programs),
             .torsion(backend: "epoll", command: torsion),
             .twin("udp-c", programs: programs, isFace: true),
+            .twin("tls-c", programs: programs, isFace: true),
             .torsion(backend: "libuv", style: "async", command: torsion),
             .torsion(backend: "libuv", style: "async-read", command: torsion),
         ]

@@ -3,7 +3,10 @@
 
 /// Work that is given to every server alike; one file in `Scenarios/` for each.
 struct Scenario: Sendable {
-    enum Load: String, Sendable { case echo, connect, idle, datagrams }
+    enum Load: String, Sendable {
+        case echo, connect, idle, datagrams, secure
+        case secureIdle = "secure-idle"
+    }
 
     let name: String
     let summary: String

@@ -15,8 +15,8 @@ struct Server: Sendable {
     /// What is started, for what the scenario sends.
     let command: @Sendable (Framing) -> [String]
 
-    /// Bytes of a TCP stream, lines of one to a server of lines, or UDP's datagrams.
-    enum Framing: Sendable { case raw, lines, datagrams }
+    /// Bytes of a TCP stream, lines of one to a server of lines, UDP's datagrams, or bytes over TLS.
+    enum Framing: Sendable { case raw, lines, datagrams, secure }
 
     /// Whether a machine may be unable to run it: containers often forbid io_uring.
     var isOptional: Bool { kind == .peer || name == "torsion-io_uring" || name == "uring-c" }
@@ -32,10 +32,16 @@ extension Server {
         Server(
             name: "torsion-\(style ?? backend)", kind: .torsion, isFace: style != nil
         ) { framing in
-            let type = framing == .datagrams ? "udp" : "tcp"
+            let type =
+                switch framing {
+                case .raw, .lines: "tcp"
+                case .datagrams: "udp"
+                case .secure: "tls"
+                }
             return [command, "echo", "--listen", "\(type):0:interface=127.0.0.1"]
                 + ["--backend", backend] + (style.map { ["--style", $0] } ?? [])
                 + (framing == .lines ? ["--framing", "lines"] : [])
+                + (framing == .secure ? ["--self-signed"] : [])
         }
     }
 
@@ -47,7 +53,7 @@ extension Server {
     static func nio(_ name: String, command: String, vectored: Bool = false) -> Server {
         Server(name: name, kind: .peer, isFace: vectored) { framing in
             switch framing {
-            case .raw, .lines: [command]
+            case .raw, .lines, .secure: [command]
             case .datagrams: [command, "--udp"] + (vectored ? ["--vectored"] : [])
             }
         }

@@ -5,6 +5,11 @@
 #ifndef TORSION_TLS_H
 #define TORSION_TLS_H
 
+#ifndef __clang__
+#define _Nonnull
+#define _Nullable
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
