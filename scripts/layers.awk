@@ -21,7 +21,7 @@ BEGIN {
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionServices TorsionUV TorsionEpoll"
     may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
-    may["Sources/Examples"] = "Torsion TorsionTesting"
+    may["Sources/Examples"] = "Torsion TorsionTLS TorsionTesting"
 
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL "
     never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL "

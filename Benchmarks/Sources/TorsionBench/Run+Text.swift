@@ -20,11 +20,11 @@ extension Run {
     func render(_ result: Report.ScenarioResult, _ scenario: Scenario) -> String {
         var text = "\n\(result.name): \(scenario.summary)\n"
         switch scenario.load {
-        case .idle:
+        case .idle, .secureIdle:
             text += table(
                 ["server", "bytes/connection"],
                 result.results.map { [$0.server, optional($0.memoryPerConnection)] })
-        case .echo, .connect, .datagrams:
+        case .echo, .connect, .datagrams, .secure:
             text += table(
                 [
                     "server", "\(result.unit)s/s", "CPU µs", "ratio", "[95 %]", "p50 µs", "p99 µs",

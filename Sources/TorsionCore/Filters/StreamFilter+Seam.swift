@@ -53,7 +53,11 @@ extension StreamFilter {
     }
 
     /// What was agreed on, once.
-    final func takeDetails() -> ConnectionDetails? { extra?.details.take() }
+    final func takeDetails() -> ConnectionDetails? {
+        let details = extra?.details.take()
+        if let extra, extra.isIdle { self.extra = nil }
+        return details
+    }
 
     /// What arrived and is its successor's, once.
     final func takeInput() -> Bytes {

@@ -107,6 +107,12 @@ open class StreamFilter {
         var unread: KeptBytes?
         /// The peer has ended behind ``unread``, and the filter does not know yet.
         var endsBehindUnread = false
+
+        /// Whether it is of no use for now, and need not wait beside an idle connection.
+        var isIdle: Bool {
+            details == nil && failure == nil && sendFailure == nil && input.isEmpty
+                && unread == nil && !endsBehindUnread
+        }
     }
 
     @exclusivity(unchecked) final var below: (any BackendStream)!

@@ -98,7 +98,7 @@ private func finish(_ ends: [MemoryTransport], _ clock: ManualClock) {
     let figures = clock.reactor.statistics
     expect(figures.queuedBytes == 0, "\(figures.queuedBytes) bytes are left")
     clock.reactor.shutDown()
-    expect(clock.reactor.statistics.liveTransports == 0, "a transport is left")
+    expect(clock.reactor.statistics.openConnections == 0, "a connection is left")
 }
 
 /// Only the fuzzer's bytes.
