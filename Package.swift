@@ -69,8 +69,8 @@ let portable = settings + [.strictMemorySafety()]
 /// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
 let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
-    "FromThreads", "GracefulEnd", "HTTPRequest", "MiniRedis", "Proxy", "RetryingClient", "SecureChat",
-    "Ticker",
+    "FromThreads", "GracefulEnd", "HTTPRequest", "MiniRedis", "Proxy", "RetryingClient",
+    "SecureChat", "Ticker",
     "UDPPing",
 ]
 
