@@ -69,15 +69,16 @@ let portable = settings + [.strictMemorySafety()]
 /// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
 let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
-    "FromThreads", "GracefulEnd", "HTTPRequest", "MiniRedis", "Proxy", "RetryingClient",
-    "SecureChat", "Ticker",
+    "FromThreads", "GracefulEnd", "HTTPFiles", "HTTPHello", "HTTPRequest", "HTTPUpload",
+    "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Ticker",
     "UDPPing",
 ]
 
 func example(_ name: String) -> Target {
     .executableTarget(
         name: name,
-        dependencies: name.hasPrefix("Secure") ? ["Torsion", "TorsionTLS"] : ["Torsion"],
+        dependencies: ["Torsion"] + (name.hasPrefix("Secure") ? ["TorsionTLS"] : [])
+            + (name.hasPrefix("HTTP") ? ["TorsionHTTP"] : []),
         path: "Sources/Examples/\(name)",
         swiftSettings: settings)
 }

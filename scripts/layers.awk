@@ -20,8 +20,8 @@ BEGIN {
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionServices TorsionUV TorsionEpoll"
-    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
-    may["Sources/Examples"] = "Torsion TorsionTLS TorsionTesting"
+    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionHTTP TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
+    may["Sources/Examples"] = "Torsion TorsionHTTP TorsionTLS TorsionTesting"
 
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL "
     never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL "

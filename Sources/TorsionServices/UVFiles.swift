@@ -25,7 +25,41 @@ struct UVFiles: FileSystem {
             throw IOError(
                 .open, function: "uv_fs_open", code: ErrorCode(libuv: descriptor), subject: path)
         }
-        let file = UVFile(descriptor, path)
+        return try checkKind(UVFile(descriptor, path), path, for: access)
+    }
+
+    func open(
+        _ path: String, beneath folder: String
+    ) throws(IOError) -> (file: any OpenFile, status: FileStatus) {
+        let subject = folder + "/" + path
+        guard !subject.utf8.contains(0) else {
+            throw IOError(.open, function: "openat2", code: .invalidArgument, subject: subject)
+        }
+        let descriptor = torsion_uv_file_open_beneath(folder, path)
+        guard descriptor >= 0 else {
+            throw IOError(
+                .open, function: "openat2", code: ErrorCode(libuv: descriptor), subject: subject)
+        }
+        let file = try checkKind(UVFile(descriptor, subject), subject, for: .reading)
+        var found = torsion_uv_file_status()
+        let code = torsion_uv_file_status(descriptor, &found)
+        guard code == 0 else {
+            throw IOError(
+                .open, function: "uv_fs_fstat", code: ErrorCode(libuv: code), subject: subject)
+        }
+        let modified = WallTime(
+            seconds: found.modified_seconds,
+            nanoseconds: Int32(truncatingIfNeeded: found.modified_nanoseconds))
+        return (
+            file,
+            FileStatus(inode: found.inode, byteCount: found.byte_count, modified: modified)
+        )
+    }
+
+    private func checkKind(
+        _ file: UVFile, _ path: String, for access: FileAccess
+    ) throws(IOError) -> any OpenFile {
+        let descriptor = file.descriptor
         switch torsion_uv_file_kind(descriptor) {
         case TORSION_UV_FILE_REGULAR: return file
         // `/dev/null` takes what is written to it, at any offset.

@@ -32,6 +32,14 @@ private struct Server {
     }
 }
 
+/// A new folder of its own.
+private func temporaryFolder() -> String? {
+    var template = Array("/tmp/torsion-example-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { return nil }
+    return String(
+        decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
 /// Each example runs as a program, over real sockets, with plain sockets for peers.
 @Suite(.serialized) struct ExampleTests {
     @Test func `Echo sends back what it gets`() throws {
@@ -55,6 +63,58 @@ private struct Server {
         // Had her own line come back, it would have come first.
         #expect(ann.readLine() == "127.0.0.1:\(bob.port): ho")
         server.stop(ann, bob)
+    }
+
+    @Test func `HTTPHello answers each request with thirteen bytes`() throws {
+        let server = try Server("HTTPHello")
+        let client = try server.connect()
+        client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        let answers = client.readToEnd()
+        #expect(answers.hasPrefix("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"))
+        #expect(answers.contains("\r\n\r\nHello, World!HTTP/1.1 200 OK\r\n"))
+        #expect(answers.contains("\r\nContent-Length: 13\r\nDate: "))
+        #expect(answers.hasSuffix("\r\n\r\nHello, World!"))
+        server.stop(client)
+    }
+
+    @Test func `HTTPFiles sends the files of a folder, and says so`() throws {
+        let folder = try #require(temporaryFolder())
+        defer {
+            unlink(folder + "/a.txt")
+            rmdir(folder)
+        }
+        let file = try #require(fopen(folder + "/a.txt", "w"))
+        fputs("hello", file)
+        fclose(file)
+        let server = try Server("HTTPFiles", [folder])
+        let client = try server.connect()
+        client.write("GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        let answer = client.readToEnd()
+        #expect(answer.hasPrefix("HTTP/1.1 200 OK\r\n") && answer.hasSuffix("\r\n\r\nhello"))
+        #expect(server.program.readLine() == "GET /a.txt 200 5")
+        server.stop(client)
+    }
+
+    @Test func `HTTPUpload writes a body to a file`() throws {
+        let folder = try #require(temporaryFolder())
+        defer {
+            unlink(folder + "/u")
+            rmdir(folder)
+        }
+        let server = try Server("HTTPUpload", [folder + "/u"])
+        let client = try server.connect()
+        let body = String(repeating: "x", count: 300_000)
+        client.write("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n")
+        client.write("Expect: 100-continue\r\nConnection: close\r\n\r\n")
+        #expect(client.readLine() == "HTTP/1.1 100 Continue")
+        #expect(client.readLine() == "")
+        client.write(body)
+        let answer = client.readToEnd()
+        #expect(answer.hasPrefix("HTTP/1.1 201 Created\r\n") && answer.hasSuffix("300000 bytes\n"))
+        var status = stat()
+        #expect(stat(folder + "/u", &status) == 0 && status.st_size == 300_000)
+        server.stop(client)
     }
 
     @Test func `HTTPRequest prints the answer`() throws {

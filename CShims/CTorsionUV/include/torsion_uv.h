@@ -234,6 +234,23 @@ void torsion_uv_close_on_exec(int descriptor);
  * nothing for a regular file. Wraps uv_fs_open(); returns a descriptor, which is closed on exec. */
 int torsion_uv_file_open(const char *path, int mode);
 
+/* Opens a file for reading, O_NONBLOCK as above, that is within a folder, whatever its path and the
+ * links on its way say: openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS, since Linux 5.6. A way
+ * out is UV_ENOENT. Returns a descriptor, which is closed on exec; UV_ENOSYS where there is no such
+ * call. */
+int torsion_uv_file_open_beneath(const char *folder, const char *path);
+
+/* What is known of an open file. */
+struct torsion_uv_file_status {
+    uint64_t inode;
+    int64_t byte_count;
+    int64_t modified_seconds;
+    int64_t modified_nanoseconds;
+};
+
+/* Wraps uv_fs_fstat(). Returns 0 or a code. */
+int torsion_uv_file_status(int descriptor, struct torsion_uv_file_status *status);
+
 #define TORSION_UV_FILE_OTHER 0
 #define TORSION_UV_FILE_REGULAR 1
 #define TORSION_UV_FILE_DIRECTORY 2

@@ -43,7 +43,7 @@ extension Reactor {
     /// The compiler isolates such a closure to that actor, silently, though the parameter is
     /// `nonisolated(nonsending)`. Its task then waits for the actor, and if that is the main actor,
     /// whose thread turns the reactor, for as long as the reactor runs.
-    func requireTasksRun(in isolation: (any Actor)?, _ function: StaticString) {
+    package func requireTasksRun(in isolation: (any Actor)?, _ function: StaticString) {
         guard let isolation, !executor.runs(isolation) else { return }
         mistake(
             isolation is MainActor

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 /// Names one wait of a task, for good: a key whose wait is over matches nothing.
-struct WaitKey: Hashable, Sendable {
+package struct WaitKey: Hashable, Sendable {
     fileprivate let slot: Int32
     fileprivate let generation: UInt32
 }
@@ -113,7 +113,7 @@ extension Reactor {
     /// shielded wait goes on.
     ///
     /// - Throws: What the wait was ended with; ``ReactorStopped`` at the reactor's end and after it.
-    nonisolated(nonsending) func suspend(
+    package nonisolated(nonsending) func suspend(
         awaiting deferred: AnyDeferred? = nil, shielded isShielded: Bool = false,
         _ register: (WaitKey) -> Void
     ) async throws {
@@ -158,7 +158,7 @@ extension Reactor {
     ///
     /// - Returns: Whether it was still under way.
     @discardableResult
-    func resume(_ key: WaitKey, throwing error: (any Error)? = nil) -> Bool {
+    package func resume(_ key: WaitKey, throwing error: (any Error)? = nil) -> Bool {
         guard let continuation = unsafe waits.end(key) else { return false }
         if let error {
             unsafe continuation.resume(throwing: error)

@@ -15,10 +15,34 @@
 /// - SeeAlso: Twisted `twisted.protocols.basic.FileSender`.
 public final class FileProducer: ByteSource {
     private let path: String
+    private let file: (any OpenFile)?
     private let offset: Int64
     private let byteCount: Int64?
     private let reactor: Reactor
     private let progress: ((_ sent: Int64, _ whole: Int64) -> Void)?
+
+    /// A part of a file that is open for reading.
+    ///
+    /// - Parameters:
+    ///   - file: The file; nothing else reads it meanwhile.
+    ///   - path: Names it in errors.
+    ///   - offset: The first byte that is sent.
+    ///   - byteCount: How many are sent.
+    ///   - reactor: Whose worker threads read.
+    /// - Precondition: Neither number is negative.
+    public init(
+        file: any OpenFile, path: String, offset: Int64, byteCount: Int64, on reactor: Reactor
+    ) {
+        require(
+            offset >= 0 && byteCount >= 0,
+            "FileProducer: need offset and byteCount >= 0, got \(offset) and \(byteCount)")
+        self.path = path
+        self.file = file
+        self.offset = offset
+        self.byteCount = byteCount
+        self.reactor = reactor
+        progress = nil
+    }
 
     /// A regular file, which is opened when the pipe begins.
     ///
@@ -38,6 +62,7 @@ public final class FileProducer: ByteSource {
             offset >= 0 && byteCount ?? 0 >= 0,
             "FileProducer: need offset and byteCount >= 0, got \(offset) and \(byteCount ?? 0)")
         self.path = path
+        file = nil
         self.offset = offset
         self.byteCount = byteCount
         self.reactor = reactor
@@ -48,7 +73,7 @@ public final class FileProducer: ByteSource {
     public func produce(into consumer: any Consumer) -> Deferred<Int> {
         let transfer = FileTransfer(
             of: path, from: offset, byteCount: byteCount, to: consumer, on: reactor, progress)
-        return transfer.begin()
+        return transfer.begin(file)
     }
 }
 
@@ -113,12 +138,19 @@ final class FileTransfer: FileSource {
         self.progress = progress
     }
 
-    func begin() -> Deferred<Int> {
+    /// - Parameter file: The file if it is open already.
+    /// - Returns: Fires at the end.
+    func begin(_ file: (any OpenFile)?) -> Deferred<Int> {
         let result = Deferred<Int>(on: reactor) { [weak self] _ in self?.cancel() }
         self.result = result
         // Before the file is open, so that a consumer that is closed meanwhile waits for it.
         consumer.registerProducer(self)
         guard self.result != nil else { return result }
+        if let file {
+            // As much as was asked for; less shows when it is read.
+            opened(file, start.addingReportingOverflow(wanted ?? 0).partialValue)
+            return result
+        }
         do {
             let files = try reactor.files
             let path = path

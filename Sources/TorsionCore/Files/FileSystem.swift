@@ -17,6 +17,55 @@ public protocol FileSystem: Sendable {
     /// - Throws: ``IOError`` of operation `open` that names the path; ``ErrorCode/notSupported`` for
     ///   another kind of file, such as a pipe.
     func open(_ path: String, for access: FileAccess) throws(IOError) -> any OpenFile
+
+    /// Opens a regular file for reading that is within a folder, whatever `..` and links its path
+    /// has: for paths that strangers name. Callable from any thread; blocks.
+    ///
+    /// A way out of the folder is an error, also one that a link makes while the path is resolved. By
+    /// default fails: file systems of a test need not have it.
+    ///
+    /// - Parameters:
+    ///   - path: Relative to the folder.
+    ///   - folder: The folder.
+    /// - Returns: The file, and what it was when it was opened.
+    /// - Throws: ``IOError`` of operation `open` that names the path.
+    /// - SeeAlso: `openat2(2)`, `RESOLVE_BENEATH`.
+    func open(
+        _ path: String, beneath folder: String
+    ) throws(IOError) -> (file: any OpenFile, status: FileStatus)
+}
+
+extension FileSystem {
+    /// Fails.
+    public func open(
+        _ path: String, beneath folder: String
+    ) throws(IOError) -> (file: any OpenFile, status: FileStatus) {
+        throw IOError(.open, function: "", code: .notSupported, subject: path)
+    }
+}
+
+/// What is known of a file that is open.
+///
+/// A plain value.
+public struct FileStatus: Hashable, Sendable {
+    /// Its number in its file system.
+    public var inode: UInt64
+    /// How long it is.
+    public var byteCount: Int64
+    /// When its bytes were changed last.
+    public var modified: WallTime
+
+    /// Describes a file.
+    ///
+    /// - Parameters:
+    ///   - inode: Its number in its file system.
+    ///   - byteCount: How long it is.
+    ///   - modified: When its bytes were changed last.
+    public init(inode: UInt64, byteCount: Int64, modified: WallTime) {
+        self.inode = inode
+        self.byteCount = byteCount
+        self.modified = modified
+    }
 }
 
 /// What a file is opened for.

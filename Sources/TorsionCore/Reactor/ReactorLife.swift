@@ -232,7 +232,7 @@ extension Reactor {
     }
 
     /// Whether a stop is under way.
-    var isStopping: Bool { life.phase >= .stoppingBefore }
+    package var isStopping: Bool { life.phase >= .stoppingBefore }
 
     /// How long the stop that is under way waits; a group passes it on.
     package var stopGracePeriod: Duration { life.gracePeriod }

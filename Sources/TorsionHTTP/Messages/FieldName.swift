@@ -42,7 +42,9 @@ public struct FieldName: Sendable {
     }
 
     /// The bytes of the name, as they are sent.
-    public var bytes: Bytes { number == 0 ? other : FieldNameTable.shared.spelling(of: number) }
+    public var bytes: Bytes {
+        number == 0 ? other : Bytes(stringLiteral: Self.spellings[Int(number)])
+    }
 }
 
 extension FieldName: Hashable {

@@ -27,7 +27,8 @@ package struct FieldNameTable: @unchecked Sendable {
     private let byteCounts: UnsafePointer<UInt8>
     /// 1 for each byte of a token (RFC 9110 §5.6.2).
     private let tokenBytes: UnsafePointer<UInt8>
-    private let spellings: [Bytes]
+    /// Where the spelling of each name is: the text of a literal, which is always there.
+    private let spellings: UnsafePointer<UnsafeRawPointer>
 
     package static let shared = FieldNameTable()
 
@@ -62,7 +63,11 @@ package struct FieldNameTable: @unchecked Sendable {
         unsafe self.displacements = UnsafePointer(displacements)
         unsafe byteCounts = UnsafePointer(counts)
         unsafe tokenBytes = UnsafePointer(tokens)
-        self.spellings = spellings
+        let starts = UnsafeMutablePointer<UnsafeRawPointer>.allocate(capacity: spellings.count)
+        for (number, spelling) in FieldName.spellings.enumerated() {
+            unsafe (starts + number).initialize(to: UnsafeRawPointer(spelling.utf8Start))
+        }
+        unsafe self.spellings = UnsafePointer(starts)
     }
 
     private static func word(_ index: Int, of name: [UInt8]) -> (bytes: UInt64, mask: UInt64) {
@@ -146,10 +151,13 @@ package struct FieldNameTable: @unchecked Sendable {
         let number = unsafe numbers[Self.place(of: hash, Int(displacement))]
         guard number != 0, unsafe Int(byteCounts[Int(number)]) == count else { return 0 }
         let entry = unsafe words + 8 &* Int(number)
+        let raw = unsafe UnsafeRawPointer(name)
         guard start &+ Self.longestByteCount <= limit else {
+            if count <= 8, start &+ 8 <= limit {
+                return unsafe (Self.load(raw, 0) | entry[4]) == entry[0] ? number : 0
+            }
             return unsafe equalsBytewise(name, count, entry) ? number : 0
         }
-        let raw = unsafe UnsafeRawPointer(name)
         var difference = unsafe (Self.load(raw, 0) | entry[4]) ^ entry[0]
         unsafe difference |= (Self.load(raw, 8) | entry[5]) ^ entry[1]
         if count > 16 {
@@ -206,5 +214,10 @@ package struct FieldNameTable: @unchecked Sendable {
 
     func isTokenByte(_ byte: UInt8) -> Bool { unsafe tokenBytes[Int(byte)] == 1 }
 
-    func spelling(of number: UInt8) -> Bytes { spellings[Int(number)] }
+    /// How a name that has a number is spelled.
+    @inline(__always)
+    func spelling(of number: UInt8) -> UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(
+            start: spellings[Int(number)], count: Int(byteCounts[Int(number)]))
+    }
 }

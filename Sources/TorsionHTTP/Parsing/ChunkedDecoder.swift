@@ -205,8 +205,13 @@ package struct ChunkedDecoder {
 /// Whether these bytes may be a field's value: no control character but HTAB.
 @inline(__always)
 func isFieldValue(_ value: RawSpan) -> Bool {
-    unsafe value.withUnsafeBytes { value in
-        guard let base = value.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return true }
-        return unsafe HeadParser.endOfValue(base, 0, value.count) == value.count
+    unsafe value.withUnsafeBytes { unsafe isFieldValue($0) }
+}
+
+@inline(__always)
+func isFieldValue(_ value: UnsafeRawBufferPointer) -> Bool {
+    guard let base = unsafe value.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
+        return true
     }
+    return unsafe HeadParser.endOfValue(base, 0, value.count) == value.count
 }

@@ -18,10 +18,8 @@ package struct FieldSlot {
 /// Room for the slots of one head.
 final class FieldSlots {
     let base: UnsafeMutablePointer<FieldSlot>
-    let capacity: Int
 
     init(capacity: Int) {
-        self.capacity = capacity
         unsafe base = .allocate(capacity: capacity)
     }
 

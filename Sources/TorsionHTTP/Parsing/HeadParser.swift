@@ -40,6 +40,12 @@ package struct HeadParser {
         names = .shared
     }
 
+    @inline(__always)
+    init(limits: HeadLimits, names: FieldNameTable) {
+        self.limits = limits
+        self.names = names
+    }
+
     /// Whether it pays to parse again: a line has ended since, or a limit was reached.
     func hasWork(from formerCount: Int, in bytes: RawSpan) -> Bool {
         let count = bytes.byteCount
@@ -310,7 +316,19 @@ package struct HeadParser {
             }
             index &+= 8
         }
-        return unsafe endOfValueBytewise(base, index, count)
+        guard count >= 8, index < count else {
+            return unsafe endOfValueBytewise(base, index, count)
+        }
+        // The last word that there is, without the bytes before; what is shifted in looks like NUL.
+        let rest = count &- index
+        let word = unsafe load(base, count &- 8) &>> UInt64(truncatingIfNeeded: 8 &* (8 &- rest))
+        let isLow = word &- ones &* 0x20
+        let isDelete = (word ^ ones &* 0x7f) &- ones
+        let hits = (isLow | isDelete) & ~word & highs
+        let at = index &+ hits.trailingZeroBitCount &>> 3
+        if at >= count { return count }
+        return unsafe base[at] < 0x20 && base[at] != 9 || base[at] == 0x7f
+            ? at : endOfValueBytewise(base, at, count)
     }
 
     @inline(never)

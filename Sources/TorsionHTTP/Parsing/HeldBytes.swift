@@ -21,6 +21,13 @@ package final class HeldHead {
         _ = unsafe parser.parse(self.bytes.span.bytes, slots.base)
     }
 
+    /// - Parameter limits: The head's.
+    package init(limits: HeadLimits) {
+        bytes = []
+        parser = HeadParser(limits: limits)
+        slots = FieldSlots(capacity: limits.fieldCount)
+    }
+
     /// Adds what has come, and parses the lines that are whole by now.
     ///
     /// - Complexity: O(*n*) in the number of bytes added, and in those of lines that have ended.

@@ -53,6 +53,11 @@ enum Authority {
     /// Whether these bytes name a host; none at all do, for a target that has none.
     static func isValid(_ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int) -> Bool {
         var index = start
+        while index &+ 8 <= end {
+            let word = unsafe UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self)
+            guard arePlain(word) else { break }
+            index &+= 8
+        }
         while index < end, unsafe isPlain(base[index]) { index &+= 1 }
         // Names with a port at most, as nearly all of them.
         if index == end { return true }
@@ -61,6 +66,20 @@ enum Authority {
         }
         let rest = unsafe UnsafeRawBufferPointer(start: base + start, count: end &- start)
         return unsafe isValid(rest.bytes)
+    }
+
+    /// Whether all of eight bytes are small letters, digits, points or hyphens.
+    ///
+    /// A byte of at most 0x7f has its high bit set behind adding 0x80 - *x* if it is *x* or more.
+    @inline(__always)
+    private static func arePlain(_ word: UInt64) -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101, highs: UInt64 = 0x8080_8080_8080_8080
+        guard word & highs == 0 else { return false }
+        let isLetter = (word &+ ones &* (0x80 - 0x61)) & ~(word &+ ones &* (0x80 - 0x7b))
+        let isFromHyphen = (word &+ ones &* (0x80 - 0x2d)) & ~(word &+ ones &* (0x80 - 0x3a))
+        let slash = word ^ ones &* 0x2f
+        let isNoSlash = slash &+ ones &* 0x7f
+        return (isLetter | isFromHyphen & isNoSlash) & highs == highs
     }
 
     /// Letters, digits, points and hyphens.

@@ -86,32 +86,41 @@ struct AnswerPlan {
     /// - Returns: What the head takes at most.
     @inline(__always)
     static func capacity(_ fields: FieldList) throws(AnswerError) -> Int {
-        var count = ownByteCount
-        for index in 0..<fields.pairs.count {
-            let name = fields.pairs[index].0
-            // Length and coding are the server's (RFC 9112 §6); a second one would be a second body.
-            if name.number == 2 || name.number == 3 { throw .reservedField(name) }
-            let value = fields.pairs[index].1
-            guard isFieldValue(value.span) else { throw .badFieldValue(name) }
-            count &+= value.count &+ 4
-            count &+= name.bytes.count
+        let count = fields.pairs.withUnsafeBufferPointer { pairs in
+            // An index that is no field's tells what is wrong with the first that is.
+            var count = ownByteCount
+            for index in 0..<pairs.count {
+                let number = unsafe pairs[index].0.number
+                let value = unsafe pairs[index].1.unsafeBytes
+                // Length and coding are the server's (RFC 9112 §6): a second one would be a second
+                // body.
+                if number == 2 || number == 3 || !(unsafe isFieldValue(value)) { return -1 - index }
+                let nameCount = unsafe number == 0 ? pairs[index].0.other.count : 32
+                count &+= value.count &+ nameCount &+ 4
+            }
+            return count
         }
-        return count
+        if count >= 0 { return count }
+        let name = fields.pairs[-1 - count].0
+        throw name.number == 2 || name.number == 3 ? .reservedField(name) : .badFieldValue(name)
     }
 
     /// Whether the program's fields ask for the connection to be closed.
     @inline(__always)
     static func wantsClose(_ fields: FieldList) -> Bool {
-        for index in 0..<fields.pairs.count where fields.pairs[index].0.number == 4 {
-            let value = fields.pairs[index].1
-            if ConnectionOptions.flags(value.span).contains(.close) { return true }
+        fields.pairs.withUnsafeBufferPointer { pairs in
+            for index in 0..<pairs.count where unsafe pairs[index].0.number == 4 {
+                let value = unsafe pairs[index].1
+                if ConnectionOptions.flags(value.span).contains(.close) { return true }
+            }
+            return false
         }
-        return false
     }
 
     @inline(__always)
     func encode(
-        _ fields: FieldList, _ dateLine: UnsafeRawBufferPointer, into encoder: inout AnswerEncoder
+        _ fields: FieldList, _ dateLine: UnsafeRawBufferPointer, _ names: FieldNameTable,
+        into encoder: inout AnswerEncoder
     ) {
         if let line = status.line {
             encoder.put(line)
@@ -121,15 +130,19 @@ struct AnswerPlan {
             encoder.put(" \r\n")
         }
         var hasDate = status.isInterim || isUpgrade
-        for index in 0..<fields.pairs.count {
-            let name = fields.pairs[index].0
-            let spelling = name.bytes
-            encoder.put(spelling.span)
-            encoder.put(": ")
-            let value = fields.pairs[index].1
-            encoder.put(value.span)
-            encoder.put("\r\n")
-            if name.number == FieldName.date.number { hasDate = true }
+        fields.pairs.withUnsafeBufferPointer { pairs in
+            for index in 0..<pairs.count {
+                let number = unsafe pairs[index].0.number
+                if number == 0 {
+                    unsafe encoder.put(pairs[index].0.other.unsafeBytes)
+                } else {
+                    unsafe encoder.put(names.spelling(of: number))
+                }
+                encoder.put(": ")
+                unsafe encoder.put(pairs[index].1.unsafeBytes)
+                encoder.put("\r\n")
+                if number == FieldName.date.number { hasDate = true }
+            }
         }
         switch framing {
         case .none, .toClose: break

@@ -23,10 +23,18 @@ extension HTTPConnection {
 
     func whenGone(_ number: UInt32, _ body: @escaping () -> Void) {
         guard isAwaiting(number) || isWriting(number) else { return }
-        makeExtras().whenGone = body
+        makeExtras().whenGone.append(body)
     }
 
     private var isHead: Bool { method == HTTPMethod.head.number }
+
+    /// The line of `Date`; empty where the time of day is not known.
+    @inline(__always)
+    private var dateLine: UnsafeRawBufferPointer {
+        if unsafe block.pointee.now >= block.pointee.dateEnd { shared.makeDateLine() }
+        return unsafe UnsafeRawBufferPointer(
+            start: block.pointee.dateLine, count: block.pointee.dateByteCount)
+    }
 
     // MARK: Whole answers
 
@@ -43,6 +51,7 @@ extension HTTPConnection {
         guard isAwaiting(number), let transport else { return }
         do throws(AnswerError) {
             let capacity = try AnswerPlan.capacity(fields)
+            if !isCalled(number) { refreshTime() }
             begin(fields)
             let framing: AnswerFraming =
                 status.isWithoutBody ? .none : .length(body.byteCount)
@@ -50,12 +59,13 @@ extension HTTPConnection {
             let isSent = framing != .none && !isHead
             let isInline = isSent && body.byteCount <= Self.inlineByteCount
             let room = capacity &+ (isInline ? body.byteCount : 0)
-            let dateLine = unsafe shared.dateLine(at: shared.reactor.now)
+            let dateLine = unsafe dateLine
+            let names = unsafe block.pointee.names
             transport.write(capacity: room) { output in
                 output.withUnsafeMutableBytes { room, count in
                     // It has room for a head at least, hence an address.
                     var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(fields, dateLine, into: &encoder)
+                    unsafe plan.encode(fields, dateLine, names, into: &encoder)
                     if isInline { encoder.put(body) }
                     count = encoder.byteCount
                 }
@@ -91,7 +101,7 @@ extension HTTPConnection {
 
     @inline(never)
     private func noteEnd(_ status: HTTPStatus, _ sentByteCount: Int) {
-        extras?.whenGone = nil
+        extras?.whenGone = []
         record { $0.sentByteCount = sentByteCount }
         endRecord(status, isWhole: true)
         lastActivity = reactor.now
@@ -102,11 +112,13 @@ extension HTTPConnection {
         guard let transport else { return }
         // No field, hence no error.
         let capacity = (try? AnswerPlan.capacity([:])) ?? 0
-        let dateLine = unsafe shared.dateLine(at: reactor.now)
+        refreshTime()
+        let dateLine = unsafe dateLine
+        let names = unsafe block.pointee.names
         transport.write(capacity: capacity) { output in
             output.withUnsafeMutableBytes { room, count in
                 var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                unsafe plan.encode([:], dateLine, into: &encoder)
+                unsafe plan.encode([:], dateLine, names, into: &encoder)
                 count = encoder.byteCount
             }
         }
@@ -184,11 +196,13 @@ extension HTTPConnection {
             }
             if status.isWithoutBody { framing = .none }
             let plan = AnswerPlan(status, framing, closes: machine.closes)
-            let dateLine = unsafe shared.dateLine(at: reactor.now)
+            refreshTime()
+            let dateLine = unsafe dateLine
+            let names = unsafe block.pointee.names
             transport.write(capacity: capacity) { output in
                 output.withUnsafeMutableBytes { room, count in
                     var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(fields, dateLine, into: &encoder)
+                    unsafe plan.encode(fields, dateLine, names, into: &encoder)
                     count = encoder.byteCount
                 }
             }
@@ -226,11 +240,13 @@ extension HTTPConnection {
         do throws(AnswerError) {
             let capacity = try AnswerPlan.capacity(fields)
             let plan = AnswerPlan(status, .none, closes: false)
+            let names = unsafe block.pointee.names
             transport.write(capacity: capacity) { output in
                 output.withUnsafeMutableBytes { room, count in
                     var encoder = unsafe AnswerEncoder(room.baseAddress!)
                     unsafe plan.encode(
-                        fields, UnsafeRawBufferPointer(start: nil, count: 0), into: &encoder)
+                        fields, UnsafeRawBufferPointer(start: nil, count: 0), names,
+                        into: &encoder)
                     count = encoder.byteCount
                 }
             }
@@ -248,15 +264,21 @@ extension HTTPConnection {
                 || !isAwaiting(number),
             "HTTPExchange: an upgrade is answered with 101, or CONNECT with 200, not \(status)")
         guard isAwaiting(number), let transport else { return }
+        // Else the new protocol would get a body that is none of its own.
+        guard machine.input == .ended || machine.input == .over else {
+            return respond(number, HTTPResponse(.badRequest))
+        }
         do throws(AnswerError) {
             let capacity = try AnswerPlan.capacity(fields)
             let isUpgrade = status == .switchingProtocols
             let plan = AnswerPlan(status, .none, closes: false, isUpgrade: isUpgrade)
-            let dateLine = unsafe shared.dateLine(at: reactor.now)
+            refreshTime()
+            let dateLine = unsafe dateLine
+            let names = unsafe block.pointee.names
             transport.write(capacity: capacity) { output in
                 output.withUnsafeMutableBytes { room, count in
                     var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(fields, dateLine, into: &encoder)
+                    unsafe plan.encode(fields, dateLine, names, into: &encoder)
                     count = encoder.byteCount
                 }
             }

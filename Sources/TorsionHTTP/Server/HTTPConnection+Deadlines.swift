@@ -36,8 +36,8 @@ struct AnswerStall {
         _ receivedByteCount: Int, at now: MonotonicInstant, _ options: HTTPServerOptions
     ) -> Bool {
         guard let start = bodyAskedAt else { return false }
-        let elapsed = start.duration(to: now)
-        guard elapsed > options.bodyTimeout else { return false }
+        let elapsed = start.duration(to: now) - options.bodyTimeout
+        guard elapsed > .zero else { return false }
         let seconds = Int(elapsed.components.seconds)
         return receivedByteCount - formerByteCount < seconds * options.bodyBytesPerSecond
     }

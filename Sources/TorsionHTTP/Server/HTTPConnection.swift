@@ -21,6 +21,8 @@ final class HTTPConnection: HalfCloseableProtocol {
     @exclusivity(unchecked) var transport: (any StreamTransport)?
     /// There from `connectionMade` on.
     @exclusivity(unchecked) var shared: HTTPShared!
+    /// That of ``shared``.
+    @exclusivity(unchecked) var block: UnsafeMutablePointer<HTTPShared.Block>!
     /// What only some requests need.
     @exclusivity(unchecked) var extras: Extras?
     /// Of the present request; see ``HTTPMethod``.
@@ -50,7 +52,8 @@ final class HTTPConnection: HalfCloseableProtocol {
     final class Extras {
         var body: RequestBody?
         var decoder: ChunkedDecoder?
-        var whenGone: (() -> Void)?
+        /// Called if the client goes before the answer is written.
+        var whenGone: [() -> Void] = []
         var upgraded: (any StreamProtocol)?
         var isSendingFile = false
         /// Of the answer's body, handed to the transport.
@@ -82,17 +85,28 @@ final class HTTPConnection: HalfCloseableProtocol {
     func connectionMade(_ transport: any StreamTransport) {
         self.transport = transport
         shared = transport.reactor.companion(of: HTTPShared.self)
-        lastActivity = shared.reactor.now
+        unsafe block = shared.block
+        lastActivity = refreshTime()
         planLook()
     }
 
+    /// Reads the time, which is that of the present turn.
+    @discardableResult
+    func refreshTime() -> MonotonicInstant {
+        let now = reactor.now
+        unsafe block.pointee.now = now
+        return now
+    }
+
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        let now = transport.reactor.now
+        unsafe block.pointee.now = now
+        lastActivity = now
         if partial == nil, waiting == nil {
             take(bytes)
         } else {
             takeBehindHeld(bytes, transport)
         }
-        lastActivity = shared.reactor.now
     }
 
     /// Uses what can be used of new bytes, and holds the rest.
@@ -133,7 +147,7 @@ final class HTTPConnection: HalfCloseableProtocol {
             if extras?.upgraded != nil { performUpgrade(remaining: rest) }
         case .head:
             partial = HeldHead(rest, limits: options.headLimits)
-            headStart = shared.reactor.now
+            headStart = unsafe block.pointee.now
         case .body, .chunked, .ended: waiting = HeldBytes(rest)
         }
     }
@@ -172,24 +186,36 @@ final class HTTPConnection: HalfCloseableProtocol {
     /// - Returns: How many bytes it has; 0 if it is not whole.
     @inline(__always)
     private func takeHead(_ bytes: RawSpan) -> Int {
-        let slots = shared.takeSlots()
-        var parser = HeadParser(limits: options.headLimits)
-        switch unsafe parser.parse(bytes, slots.base) {
-        case .incomplete:
-            shared.giveBack(slots)
-            return 0
+        if unsafe block.pointee.areSlotsLent { return takeHeadInside(bytes) }
+        let slots = unsafe block.pointee.slots
+        var parser = unsafe HeadParser(limits: options.headLimits, names: block.pointee.names)
+        switch unsafe parser.parse(bytes, slots) {
+        case .incomplete: return 0
         case .failed(let error):
-            shared.giveBack(slots)
             refuse(error)
             return bytes.byteCount
         case .complete:
-            let start = unsafe slots.base
-            let fields = unsafe Span<FieldSlot>(
-                _unsafeStart: start, count: Int(parser.facts.fieldCount))
+            let count = Int(parser.facts.fieldCount)
+            let fields = unsafe Span<FieldSlot>(_unsafeStart: slots, count: count)
+            unsafe block.pointee.areSlotsLent = true
             deliver(RequestHead(bytes: bytes, slots: fields, facts: parser.facts))
-            // They are lent until here.
-            shared.giveBack(slots)
+            unsafe block.pointee.areSlotsLent = false
             return parser.facts.byteCount
+        }
+    }
+
+    /// While another connection's head is being delivered, which has the slots.
+    @inline(never)
+    private func takeHeadInside(_ bytes: RawSpan) -> Int {
+        let held = HeldHead(limits: options.headLimits)
+        switch held.add(bytes) {
+        case .incomplete: return 0
+        case .failed(let error):
+            refuse(error)
+            return bytes.byteCount
+        case .complete:
+            held.withHead { deliver($0) }
+            return held.parser.facts.byteCount
         }
     }
 
@@ -219,6 +245,10 @@ final class HTTPConnection: HalfCloseableProtocol {
         wasDroppedInCall = false
         responderFailed(number, error ?? AnswerError.dropped)
     }
+
+    /// Whether the responder is being called with this request now.
+    @inline(__always)
+    func isCalled(_ number: UInt32) -> Bool { calledNumber == number }
 
     /// The exchange was released without an answer.
     func exchangeWasDropped(_ number: UInt32) {
@@ -297,11 +327,13 @@ final class HTTPConnection: HalfCloseableProtocol {
 
     /// The body of the present request.
     func requestBody(_ number: UInt32) -> RequestBody {
-        guard machine.number == number, transport != nil else {
+        let isPresent = machine.number == number && transport != nil
+        if isPresent, let body = extras?.body { return body }
+        // Behind the answer nobody may have it: some of it may have been read past.
+        guard isAwaiting(number) || isWriting(number), isPresent else {
             return RequestBody(failed: BodyTruncated(byteCount: 0), on: reactor)
         }
         let extras = makeExtras()
-        if let body = extras.body { return body }
         let body = RequestBody(self, isEmpty: machine.input == .ended)
         if body.isOpen { extras.body = body }
         return body
@@ -394,7 +426,7 @@ final class HTTPConnection: HalfCloseableProtocol {
         waiting = nil
         partial = nil
         let body = extras?.body
-        let whenGone = extras?.whenGone
+        let whenGone = extras?.whenGone ?? []
         if machine.requestFailed() {
             send(AnswerPlan(status, .length(0), closes: true))
             endRecord(status, isWhole: true)
@@ -403,7 +435,7 @@ final class HTTPConnection: HalfCloseableProtocol {
         extras = nil
         transport?.loseConnection(because: error)
         body?.fail(error)
-        whenGone?()
+        for body in whenGone { body() }
     }
 
     func readConnectionLost(from transport: any StreamTransport) {
@@ -435,12 +467,16 @@ final class HTTPConnection: HalfCloseableProtocol {
         self.transport = nil
         let lost = extras
         extras = nil
-        let whenGone = wasAnswering ? lost?.whenGone : nil
+        let whenGone = wasAnswering ? lost?.whenGone ?? [] : []
         lost?.body?.fail(why)
-        whenGone?()
+        for body in whenGone { body() }
+        responder.connectionLost()
     }
 
-    func shutdownRequested(_ transport: any StreamTransport) {
+    func shutdownRequested(_ transport: any StreamTransport) { endWasRequested() }
+
+    /// The server ends: the present request is the last one.
+    func endWasRequested() {
         guard machine.endWasRequested(), partial == nil else { return }
         // A request may be on its way, from a client that could not know.
         let limit = options.value.lastRequestTimeout

@@ -68,7 +68,7 @@ public struct HTTPExchange: ~Copyable {
 
     /// Calls `body` if the client goes away before the answer is written: once, on the reactor.
     ///
-    /// A client that only ends its direction has not gone. Calls replace each other.
+    /// A client that only ends its direction has not gone.
     ///
     /// - Parameter body: For example, cancels what the answer waits for.
     public func whenGone(_ body: @escaping () -> Void) { connection.whenGone(number, body) }
@@ -169,8 +169,8 @@ public struct HTTPExchange: ~Copyable {
 
     /// Answers with 101, and puts another protocol above the connection.
     ///
-    /// It is given what has come behind the request, in order, and nothing of HTTP happens any more. The
-    /// client asks for it by `Upgrade` and `Connection: upgrade`; whether it did is yours to check.
+    /// It is given what has come behind the request, in order, and nothing of HTTP happens any more. A
+    /// request whose body was not read is answered with 400 instead. The client asks for it by `Upgrade` and `Connection: upgrade`; whether it did is yours to check.
     ///
     /// - Parameters:
     ///   - newProtocol: Takes over when the present event ends.
@@ -208,6 +208,17 @@ public final class PendingExchange {
     }
 
     deinit { if !hasAnswered { connection.exchangeWasDropped(number) } }
+
+    /// The task that was to answer has ended.
+    func taskEnded(because error: (any Error)?) {
+        if error is CancellationError, !connection.isAwaiting(number) { return }
+        guard let error else {
+            if !hasAnswered { connection.respond(number, failure: AnswerError.dropped) }
+            return hasAnswered = true
+        }
+        hasAnswered = true
+        connection.responderFailed(number, error)
+    }
 
     private func use() {
         require(

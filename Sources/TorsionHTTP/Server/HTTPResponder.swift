@@ -30,6 +30,14 @@ public protocol HTTPResponder: AnyObject {
     ///   the connection if the answer had begun, and is reported to the reactor's `unhandledError`.
     func requestReceived(
         _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) throws
+
+    /// The connection has ended: no further request comes on it. By default does nothing.
+    func connectionLost()
+}
+
+extension HTTPResponder {
+    /// Does nothing.
+    public func connectionLost() {}
 }
 
 /// A thrown answer is the answer.

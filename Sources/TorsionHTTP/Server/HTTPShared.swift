@@ -4,64 +4,66 @@
 internal import TorsionCore
 
 /// What all connections of one reactor share, so that a request costs none of them any memory.
+///
+/// What each request needs is in a block of its own that holds no references: reading a stored reference
+/// would retain it, several times for each request.
 @safe
 final class HTTPShared: ReactorCompanion {
     /// The most fields that any server may allow.
     static let slotCapacity = 200
 
     let reactor: Reactor
-    private let slots = FieldSlots(capacity: HTTPShared.slotCapacity)
-    private var areSlotsLent = false
+    let block: UnsafeMutablePointer<Block>
 
-    /// `Date: `, the date and the line's end.
-    private let dateLine: UnsafeMutableRawPointer
-    private static let dateLineByteCount = 6 + HTTPDate.byteCount + 2
-    private var dateByteCount = 0
-    /// Until when the line is right.
-    @exclusivity(unchecked) private var dateEnd = MonotonicInstant(nanoseconds: 0)
+    /// What each request needs.
+    struct Block {
+        let names: FieldNameTable
+        /// For one head; a head that is delivered while another one is has slots of its own.
+        let slots: UnsafeMutablePointer<FieldSlot>
+        var areSlotsLent = false
+        /// The time as of the present event.
+        var now = MonotonicInstant(nanoseconds: 0)
+        /// `Date: `, the date and the line's end.
+        let dateLine: UnsafeMutableRawPointer
+        var dateByteCount = 0
+        /// Until when the line is right.
+        var dateEnd = MonotonicInstant(nanoseconds: 0)
+    }
 
     init(on reactor: Reactor) {
         self.reactor = reactor
-        unsafe dateLine = .allocate(byteCount: Self.dateLineByteCount, alignment: 8)
+        unsafe block = .allocate(capacity: 1)
+        unsafe block.initialize(
+            to: Block(
+                names: .shared, slots: .allocate(capacity: Self.slotCapacity),
+                dateLine: .allocate(byteCount: Self.dateLineByteCount, alignment: 8)))
     }
 
-    deinit { unsafe dateLine.deallocate() }
-
-    /// The slots for one head; a head that is delivered while another one is has slots of its own.
-    func takeSlots() -> FieldSlots {
-        if areSlotsLent { return FieldSlots(capacity: Self.slotCapacity) }
-        areSlotsLent = true
-        return slots
+    deinit {
+        unsafe block.pointee.slots.deallocate()
+        unsafe block.pointee.dateLine.deallocate()
+        unsafe block.deallocate()
     }
 
-    func giveBack(_ slots: FieldSlots) {
-        if slots === self.slots { areSlotsLent = false }
-    }
+    private static let dateLineByteCount = 6 + HTTPDate.byteCount + 2
 
-    /// The line of `Date`; empty where the time of day is not known (RFC 9110 §6.6.1).
+    /// Makes the line of `Date` anew; it is empty where the time of day is not known (RFC 9110 §6.6.1).
     ///
-    /// Made once a second at most, when an answer wants it: an idle server does nothing.
-    ///
-    /// - Parameter now: The reactor's time.
-    /// - Returns: The line, valid until the next call.
-    @inline(__always)
-    func dateLine(at now: MonotonicInstant) -> UnsafeRawBufferPointer {
-        if now >= dateEnd { makeDateLine(at: now) }
-        return unsafe UnsafeRawBufferPointer(start: dateLine, count: dateByteCount)
-    }
-
+    /// Once a second at most, when an answer wants it: an idle server does nothing.
     @inline(never)
-    private func makeDateLine(at now: MonotonicInstant) {
+    func makeDateLine() {
+        let now = unsafe block.pointee.now
         guard let time = try? reactor.wallTime() else {
-            dateByteCount = 0
-            dateEnd = now.advanced(by: .seconds(1))
+            unsafe block.pointee.dateByteCount = 0
+            unsafe block.pointee.dateEnd = now.advanced(by: .seconds(1))
             return
         }
-        var encoder = unsafe AnswerEncoder(dateLine)
+        var encoder = unsafe AnswerEncoder(block.pointee.dateLine)
         encoder.put("Date: ")
         encoder.put(HTTPDate(seconds: time.seconds).bytes.span)
         encoder.put("\r\n")
-        dateByteCount = encoder.byteCount
-        dateEnd = now.advanced(by: .nanoseconds(1_000_000_000 - Int64(time.nanoseconds)))
+        unsafe block.pointee.dateByteCount = encoder.byteCount
+        unsafe block.pointee.dateEnd = now.advanced(
+            by: .nanoseconds(1_000_000_000 - Int64(time.nanoseconds)))
     }
 }

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionHTTP
 
 /// `torsion echo`: sends back what it receives.
 struct EchoCommand: ParsableCommand {
@@ -30,14 +31,20 @@ struct EchoCommand: ParsableCommand {
 
     @OptionGroup var serving: ServingOptions
 
-    @Option(help: "bytes sends back what arrives, lines answers each line by a write of its own.")
+    @Option(
+        help: """
+            bytes sends back what arrives, lines answers each line by a write of its own, http answers \
+            each request with its method, its target and its body.
+            """)
     var framing = Framing.bytes
 
     // For measurements: each face of the engine costs something else.
     @Option(help: .hidden)
     var style = Style.callbacks
 
-    enum Framing: String, ExpressibleByArgument, CaseIterable, Sendable { case bytes, lines }
+    enum Framing: String, ExpressibleByArgument, CaseIterable, Sendable {
+        case bytes, lines, http
+    }
 
     enum Style: String, ExpressibleByArgument, CaseIterable, Sendable {
         case callbacks, async
@@ -51,6 +58,9 @@ struct EchoCommand: ParsableCommand {
         }
         if case .datagrams = try place, framing != .bytes || style != .callbacks {
             throw ValidationError("--framing and --style are for streams, not for datagrams")
+        }
+        guard framing != .http || style == .callbacks else {
+            throw ValidationError("--style is for --framing bytes and lines")
         }
     }
 
@@ -76,12 +86,13 @@ struct EchoCommand: ParsableCommand {
                 let port = try endpoint.listen(on: reactor) { DatagramEcho() }
                 announcement.make(at: port.localAddress)
             case .streams(let endpoint) where style == .callbacks:
-                let port = try endpoint.listen(on: reactor) {
+                let port =
                     switch framing {
-                    case .bytes: Echo()
-                    case .lines: LineEcho()
+                    case .bytes: try endpoint.listen(on: reactor) { Echo() }
+                    case .lines: try endpoint.listen(on: reactor) { LineEcho() }
+                    case .http:
+                        try endpoint.listen(on: reactor, http: HTTPServerOptions()) { HTTPEcho() }
                     }
-                }
                 announcement.make(for: port)
             case .streams(let endpoint):
                 try serve(endpoint, on: reactor, style, announcement)
@@ -146,6 +157,30 @@ private final class LineEcho: LineProtocol {
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
         transport.write(line)
         transport.write("\r\n")
+    }
+}
+
+/// Answers each request with its method, its target as it came, and its body without its coding.
+private final class HTTPEcho: HTTPResponder {
+    private static let bodyLimitBytes = 16 << 20
+
+    func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
+        let line = Bytes { writer in
+            writer.write(head.methodBytes)
+            writer.write(" ")
+            writer.write(head.target)
+            writer.write("\n")
+        }
+        guard head.hasBody else { return exchange.respond(.ok, body: line) }
+        let body = exchange.body.collect(limitBytes: Self.bodyLimitBytes)
+        exchange.respond(
+            when: body.addCallback { body in
+                let whole = Bytes(reserving: line.count + body.count) { writer in
+                    writer.write(line)
+                    writer.write(body)
+                }
+                return HTTPResponse(.ok, body: whole)
+            })
     }
 }
 

@@ -14,7 +14,8 @@ struct TorsionCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             EchoCommand.self, ConnectCommand.self, ProxyCommand.self, SendCommand.self,
-            ReceiveCommand.self, BackendsCommand.self, DoctorCommand.self, NewCommand.self,
+            ReceiveCommand.self, ServeCommand.self, BackendsCommand.self, DoctorCommand.self,
+            NewCommand.self,
         ])
 }
 

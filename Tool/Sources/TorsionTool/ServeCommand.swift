@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Torsion
+internal import TorsionHTTP
+
+/// `torsion serve`: serves the files of a folder over HTTP.
+struct ServeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve the files of a folder over HTTP/1.1 until SIGINT or SIGTERM.",
+        discussion: """
+            Prints one line when it listens: \
+            listening on 127.0.0.1:41234 backend=epoll threads=1. \
+            Nothing outside of the folder is served, nor what begins with a dot.
+            """)
+
+    @Argument(help: "The folder.")
+    var folder: String
+
+    @Option(help: "Where to listen, for example tcp:8080 or tls:8443:certificate=cert.pem.")
+    var listen = "tcp:8080:interface=127.0.0.1"
+
+    @OptionGroup var serving: ServingOptions
+
+    func validate() throws {
+        try serving.check()
+        _ = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+    }
+
+    func run() throws {
+        let endpoint = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        let folder = folder
+        try serving.run { reactor, announcement in
+            let files = FileResponder(folder: folder)
+            let port = try endpoint.listen(on: reactor, http: HTTPServerOptions()) { files }
+            announcement.make(for: port)
+        }
+    }
+}
