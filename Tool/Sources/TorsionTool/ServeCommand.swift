@@ -22,16 +22,19 @@ struct ServeCommand: ParsableCommand {
     @Option(help: "Where to listen, for example tcp:8080 or tls:8443:certificate=cert.pem.")
     var listen = "tcp:8080:interface=127.0.0.1"
 
+    @OptionGroup var tls: TLSOptions
+
     @OptionGroup var serving: ServingOptions
 
     func validate() throws {
         try serving.check()
-        _ = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        _ = try readEndpoint(listen, try tls.parser().server(parsing:))
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, EndpointParser.commandLine.server(parsing:))
+        let endpoint = try readEndpoint(listen, try tls.parser().server(parsing:))
         let folder = folder
+        try tls.announce()
         try serving.run { reactor, announcement in
             let files = FileResponder(folder: folder)
             let port = try endpoint.listen(on: reactor, http: HTTPServerOptions()) { files }
