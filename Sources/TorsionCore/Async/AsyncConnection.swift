@@ -11,6 +11,9 @@
 /// reads at a time, any number write. The connection is closed by ``close()``, or when the last
 /// reference to it goes.
 ///
+/// Bytes are read as they come, by count, or as lines, frames and messages: `TorsionProtocols` has
+/// `lines()`, `frames(_:)` and `messages(_:)`. What one of them does not use is the next one's.
+///
 /// A peer that ends its direction is an end of reading only; what is written still leaves.
 ///
 /// When the reactor is told to stop, or the server that accepted the connection ends, reading
