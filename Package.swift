@@ -163,7 +163,8 @@ let package = Package(
         .target(
             name: "Torsion",
             dependencies: [
-                "TorsionCore", "TorsionProtocols", "TorsionServices", "TorsionUV", "TorsionEpoll",
+                "TorsionCore", "TorsionProtocols", "TorsionDNS", "TorsionServices", "TorsionUV",
+                "TorsionEpoll",
             ],
             swiftSettings: settings),
 
@@ -171,8 +172,8 @@ let package = Package(
         .target(
             name: "Scenarios",
             dependencies: [
-                "TestedBackends", "Torsion", "TorsionCore", "TorsionProtocols", "TorsionTesting",
-                "TorsionTLS",
+                "TestedBackends", "Torsion", "TorsionCore", "TorsionDNS", "TorsionProtocols",
+                "TorsionTesting", "TorsionTLS",
             ],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(
@@ -197,8 +198,8 @@ let package = Package(
         tests(
             "Snippets",
             [
-                "TestPrograms", "Torsion", "TorsionCore", "TorsionHTTP", "TorsionSockets",
-                "TorsionTLS", "TorsionTesting",
+                "TestPrograms", "Torsion", "TorsionCore", "TorsionDNS", "TorsionHTTP",
+                "TorsionSockets", "TorsionTLS", "TorsionTesting",
             ]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(

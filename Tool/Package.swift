@@ -31,6 +31,7 @@ let package = Package(
             dependencies: [
                 .product(name: "Torsion", package: "torsion"),
                 .product(name: "TorsionCore", package: "torsion"),
+                .product(name: "TorsionDNS", package: "torsion"),
                 .product(name: "TorsionHTTP", package: "torsion"),
                 .product(name: "TorsionTLS", package: "torsion"),
                 .product(name: "TorsionURing", package: "torsion"),

@@ -19,8 +19,8 @@ BEGIN {
     may["Sources/TorsionServices"] = "TorsionCore CTorsionUV"
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
-    may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionServices TorsionUV TorsionEpoll"
-    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionHTTP TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
+    may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionDNS TorsionServices TorsionUV TorsionEpoll"
+    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
     may["Sources/Examples"] = "Torsion TorsionHTTP TorsionTLS TorsionTesting"
 
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL "

@@ -58,9 +58,9 @@ extension Reactor {
         self.init(backend: try .fromEnvironment())
     }
 
-    /// Makes a reactor over a backend, with libuv's name resolution and signals.
+    /// Makes a reactor over a backend, with names, signals, threads and files.
     public convenience init(backend: BackendChoice) {
-        self.init(backend: backend, services: UVServices.make)
+        self.init(backend: backend, services: StandardServices.make)
     }
 
     /// The linked backends that this machine can run.
@@ -87,7 +87,7 @@ extension Reactor {
         _ body: (Reactor) throws -> Void
     ) throws {
         try run(
-            backend: try backend ?? .fromEnvironment(), services: UVServices.make,
+            backend: try backend ?? .fromEnvironment(), services: StandardServices.make,
             signals: signals, body)
     }
 }
@@ -114,7 +114,8 @@ extension ReactorGroup {
         _ body: @escaping @Sendable (Reactor) throws -> Void
     ) throws {
         try run(
-            count: count, backend: try backend ?? .fromEnvironment(), services: UVServices.make,
+            count: count, backend: try backend ?? .fromEnvironment(),
+            services: StandardServices.make,
             signals: signals, body)
     }
 }
@@ -144,6 +145,6 @@ public func withReactor(
     _ body: nonisolated(nonsending) @escaping @Sendable (Reactor) async throws -> Void
 ) async throws {
     try await withReactor(
-        count: count, backend: try backend ?? .fromEnvironment(), services: UVServices.make,
+        count: count, backend: try backend ?? .fromEnvironment(), services: StandardServices.make,
         signals: signals, gracePeriod: gracePeriod, body)
 }

@@ -69,7 +69,7 @@ extension Reactor {
     ) {
         Program.run {
             try Program.runTask(
-                backend: try backend() ?? .fromEnvironment(), services: UVServices.make,
+                backend: try backend() ?? .fromEnvironment(), services: StandardServices.make,
                 signals: signals, gracePeriod: gracePeriod, body)
         }
     }
@@ -128,7 +128,7 @@ extension ReactorGroup {
         Program.run {
             try Program.runTasks(
                 count: count, backend: try backend() ?? .fromEnvironment(),
-                services: UVServices.make, signals: signals, gracePeriod: gracePeriod, body)
+                services: StandardServices.make, signals: signals, gracePeriod: gracePeriod, body)
         }
     }
 }

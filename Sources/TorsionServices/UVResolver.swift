@@ -7,12 +7,18 @@ internal import TorsionCore
 /// Looks names up with the system's own resolver, `getaddrinfo(3)`, on libuv's thread pool.
 ///
 /// Of the pool's four threads (`UV_THREADPOOL_SIZE`) libuv gives two to look-ups at a time. One that
-/// was cancelled while it ran keeps its thread until the system gives up; nobody waits for it.
+/// was cancelled while it ran keeps its thread until the system gives up, and later ones wait for
+/// that: so each has a deadline, which counts from the call.
 final class UVResolver: NameResolver {
     private let guest: GuestLoop
+    /// How long a look-up may take, its wait for a thread included.
+    private let limit: Duration
     private var lookups: [ObjectIdentifier: Lookup] = [:]
 
-    init(guest: GuestLoop) { self.guest = guest }
+    init(guest: GuestLoop, limit: Duration = .seconds(10)) {
+        self.guest = guest
+        self.limit = limit
+    }
 
     func resolve(_ host: String, port: UInt16) -> Deferred<[SocketAddress]> {
         let reactor = guest.reactor
@@ -53,6 +59,11 @@ final class UVResolver: NameResolver {
             return
         }
         lookups[ObjectIdentifier(lookup)] = lookup
+        lookup.timer = guest.reactor.callLater(limit) { [unowned lookup] in
+            lookup.timer = nil
+            lookup.cancel()
+            lookup.finish { $0.fail(Lookup.error(.timedOut, host: lookup.host)) }
+        }
     }
 
     /// One name that is being looked up.
@@ -64,6 +75,7 @@ final class UVResolver: NameResolver {
         let resolver: UVResolver
         var deferred: Deferred<[SocketAddress]>?
         var request: OpaquePointer?
+        var timer: DelayedCall?
 
         init(host: String, port: UInt16, resolver: UVResolver) {
             self.host = host
@@ -75,6 +87,8 @@ final class UVResolver: NameResolver {
         func cancel() {
             guard let request else { return }
             self.request = nil
+            timer?.cancel()
+            timer = nil
             resolver.guest.use { _ in torsion_uv_resolve_cancel(request) }
             resolver.lookups[ObjectIdentifier(self)] = nil
         }
@@ -82,6 +96,8 @@ final class UVResolver: NameResolver {
         /// The answer, or a negative code with none.
         func ended(_ code: Int32, _ addresses: UnsafeBufferPointer<torsion_uv_address>) {
             request = nil
+            timer?.cancel()
+            timer = nil
             resolver.lookups[ObjectIdentifier(self)] = nil
             resolver.guest.willDeliver()
             if code == 0 {

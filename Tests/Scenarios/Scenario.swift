@@ -37,7 +37,7 @@ public struct Scenario: Sendable, CustomStringConvertible {
     public static let all =
         [
             echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams,
-            switching, service, tasks, policies, pool, randomUser, broker, miniRedis,
+            switching, service, tasks, policies, pool, randomUser, broker, miniRedis, names,
         ] + secured
 }
 

@@ -29,14 +29,33 @@ class DeferredWork<Value> {
     ///   - step: Cancelled when the result is.
     ///   - goOn: Called with the step's value, also if the result was cancelled meanwhile.
     final func wait<Step>(for step: Deferred<Step>, _ goOn: @escaping (Step) -> Void) {
-        let link = step.addBoth { [self] outcome in
-            awaited = nil
+        wait(forOutcomeOf: step) { [self] outcome in
             switch outcome {
             case .success(let value): goOn(value)
             case .failure(let error): finish(.failure(error))
             }
         }
+    }
+
+    /// Waits for one step, whatever its outcome.
+    ///
+    /// - Parameters:
+    ///   - step: Cancelled when the result is.
+    ///   - goOn: Called with the step's outcome, also if the result was cancelled meanwhile.
+    final func wait<Step>(
+        forOutcomeOf step: Deferred<Step>, _ goOn: @escaping (Result<Step, any Error>) -> Void
+    ) {
+        let link = step.addBoth { [self] outcome in
+            awaited = nil
+            goOn(outcome)
+        }
         if link.isPending { awaited = link }
+    }
+
+    /// Cancels the step that is waited for, which then goes on with `CancellationError`.
+    final func stopWaiting() {
+        let awaited = awaited.take()
+        awaited?.cancel()
     }
 
     /// The result is there; does nothing if it was cancelled.
@@ -54,8 +73,7 @@ class DeferredWork<Value> {
 
     private func cancelled() {
         result = nil
-        let awaited = awaited.take()
-        awaited?.cancel()
+        stopWaiting()
         giveUp()
     }
 }

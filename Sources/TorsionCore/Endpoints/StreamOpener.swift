@@ -8,6 +8,13 @@ final class StreamOpener: DeferredWork<ByteStream> {
     private var attempts: [ConnectAttempt] = []
     private var agreement: Agreement?
     private var delay: DelayedCall?
+    /// While there are only IPv4 addresses, and IPv6 ones may follow soon.
+    private var resolutionDelay: DelayedCall?
+    /// What was found before the race.
+    private var found: [SocketAddress] = []
+    private var isRacing = false
+    /// Whether more addresses may be found.
+    private var isResolving = false
     private var failures: [(address: SocketAddress, error: IOError)] = []
     /// Whether `openStream` has not returned yet.
     private var isStarting = false
@@ -28,7 +35,9 @@ final class StreamOpener: DeferredWork<ByteStream> {
         do throws(IOError) {
             try reactor.startIfNeeded()
             switch endpoint.place {
-            case .address(let address): race([address])
+            case .address(let address):
+                eyeballs = HappyEyeballs([address])
+                race()
             case .host(let host, let port): try resolve(host, port)
             case .descriptor(let descriptor): try adopt(descriptor)
             }
@@ -58,14 +67,45 @@ final class StreamOpener: DeferredWork<ByteStream> {
     }
 
     private func resolve(_ host: String, _ port: UInt16) throws(IOError) {
-        let lookup = try reactor.resolver.resolve(host, port: port)
-        wait(for: lookup) { [self] addresses in race(addresses) }
+        isResolving = true
+        let lookup = try reactor.resolver.resolve(host, port: port) { [self] addresses in
+            if isResolving { take(addresses, isLast: false) }
+        }
+        wait(forOutcomeOf: lookup) { [self] outcome in
+            guard isResolving else { return }
+            isResolving = false
+            switch outcome {
+            case .success(let addresses): take(addresses, isLast: true)
+            // What was found before is tried all the same.
+            case .failure(let error):
+                if found.isEmpty { finish(.failure(error)) } else { take([], isLast: true) }
+            }
+        }
+    }
+
+    /// Addresses of the host, perhaps of one family only: RFC 8305 §3.
+    private func take(_ addresses: [SocketAddress], isLast: Bool) {
+        found += addresses
+        if isRacing { return perform(eyeballs.add(addresses, isLast: isLast)) }
+        if isLast || found.contains(where: \.isIPv6) {
+            // The whole list is in the order of preference.
+            let list = isLast && !addresses.isEmpty ? addresses : found
+            eyeballs = HappyEyeballs(list, isComplete: isLast)
+            race()
+        } else if resolutionDelay == nil, !found.isEmpty {
+            resolutionDelay = reactor.callLater(HappyEyeballs.resolutionDelay) { [self] in
+                eyeballs = HappyEyeballs(found, isComplete: false)
+                race()
+            }
+        }
     }
 
     // MARK: The race
 
-    private func race(_ addresses: [SocketAddress]) {
-        eyeballs = HappyEyeballs(addresses)
+    private func race() {
+        resolutionDelay?.cancel()
+        resolutionDelay = nil
+        isRacing = true
         perform(eyeballs.start())
     }
 
@@ -161,8 +201,12 @@ final class StreamOpener: DeferredWork<ByteStream> {
     }
 
     private func stopTrying() {
+        isResolving = false
+        stopWaiting()
         delay?.cancel()
         delay = nil
+        resolutionDelay?.cancel()
+        resolutionDelay = nil
         let attempts = attempts
         self.attempts = []
         for attempt in attempts { attempt.cancel() }

@@ -67,6 +67,30 @@ public protocol NameResolver: AnyObject {
     /// - Returns: At least one address, in the order of preference of RFC 6724; or an ``IOError`` of
     ///   operation `resolve` that names the host.
     func resolve(_ host: String, port: UInt16) -> Deferred<[SocketAddress]>
+
+    /// Looks a name up, and hands over addresses as they arrive.
+    ///
+    /// By default all arrive together.
+    ///
+    /// - Parameters:
+    ///   - host: A host name or a numeric address.
+    ///   - port: Put into each address.
+    ///   - found: Called with some of the addresses, such as those of one family, any number of times
+    ///     until the Deferred fires, and perhaps before this returns. A connection attempt can begin
+    ///     with them: RFC 8305 §3.
+    /// - Returns: As ``resolve(_:port:)``: all addresses.
+    func resolve(
+        _ host: String, port: UInt16, found: @escaping ([SocketAddress]) -> Void
+    ) -> Deferred<[SocketAddress]>
+}
+
+extension NameResolver {
+    /// Looks a name up; all addresses arrive together.
+    public func resolve(
+        _ host: String, port: UInt16, found: @escaping ([SocketAddress]) -> Void
+    ) -> Deferred<[SocketAddress]> {
+        resolve(host, port: port)
+    }
 }
 
 /// Delivers signals of the process on the reactor's thread.

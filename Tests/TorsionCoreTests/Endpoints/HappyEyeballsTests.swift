@@ -57,6 +57,39 @@ private func address(_ text: String) -> SocketAddress { SocketAddress(text)! }
         #expect(eyeballs.start() == .fail)
     }
 
+    // RFC 8305 §3
+    @Test func `addresses that come later take turns with those that wait`() {
+        var eyeballs = HappyEyeballs([six[0], six[1]], isComplete: false)
+        #expect(eyeballs.start() == .attempt(six[0], next: .milliseconds(250)))
+        #expect(eyeballs.add([four[0], six[0]], isLast: true) == .none)
+        #expect(eyeballs.delayPassed() == .attempt(four[0], next: .milliseconds(250)))
+        #expect(eyeballs.delayPassed() == .attempt(six[1], next: nil))
+        #expect(eyeballs.attemptFailed() == .none)
+        #expect(eyeballs.attemptFailed() == .none)
+        #expect(eyeballs.attemptFailed() == .fail)
+    }
+
+    @Test func `an attempt that only lacks an address begins as soon as there is one`() {
+        var eyeballs = HappyEyeballs([six[0]], isComplete: false)
+        #expect(eyeballs.start() == .attempt(six[0], next: .milliseconds(250)))
+        #expect(eyeballs.delayPassed() == .none)
+        #expect(
+            eyeballs.add([four[0]], isLast: false) == .attempt(four[0], next: .milliseconds(250)))
+        #expect(eyeballs.attemptFailed() == .none)
+        #expect(eyeballs.attemptFailed() == .none)
+        // All have failed, but the look-up goes on.
+        #expect(eyeballs.add([six[0]], isLast: false) == .none)
+        #expect(eyeballs.add([four[1]], isLast: true) == .attempt(four[1], next: nil))
+        #expect(eyeballs.attemptFailed() == .fail)
+    }
+
+    @Test func `a look-up that ends without more fails what has failed`() {
+        var eyeballs = HappyEyeballs([six[0]], isComplete: false)
+        _ = eyeballs.start()
+        #expect(eyeballs.attemptFailed() == .none)
+        #expect(eyeballs.add([], isLast: true) == .fail)
+    }
+
     @Test func `more failures than attempts trap`() async {
         await #expect(processExitsWith: .failure) {
             var eyeballs = HappyEyeballs([])
