@@ -11,12 +11,13 @@ import TorsionTesting
 /// A name server of somebody else's, as a child process on a port of its own.
 private final class RealServer {
     let address: SocketAddress
-    private let program: Program
+    private let program: TestPrograms.Program
 
     /// `unbound`, with the records of ``LiveTests``.
     static func unbound() throws -> RealServer {
         let port = try freePort()
-        let program = try Program(path: "/usr/sbin/unbound", ["-d", "-d", "-c", "/dev/stdin"])
+        let program = try TestPrograms.Program(
+            path: "/usr/sbin/unbound", ["-d", "-d", "-c", "/dev/stdin"])
         program.write(
             """
             server:
@@ -59,16 +60,16 @@ private final class RealServer {
             "--edns-packet-max=1232",
         ]
         arguments += (0..<120).map { "--host-record=many.test,10.0.0.\($0)" }
-        let program = try Program(path: "/usr/sbin/dnsmasq", arguments)
+        let program = try TestPrograms.Program(path: "/usr/sbin/dnsmasq", arguments)
         while true {
             let line = program.readErrorLine()
             if line.contains("started") { break }
-            if line.isEmpty { throw CheckFailure(description: "dnsmasq does not start") }
+            if line.isEmpty { throw SetupFailure(description: "dnsmasq does not start") }
         }
         return RealServer(program, port)
     }
 
-    private init(_ program: Program, _ port: UInt16) {
+    private init(_ program: TestPrograms.Program, _ port: UInt16) {
         self.program = program
         address = .ipv4(.loopback, port: port)
     }
@@ -90,7 +91,7 @@ private final class RealServer {
     private func checkAnswers(_ server: RealServer) throws {
         defer { server.stop() }
         var results: [String] = []
-        try run("epoll") { reactor in
+        try runReactor("epoll") { reactor in
             let dns = DNSResolver(on: reactor, DNSConfiguration(servers: [server.address]))
             func note<Value>(_ deferred: Deferred<Value>, _ text: @escaping (Value) -> String) {
                 deferred.addBoth { result in
@@ -117,7 +118,7 @@ private final class RealServer {
         }
         #expect(
             Set(results) == [
-                #"["192.0.2.1:1", "[2001:db8::1]:1"]"#, #"["10 host.test."]"#, "[onetwo]",
+                #"["192.0.2.1:1", "[2001:db8::1]:1"]"#, #"["10 host.test."]"#, #"["onetwo"]"#,
                 "host.test. 7", #"0 issue "ca.test""#, "120 true", "none.test. A noSuchName",
                 "host.test. SRV noRecords",
             ])

@@ -343,6 +343,18 @@ private let zone = record(
         #expect(played.error?.negativeTTLSeconds == nil)
     }
 
+    @Test func `N-37: names in an answer are spelt as they were asked for, not at random`() throws {
+        var played = try Played(.mx)
+        try played.answer {
+            let asked = $0.questions[0].name
+            let mail = DNSRecordValue.mx(preference: 1, exchange: asked)
+            $0.answers = [DNSRecord(name: asked, ttlSeconds: 1, data: mail)]
+        }
+        let found = try #require(try played.outcome?.get()).records[0]
+        #expect("\(found)" == "www.example.org. 1 MX 1 www.example.org.")
+        #expect("\(played.sent[0].query.questions[0].name)" != "www.example.org.")
+    }
+
     @Test func `N-36: any bytes from the server end in an outcome by the deadline`() throws {
         for seed: UInt64 in 0..<300 {
             var maker = MessageMaker(seed: seed)

@@ -12,11 +12,11 @@ import TorsionTesting
     /// A server with the zone, and a resolver that asks it.
     private func run(
         _ backend: String,
-        _ answer: @escaping PlayedServer.Answer = { query, _ in zone.answer(query) },
+        _ answer: @escaping PlayedServer.Answer = { query, _ in hostsZone.answer(query) },
         _ change: (inout DNSConfiguration) -> Void = { _ in },
         _ body: (DNSResolver, PlayedServer, Reactor) throws -> Void
     ) throws {
-        try TorsionDNSTests.run(backend) { reactor in
+        try runReactor(backend) { reactor in
             let server = PlayedServer(answer)
             var configuration = DNSConfiguration(servers: [try server.listen(on: reactor)])
             change(&configuration)
@@ -73,7 +73,7 @@ import TorsionTesting
     @Test(arguments: backends)
     func `N-52: an answer that was cut is fetched over TCP`(backend: String) throws {
         let answer: PlayedServer.Answer = { query, isOverTCP in
-            var response = zone.answer(query)
+            var response = hostsZone.answer(query)
             guard !isOverTCP else { return response }
             response.flags.insert(.truncated)
             response.answers = []
@@ -108,9 +108,12 @@ import TorsionTesting
             }
             #expect(ends == 5)
             #expect(dns.statistics.lookupsUnderWay == 0)
+            // Ports close at the end of a turn, and this is before the first.
             reactor.callLater(.zero) {
-                #expect(reactor.statistics.datagramPorts == 1)
-                reactor.stop()
+                reactor.callLater(.zero) {
+                    #expect(reactor.statistics.datagramPorts == 1)
+                    reactor.stop()
+                }
             }
         }
     }
@@ -128,7 +131,8 @@ import TorsionTesting
             reactor.callLater(.milliseconds(5)) { reactor.stop(within: .zero) }
         }
         #expect(errors.count == 2)
-        #expect(errors.allSatisfy { $0 is CancellationError })
+        // Behind the stop nobody may be left to answer.
+        #expect(errors.allSatisfy { $0 is CancellationError || $0 is IOError })
     }
 
     @Test(arguments: backends)
@@ -138,7 +142,7 @@ import TorsionTesting
         let socket = try Socket.boundToUDP()
         let port = socket.port
         socket.close()
-        try TorsionDNSTests.run(backend) { reactor in
+        try runReactor(backend) { reactor in
             let dns = DNSResolver(
                 on: reactor, DNSConfiguration(servers: [.ipv4(.loopback, port: port)]))
             let start = reactor.now
@@ -239,7 +243,7 @@ import TorsionTesting
             reactor.addTrigger(.before, .shutdown) {
                 #expect(
                     Set(results) == [
-                        "srv four.test. 7", #"mx ["a.test.", "b.test."]"#, "txt [v=spf1 -all]",
+                        "srv four.test. 7", #"mx ["a.test.", "b.test."]"#, #"txt ["v=spf1 -all"]"#,
                         "ptr [four.test.]",
                         "test. CAA: no records of this type, says \(dns.configuration.servers[0])",
                         "cannot resolve none._tcp.test: no address associated with hostname"
@@ -268,7 +272,10 @@ import TorsionTesting
         }
         try run("epoll", answer) { dns, _, reactor in
             func draw(_ rest: Int) {
-                guard rest > 0 else { return reactor.stop() }
+                guard rest > 0 else {
+                    reactor.stop()
+                    return
+                }
                 dns.services("_s._tcp", of: "test").addCallback { services in
                     #expect(services.map(\.priority) == [1, 1, 2])
                     if services[0].weight == 90 { heavyFirst += 1 }
@@ -292,7 +299,7 @@ import TorsionTesting
         reactor.unhandledError = { Issue.record("\($0)") }
         try reactor.run(signals: .ignore) { reactor in
             reactor.callLater(.seconds(10)) { preconditionFailure("the reactor was not stopped") }
-            let server = PlayedServer { query, _ in zone.answer(query) }
+            let server = PlayedServer { query, _ in hostsZone.answer(query) }
             let dns = DNSResolver(
                 on: reactor, DNSConfiguration(servers: [try server.listen(on: reactor)]))
             dns.resolve("host.test", port: 1).addCallback { first in
@@ -337,13 +344,15 @@ import TorsionTesting
                             priority: UInt16(priority), weight: 0, port: port,
                             target: DNSName("localhost")!)))
             }
+            // Used on this thread only.
+            nonisolated(unsafe) let dns = dns
             let endpoint = try EndpointParser.standard.addingServices(by: { _ in dns })
                 .client(parsing: "srv:_hello._tcp:test:timeout=5")
             final class Reading: StreamProtocol {
                 let done: () -> Void
                 init(_ done: @escaping () -> Void) { self.done = done }
                 func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-                    #expect(bytes == "hello")
+                    #expect(String(decoding: bytes) == "hello")
                     done()
                 }
             }
@@ -367,29 +376,29 @@ import TorsionTesting
     }
 
     @Test func `N-63: no thread is started`() async {
-        await #expect(processExitsWith: .success) {
-            let reactor = Reactor(backend: .epoll)
-            try reactor.run(signals: .ignore) { reactor in
-                func threadCount() throws -> String? {
-                    let status = try reactor.files.open("/proc/self/status", for: .reading)
-                    let text = String(decoding: try status.read(at: 0, limit: 8_192))
-                    return text.split(separator: "\n").first { $0.hasPrefix("Threads:") }
-                        .map(String.init)
-                }
-                let server = PlayedServer { query, _ in zone.answer(query) }
-                let dns = DNSResolver(
-                    on: reactor, DNSConfiguration(servers: [try server.listen(on: reactor)]))
-                let before = try threadCount()
-                dns.resolve("host.test", port: 1).addCallback { addresses in
-                    precondition(addresses.count == 2)
-                    precondition(before != nil)
-                    let after = try threadCount()
-                    precondition(after == before)
-                    // The machine's own resolver neither, for its own name.
-                    precondition(reactor.resolver is DNSResolver)
-                    reactor.stop()
-                }.whenFailed { preconditionFailure("\($0)") }
-            }
+        await #expect(processExitsWith: .success) { try lookUpWithoutThread() }
+    }
+}
+
+/// Traps if there is one thread more, and if the machine's names are not looked up by the same.
+private func lookUpWithoutThread() throws {
+    try Reactor(backend: .epoll).run(signals: .ignore) { reactor in
+        func threadCount() throws -> String? {
+            let status = try reactor.files.open("/proc/self/status", for: .reading)
+            let text = String(decoding: try status.read(at: 0, limit: 8_192))
+            return text.split(separator: "\n").first { $0.hasPrefix("Threads:") }.map(String.init)
         }
+        let server = PlayedServer { query, _ in hostsZone.answer(query) }
+        let dns = DNSResolver(
+            on: reactor, DNSConfiguration(servers: [try server.listen(on: reactor)]))
+        let before = try threadCount()
+        dns.resolve("host.test", port: 1).addCallback { addresses in
+            precondition(addresses.count == 2 && before != nil)
+            let after = try threadCount()
+            precondition(after == before)
+            let standard = try reactor.resolver
+            precondition(standard is DNSResolver)
+            reactor.stop()
+        }.whenFailed { preconditionFailure("\($0)") }
     }
 }

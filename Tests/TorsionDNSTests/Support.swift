@@ -30,7 +30,7 @@ final class PlayedServer: DatagramProtocol {
                 return bound
             } catch { stream.stopListening() }
         }
-        throw CheckFailure(description: "no port is free by UDP and TCP")
+        throw SetupFailure(description: "no port is free by UDP and TCP")
     }
 
     fileprivate func respond(_ bytes: RawSpan, isOverTCP: Bool) -> Bytes? {
@@ -105,7 +105,7 @@ struct Zone {
 }
 
 /// What all tests of hosts use.
-let zone = Zone([
+let hostsZone = Zone([
     ("host.test", .a(IPv4Address(192, 0, 2, 1))),
     ("host.test", .aaaa(IPv6Address("2001:db8::1")!)),
     ("four.test", .a(IPv4Address(192, 0, 2, 4))),
@@ -118,7 +118,7 @@ let zone = Zone([
 ])
 
 /// Runs a reactor with `body` until that stops it, at most ten seconds.
-func run(_ backend: String, _ body: (Reactor) throws -> Void) throws {
+func runReactor(_ backend: String, _ body: (Reactor) throws -> Void) throws {
     let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
     let reactor = Reactor(backend: choice)
     reactor.unhandledError = { Issue.record("\($0)") }
@@ -126,6 +126,16 @@ func run(_ backend: String, _ body: (Reactor) throws -> Void) throws {
         reactor.callLater(.seconds(10)) { preconditionFailure("the reactor was not stopped") }
         try body(reactor)
     }
+}
+
+/// What a test needs and this machine does not have.
+struct SetupFailure: Error, CustomStringConvertible {
+    let description: String
+}
+
+extension Result {
+    /// The error, if it is one.
+    var error: Failure? { if case .failure(let error) = self { error } else { nil } }
 }
 
 let backends = BackendChoice.tested.map(\.name)

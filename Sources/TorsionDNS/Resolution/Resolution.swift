@@ -145,7 +145,19 @@ struct Resolution {
         let isExact = response.questions.first?.name.isIdentical(to: attempt.question.name)
         if isExact == false, !attempt.isOverTCP { return askOverTCP(number, now, &random) }
         lastServer = server
-        return judge(response, number, now, &random)
+        return judge(inOwnCase(bytes, attempt.question) ?? response, number, now, &random)
+    }
+
+    /// The response with its question as the caller spells it, and so are the names that end in a
+    /// pointer to it: the random case is nobody's business.
+    private func inOwnCase(_ bytes: RawSpan, _ asked: DNSQuestion) -> DNSMessage? {
+        var own = [UInt8](bytes)
+        let place = 12..<12 + asked.name.wire.count
+        guard place.upperBound <= own.count, own[place].elementsEqual(asked.name.wire) else {
+            return nil
+        }
+        own.replaceSubrange(place, with: name.wire)
+        return try? DNSMessage(decoding: own.span.bytes)
     }
 
     /// Some servers answer FORMERR without the question.

@@ -147,6 +147,7 @@ public final class DNSResolver: NameResolver, ReactorCompanion {
         }
         // Only the machine knows the numbers of its interfaces.
         if usesSystem || host.utf8.contains(UInt8(ascii: "%")), let system {
+            counters.systemLookups += 1
             return system.resolve(host, port: port)
         }
         guard let search = HostSearch(host, port: port, configuration) else {
@@ -255,6 +256,8 @@ public struct DNSStatistics: Hashable, Sendable {
     public internal(set) var datagrams: UInt64 = 0
     /// Queries that were sent over a connection of their own.
     public internal(set) var connections: UInt64 = 0
+    /// Hosts that were left to the system's resolver.
+    public internal(set) var systemLookups: UInt64 = 0
     /// Questions that servers are being asked now.
     public internal(set) var lookupsUnderWay = 0
     /// Answers that are remembered, negative ones too.

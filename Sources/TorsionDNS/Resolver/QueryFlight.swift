@@ -6,11 +6,11 @@ internal import TorsionCore
 /// One question that is being asked, for everybody who waits for its answer: carries out what a
 /// ``Resolution`` decides.
 ///
-/// The resolver keeps it until it has finished; its ports and connections do not.
+/// The resolver and it keep each other until it has finished; its ports and connections do not.
 final class QueryFlight {
     typealias Waiter = (Result<DNSAnswer, any Error>) -> Void
 
-    private unowned let resolver: DNSResolver
+    private let resolver: DNSResolver
     private let reactor: Reactor
     private let key: DNSCache.Key
     private var resolution: Resolution
@@ -185,9 +185,9 @@ private final class QueryPort: DatagramProtocol {
         flight?.failed(attempt: attempt, error.code)
     }
 
-    /// Only at the end of a run does it close by itself.
+    /// A stop closes ports while connections may still go on: their look-ups ask again.
     func transportStopped(_ transport: any DatagramTransport) {
-        if transport.reactor.isEnding { flight?.cancel() }
+        flight?.failed(attempt: attempt, .connectionAborted)
     }
 }
 

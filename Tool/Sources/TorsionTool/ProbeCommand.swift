@@ -128,10 +128,12 @@ private struct NameProbe: StreamClientEndpoint {
     private static func source(_ dns: DNSResolver, _ time: Duration) -> String {
         let milliseconds = time / .milliseconds(1)
         let rounded = (milliseconds * 10).rounded() / 10
+        let statistics = dns.statistics
+        if statistics.lookups == 0, statistics.systemLookups == 0 {
+            return "from this machine, without a query, in \(rounded) ms"
+        }
         switch dns.choice {
         case .system(let reason): return "from getaddrinfo (\(reason)), in \(rounded) ms"
-        case .own where dns.statistics.lookups == 0:
-            return "from this machine, without a query, in \(rounded) ms"
         case .own:
             let servers = dns.configuration.servers.map(\.description).joined(separator: ", ")
             return "from \(servers), in \(rounded) ms"
