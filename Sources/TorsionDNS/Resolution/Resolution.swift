@@ -157,7 +157,7 @@ struct Resolution {
             return nil
         }
         own.replaceSubrange(place, with: name.wire)
-        return try? DNSMessage(decoding: own.span.bytes)
+        return try? DNSMessage(decoding: Bytes(own))
     }
 
     /// Some servers answer FORMERR without the question.
