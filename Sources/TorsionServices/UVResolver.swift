@@ -15,7 +15,7 @@ final class UVResolver: NameResolver {
     private let limit: Duration
     private var lookups: [ObjectIdentifier: Lookup] = [:]
 
-    init(guest: GuestLoop, limit: Duration = .seconds(10)) {
+    init(guest: GuestLoop, limit: Duration) {
         self.guest = guest
         self.limit = limit
     }

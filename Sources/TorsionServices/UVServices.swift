@@ -11,6 +11,8 @@ public import TorsionCore
 /// - SeeAlso: libuv `uv_getaddrinfo`, `uv_signal_t`, `uv_backend_fd`.
 public final class UVServices: ReactorServices {
     /// Looks names up as the system does: `/etc/hosts`, DNS and what else `nsswitch.conf(5)` names.
+    ///
+    /// A look-up that takes more than ten seconds fails with ``ErrorCode/timedOut``.
     public let resolver: any NameResolver
 
     /// Catches signals of the process.
@@ -66,11 +68,16 @@ public final class UVServices: ReactorServices {
     /// on, unless the program has a handler for it.
     ///
     /// - Throws: `IOError` of operation `start`, for example without descriptors: a loop needs four.
-    public init(on reactor: Reactor) throws(IOError) {
+    public convenience init(on reactor: Reactor) throws(IOError) {
+        try self.init(on: reactor, lookupLimit: .seconds(10))
+    }
+
+    /// The same with another deadline of each look-up.
+    init(on reactor: Reactor, lookupLimit: Duration) throws(IOError) {
         torsion_uv_ignore_sigpipe()
         guest = try GuestLoop(on: reactor)
         workers = UVThreads(on: reactor)
-        lookups = UVResolver(guest: guest)
+        lookups = UVResolver(guest: guest, limit: lookupLimit)
         registrations = UVSignals(guest: guest)
         resolver = lookups
         signals = registrations

@@ -375,6 +375,42 @@ import TorsionTesting
         }
     }
 
+    @Test(arguments: backends)
+    func `N-64: a connect begins with the addresses that are there, however late the others are`(
+        backend: String
+    ) throws {
+        final class Quiet: StreamProtocol {
+            func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+        }
+        let choice = try BackendChoice.named(backend, among: BackendChoice.tested)
+        nonisolated(unsafe) var servers: [SocketAddress] = []
+        let reactor = Reactor(backend: choice) { reactor throws(IOError) in
+            try OwnNames(DNSResolver(on: reactor, DNSConfiguration(servers: servers)), on: reactor)
+        }
+        reactor.unhandledError = { Issue.record("\($0)") }
+        let local = Zone([("host.test", .a(.loopback))])
+        try reactor.run(signals: .ignore) { reactor in
+            reactor.callLater(.seconds(10)) { preconditionFailure("the reactor was not stopped") }
+            // Questions for IPv6 addresses have no answer.
+            let server = PlayedServer { query, _ in
+                query.questions.first?.type == .a ? local.answer(query) : nil
+            }
+            servers = [try server.listen(on: reactor)]
+            let port = try ServerEndpoint.address(.ipv4(.loopback, port: 0))
+                .listen(on: reactor) { Quiet() }
+            let start = reactor.now
+            ClientEndpoint.tcp(host: "host.test", port: port.localAddress.port ?? 0)
+                .connect(on: reactor) { Quiet() }
+                .addCallback { _ in
+                    let time = start.duration(to: reactor.now)
+                    #expect(time >= .milliseconds(50) && time < .seconds(4), "\(time)")
+                    reactor.stop(within: .zero)
+                }.whenFailed { Issue.record($0) }
+        }
+        // The connect has given up the look-up that goes on.
+        #expect(reactor.statistics.openHandles == 0)
+    }
+
     @Test func `N-63: no thread is started`() async {
         await #expect(processExitsWith: .success) { try lookUpWithoutThread() }
     }

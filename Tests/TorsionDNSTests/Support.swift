@@ -128,6 +128,24 @@ func runReactor(_ backend: String, _ body: (Reactor) throws -> Void) throws {
     }
 }
 
+/// libuv's services with another resolver of names, as a program may have them.
+final class OwnNames: ReactorServices {
+    private let system: UVServices
+    let resolver: any NameResolver
+    var signals: any SignalSource { system.signals }
+
+    init(_ dns: DNSResolver, on reactor: Reactor) throws(IOError) {
+        system = try UVServices(on: reactor)
+        resolver = dns
+    }
+
+    func randomBytes(count: Int) throws(IOError) -> [UInt8] {
+        try system.randomBytes(count: count)
+    }
+
+    func shutDown() { system.shutDown() }
+}
+
 /// What a test needs and this machine does not have.
 struct SetupFailure: Error, CustomStringConvertible {
     let description: String

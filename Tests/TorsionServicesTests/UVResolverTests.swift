@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import TestedBackends
 import Testing
 import TorsionCore
 
@@ -107,6 +108,25 @@ import TorsionCore
             }
             #expect(ends == 20)
             reactor.callLater(.milliseconds(10)) { reactor.stop() }
+        }
+    }
+
+    @Test(arguments: hosts)
+    func `a look-up has a deadline, and leaves nothing when it is over`(host: String) throws {
+        let backend = try BackendChoice.named(host, among: BackendChoice.tested)
+        // Time is up in the first turn, before any answer.
+        let reactor = Reactor(backend: backend) { reactor throws(IOError) in
+            try UVServices(on: reactor, lookupLimit: .zero)
+        }
+        try reactor.run(signals: .ignore) { reactor in
+            reactor.callLater(.seconds(10)) { preconditionFailure("the reactor was not stopped") }
+            try reactor.resolver.resolve("localhost", port: 1).addBoth { result in
+                let error = try #require(result.error as? IOError)
+                #expect(error.code == .timedOut)
+                #expect(error.subject == "localhost")
+                // The answer that comes later finds nobody.
+                reactor.callLater(.milliseconds(20)) { reactor.stop() }
+            }.whenFailed { Issue.record($0) }
         }
     }
 
