@@ -10,6 +10,7 @@ struct MachineFiles {
 
     private(set) var configuration = DNSConfiguration(servers: [])
     private(set) var nsswitch = ""
+    private var hostName = ""
     private var texts: [String] = []
     private var readAt: MonotonicInstant?
 
@@ -29,11 +30,20 @@ struct MachineFiles {
         let read = paths.map { path in files.map { Self.read(path, $0) } ?? "" }
         guard read != texts else { return false }
         texts = read
-        let hostName = read[3].split(separator: "\n").first.map(String.init) ?? ""
+        hostName = read[3].split(separator: "\n").first.map(String.init) ?? ""
         configuration = DNSConfiguration(
             resolvConf: read[0], hostName: hostName, hosts: HostsFile(read[1]))
         nsswitch = read[2]
         return true
+    }
+
+    /// Whether `nss-myhostname(8)` is asked for, and knows this name: the addresses are those of the
+    /// machine's interfaces, which only the system lists.
+    func isOwnName(_ host: String) -> Bool {
+        guard ResolverChoice.hostSources(nsswitch).contains("myhostname") else { return false }
+        return ["_gateway", "_outbound", hostName].contains { name in
+            !name.isEmpty && name.utf8.map(\.asciiLowercased) == host.utf8.map(\.asciiLowercased)
+        }
     }
 
     /// A file's text; empty if it cannot be read.

@@ -145,8 +145,10 @@ public final class DNSResolver: NameResolver, ReactorCompanion {
                     [.ipv6(.loopback, port: port), .ipv4(.loopback, port: port)], on: reactor)
             }
         }
-        // Only the machine knows the numbers of its interfaces.
-        if usesSystem || host.utf8.contains(UInt8(ascii: "%")), let system {
+        // Only the system knows the numbers of its interfaces, and their addresses.
+        let isOfMachine =
+            host.utf8.contains(UInt8(ascii: "%")) || files?.isOwnName(host) ?? false
+        if usesSystem || isOfMachine, let system {
             counters.systemLookups += 1
             return system.resolve(host, port: port)
         }
