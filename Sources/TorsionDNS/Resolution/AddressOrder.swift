@@ -6,18 +6,23 @@ internal import TorsionCore
 /// Orders the addresses of a host as RFC 6724 §6 says: rules 1, 2, 5, 6, 8 and 9.
 ///
 /// They compare how this machine would reach each address, which the kernel says when a port for
-/// datagrams is connected to it: nothing is sent. What it said is remembered until the configuration
-/// is read again. Rules 3, 4 and 7 are about addresses of this machine that are deprecated, mobile or
+/// datagrams is connected to it: nothing is sent. What it said is remembered for five
+/// seconds. Rules 3, 4 and 7 are about addresses of this machine that are deprecated, mobile or
 /// tunnelled, which no portable call tells.
 struct AddressOrder {
     private var sources: [SocketAddress: SocketAddress?] = [:]
+    /// When the kernel is asked again.
+    private var end = MonotonicInstant(nanoseconds: 0)
     private static let limit = 256
-
-    mutating func removeAll() { sources = [:] }
+    private static let age = Duration.seconds(5)
 
     /// - Returns: The same addresses; a single one costs nothing.
     mutating func sort(_ addresses: [SocketAddress], on reactor: Reactor) -> [SocketAddress] {
         guard addresses.count > 1 else { return addresses }
+        if reactor.now >= end {
+            sources = [:]
+            end = reactor.now.advanced(by: Self.age)
+        }
         let rated = addresses.map { address in
             AddressRating(address, source: source(for: address, on: reactor))
         }

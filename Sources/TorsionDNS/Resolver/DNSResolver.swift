@@ -243,7 +243,6 @@ public final class DNSResolver: NameResolver, ReactorCompanion {
 
     private func refresh() {
         guard files?.isDue(reactor.now) == true else { return }
-        order.removeAll()
         if files?.read(on: reactor) == true { cache.removeAll() }
     }
 }
