@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionDNS
 internal import TorsionTLS
 
 /// The options of the commands that may serve by TLS.
@@ -49,6 +50,6 @@ extension CertificateSources {
 extension EndpointParser {
     /// What reads the endpoints of the command line; `identity`: of servers that name none.
     static func commandLine(else identity: TLSIdentity? = nil) -> EndpointParser {
-        standard.addingTLS(loading: .commandLine, else: identity)
+        standard.addingTLS(loading: .commandLine, else: identity).addingServices()
     }
 }
