@@ -70,7 +70,7 @@ public struct TLSClientHello: Hashable, Sendable {
 ///         reactor.spawn { try await tenants.context(for: hello.serverName) }
 ///     }
 ///
-/// Called on the connection's reactor; it may answer at once (``Deferred/succeeded(_:file:line:)``) or
+/// Called on the connection's reactor; it may answer at once (`Deferred.succeeded`) or
 /// later, while the handshake's deadline counts on. Keep the contexts: making one for each connection
 /// costs more than a handshake, and resumes no session.
 ///

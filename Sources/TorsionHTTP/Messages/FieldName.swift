@@ -32,7 +32,7 @@ public struct FieldName: Sendable {
 
     /// Makes a name of a text; `nil` if it is none, or has more than 255 bytes.
     ///
-    /// - Parameter text: A token: letters, digits and ``!#$%&'*+-.^_`|~`` (RFC 9110 §5.6.2).
+    /// - Parameter text: A token: letters, digits and `!#$%&'*+-.^_|~` or a backtick (RFC 9110 §5.6.2).
     public init?(_ text: String) {
         var text = text
         text.makeContiguousUTF8()
