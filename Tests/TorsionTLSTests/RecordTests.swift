@@ -4,6 +4,7 @@
 #if TLS
 
 import CTestCertificates
+import TestPrograms
 import TestedBackends
 import Testing
 import Torsion
@@ -319,6 +320,11 @@ private func exchange(_ peer: OpaquePointer, _ end: MemoryTransport) -> Bytes {
 }
 
 @Suite struct DamageTests {
+    /// Every place, or each seventh.
+    private func places(_ count: Int) -> StrideTo<Int> {
+        stride(from: 0, to: count, by: TestScope.isWhole ? 1 : 7)
+    }
+
     /// A whole connection: a handshake, data both ways, a close.
     private func run(
         _ version: TLSVersion, toServer: @escaping (Bytes) -> [Bytes] = { [$0] },
@@ -377,7 +383,7 @@ private func exchange(_ peer: OpaquePointer, _ end: MemoryTransport) -> Bytes {
     ) throws {
         let (up, down) = try sizes(version)
         for isUp in [true, false] {
-            for at in 0..<(isUp ? up : down) {
+            for at in places(isUp ? up : down) {
                 var seen = 0
                 let flip: (Bytes) -> [Bytes] = { bytes in
                     defer { seen += bytes.count }
@@ -397,7 +403,7 @@ private func exchange(_ peer: OpaquePointer, _ end: MemoryTransport) -> Bytes {
     func `a connection that breaks off anywhere is no clean end`(version: TLSVersion) throws {
         let (up, down) = try sizes(version)
         for isUp in [true, false] {
-            for length in 0..<(isUp ? up : down) {
+            for length in places(isUp ? up : down) {
                 var seen = 0
                 let cut: (Bytes) -> [Bytes] = { bytes in
                     defer { seen += bytes.count }
@@ -420,7 +426,7 @@ private func exchange(_ peer: OpaquePointer, _ end: MemoryTransport) -> Bytes {
         let (up, down) = try sizes(version)
         var dice = SeededGenerator(seed: 18)
         for isUp in [true, false] {
-            for at in stride(from: 0, to: isUp ? up : down, by: 3) {
+            for at in places(isUp ? up : down) {
                 var seen = 0
                 let garble: (Bytes) -> [Bytes] = { bytes in
                     defer { seen += bytes.count }
