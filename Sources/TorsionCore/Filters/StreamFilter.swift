@@ -111,7 +111,7 @@ open class StreamFilter {
         /// Whether it is of no use for now, and need not wait beside an idle connection.
         var isIdle: Bool {
             details == nil && failure == nil && sendFailure == nil && input.isEmpty
-                && unread == nil && !endsBehindUnread
+                && held == nil && unread == nil && !endsBehindUnread
         }
     }
 
