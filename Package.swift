@@ -220,8 +220,8 @@ let package = Package(
         tests(
             "ReactorTests",
             [
-                "TestPrograms", "TestedBackends", "Torsion", "TorsionTesting", "TorsionUV",
-                "CCallFaults",
+                "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionTesting",
+                "TorsionUV", "CCallFaults",
             ]),
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests(
@@ -239,7 +239,10 @@ let package = Package(
             ]),
         tests(
             "TorsionHTTPTests",
-            ["TestPrograms", "TestedBackends", "Torsion", "TorsionHTTP", "TorsionTesting"]),
+            [
+                "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
+                "TorsionTesting",
+            ]),
         tests(
             "TorsionDNSTests",
             ["TestPrograms", "TestedBackends", "Torsion", "TorsionDNS", "TorsionTesting"]),
@@ -247,7 +250,7 @@ let package = Package(
         tests(
             "TorsionFoundationTests",
             ["Torsion", "TorsionFoundation", "TorsionTesting"]),
-        tests("TorsionTestingTests", ["Torsion", "TorsionTesting"]),
+        tests("TorsionTestingTests", ["Torsion", "TorsionCore", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(
             "TorsionURingTests",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) public import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 extension BackendChoice {
     /// Sockets over `epoll(7)`.

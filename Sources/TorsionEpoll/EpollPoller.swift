@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionSockets
-internal import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) internal import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 /// Waits with `epoll(7)`, level-triggered.
 ///

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionSockets
-internal import TorsionSockets
+@_spi(Backend) internal import TorsionSockets
 
 // The low bits of PollEvents and of epoll's are the same in another order; a switch by bit keeps
 // both readable, and the compiler makes it a few shifts.

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 // What a socket for datagrams is set up with: `socket(7)`, `ip(7)`, `ipv6(7)`.
 

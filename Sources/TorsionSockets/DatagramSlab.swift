@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// What all ports of a backend receive into and send from: a batch's headers, addresses and bytes.
 ///

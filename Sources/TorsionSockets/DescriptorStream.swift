@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A stream over two descriptors that need not be sockets: a pipe, a terminal, a regular file.
 ///
@@ -69,6 +69,8 @@ final class DescriptorStream {
 
         override func ready(_ events: PollEvents) { stream.ready(self, events) }
 
+        override func watchWasRefused(_ code: ErrorCode) { stream.watchWasRefused(code) }
+
         func watch(for wanted: PollEvents?, in backend: SocketBackend) -> ErrorCode? {
             guard isOpen, wanted != interest else { return nil }
             let isRegistered = interest != nil
@@ -91,6 +93,7 @@ final class DescriptorStream {
 
         func close(in backend: SocketBackend) {
             guard isOpen else { return }
+            backend.forgetRefusal(of: self)
             _ = watch(for: nil, in: backend)
             isOpen = false
             giveBack()
@@ -174,8 +177,13 @@ final class DescriptorStream {
     }
 
     private func update(_ side: Side, for wanted: PollEvents?) {
-        guard isOpen, let code = side.watch(for: wanted, in: backend) else { return }
-        fail(code, "epoll_ctl", .watch)
+        guard isOpen else { return }
+        backend.forgetRefusal(of: side)
+        if let code = side.watch(for: wanted, in: backend) { backend.refuse(side, code) }
+    }
+
+    private func watchWasRefused(_ code: ErrorCode) {
+        if isOpen { fail(code, "epoll_ctl", .watch) }
     }
 
     private func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {

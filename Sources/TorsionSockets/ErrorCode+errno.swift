@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import Glibc
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 extension ErrorCode {
     /// The portable code for a value of `errno`.

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionSockets
-package import TorsionCore
+@_spi(Backend) package import TorsionCore
 
 /// Tells a wait that the kernel refuses for good from one for which it has no memory at the moment.
 ///

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-package import TorsionCore
+@_spi(Backend) package import TorsionCore
 
 /// A bound socket that listens, and the file of a UNIX one.
 package struct ListeningSocket {

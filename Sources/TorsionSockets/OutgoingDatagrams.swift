@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 // Datagrams of one size that follow each other to one peer leave as one message, which the kernel
 // or the network card cuts: `UDP_SEGMENT`, udp(7). They go through the kernel's routing and queues

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 /// What differs between readiness backends: how descriptors are waited for.
 ///
@@ -9,7 +9,7 @@ public import TorsionCore
 ///
 /// Level-triggered: what is still ready is reported again by the next wait. All members are called
 /// on the reactor's thread, save the waker's.
-public protocol Poller: AnyObject {
+@_spi(Backend) public protocol Poller: AnyObject {
     /// Acquires the kernel objects. Called on the thread that will wait.
     func start() throws(IOError)
 
@@ -43,7 +43,7 @@ public protocol Poller: AnyObject {
 /// Something with a descriptor that a ``Poller`` watches.
 ///
 /// A class, not a protocol, so that a C callback reaches it through one pointer, without a retain.
-open class PollTarget {
+@_spi(Backend) open class PollTarget {
     /// What is watched; owned by the subclass.
     public let descriptor: Int32
 
@@ -99,6 +99,9 @@ open class PollTarget {
     open func ready(_ events: PollEvents) {
         mistake("PollTarget: ready(_:) is abstract")
     }
+
+    /// It could not be watched when the core asked for it: tells whom it concerns, in a turn.
+    func watchWasRefused(_ code: ErrorCode) {}
 }
 
 /// A function and not a closure, so that no actor's isolation is inherited; without a retain, since
@@ -111,7 +114,7 @@ private func callReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
 
 /// What a descriptor is watched for, and what was found.
 @frozen
-public struct PollEvents: OptionSet, Sendable {
+@_spi(Backend) public struct PollEvents: OptionSet, Sendable {
     /// The bits.
     public let rawValue: UInt8
 

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-package import TorsionCore
+@_spi(Backend) package import TorsionCore
 
 extension SocketAddress {
     /// The address family, `AF_INET`, `AF_INET6` or `AF_UNIX`.

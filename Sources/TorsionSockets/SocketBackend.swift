@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 /// How much memory the process can still get, as far as anybody can tell.
 package func availableMemoryByteCount() -> Int? {
@@ -17,7 +17,7 @@ package func availableMemoryByteCount() -> Int? {
 /// poller only watches. Measured: an echo over `uv_poll_t` with its own calls needs 150 user-space
 /// instructions a message, over `uv_tcp_t` 329; and libuv's own streams cannot survive descriptors
 /// running out, notice a reset while paused, or avoid SIGPIPE.
-public final class SocketBackend: ReactorBackend {
+@_spi(Backend) public final class SocketBackend: ReactorBackend {
     /// A read takes at most this much.
     ///
     /// Large enough that bulk input is few calls, small enough to stay in the second-level cache.
@@ -51,6 +51,11 @@ public final class SocketBackend: ReactorBackend {
     private var reserve: Int32 = -1
     /// Targets that cannot be polled because they are always ready: regular files.
     @exclusivity(unchecked) private var alwaysReady: [PollTarget] = []
+    /// Targets that the poller refused inside a call of the core, which may not be called back there:
+    /// the next turn tells them.
+    @exclusivity(unchecked) private var refusals: [(target: PollTarget, code: ErrorCode)] = []
+    /// Whether a turn has something to do besides waiting.
+    @exclusivity(unchecked) private var hasOwnWork = false
 
     /// Sockets over a poller that has not started.
     public init(poller: any Poller) {
@@ -98,10 +103,16 @@ public final class SocketBackend: ReactorBackend {
 
     /// Waits once and delivers.
     public func turn(until deadline: MonotonicInstant?) throws(IOError) {
-        guard !alwaysReady.isEmpty else { return try poller.wait(until: deadline) }
+        guard hasOwnWork else { return try poller.wait(until: deadline) }
         try poller.wait(until: MonotonicInstant(nanoseconds: 0))
         for target in alwaysReady where isAlwaysReady(target) {
             target.ready([.readable, .writable])
+        }
+        // What is refused meanwhile is told in the next turn.
+        for _ in 0..<refusals.count {
+            guard let refusal = refusals.first else { break }
+            forgetRefusal(of: refusal.target)
+            refusal.target.watchWasRefused(refusal.code)
         }
     }
 
@@ -230,9 +241,39 @@ public final class SocketBackend: ReactorBackend {
 
     // MARK: What cannot be polled
 
-    func addAlwaysReady(_ target: PollTarget) { alwaysReady.append(target) }
+    func addAlwaysReady(_ target: PollTarget) {
+        alwaysReady.append(target)
+        hasOwnWork = true
+    }
 
-    func removeAlwaysReady(_ target: PollTarget) { alwaysReady.removeAll { $0 === target } }
+    func removeAlwaysReady(_ target: PollTarget) {
+        alwaysReady.removeAll { $0 === target }
+        hasOwnWork = !alwaysReady.isEmpty || !refusals.isEmpty
+    }
+
+    /// Watches a target for the core.
+    ///
+    /// If the poller refuses, the next turn tells the target.
+    ///
+    /// - Returns: Whether it is watched.
+    func watch(_ target: PollTarget, for events: PollEvents) -> Bool {
+        forgetRefusal(of: target)
+        guard let code = poller.add(target, for: events) else { return true }
+        refuse(target, code)
+        return false
+    }
+
+    func refuse(_ target: PollTarget, _ code: ErrorCode) {
+        refusals.append((target, code))
+        hasOwnWork = true
+    }
+
+    /// It is watched by now, or does not want to be.
+    func forgetRefusal(of target: PollTarget) {
+        guard !refusals.isEmpty else { return }
+        refusals.removeAll { $0.target === target }
+        hasOwnWork = !alwaysReady.isEmpty || !refusals.isEmpty
+    }
 
     private func isAlwaysReady(_ target: PollTarget) -> Bool {
         alwaysReady.contains { $0 === target }

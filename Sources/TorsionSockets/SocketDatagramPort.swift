@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A bound socket for datagrams.
 ///
@@ -183,9 +183,10 @@ final class SocketDatagramPort: PollTarget {
         }
         // A socket can always be watched; what can fail is the kernel's memory. The next change of
         // what is waited for tries again.
-        if let code = backend.poller.add(self, for: wanted) { return fail(code, from: nil) }
-        interest = wanted
+        if backend.watch(self, for: wanted) { interest = wanted }
     }
+
+    override func watchWasRefused(_ code: ErrorCode) { if isOpen { fail(code, from: nil) } }
 }
 
 extension SocketDatagramPort: BackendDatagramPort {
@@ -269,6 +270,7 @@ extension SocketDatagramPort: BackendDatagramPort {
         isOpen = false
         isReceiving = false
         if interest != nil { backend.poller.remove(self) }
+        backend.forgetRefusal(of: self)
         backend.removeAlwaysReady(self)
         receiver = nil
         held = []

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// The file of a bound UNIX socket: `unix(7)`.
 ///

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A listening stream socket.
 final class SocketListener: PollTarget {
@@ -38,6 +38,8 @@ final class SocketListener: PollTarget {
         backend.openHandleCount += 1
     }
 
+    override func watchWasRefused(_ code: ErrorCode) { receiver?.listenerDidFail(code) }
+
     override func ready(_ events: PollEvents) {
         // Both are retained once for the batch; who closes the port inside it stops the accepting.
         guard let receiver else { return }
@@ -70,15 +72,11 @@ final class SocketListener: PollTarget {
 extension SocketListener: BackendListener {
     func startAccepting() {
         guard !isAccepting, receiver != nil else { return }
-        isAccepting = true
-        if let code = backend.poller.add(self, for: .readable) {
-            isAccepting = false
-            receiver?.listenerDidFail(code)
-        }
+        isAccepting = backend.watch(self, for: .readable)
     }
 
     func stopAccepting() {
-        guard isAccepting else { return }
+        guard isAccepting else { return backend.forgetRefusal(of: self) }
         isAccepting = false
         backend.poller.remove(self)
     }

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A connected or connecting stream socket.
 ///
@@ -140,8 +140,11 @@ final class SocketStream: PollTarget {
         }
         phase = .open
         updateInterest()
-        // Closed by who was told that it cannot be watched.
-        if phase == .open { receiver?.streamDidConnect() }
+        receiver?.streamDidConnect()
+    }
+
+    override func watchWasRefused(_ code: ErrorCode) {
+        if phase == .open, interest == nil { fail(code, "epoll_ctl", .watch) }
     }
 
     /// The kernel reports an end that was not asked for: a reset, or both directions closed.
@@ -356,10 +359,7 @@ final class SocketStream: PollTarget {
             return withBackend { $0.poller.update(self, for: wanted) }
         }
         // An open socket can always be watched; what can fail is the kernel's memory.
-        if let code = withBackend({ $0.poller.add(self, for: wanted) }) {
-            return fail(code, "epoll_ctl", .watch)
-        }
-        interest = wanted
+        if withBackend({ $0.watch(self, for: wanted) }) { interest = wanted }
     }
 
     private func leave() {
@@ -368,7 +368,11 @@ final class SocketStream: PollTarget {
         if ownEnd == nil, phase == .open { ownEnd = knownAddress(of: descriptor) }
         phase = .closed
         withBackend { backend in
-            if interest != nil { backend.poller.remove(self) }
+            if interest != nil {
+                backend.poller.remove(self)
+            } else {
+                backend.forgetRefusal(of: self)
+            }
             backend.openHandleCount -= 1
         }
         interest = nil

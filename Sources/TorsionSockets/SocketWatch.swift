@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A descriptor of somebody else's that is watched.
 final class SocketWatch: PollTarget, BackendWatch {
@@ -26,6 +26,10 @@ final class SocketWatch: PollTarget, BackendWatch {
         backend.openHandleCount += 1
     }
 
+    override func watchWasRefused(_ code: ErrorCode) {
+        if !isRegistered { receiver?.watchDidFail(code) }
+    }
+
     override func ready(_ events: PollEvents) {
         guard let receiver else { return }
         // Somebody closed the descriptor behind our back: reported for ever, if it is not ended.
@@ -44,18 +48,20 @@ final class SocketWatch: PollTarget, BackendWatch {
     func update(_ interest: Readiness) {
         guard receiver != nil, interest != self.interest else { return }
         self.interest = interest
+        backend.forgetRefusal(of: self)
         if interest.isEmpty {
             unregister()
         } else if isRegistered {
             backend.poller.update(self, for: PollEvents(interest))
         } else if let code = register() {
-            receiver?.watchDidFail(code)
+            backend.refuse(self, code)
         }
     }
 
     func close() {
         precondition(receiver != nil, "BackendWatch: closed twice")
         unregister()
+        backend.forgetRefusal(of: self)
         receiver = nil
         backend.openHandleCount -= 1
     }

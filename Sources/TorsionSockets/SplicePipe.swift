@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A pipe of the kernel's, through which bytes go from one socket to another without coming into
 /// the process: `splice(2)`.

@@ -3,7 +3,7 @@
 
 internal import CTorsionSockets
 internal import Glibc
-package import TorsionCore
+@_spi(Backend) package import TorsionCore
 
 // Thin wrappers over system calls that more than one kind of socket makes.
 

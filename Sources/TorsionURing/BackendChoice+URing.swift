@@ -5,8 +5,8 @@
 
 internal import CTorsionSockets
 internal import CTorsionURing
-public import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) public import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 extension BackendChoice {
     /// Sockets over `io_uring(7)`: multishot operations, provided buffers, one call a turn.
@@ -83,7 +83,7 @@ func refusal(of result: Int32, memory: KernelMemory) -> String? {
 
 #else
 
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 extension BackendChoice {
     /// Sockets over `io_uring(7)`, which this build is without: turn the trait on.

@@ -5,8 +5,8 @@
 
 internal import CTorsionSockets
 internal import CTorsionURing
-internal import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) internal import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 // How operations are kept apart from objects that have gone. An operation's user data is the
 // address of its owner and, in the low bits, its kind. The owner counts its operations, and is kept

@@ -5,8 +5,8 @@
 
 internal import CTorsionSockets
 internal import CTorsionURing
-internal import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) internal import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 // A write is promised before the kernel has seen it: `tryWrite` copies the bytes into the turn's
 // arena, prepares a send and answers that all of it was written. The send does not wait, so that it

@@ -5,8 +5,8 @@
 
 internal import CTorsionSockets
 internal import CTorsionURing
-internal import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) internal import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 /// A connected or connecting stream socket.
 ///

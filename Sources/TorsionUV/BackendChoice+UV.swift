@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionUV
-public import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) public import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 extension BackendChoice {
     /// Sockets over libuv's loop.

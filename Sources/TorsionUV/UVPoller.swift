@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionUV
-internal import TorsionCore
-internal import TorsionSockets
+@_spi(Backend) internal import TorsionCore
+@_spi(Backend) internal import TorsionSockets
 
 /// Waits with libuv: a `uv_timer_t` for the deadline, a `uv_async_t` for waking, and a `uv_poll_t`
 /// for each descriptor, or one for all of them.

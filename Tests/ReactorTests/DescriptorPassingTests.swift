@@ -4,6 +4,7 @@
 import Glibc
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 private struct Pipe {

@@ -5,6 +5,7 @@ import Glibc
 import TestPrograms
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 /// How a file reaches its peer.

@@ -7,6 +7,7 @@ import TestPrograms
 import TestedBackends
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 
 /// Those whose waits are our own: libuv aborts by itself when `epoll_wait(2)` fails.
 private let waitingBackends = backendNames.filter { $0 != "libuv" }
@@ -170,6 +171,9 @@ private let shortages: [Fault] = [(ENOMEM, .outOfMemory), (ENOSPC, .noSpace)]
         let port = try DatagramEndpoint(parsing: "udp:0:interface=127.0.0.1")
             .listen(on: reactor) { deaf }
         #expect(torsion_failed_watches() == 1)
+        // T3: not inside the call.
+        #expect(deaf.errors.isEmpty)
+        reactor.turn(until: reactor.now)
         // libuv's own call, for its handle, met it, and says nothing closer.
         #expect([[fault.code], [.outOfMemory]].contains(deaf.errors))
         // What is waited for changes: the second watch is there.

@@ -5,6 +5,7 @@ import Synchronization
 import TestPrograms
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 private final class Quiet: StreamProtocol {

@@ -5,6 +5,7 @@ import Glibc
 import TestedBackends
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 
 /// Answers with what it hears, and ends when its peer has.
 private final class Echo: HalfCloseableProtocol {

@@ -4,6 +4,7 @@
 import Glibc
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 /// What a program begins while its reactor stops: it ends, soon, and without a word.

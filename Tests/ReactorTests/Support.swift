@@ -4,6 +4,7 @@
 import Glibc
 import Synchronization
 import Torsion
+@_spi(Backend) import TorsionCore
 
 /// A thread of the system.
 final class NativeThreadOfTest {

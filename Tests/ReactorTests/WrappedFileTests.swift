@@ -5,6 +5,7 @@ import Glibc
 import TestedBackends
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 /// Writes what it is given in chunks, as HTTP/1.1 does (RFC 9112 §7.1): a file's bytes go past it.

@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionHTTP
-import TorsionSockets
+@_spi(Backend) import TorsionSockets
 import TorsionTesting
 
 // The smallest that conforms to each public protocol, for the page *Interfaces*.

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Glibc
 import Testing
-import TorsionCore
-import TorsionSockets
+@_spi(Backend) import TorsionCore
+@_spi(Backend) import TorsionSockets
 import TorsionTesting
 
 // snippet: poller

@@ -3,7 +3,7 @@
 
 #if TLS
 
-package import TorsionCore
+@_spi(Backend) package import TorsionCore
 package import TorsionTLS
 
 /// TLS over every connection, for tests of what stands above it.

@@ -4,6 +4,7 @@
 import TestedBackends
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 @testable import TorsionHTTP
 import TorsionTesting
 

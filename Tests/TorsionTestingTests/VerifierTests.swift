@@ -3,6 +3,7 @@
 
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 /// What the public verifiers let pass, and what they find.

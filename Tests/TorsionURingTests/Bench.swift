@@ -4,7 +4,7 @@
 #if IOUring
 
 import Testing
-import TorsionCore
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 @testable import TorsionURing

@@ -5,7 +5,7 @@
 
 import CTorsionURing
 import Testing
-import TorsionCore
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 @testable import TorsionURing

@@ -3,8 +3,8 @@
 
 import Glibc
 import Testing
-import TorsionCore
-import TorsionSockets
+@_spi(Backend) import TorsionCore
+@_spi(Backend) import TorsionSockets
 
 @testable import TorsionUV
 

@@ -16,7 +16,7 @@ public struct BackendChoice: Sendable {
     public let library: @Sendable () -> LinkedLibrary?
 
     /// Makes a backend that has not started.
-    public let makeBackend: @Sendable () -> any ReactorBackend
+    @_spi(Backend) public let makeBackend: @Sendable () -> any ReactorBackend
 
     /// Filters over each stream of the backend, the lowest first, which agree at once: so that tests of
     /// everything run over filters, too.
@@ -33,6 +33,7 @@ public struct BackendChoice: Sendable {
     ///   - unavailableReason: A sentence if this machine cannot run it, else nil.
     ///   - library: What it stands on, if that is a library with versions of its own.
     ///   - makeBackend: Makes one; called once for each reactor, on any thread.
+    @_spi(Backend)
     public init(
         name: String, unavailableReason: @escaping @Sendable () -> String? = { nil },
         library: @escaping @Sendable () -> LinkedLibrary? = { nil },

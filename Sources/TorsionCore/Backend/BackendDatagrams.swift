@@ -10,7 +10,7 @@
 /// A socket for datagrams as a backend provides it: UDP, or UNIX.
 ///
 /// A port starts out not receiving. It is used by the core alone, on the reactor's thread.
-public protocol BackendDatagramPort: AnyObject {
+@_spi(Backend) public protocol BackendDatagramPort: AnyObject {
     /// Where it is bound, with the port that the kernel chose. Asked of the kernel when it is read.
     var localAddress: SocketAddress { get }
 
@@ -68,7 +68,7 @@ public protocol BackendDatagramPort: AnyObject {
 }
 
 /// What a port tells the core.
-public protocol DatagramReceiver: AnyObject {
+@_spi(Backend) public protocol DatagramReceiver: AnyObject {
     /// Datagrams arrived together, at least one, in order. Borrowed until the call returns.
     ///
     /// - Returns: How many were taken. Fewer than all only if the port was told to stop meanwhile:
@@ -83,7 +83,7 @@ public protocol DatagramReceiver: AnyObject {
 }
 
 /// One datagram that is lent for the length of a call.
-public struct BorrowedDatagram {
+@_spi(Backend) public struct BorrowedDatagram {
     /// What it carries, which may be nothing.
     public let bytes: UnsafeRawBufferPointer
     /// Where it came from, or goes to.
@@ -98,7 +98,7 @@ public struct BorrowedDatagram {
 }
 
 /// What the kernel took of the datagrams that it was offered.
-public enum DatagramSendResult {
+@_spi(Backend) public enum DatagramSendResult {
     /// So many, zero when it has no room now.
     case sent(Int)
     /// Not even the first, and why.

@@ -13,7 +13,7 @@
 /// An ordered stream of bytes as a backend provides it: TCP, a UNIX socket, a pair of descriptors.
 ///
 /// A stream starts paused. It is used by the core alone, on the reactor's thread.
-public protocol BackendStream: AnyObject {
+@_spi(Backend) public protocol BackendStream: AnyObject {
     /// The other end; for a stream that is still connecting, where it connects to.
     var peerAddress: SocketAddress { get }
 
@@ -147,7 +147,7 @@ public protocol BackendStream: AnyObject {
     func reset()
 }
 
-extension BackendStream {
+@_spi(Backend) extension BackendStream {
     /// Offers two runs, of which the second is empty.
     public func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
@@ -205,7 +205,7 @@ extension BackendStream {
 /// What a stream tells the core.
 ///
 /// The core's transport is the only conformer outside of tests.
-public protocol StreamReceiver: AnyObject {
+@_spi(Backend) public protocol StreamReceiver: AnyObject {
     /// A stream from ``ReactorBackend/connect(to:options:receiver:)`` is connected. Once, first.
     func streamDidConnect()
 
@@ -246,7 +246,7 @@ public protocol StreamReceiver: AnyObject {
     func streamDidFail(_ error: any Error)
 }
 
-extension StreamReceiver {
+@_spi(Backend) extension StreamReceiver {
     /// Does nothing: for a receiver that never asks.
     public func streamHasRoom() {}
 
@@ -263,7 +263,7 @@ extension StreamReceiver {
 }
 
 /// What the kernel took of an offered write.
-public enum WriteResult {
+@_spi(Backend) public enum WriteResult {
     /// So many bytes, zero when it has no room now.
     case wrote(Int)
     /// None, and none ever again: the stream is broken.
@@ -272,7 +272,7 @@ public enum WriteResult {
 
 /// What the kernel took of a file.
 @nonexhaustive
-public enum SendFileResult: Hashable, Sendable {
+@_spi(Backend) public enum SendFileResult: Hashable, Sendable {
     /// So many bytes, at least one; fewer than offered mostly when it has no more room now.
     case sent(Int)
     /// None: it has no room now.

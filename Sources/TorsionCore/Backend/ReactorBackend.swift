@@ -11,7 +11,7 @@
 ///
 /// - SeeAlso: ``BackendStream`` and ``StreamReceiver``, the seam for bytes;
 ///   ``BackendDatagramPort`` and ``DatagramReceiver``, the seam for datagrams.
-public protocol ReactorBackend: AnyObject {
+@_spi(Backend) public protocol ReactorBackend: AnyObject {
     /// Acquires what is bound to a thread. Called on the thread that will turn.
     ///
     /// - Throws: What the kernel refused, for example descriptors running out.
@@ -115,14 +115,14 @@ public protocol ReactorBackend: AnyObject {
 }
 
 /// What a descriptor turned out to be.
-public enum AdoptedSocket {
+@_spi(Backend) public enum AdoptedSocket {
     /// It listens; accepting begins with `startAccepting`.
     case listener(any BackendListener)
     /// It is connected; the stream is paused and has no receiver yet.
     case stream(any BackendStream)
 }
 
-extension ReactorBackend {
+@_spi(Backend) extension ReactorBackend {
     /// None.
     public var heldByteCount: Int { 0 }
 
@@ -157,13 +157,13 @@ extension ReactorBackend {
 }
 
 /// The one part of a backend that any thread may use.
-public protocol BackendWaker: Sendable {
+@_spi(Backend) public protocol BackendWaker: Sendable {
     /// Makes the backend's wait return. Not called after ``ReactorBackend/shutDown()``.
     func wake()
 }
 
 /// A listening socket of a backend.
-public protocol BackendListener: AnyObject {
+@_spi(Backend) public protocol BackendListener: AnyObject {
     /// Where it listens, with the port that the kernel chose.
     var localAddress: SocketAddress { get }
 
@@ -195,7 +195,7 @@ public protocol BackendListener: AnyObject {
     func close()
 }
 
-extension BackendListener {
+@_spi(Backend) extension BackendListener {
     /// None.
     public var sharedDescriptor: Int32? { nil }
 
@@ -203,13 +203,13 @@ extension BackendListener {
     public func takeWaiting(limit: Int) -> [any BackendStream] { [] }
 }
 
-extension BackendDatagramPort {
+@_spi(Backend) extension BackendDatagramPort {
     /// None.
     public var sharedDescriptor: Int32? { nil }
 }
 
 /// What a listener tells the core.
-public protocol ListenerReceiver: AnyObject {
+@_spi(Backend) public protocol ListenerReceiver: AnyObject {
     /// A client came. The stream is paused and has no receiver yet.
     func listenerDidAccept(_ stream: any BackendStream)
 
@@ -221,7 +221,7 @@ public protocol ListenerReceiver: AnyObject {
 }
 
 /// A descriptor that is watched for readiness.
-public protocol BackendWatch: AnyObject {
+@_spi(Backend) public protocol BackendWatch: AnyObject {
     /// Changes what is waited for; an empty set pauses the watch.
     func update(_ interest: Readiness)
 
@@ -230,7 +230,7 @@ public protocol BackendWatch: AnyObject {
 }
 
 /// What a watch tells the core.
-public protocol WatchReceiver: AnyObject {
+@_spi(Backend) public protocol WatchReceiver: AnyObject {
     /// The descriptor is ready, or has ended; reading or writing it tells which.
     func watchDidBecomeReady(_ readiness: Readiness)
 

@@ -7,7 +7,7 @@
 /// thousand chunks; a large `Bytes` is queued where it lies. A backend reads the head through
 /// ``withHead(_:)``; the memory it is shown stays where it is until the core removes it, in
 /// ``StreamReceiver/streamDidWrite(byteCount:)``, or the stream is closed.
-public final class WriteQueue {
+@_spi(Backend) public final class WriteQueue {
     /// How many runs of bytes ``withHead(_:)`` shows at most.
     public static let headLimit = 16
 

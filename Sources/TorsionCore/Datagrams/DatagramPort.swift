@@ -331,7 +331,7 @@ extension DatagramPort: EndOfEventFlushing {
     }
 }
 
-extension DatagramPort: DatagramReceiver {
+@_spi(Backend) extension DatagramPort: DatagramReceiver {
     /// Called by the backend.
     public func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int {
         var count = 0
@@ -410,6 +410,7 @@ extension Reactor {
     }
 
     /// Puts a protocol above a port that was made elsewhere, for example in memory.
+    @_spi(Backend)
     public func adopt(
         _ port: any BackendDatagramPort, _ proto: any DatagramProtocol,
         options: DatagramOptions = DatagramOptions()

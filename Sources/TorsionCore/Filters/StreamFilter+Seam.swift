@@ -348,7 +348,7 @@ extension StreamFilter {
     }
 }
 
-extension StreamFilter: StreamReceiver {
+@_spi(Backend) extension StreamFilter: StreamReceiver {
     /// Not called: a filter stands over a stream that is connected.
     public final func streamDidConnect() { mistake("StreamFilter: connected twice") }
 
@@ -412,7 +412,7 @@ extension StreamFilter: StreamReceiver {
     }
 }
 
-extension StreamFilter: BackendStream {
+@_spi(Backend) extension StreamFilter: BackendStream {
     /// Names who is called with what arrives.
     public final func deliver(to receiver: any StreamReceiver) { above = receiver }
 

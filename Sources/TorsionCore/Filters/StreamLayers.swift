@@ -63,6 +63,7 @@ public final class ByteStream {
     private var isTaken = false
 
     /// A stream that a backend's author, or a test, has made.
+    @_spi(Backend)
     public init(_ stream: any BackendStream, options: StreamOptions = StreamOptions()) {
         agreed = AgreedStream(stream: stream)
         self.options = SharedOptions(options)

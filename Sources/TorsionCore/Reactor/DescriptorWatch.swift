@@ -50,7 +50,7 @@ public final class DescriptorWatch {
     }
 }
 
-extension DescriptorWatch: WatchReceiver {
+@_spi(Backend) extension DescriptorWatch: WatchReceiver {
     /// Called by the backend.
     public func watchDidBecomeReady(_ readiness: Readiness) {
         guard let body else { return }

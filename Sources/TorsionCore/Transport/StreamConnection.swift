@@ -294,7 +294,7 @@ extension Reactor {
     ///
     /// For streams that no endpoint makes, for example those in memory. What `connectionMade` throws
     /// is the reason of the loss, and reported.
-    @discardableResult
+    @discardableResult @_spi(Backend)
     public func adopt(
         _ stream: any BackendStream, _ proto: any StreamProtocol,
         options: StreamOptions = StreamOptions()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// What every backend owes the portable code about what is left of a connection that has ended:
 /// output that the peer has not taken, and input that was not read.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 // P8, P9: what a producer writes inside of its pause or resumption stands behind what was written
 // before, whatever event it is in, and a producer that writes until it is paused comes to an end.

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import Synchronization
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 extension ConformanceSuite {
     static let wakeUps = [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 /// A filter for tests of what stands above one: what arrives and is written passes as it is.
 public enum PassingFilter: String, CaseIterable, Sendable {

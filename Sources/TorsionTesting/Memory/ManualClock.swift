@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 /// Time that passes only when a test says so, and the reactor that lives by it.
 ///

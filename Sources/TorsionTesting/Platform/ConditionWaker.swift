@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import Glibc
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// What wakes a simulated host from elsewhere, and what it waits for when nothing else can happen:
 /// `sem_overview(7)`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 /// A backend without a kernel: connections of a ``SimulatedNetwork``, and its virtual time.
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 // Datagrams under way: each by itself, so that they may be lost, doubled and out of order.
 extension SimulatedNetwork {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// A kernel's side of one end of a connection: what was sent and has not arrived, what arrived and
 /// was not read.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import TorsionCore
+@_spi(Backend) public import TorsionCore
 
 /// Runs the whole conformance suite on a backend, and tells of everything that does not hold.
 ///

@@ -3,6 +3,7 @@
 
 import Testing
 import Torsion
+@_spi(Backend) import TorsionCore
 
 private struct Mishap: Error {}
 

@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 import TorsionTesting
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 /// Where jobs run, and when.
 @Suite struct JobQueueTests {

@@ -3,7 +3,7 @@
 
 import Testing
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 @Suite struct WriteQueueTests {
     @Test func `a thousand short writes become few runs`() {

@@ -4,7 +4,7 @@
 import Testing
 import TorsionTesting
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 @Suite struct DatagramPortTests {
     private static let peer = SocketAddress.ipv4(.loopback, port: 7)

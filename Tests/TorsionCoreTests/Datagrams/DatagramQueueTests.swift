@@ -3,7 +3,7 @@
 
 import Testing
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 @Suite struct DatagramQueueTests {
     private let address = SocketAddress.ipv4(.loopback, port: 7)

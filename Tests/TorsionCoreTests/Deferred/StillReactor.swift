@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import TorsionCore
+@_spi(Backend) import TorsionCore
 
 /// A backend without input and output, whose time stands still until a turn waits for a deadline.
 final class StillBackend: ReactorBackend {

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Testing
-import TorsionCore
+@_spi(Backend) import TorsionCore
 import TorsionTesting
 
 /// Names and connections that a test answers, on a clock that it advances.

@@ -4,7 +4,7 @@
 import Synchronization
 import Testing
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 @Suite struct InboxTests {
     private let inbox = Inbox()

@@ -4,7 +4,7 @@
 import Testing
 import TorsionTesting
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 @Suite struct QueueAccountTests {
     @Test func `it is over above its limit, until it has fallen by a quarter`() {

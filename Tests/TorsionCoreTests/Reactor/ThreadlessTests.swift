@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Testing
-import TorsionCore
+@_spi(Backend) import TorsionCore
 
 /// Work for threads where there are none; `TorsionServicesTests` has the rest.
 struct ThreadlessTests {

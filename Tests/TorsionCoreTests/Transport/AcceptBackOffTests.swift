@@ -4,7 +4,7 @@
 import Testing
 import TorsionTesting
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 /// A backend with one listener, whose time a test moves.
 private final class ListenerBackend: ReactorBackend {

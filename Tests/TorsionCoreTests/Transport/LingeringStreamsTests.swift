@@ -4,7 +4,7 @@
 import Testing
 import TorsionTesting
 
-@testable import TorsionCore
+@_spi(Backend) @testable import TorsionCore
 
 @Suite struct LingeringStreamsTests {
     /// A socket of which the test says what its peer has not acknowledged.
