@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// Orders the addresses of a host as RFC 6724 §6 says: rules 1, 2, 5, 6, 8 and 9.
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// One question that is being asked, for everybody who waits for its answer: carries out what a
 /// ``Resolution`` decides.
