@@ -62,13 +62,16 @@ func expectSameFrames(
             for piece in pieces {
                 var rest = Bytes(Array(piece))
                 while !rest.isEmpty {
+                    let before = outcome.frames.count
                     let used = try decoder.decode(rest.span) { frame in
                         outcome.frames.append([UInt8](frame))
                         shownByteCount += frame.byteCount
                         expect(decoder.take().isEmpty, "a frame is held while it is shown")
                         return outcome.frames.count % stop != 0
                     }
-                    expect(used > 0, "a call used none of \(rest.count) bytes")
+                    // A message whose end shows in the byte behind it uses none of that.
+                    let hasProgressed = used > 0 || outcome.frames.count > before
+                    expect(hasProgressed, "a call used none of \(rest.count) bytes")
                     rest = rest[used...]
                     expect(decoder.held() <= mostHeld, "\(decoder.held()) bytes are held")
                 }
