@@ -70,7 +70,8 @@ let portable = settings + [.strictMemorySafety()]
 let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
     "FromThreads", "GracefulEnd", "HTTPFiles", "HTTPHello", "HTTPRequest", "HTTPUpload",
-    "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Ticker",
+    "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Supervisor",
+    "Ticker",
     "UDPPing",
 ]
 
@@ -78,7 +79,8 @@ func example(_ name: String) -> Target {
     .executableTarget(
         name: name,
         dependencies: ["Torsion"] + (name.hasPrefix("Secure") ? ["TorsionTLS"] : [])
-            + (name.hasPrefix("HTTP") ? ["TorsionHTTP"] : []),
+            + (name.hasPrefix("HTTP") ? ["TorsionHTTP"] : [])
+            + (name == "Supervisor" ? ["TorsionProcesses"] : []),
         path: "Sources/Examples/\(name)",
         swiftSettings: settings)
 }
@@ -103,6 +105,7 @@ let package = Package(
         .library(name: "TorsionTLS", targets: ["TorsionTLS"]),
         .library(name: "TorsionHTTP", targets: ["TorsionHTTP"]),
         .library(name: "TorsionDNS", targets: ["TorsionDNS"]),
+        .library(name: "TorsionProcesses", targets: ["TorsionProcesses"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionFoundation", targets: ["TorsionFoundation"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
@@ -129,6 +132,7 @@ let package = Package(
             dependencies: [.byName(name: "COpenSSL", condition: with("TLS"))],
             path: "CShims/CTorsionTLS", cSettings: [define("TLS")]),
         .target(name: "CTorsionCore", path: "CShims/CTorsionCore"),
+        .target(name: "CTorsionProcesses", path: "CShims/CTorsionProcesses"),
 
         // The engine, in import order
         .target(name: "TorsionCore", dependencies: ["CTorsionCore"], swiftSettings: settings),
@@ -152,6 +156,10 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "TorsionHTTP", dependencies: ["TorsionCore"], swiftSettings: settings),
         .target(name: "TorsionDNS", dependencies: ["TorsionCore"], swiftSettings: portable),
+        .target(
+            name: "TorsionProcesses",
+            dependencies: ["TorsionCore", "TorsionSockets", "CTorsionProcesses"],
+            swiftSettings: settings),
         .target(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
@@ -199,6 +207,7 @@ let package = Package(
             "Snippets",
             [
                 "TestPrograms", "Torsion", "TorsionCore", "TorsionDNS", "TorsionHTTP",
+                "TorsionProcesses",
                 "TorsionSockets", "TorsionTLS", "TorsionTesting",
             ]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
@@ -250,6 +259,12 @@ let package = Package(
         tests(
             "TorsionFoundationTests",
             ["Torsion", "TorsionFoundation", "TorsionTesting"]),
+        tests(
+            "TorsionProcessesTests",
+            [
+                "CCallFaults", "TestPrograms", "TestedBackends", "Torsion", "TorsionProcesses",
+                "TorsionTesting",
+            ]),
         tests("TorsionTestingTests", ["Torsion", "TorsionCore", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
         tests(

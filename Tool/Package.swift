@@ -33,6 +33,7 @@ let package = Package(
                 .product(name: "TorsionCore", package: "torsion"),
                 .product(name: "TorsionDNS", package: "torsion"),
                 .product(name: "TorsionHTTP", package: "torsion"),
+                .product(name: "TorsionProcesses", package: "torsion"),
                 .product(name: "TorsionTLS", package: "torsion"),
                 .product(name: "TorsionURing", package: "torsion"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

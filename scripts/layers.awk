@@ -16,14 +16,15 @@ BEGIN {
     may["Sources/TorsionHTTP"] = "TorsionCore"
     may["Sources/TorsionDNS"] = "TorsionCore"
     may["Sources/TorsionFoundation"] = "TorsionCore FoundationEssentials"
+    may["Sources/TorsionProcesses"] = "TorsionCore TorsionSockets CTorsionProcesses"
     may["Sources/TorsionServices"] = "TorsionCore CTorsionUV"
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionDNS TorsionServices TorsionUV TorsionEpoll"
-    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
-    may["Sources/Examples"] = "Torsion TorsionHTTP TorsionTLS TorsionTesting"
+    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionProcesses TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
+    may["Sources/Examples"] = "Torsion TorsionHTTP TorsionProcesses TorsionTLS TorsionTesting"
 
-    internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL "
+    internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL CTorsionProcesses "
     never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL "
     conditional_targets = "^Sources/(TorsionSockets|TorsionUV|TorsionEpoll|TorsionURing|TorsionServices)/"
     # Portable but for the files that say so, so that another system needs no new design.

@@ -8,11 +8,16 @@ internal import Glibc
 /// A stream over two descriptors that need not be sockets: a pipe, a terminal, a regular file.
 ///
 /// A regular file cannot be polled and is always ready; each turn reads or writes one piece of it.
+///
+/// One of the two directions may be missing, as each is of a pipe. Without an output every write
+/// fails. Without an input the stream waits for the reader of its output to go, which is its EOF.
 final class DescriptorStream {
     private unowned(unsafe) let backend: SocketBackend
     private var receiver: (any StreamReceiver)?
-    private var input: Side!
-    private var output: Side!
+    private var input: Side?
+    private var output: Side?
+    /// Reports EOF in the next turn, of a stream without an input whose output was closed.
+    private var end: EndOfInput?
     private var isReading = false
     private var isOpen = true
     private var queue: WriteQueue?
@@ -20,17 +25,30 @@ final class DescriptorStream {
     init(backend: SocketBackend, input: Int32, output: Int32) throws(IOError) {
         self.backend = backend
         // One descriptor can be registered only once, so each side has its own.
-        let other = input == output ? try secondNumber(of: output) : output
+        let isShared = input == output && input >= 0
+        let other = isShared ? try secondNumber(of: output) : output
         do throws(IOError) {
-            self.input = try Side(stream: self, given: input, mode: O_RDONLY)
-            self.output = try Side(stream: self, given: other, mode: O_WRONLY)
+            if input >= 0 { self.input = try Side(stream: self, given: input, mode: O_RDONLY) }
+            if other >= 0 { self.output = try Side(stream: self, given: other, mode: O_WRONLY) }
         } catch {
             // The descriptors stay their owner's.
             self.input?.giveBack()
-            if other != output { Glibc.close(other) }
+            if isShared { Glibc.close(other) }
             throw error
         }
         backend.openHandleCount += 1
+    }
+
+    /// What cannot be polled, since there is no descriptor any more.
+    private final class EndOfInput: PollTarget {
+        private unowned(unsafe) let stream: DescriptorStream
+
+        init(of stream: DescriptorStream) {
+            self.stream = stream
+            super.init(descriptor: -1)
+        }
+
+        override func ready(_ events: PollEvents) { stream.outputWasClosed() }
     }
 
     /// One descriptor, as the poller sees it.
@@ -56,8 +74,9 @@ final class DescriptorStream {
             self.given = given
             isTerminal = isatty(given) == 1
             isSocket = integerOption(given, SOL_SOCKET, SO_TYPE) != nil
-            let own = isSocket ? -1 : torsion_reopen(given, mode)
-            flags = isSocket || own >= 0 ? nil : fcntl(given, F_GETFL)
+            let isUsable = isSocket || isOwnAndNonblocking(given)
+            let own = isUsable ? -1 : torsion_reopen(given, mode)
+            flags = isUsable || own >= 0 ? nil : fcntl(given, F_GETFL)
             super.init(descriptor: own >= 0 ? own : given)
             guard let flags else { return }
             guard flags >= 0, fcntl(given, F_SETFL, flags | O_NONBLOCK) >= 0 else {
@@ -133,16 +152,39 @@ final class DescriptorStream {
     private func ready(_ side: Side, _ events: PollEvents) {
         guard isOpen, side.interest != nil else { return }
         if side === input {
-            if isReading { readOnce() }
+            if isReading { readOnce(side) }
         } else if queue != nil {
-            writeQueue()
+            writeQueue(to: side)
+        } else if input == nil, isReading {
+            isReading = false
+            update(side, for: nil)
+            receiver?.streamDidReadEnd()
         } else {
             // The reader of our pipe has gone.
             fail(.brokenPipe, "write", .write)
         }
     }
 
-    private func readOnce() {
+    /// What a stream without an input is watched for, as long as nothing is queued.
+    private var idleInterest: PollEvents? { input == nil ? .errorsOnly : nil }
+
+    private func outputWasClosed() {
+        removeEnd()
+        guard isOpen, isReading else { return }
+        isReading = false
+        receiver?.streamDidReadEnd()
+    }
+
+    private func awaitEnd() {
+        guard end == nil else { return }
+        let target = EndOfInput(of: self)
+        end = target
+        backend.addAlwaysReady(target)
+    }
+
+    private func removeEnd() { if let end = end.take() { backend.removeAlwaysReady(end) } }
+
+    private func readOnce(_ input: Side) {
         let count = input.read(backend.slab, SocketBackend.slabByteCount)
         if count > 0 {
             let bytes = UnsafeRawBufferPointer(start: backend.slab, count: count).bytes
@@ -161,7 +203,7 @@ final class DescriptorStream {
         }
     }
 
-    private func writeQueue() {
+    private func writeQueue(to output: Side) {
         guard let queue, !queue.isEmpty else { return }
         let result = queue.withHead { output.write($0) }
         guard result > 0 else {
@@ -172,7 +214,7 @@ final class DescriptorStream {
         // The core may have filled it again, or exchanged it.
         if isOpen, self.queue?.isEmpty ?? true {
             self.queue = nil
-            update(output, for: nil)
+            update(output, for: idleInterest)
         }
     }
 
@@ -200,17 +242,24 @@ extension DescriptorStream: BackendStream {
 
     func startReading() {
         isReading = true
-        update(input, for: .readable)
+        if let input { update(input, for: .readable) } else { watchReader() }
     }
 
     func stopReading() {
         isReading = false
-        update(input, for: nil)
+        if let input { update(input, for: nil) } else { watchReader() }
+    }
+
+    /// Of an output alone.
+    private func watchReader() {
+        guard let output, queue == nil else { return }
+        if output.isOpen { update(output, for: .errorsOnly) } else if isReading { awaitEnd() }
     }
 
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
     ) -> WriteResult {
+        guard let output, output.isOpen else { return .failed(.brokenPipe) }
         let count = withUnsafeTemporaryAllocation(of: UnsafeRawBufferPointer.self, capacity: 2) {
             $0.initializeElement(at: 0, to: first)
             $0.initializeElement(at: 1, to: second)
@@ -222,6 +271,7 @@ extension DescriptorStream: BackendStream {
     }
 
     func startWriting(from queue: WriteQueue) {
+        guard let output else { return }
         self.queue = queue
         update(output, for: .writable)
     }
@@ -231,7 +281,7 @@ extension DescriptorStream: BackendStream {
     /// What a serial line still has to send, which `close(2)` would wait for, for 30 seconds if need
     /// be: `TIOCOUTQ`.
     var unsentByteCount: Int? {
-        guard output.isOpen, output.isTerminal else { return nil }
+        guard let output, output.isOpen, output.isTerminal else { return nil }
         let count = torsion_unsent_byte_count(output.descriptor)
         return count >= 0 ? Int(count) : nil
     }
@@ -240,17 +290,20 @@ extension DescriptorStream: BackendStream {
 
     func shutdownWriting() -> ErrorCode? {
         // A serial line has no end to send, and is closed when all has left.
-        if !hasUnsentOutput { output.close(in: backend) }
+        guard let output, !hasUnsentOutput else { return nil }
+        output.close(in: backend)
+        watchReader()
         return nil
     }
 
     func close() {
         precondition(isOpen, "BackendStream: closed twice")
-        if hasUnsentOutput { _ = tcflush(output.descriptor, Int32(TCOFLUSH)) }
+        if hasUnsentOutput, let output { _ = tcflush(output.descriptor, Int32(TCOFLUSH)) }
         // In this order: the two may be one open file, as a terminal is, of which the output found
         // the flags that the input had set.
-        output.close(in: backend)
-        input.close(in: backend)
+        output?.close(in: backend)
+        input?.close(in: backend)
+        removeEnd()
         isOpen = false
         receiver = nil
         queue = nil
@@ -258,6 +311,15 @@ extension DescriptorStream: BackendStream {
     }
 
     func reset() { close() }
+}
+
+/// Whether a descriptor does not block, and was made in this process.
+///
+/// Then its open file is not shared with a process that could change that: what a parent leaves open
+/// is not closed on exec.
+private func isOwnAndNonblocking(_ descriptor: Int32) -> Bool {
+    let (status, flags) = (fcntl(descriptor, F_GETFL), fcntl(descriptor, F_GETFD))
+    return status >= 0 && flags >= 0 && status & O_NONBLOCK != 0 && flags & FD_CLOEXEC != 0
 }
 
 /// Another number for a descriptor that serves as input and as output.

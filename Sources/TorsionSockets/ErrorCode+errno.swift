@@ -52,6 +52,8 @@ extension ErrorCode {
             case EROFS: .readOnlyFileSystem
             case ENODEV: .noSuchDevice
             case ESRCH: .noSuchProcess
+            case ENOEXEC: .notExecutable
+            case E2BIG: .argumentListTooLong
             case EIO: .inputOutput
             case EBUSY: .busy
             case EINTR: .interrupted

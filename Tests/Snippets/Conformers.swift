@@ -4,6 +4,7 @@ import Testing
 import Torsion
 @_spi(Backend) import TorsionCore
 import TorsionHTTP
+import TorsionProcesses
 @_spi(Backend) import TorsionSockets
 import TorsionTesting
 
@@ -183,6 +184,16 @@ final class Meter: ConnectionObserver {
 // snippet: PeerRefusal
 /// A client is refused on purpose: no line in the log.
 struct Banned: PeerRefusal { let address: SocketAddress }
+// snippet end
+
+// snippet: ProcessProtocol
+/// Prints what a child writes, and how it ends.
+final class Job: ProcessProtocol {
+    func dataReceived(_ bytes: RawSpan, on descriptor: Int32, of child: ChildProcess) {
+        print("\(descriptor): \(String(decoding: bytes))")
+    }
+    func processEnded(_ status: ProcessStatus, _ child: ChildProcess) { print(status) }
+}
 // snippet end
 
 // snippet: ReactorCompanion

@@ -62,7 +62,9 @@
 
     /// Makes one stream of two open descriptors, which may be the same or be regular files.
     ///
-    /// The descriptors become the stream's, which restores their flags and closes them.
+    /// The descriptors become the stream's, which restores their flags and closes them. One of them
+    /// is -1 for a stream of one direction, as the end of a pipe is: without an output every write
+    /// fails with `.brokenPipe`, without an input EOF is that the output has no reader any more.
     ///
     /// - Throws: ``IOError`` of operation `open`.
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream

@@ -88,6 +88,10 @@ public enum ErrorCode: Hashable, Sendable {
     case noSuchDevice
     /// There is no such process.
     case noSuchProcess
+    /// The file is no program, or one for another machine.
+    case notExecutable
+    /// The arguments and the environment of a program are more than the kernel takes.
+    case argumentListTooLong
     /// A device failed.
     case inputOutput
     /// Someone else uses it.
@@ -179,6 +183,8 @@ extension ErrorCode {
         case .readOnlyFileSystem: ("EROFS", "read-only file system")
         case .noSuchDevice: ("ENODEV", "no such device")
         case .noSuchProcess: ("ESRCH", "no such process")
+        case .notExecutable: ("ENOEXEC", "exec format error")
+        case .argumentListTooLong: ("E2BIG", "argument list too long")
         case .inputOutput: ("EIO", "input/output error")
         case .busy: ("EBUSY", "device or resource busy")
         case .interrupted: ("EINTR", "interrupted system call")

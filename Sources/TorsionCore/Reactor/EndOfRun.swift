@@ -16,7 +16,7 @@ extension Reactor {
     package var isEnding: Bool { life.isEnding }
 
     /// Whether a connect fails, since it would outlive the run.
-    var refusesToConnect: Bool { life.isEnding || life.phase >= .stoppingOwn }
+    package var refusesToConnect: Bool { life.isEnding || life.phase >= .stoppingOwn }
 
     /// Releases everything that is left, so that no handle is open.
     func end() {

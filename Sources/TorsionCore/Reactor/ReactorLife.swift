@@ -234,6 +234,14 @@ extension Reactor {
     /// Whether a stop is under way.
     package var isStopping: Bool { life.phase >= .stoppingBefore }
 
+    /// How much is left of the time that a stop which is under way may take.
+    package var stopTimeLeft: Duration {
+        guard !life.isGracePeriodOver, let deadline = life.gracePeriodTimer?.deadline else {
+            return .zero
+        }
+        return max(.zero, now.duration(to: deadline))
+    }
+
     /// How long the stop that is under way waits; a group passes it on.
     package var stopGracePeriod: Duration { life.gracePeriod }
 

@@ -150,15 +150,27 @@ public struct Signal: Hashable, Sendable, CustomStringConvertible {
     public static let hangUp = Signal(number: 1)
     /// `SIGINT`, 2 on every platform: Ctrl-C.
     public static let interrupt = Signal(number: 2)
+    /// `SIGQUIT`, 3 on every platform: Ctrl-\.
+    public static let quit = Signal(number: 3)
+    /// `SIGKILL`, 9 on every platform: ends a process at once, which cannot catch it.
+    public static let kill = Signal(number: 9)
     /// `SIGTERM`, 15 on every platform: a polite request to end.
     public static let terminate = Signal(number: 15)
 
-    /// Its name for the three above, else its number.
+    /// Its name, if it has the same number on every platform; else the number.
     public var description: String {
-        switch self {
-        case .hangUp: "SIGHUP"
-        case .interrupt: "SIGINT"
-        case .terminate: "SIGTERM"
+        switch number {
+        case 1: "SIGHUP"
+        case 2: "SIGINT"
+        case 3: "SIGQUIT"
+        case 4: "SIGILL"
+        case 6: "SIGABRT"
+        case 8: "SIGFPE"
+        case 9: "SIGKILL"
+        case 11: "SIGSEGV"
+        case 13: "SIGPIPE"
+        case 14: "SIGALRM"
+        case 15: "SIGTERM"
         default: "signal \(number)"
         }
     }

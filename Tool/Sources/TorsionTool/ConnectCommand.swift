@@ -15,12 +15,14 @@ struct ConnectCommand: ParsableCommand {
             The end of standard input is passed on; the command ends with the server. If whoever reads \
             standard output has gone, it ends as other tools do: by SIGPIPE, without a word. Over \
             TLS the server's certificate is verified, and a server that ends without TLS's farewell \
-            is an error: tls:HOST:PORT, with the options name, roots, alpn, certificate and key.
+            is an error: tls:HOST:PORT, with the options name, roots, alpn, certificate and key. A \
+            child process may be the server, exec:PROGRAM:ARGUMENT:ARGUMENT; if it exits otherwise \
+            than with 0, that is an error.
             """)
 
     @Argument(
         help:
-            "Where to connect to, for example tcp:example.org:80, tls:example.org:443 or unix:/run/echo."
+            "Where to connect to, for example tcp:example.org:80, tls:example.org:443, unix:/run/echo or exec:sort:-u."
     )
     var endpoint: String
 

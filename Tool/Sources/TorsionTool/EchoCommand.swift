@@ -5,6 +5,7 @@ internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
+internal import TorsionProcesses
 
 /// `torsion echo`: sends back what it receives.
 struct EchoCommand: ParsableCommand {
@@ -15,7 +16,8 @@ struct EchoCommand: ParsableCommand {
             Prints one line when it listens: \
             listening on 127.0.0.1:41234 backend=epoll threads=1. \
             Datagrams go back whole, each to where it came from. tls endpoints read their \
-            certificates and keys again at SIGHUP; they also have clientca=FILE and alpn=h2,http/1.1.
+            certificates and keys again at SIGHUP; they also have clientca=FILE and alpn=h2,http/1.1. \
+            With --exec each client talks to a child process of its own, as inetd has it.
             """)
 
     @Option(
@@ -37,6 +39,11 @@ struct EchoCommand: ParsableCommand {
             each request with its method, its target and its body.
             """)
     var framing = Framing.bytes
+
+    @Option(
+        name: .customLong("exec"),
+        help: "Let the shell run this for each client, with the client as its input and output.")
+    var line: String?
 
     // For measurements: each face of the engine costs something else.
     @Option(help: .hidden)
@@ -62,6 +69,13 @@ struct EchoCommand: ParsableCommand {
         guard framing != .http || style == .callbacks else {
             throw ValidationError("--style is for --framing bytes and lines")
         }
+        guard line != nil else { return }
+        if framing != .bytes || style != .callbacks {
+            throw ValidationError("--exec answers in place of --framing and --style")
+        }
+        if case .datagrams = try place {
+            throw ValidationError("--exec is for streams, not for datagrams")
+        }
     }
 
     private var place: Place {
@@ -78,7 +92,8 @@ struct EchoCommand: ParsableCommand {
 
     func run() throws {
         let place = try place
-        let (framing, style) = (framing, style)
+        let (framing, style, threads) = (framing, style, serving.threads)
+        let command = line.map { ProcessEndpoint(Command("sh", "-c", $0)) }
         try tls.announce()
         try serving.run { reactor, announcement in
             switch place {
@@ -86,6 +101,11 @@ struct EchoCommand: ParsableCommand {
                 let port = try endpoint.listen(on: reactor) { DatagramEcho() }
                 announcement.make(at: port.localAddress)
             case .streams(let endpoint) where style == .callbacks:
+                if let command {
+                    let factory = ProxyFactory(to: command, reactors: threads, on: reactor)
+                    announcement.make(for: try endpoint.listen(on: reactor, factory: factory))
+                    return
+                }
                 let port =
                     switch framing {
                     case .bytes: try endpoint.listen(on: reactor) { Echo() }

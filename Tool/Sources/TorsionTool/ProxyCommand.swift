@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionProcesses
 internal import TorsionTLS
 
 /// `torsion proxy`: connects each client to another place.
@@ -28,7 +29,7 @@ struct ProxyCommand: ParsableCommand {
 
     @Option(
         help:
-            "Where clients are connected to, for example tcp:example.org:80 or tls:example.org:443."
+            "Where clients are connected to, for example tcp:example.org:80, tls:example.org:443 or exec:sort:-u."
     )
     var to: String
 
@@ -58,7 +59,7 @@ struct ProxyCommand: ParsableCommand {
 ///
 /// Without a limit clients would take those that the other side needs. A `ConnectionLimiter` would do
 /// as well, but as an observer it would keep bulk from being moved by `splice(2)`.
-private final class ProxyFactory: StreamProtocolFactory {
+final class ProxyFactory: StreamProtocolFactory {
     private let target: any StreamClientEndpoint
     private let limit: Int
     private unowned let reactor: Reactor
@@ -67,7 +68,9 @@ private final class ProxyFactory: StreamProtocolFactory {
     init(to target: any StreamClientEndpoint, reactors: Int, on reactor: Reactor) {
         self.target = target
         self.reactor = reactor
-        limit = ConnectionLimits.descriptors(each: 2, reactors: reactors).total ?? .max
+        // A child has a pipe in each direction, and a descriptor for its exit.
+        let each = target is ProcessEndpoint ? 4 : 2
+        limit = ConnectionLimits.descriptors(each: each, reactors: reactors).total ?? .max
     }
 
     func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? {
@@ -82,6 +85,8 @@ private final class ProxyFactory: StreamProtocolFactory {
             switch result {
             case .failure(let error as IOError): reactor.printLine("\(error)")
             case .failure(let error as TLSError): reactor.printLine("\(error)")
+            case .failure(ConnectionLoss.protocolFailed(let error as ProcessFailure)):
+                reactor.printLine("\(error)")
             case .success, .failure: break
             }
         }

@@ -5,6 +5,7 @@ internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionDNS
+internal import TorsionProcesses
 internal import TorsionTLS
 
 /// The options of the commands that may serve by TLS.
@@ -51,5 +52,6 @@ extension EndpointParser {
     /// What reads the endpoints of the command line; `identity`: of servers that name none.
     static func commandLine(else identity: TLSIdentity? = nil) -> EndpointParser {
         standard.addingTLS(loading: .commandLine, else: identity).addingServices()
+            .addingProcesses()
     }
 }

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// The stream of an endpoint's child: what the child exits with is a part of how it ends.
+///
+/// It stands between the connection and the child's pipes. EOF is held back until the child has
+/// exited, a tenth of a second at most, since a child that has failed ends its output in the same way
+/// as one that is done.
+final class ProcessStream {
+    /// How long EOF waits for the child's exit.
+    private static let exitTimeout = Duration.milliseconds(100)
+
+    private let inner: any BackendStream
+    private let child: ChildProcess
+    private var receiver: (any StreamReceiver)?
+    private var isReading = false
+    private var isOpen = true
+    private var end = End.none
+    private var call: DelayedCall?
+
+    private enum End { case none, awaitingExit, ready, delivered }
+
+    init(_ inner: any BackendStream, to child: ChildProcess) {
+        self.inner = inner
+        self.child = child
+    }
+
+    /// The child has exited.
+    func childExited(_ status: ProcessStatus) {
+        guard end == .awaitingExit else { return }
+        becomeReady()
+    }
+
+    private func becomeReady() {
+        call?.cancel()
+        call = nil
+        end = .ready
+        deliverEnd()
+    }
+
+    private func deliverEnd() {
+        guard isOpen, isReading, end == .ready else { return }
+        end = .delivered
+        isReading = false
+        if let status = child.status, !status.isSuccess {
+            receiver?.streamDidFail(
+                ProcessFailure(program: child.command.program, status: status))
+        } else {
+            receiver?.streamDidReadEnd()
+        }
+    }
+
+    private func finish(isAborted: Bool) {
+        isOpen = false
+        receiver = nil
+        call?.cancel()
+        call = nil
+        let (child, time) = (child, child.command.endTimeout)
+        child.streamClosed(0)
+        guard !child.isOver else { return }
+        // EOF is enough for most programs, and leaves them the time to finish their work.
+        if isAborted { child.end() } else { child.reactor.callLater(time) { child.end() } }
+    }
+}
+
+extension ProcessStream: StreamReceiver {
+    func streamDidConnect() {}
+
+    func streamDidRead(_ bytes: RawSpan) { receiver?.streamDidRead(bytes) }
+
+    func streamDidReadEnd() {
+        end = .awaitingExit
+        guard child.status == nil else { return becomeReady() }
+        call = child.reactor.callLater(Self.exitTimeout) { [weak self] in self?.becomeReady() }
+    }
+
+    func streamDidWrite(byteCount: Int) { receiver?.streamDidWrite(byteCount: byteCount) }
+
+    func streamHasRoom() { receiver?.streamHasRoom() }
+
+    func streamDidFail(_ error: any Error) { receiver?.streamDidFail(error) }
+}
+
+extension ProcessStream: BackendStream {
+    var peerAddress: SocketAddress { inner.peerAddress }
+
+    var localAddress: SocketAddress { inner.localAddress }
+
+    func deliver(to receiver: any StreamReceiver) {
+        self.receiver = receiver
+        inner.deliver(to: self)
+    }
+
+    func startReading() {
+        isReading = true
+        switch end {
+        case .none: inner.startReading()
+        case .awaitingExit, .delivered: break
+        // Never inside the call.
+        case .ready: child.reactor.callLater(.zero) { [weak self] in self?.deliverEnd() }
+        }
+    }
+
+    func stopReading() {
+        isReading = false
+        if end == .none { inner.stopReading() }
+    }
+
+    var hasUnreadInput: Bool { inner.hasUnreadInput }
+
+    func discardInput() { inner.discardInput() }
+
+    func tryWrite(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> WriteResult { inner.tryWrite(first, second) }
+
+    func startWriting(from queue: WriteQueue) { inner.startWriting(from: queue) }
+
+    func shutdownWriting() -> ErrorCode? { inner.shutdownWriting() }
+
+    var needsDraining: Bool { inner.needsDraining }
+
+    var unsentByteCount: Int? { inner.unsentByteCount }
+
+    var hasUnsentOutput: Bool { inner.hasUnsentOutput }
+
+    func close() {
+        inner.close()
+        finish(isAborted: false)
+    }
+
+    func reset() {
+        inner.reset()
+        finish(isAborted: true)
+    }
+}
