@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import CCallFaults
 import Glibc
 import TestPrograms
 import TestedBackends
@@ -249,6 +250,80 @@ import TorsionProcesses
                 precondition(room < 64)
             }
             precondition(failures.isSuperset(of: ["pipe2", "fcntl", "pidfd_open"]), "\(failures)")
+            reactor.finish()
+            exit(0)
+        }
+    }
+
+    @Test func `a process that the kernel refuses is an error of the start`() async {
+        await #expect(processExitsWith: .success) {
+            let reactor = try Reactor.turned(by: "epoll")
+            try reactor.start()
+            let before = openDescriptorCount()
+            // clone3(2), and what glibc falls back to: for want of processes.
+            #if arch(x86_64)
+            let calls = [435, 56]
+            #else
+            let calls = [435, 220]
+            #endif
+            for call in calls { precondition(torsion_refuse_call(call, EAGAIN) == 0) }
+            do throws(IOError) {
+                try Command("cat").standardInput(.stream).standardOutput(.stream)
+                    .start(on: reactor)
+                exit(1)
+            } catch {
+                precondition(error.code == .wouldBlock && error.function == "posix_spawn")
+                precondition("\(error)".hasPrefix("cannot spawn cat: "), "\(error)")
+            }
+            precondition(openDescriptorCount() == before)
+            reactor.finish()
+            exit(0)
+        }
+    }
+
+    @Test func `a child whose exit cannot be watched is killed, and waited for`() async {
+        await #expect(processExitsWith: .success) {
+            let reactor = try Reactor.turned(by: "epoll")
+            try reactor.start()
+            let before = openDescriptorCount()
+            let command = Command("sleep", "1000").standardInput(.stream).standardOutput(.stream)
+            // The pidfd is the only descriptor that is watched before a stream reads.
+            torsion_fail_watches(ENOSPC, 0, 1)
+            do throws(IOError) {
+                try command.start(on: reactor)
+                exit(1)
+            } catch {
+                precondition(error.operation == .watch && error.code == .noSpace, "\(error)")
+            }
+            precondition(openDescriptorCount() == before && !hasChildren())
+            precondition(reactor.statistics.openHandles == 0)
+            reactor.finish()
+            exit(0)
+        }
+    }
+
+    @Test func `a start costs the same, whatever this process holds`() async {
+        guard TestScope.isWhole else { return }
+        await #expect(processExitsWith: .success) {
+            let reactor = try Reactor.turned(by: "epoll")
+            func cost() throws -> Duration {
+                var over = 0
+                let clock = ContinuousClock()
+                var total = Duration.zero
+                for round in 1...100 {
+                    total += try clock.measure {
+                        try Command("true").start(on: reactor).whenOver()
+                            .addCallback { _ in over += 1 }.whenFailed { _ in }
+                    }
+                    precondition(reactor.turn { over == round })
+                }
+                return total / 100
+            }
+            let small = try cost()
+            let memory = [UInt8](repeating: 1, count: 1 << 30)
+            let large = try cost()
+            print("a start takes \(small), and \(large) beside \(memory.count) bytes")
+            precondition(large < small * 3)
             reactor.finish()
             exit(0)
         }

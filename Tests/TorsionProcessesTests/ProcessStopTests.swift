@@ -9,7 +9,7 @@ import TorsionProcesses
 import TorsionTesting
 
 /// What becomes of children when their reactor stops.
-@Suite struct StopTests {
+@Suite struct ProcessStopTests {
     private func run(
         on name: String, stoppingWithin time: Duration, _ command: Command, _ witness: Witness
     ) throws {
