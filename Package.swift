@@ -71,8 +71,7 @@ let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
     "FromThreads", "GracefulEnd", "HTTPFiles", "HTTPHello", "HTTPRequest", "HTTPUpload",
     "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Supervisor",
-    "Ticker",
-    "UDPPing",
+    "Ticker", "UDPPing",
 ]
 
 func example(_ name: String) -> Target {
