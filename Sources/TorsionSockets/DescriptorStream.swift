@@ -24,6 +24,9 @@ final class DescriptorStream {
 
     init(backend: SocketBackend, input: Int32, output: Int32) throws(IOError) {
         self.backend = backend
+        guard input >= 0 || output >= 0 else {
+            throw IOError(.open, function: "", code: .badDescriptor, subject: "descriptor \(input)")
+        }
         // One descriptor can be registered only once, so each side has its own.
         let isShared = input == output && input >= 0
         let other = isShared ? try secondNumber(of: output) : output
