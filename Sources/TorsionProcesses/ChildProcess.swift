@@ -151,7 +151,13 @@ public final class ChildProcess {
 
     /// What a protocol does by default when it is asked to end its child.
     func requestEnd() {
-        transports[0]?.loseConnection()
+        switch command.descriptor(0)?.kind {
+        // Its end would be a hang-up, and take the output with it.
+        case .terminal?: break
+        case .socket?: transports[0]?.loseWriteConnection()
+        case .pipe?, .null?, .closed?, .inherited?, .file?, .same?, nil:
+            transports[0]?.loseConnection()
+        }
         try? carrier?.send(.terminate, toGroup: true)
     }
 
