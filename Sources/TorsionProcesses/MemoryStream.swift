@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 
 /// One end of a pipe in memory, both of whose ends belong to one reactor: what a played child has in
 /// place of the kernel's.

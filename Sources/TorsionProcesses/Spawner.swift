@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionProcesses
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 internal import TorsionSockets
 
 /// Starts one process: makes what its descriptors are, spawns, and makes streams of our ends.

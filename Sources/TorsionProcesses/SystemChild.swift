@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import CTorsionProcesses
-internal import TorsionCore
+@_spi(Backend) internal import TorsionCore
 internal import TorsionSockets
 
 /// A child of the kernel's: a pidfd, which the reactor watches.
