@@ -295,7 +295,7 @@ extension DescriptorStream: BackendStream {
         // A serial line has no end to send, and is closed when all has left.
         guard let output, !hasUnsentOutput else { return nil }
         output.close(in: backend)
-        watchReader()
+        if input == nil { watchReader() }
         return nil
     }
 

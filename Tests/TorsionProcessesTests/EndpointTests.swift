@@ -86,6 +86,20 @@ import TorsionProcesses
     }
 
     @Test(arguments: backendNames)
+    func `what a child says behind the end of its input is heard`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        let peer = Peer()
+        _ = try reactor.wait(
+            for: ProcessEndpoint(Command("sort")).connect(on: reactor) { peer })
+        peer.transport?.write("b\na\n")
+        peer.transport?.loseWriteConnection()
+        #expect(reactor.turn { peer.loss == .closedByPeer })
+        #expect(peer.text == "a\nb\n")
+        #expect(reactor.turn { reactor.isIdle })
+        reactor.finish()
+    }
+
+    @Test(arguments: backendNames)
     func `a child that fails breaks the connection`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
         let peer = Peer()
