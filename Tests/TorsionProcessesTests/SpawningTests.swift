@@ -243,7 +243,7 @@ import TorsionProcesses
                     precondition(error.code == .tooManyOpenFiles, "\(error)")
                     precondition("\(error)".contains("cat") || error.operation != .spawn)
                 }
-                precondition(openDescriptorCount() == before, "\(failures)")
+                precondition(hasNoMoreDescriptors(than: before), "\(failures)")
                 precondition(!hasChildren(), "\(failures)")
                 precondition(reactor.statistics.openHandles == 0)
                 room += 1
@@ -276,7 +276,7 @@ import TorsionProcesses
                 precondition(error.code == .wouldBlock && error.function == "posix_spawn")
                 precondition("\(error)".hasPrefix("cannot spawn cat: "), "\(error)")
             }
-            precondition(openDescriptorCount() == before)
+            precondition(hasNoMoreDescriptors(than: before))
             reactor.finish()
             exit(0)
         }
@@ -296,7 +296,7 @@ import TorsionProcesses
             } catch {
                 precondition(error.operation == .watch && error.code == .noSpace, "\(error)")
             }
-            precondition(openDescriptorCount() == before && !hasChildren())
+            precondition(hasNoMoreDescriptors(than: before) && !hasChildren())
             precondition(reactor.statistics.openHandles == 0)
             reactor.finish()
             exit(0)
@@ -361,7 +361,7 @@ import TorsionProcesses
                 precondition(reactor.turn { over == start + 50 })
             }
             precondition(!hasChildren())
-            precondition(openDescriptorCount() == before)
+            precondition(hasNoMoreDescriptors(than: before))
             reactor.finish()
             exit(0)
         }
