@@ -268,13 +268,15 @@ import TorsionProcesses
             let calls = [435, 220]
             #endif
             for call in calls { precondition(torsion_refuse_call(call, EAGAIN) == 0) }
-            do throws(IOError) {
-                try Command("cat").standardInput(.stream).standardOutput(.stream)
-                    .start(on: reactor)
-                exit(1)
-            } catch {
-                precondition(error.code == .wouldBlock && error.function == "posix_spawn")
-                precondition("\(error)".hasPrefix("cannot spawn cat: "), "\(error)")
+            for _ in 0..<10 {
+                do throws(IOError) {
+                    try Command("cat").standardInput(.stream).standardOutput(.stream)
+                        .start(on: reactor)
+                    exit(1)
+                } catch {
+                    precondition(error.code == .wouldBlock && error.function == "posix_spawn")
+                    precondition("\(error)".hasPrefix("cannot spawn cat: "), "\(error)")
+                }
             }
             precondition(hasNoMoreDescriptors(than: before))
             reactor.finish()
@@ -289,12 +291,14 @@ import TorsionProcesses
             let before = openDescriptorCount()
             let command = Command("sleep", "1000").standardInput(.stream).standardOutput(.stream)
             // The pidfd is the only descriptor that is watched before a stream reads.
-            torsion_fail_watches(ENOSPC, 0, 1)
-            do throws(IOError) {
-                try command.start(on: reactor)
-                exit(1)
-            } catch {
-                precondition(error.operation == .watch && error.code == .noSpace, "\(error)")
+            for _ in 0..<10 {
+                torsion_fail_watches(ENOSPC, 0, 1)
+                do throws(IOError) {
+                    try command.start(on: reactor)
+                    exit(1)
+                } catch {
+                    precondition(error.operation == .watch && error.code == .noSpace, "\(error)")
+                }
             }
             precondition(hasNoMoreDescriptors(than: before) && !hasChildren())
             precondition(reactor.statistics.openHandles == 0)

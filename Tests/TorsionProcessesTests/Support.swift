@@ -118,12 +118,9 @@ func openDescriptorCount() -> Int {
     (0..<4_096).count { fcntl(Int32($0), F_GETFD) >= 0 }
 }
 
-/// Whether this process has no more descriptors open than it had.
-///
-/// Others of its threads may open some for a moment.
-func hasNoMoreDescriptors(than count: Int) -> Bool {
-    (0..<100).contains { _ in openDescriptorCount() <= count }
-}
+/// Whether this process has no more descriptors open than it had, but for a few: what runs the tests
+/// has threads that open some, so what is to show a leak does so several times.
+func hasNoMoreDescriptors(than count: Int) -> Bool { openDescriptorCount() <= count + 4 }
 
 /// Whether there is a child of this process, a zombie or not.
 func hasChildren() -> Bool { waitpid(-1, nil, WNOHANG) >= 0 }
