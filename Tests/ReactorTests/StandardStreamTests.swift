@@ -193,7 +193,7 @@ private let pattern: [UInt8] = (0..<1_000_000).map {
         var ends: [Int32] = [0, 0]
         #expect(pipe(&ends) == 0)
         let error = #expect(throws: IOError.self) {
-            try reactor.backend.open(input: ends[0], output: -1)
+            try reactor.backend.open(input: ends[0], output: 19_999)
         }
         #expect(error?.code == .badDescriptor && error?.operation == .open)
         #expect(isBlocking(ends[0]) && reactor.statistics.openHandles == 0)
