@@ -5,7 +5,7 @@ import Torsion
 import TorsionDNS
 
 // snippet: connect
-func greet(on reactor: Reactor) throws {
+func greetByName(on reactor: Reactor) throws {
     ClientEndpoint.tcp(host: "example.org", port: 80)
         .connect(on: reactor) { Discard() }
         .whenFailed { error in print(error) }
