@@ -60,7 +60,7 @@ enum Compiler {
     /// The object files of the library, which is a folder a target.
     private static func objects() throws -> [String] {
         let targets = [
-            "CTorsionCore", "CTorsionSockets", "CTorsionUV", "Torsion", "TorsionCore",
+            "CTorsionCore", "CTorsionSockets", "CTorsionUV", "Torsion", "TorsionCore", "TorsionDNS",
             "TorsionEpoll", "TorsionProtocols", "TorsionServices", "TorsionSockets", "TorsionUV",
         ]
         return try targets.flatMap { target in
