@@ -133,6 +133,18 @@ struct Reading: Equatable, CustomStringConvertible {
         }
     }
 
+    // Found by fuzzing: in one piece it was the target that was wrong.
+    @Test func `H-1: a wrong request line beyond its limit is too long, however it is cut`() {
+        var limits = HeadLimits()
+        limits.requestLineByteCount = 66
+        let filling = String(repeating: "F", count: 60)
+        let request = Bytes("POST http:/\(filling)/[T:host: a\r\nX=L5: \r\n\r\n".utf8)
+        for cut in 0...request.count {
+            let reading = Reading([request[..<cut], request[cut...]], limits: limits)
+            #expect(reading.error == .requestLineTooLong, "cut at \(cut)")
+        }
+    }
+
     @Test func `H-1: any bytes in any cuts never trap, and are read the same`() {
         var dice = SeededGenerator(seed: 20)
         let words = [

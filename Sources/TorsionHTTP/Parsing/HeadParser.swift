@@ -100,10 +100,11 @@ package struct HeadParser {
     ) -> Outcome {
         var end = position
         while end < count, unsafe base[end] != UInt8(ascii: "\n") { end &+= 1 }
-        if end < count, case .error(let error) = stop { return .failed(error) }
+        // First: where the line is cut, nothing else is known of it yet.
         if !hasRequestLine, end &- position >= limits.requestLineByteCount {
             return .failed(.requestLineTooLong)
         }
+        if end < count, case .error(let error) = stop { return .failed(error) }
         return available >= limits.byteCount ? .failed(.headTooLong) : .incomplete
     }
 
