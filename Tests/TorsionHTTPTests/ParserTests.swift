@@ -145,6 +145,27 @@ struct Reading: Equatable, CustomStringConvertible {
         }
     }
 
+    // Found by fuzzing: byte by byte it was never refused, behind an empty line.
+    @Test func `H-1: a request line without an end is refused at its limit`() {
+        var limits = HeadLimits()
+        limits.requestLineByteCount = 65
+        for beginning in ["", "\r\n"] {
+            let bytes = Bytes(beginning + "OPTIONS " + String(repeating: "*", count: 80))
+            for pieces in [[bytes], (0..<bytes.count).map { bytes[$0...$0] }] {
+                #expect(Reading(pieces, limits: limits).error == .requestLineTooLong)
+            }
+        }
+    }
+
+    // Found by fuzzing: the version was looked at where more came behind the line.
+    @Test func `H-1: what is behind a request line does not change what is wrong with it`() {
+        for line in ["GET / HTTP/0.0\n", "GET / HTTP/2.0\n", "GET / HTTP/1\n", "GET / HTTP/11\n"] {
+            let alone = Reading([Bytes(line + ""), "Host: a\r\n\r\n"]).error
+            #expect(
+                alone == .badVersion && Reading([Bytes(line + "Host: a\r\n\r\n")]).error == alone)
+        }
+    }
+
     @Test func `H-1: any bytes in any cuts never trap, and are read the same`() {
         var dice = SeededGenerator(seed: 20)
         let words = [

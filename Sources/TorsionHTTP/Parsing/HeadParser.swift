@@ -48,11 +48,11 @@ package struct HeadParser {
 
     /// Whether it pays to parse again: a line has ended since, or a limit was reached.
     func hasWork(from formerCount: Int, in bytes: RawSpan) -> Bool {
-        let count = bytes.byteCount
+        let count = bytes.byteCount, lineLimit = position &+ limits.requestLineByteCount
         return bytes.firstIndex(of: UInt8(ascii: "\n"), from: formerCount) != nil
             // With an empty line before it.
             || formerCount < Self.shortestByteCount + 2
-            || formerCount < limits.requestLineByteCount && count >= limits.requestLineByteCount
+            || !hasRequestLine && formerCount < lineLimit && count >= lineLimit
             || count >= limits.byteCount
     }
 
@@ -163,14 +163,15 @@ package struct HeadParser {
             }
         }
         index &+= 1
-        guard index &+ 10 <= count else { return .error(.badVersion) }
+        // The line's end first: what is behind it must not change the verdict.
+        guard index &+ 10 <= count, unsafe base[index &+ 8] == 13, unsafe base[index &+ 9] == 10
+        else { return .error(.badVersion) }
         let version = unsafe load(base, index)
         switch version {
         case 0x312e_312f_5054_5448: facts.minorVersion = 1  // "HTTP/1.1"
         case 0x302e_312f_5054_5448: facts.minorVersion = 0
         default: return .error(Self.isVersion(version) ? .unsupportedVersion : .badVersion)
         }
-        if unsafe base[index &+ 8] != 13 || base[index &+ 9] != 10 { return .error(.badVersion) }
         index &+= 10
         if index &- start > limits.requestLineByteCount { return .error(.requestLineTooLong) }
         position = index
