@@ -20,7 +20,14 @@ extension StreamConnection: StreamTransport {
 
     func write(_ bytes: RawSpan) {
         reactor.checkThread()
-        unsafe bytes.withUnsafeBytes { unsafe put($0, owner: nil) }
+        unsafe bytes.withUnsafeBytes { bytes in
+            // What most writes are, and small enough to be inlined.
+            if isPlain, bytes.count < Self.directWriteByteCount {
+                unsafe coalesce(bytes)
+            } else {
+                unsafe put(bytes, owner: nil)
+            }
+        }
     }
 
     func write(_ bytes: Bytes) {
@@ -29,29 +36,19 @@ extension StreamConnection: StreamTransport {
         unsafe bytes.withUnsafeBytes { unsafe put($0, owner: bytes) }
     }
 
-    @inline(__always)
-    private func put(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
-        if isPlain { unsafe take(bytes, owner: owner) } else { unsafe takeIfOpen(bytes, owner) }
-    }
-
-    @inline(__always)
-    private func take(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
-        if bytes.count < Self.directWriteByteCount {
-            unsafe coalesce(bytes)
-        } else {
-            unsafe send(bytes, owner: owner)
-        }
-    }
-
-    /// While the connection closes, is full, has a pull producer or a new protocol to come.
-    ///
-    /// An event of its own outside of others, so that a flush comes behind the bytes.
+    /// A large piece, or one while the connection closes, is full, has a pull producer or a new protocol
+    /// to come: then in an event of its own, so that a flush comes behind the bytes.
     @inline(never)
-    private func takeIfOpen(_ bytes: UnsafeRawBufferPointer, _ owner: Bytes?) {
+    private func put(_ bytes: UnsafeRawBufferPointer, owner: Bytes?) {
+        if isPlain { return unsafe send(bytes, owner: owner) }
         guard mayWrite() else { return callProducer() }
         reactor.performEvent {
             flushLater()
-            unsafe take(bytes, owner: owner)
+            if bytes.count < Self.directWriteByteCount {
+                unsafe coalesce(bytes)
+            } else {
+                unsafe send(bytes, owner: owner)
+            }
             if let observer = extras?.observer { observer.didWrite(unsafe bytes.bytes, of: self) }
         }
     }
