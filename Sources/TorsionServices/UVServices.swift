@@ -12,7 +12,7 @@ public import TorsionCore
 public final class UVServices: ReactorServices {
     /// Looks names up as the system does: `/etc/hosts`, DNS and what else `nsswitch.conf(5)` names.
     ///
-    /// A look-up that takes more than ten seconds fails with ``ErrorCode/timedOut``.
+    /// A look-up that takes more than ten seconds fails with `ErrorCode.timedOut`.
     public let resolver: any NameResolver
 
     /// Catches signals of the process.

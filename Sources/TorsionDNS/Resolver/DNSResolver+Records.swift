@@ -33,7 +33,7 @@ extension DNSResolver {
     /// - Parameters:
     ///   - type: Which records.
     ///   - name: Taken as it is, without a search list: see ``DNSName``.
-    /// - Returns: At least one record; or ``DNSLookupError``, for a text that is no name an ``IOError``.
+    /// - Returns: At least one record; or ``DNSLookupError``, for a text that is no name an `IOError`.
     public func records(_ type: DNSRecordType, of name: String) -> Deferred<[DNSRecord]> {
         reactor.checkThread()
         guard let name = DNSName(name) else {
@@ -110,7 +110,7 @@ extension DNSResolver {
     /// The names of an address: those of `hosts(5)`, else those that PTR records say.
     ///
     /// - Parameter address: Its port does not matter.
-    /// - Returns: At least one name; or ``DNSLookupError``, for a UNIX address an ``IOError``.
+    /// - Returns: At least one name; or ``DNSLookupError``, for a UNIX address an `IOError`.
     public func pointers(of address: SocketAddress) -> Deferred<[DNSName]> {
         let known = configuration.hosts.names(of: address)
         if !known.isEmpty { return .succeeded(known, on: reactor) }

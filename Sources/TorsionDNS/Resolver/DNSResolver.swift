@@ -113,7 +113,7 @@ public final class DNSResolver: NameResolver, ReactorCompanion {
     /// - Parameters:
     ///   - host: A name or a numeric address.
     ///   - port: Put into each address.
-    /// - Returns: At least one address, or an ``IOError`` of operation `resolve` that names the host.
+    /// - Returns: At least one address, or an `IOError` of operation `resolve` that names the host.
     public func resolve(_ host: String, port: UInt16) -> Deferred<[SocketAddress]> {
         resolve(host, port: port) { _ in }
     }

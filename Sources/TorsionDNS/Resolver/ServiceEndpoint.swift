@@ -46,7 +46,7 @@ public struct ServiceEndpoint: StreamClientEndpoint, CustomStringConvertible {
     /// Asks where the service is, and connects to the first place that answers.
     ///
     /// - Returns: A Deferred for the stream, which gives up when it is cancelled. It fails with a
-    ///   ``DNSLookupError``, or with the ``IOError`` of the last place.
+    ///   ``DNSLookupError``, or with the `IOError` of the last place.
     public func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
         ServiceOpening(self, on: reactor).start(resolver(reactor))
     }

@@ -118,7 +118,7 @@ extension StreamServerEndpoint {
     ///   - makeResponder: Called for each connection; `nil` closes it. A responder without state of its
     ///     connection's may be one for all.
     /// - Returns: The port, which accepts from now on.
-    /// - Throws: ``IOError`` that names the place and the cause.
+    /// - Throws: `IOError` that names the place and the cause.
     @discardableResult
     public func listen(
         on reactor: Reactor, http options: HTTPServerOptions,
