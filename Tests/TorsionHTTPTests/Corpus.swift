@@ -14,7 +14,7 @@ struct Request {
 
 /// A line's end stands as `|`, a bare CR as `^`, a bare LF as `~`, NUL as a backtick; a backslash takes the
 /// next character as it is.
-private func decoded(_ text: String) -> String {
+func decoded(_ text: String) -> String {
     var result = ""
     var isEscaped = false
     for character in text {

@@ -23,6 +23,12 @@ public struct FieldName: Sendable {
         other = Bytes()
     }
 
+    /// A token that is none of the usual names.
+    init(other: Bytes) {
+        number = 0
+        self.other = other
+    }
+
     /// A name of a text that is known to be a token.
     init(token: RawSpan) {
         let number = FieldNameTable.shared.number(of: token)

@@ -34,9 +34,12 @@ package struct HeadFacts {
     /// See ``HTTPMethod``.
     package var method: UInt8 = 0
     package var minorVersion: UInt8 = 1
+    /// Of the target, or of an answer's reason phrase.
     package var targetStart: UInt16 = 0
     package var targetCount: UInt16 = 0
     package var fieldCount: UInt16 = 0
+    /// Of an answer: from 100 to 599.
+    package var status: UInt16 = 0
     /// The slot of `Host`; 0xff if there is none.
     package var hostSlot: UInt8 = 0xff
     package var flags: Flags = []

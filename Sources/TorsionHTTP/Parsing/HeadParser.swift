@@ -3,7 +3,7 @@
 
 internal import TorsionCore
 
-// A request's head, found in place. Nothing is copied and nothing allocated: what is found are the
+// A message's head, found in place. Nothing is copied and nothing allocated: what is found are the
 // places of the parts, 8 bytes a field.
 //
 // Bytes are looked at eight at a time, in registers of 64 bits: vectors of the standard library's SIMD
@@ -15,7 +15,9 @@ internal import TorsionCore
 // head that comes in pieces is kept by the connection, and parsed on from the line at which it stopped:
 // each line once.
 
-/// Finds the parts of one request's head; strict, see ``RequestError``.
+/// Finds the parts of one head, of a request or of an answer; strict, see ``RequestError``.
+///
+/// Both differ in their first line, and in what is made of `Host`, which means nothing in an answer.
 package struct HeadParser {
     package enum Outcome: Equatable {
         /// Lines are missing.
@@ -25,25 +27,33 @@ package struct HeadParser {
     }
 
     static let longestMethodByteCount = 32
-    /// No head is shorter: `A / HTTP/1.0`, and two ends of lines.
+    /// No head is shorter: `A / HTTP/1.0` or `HTTP/1.1 200`, and two ends of lines.
     static let shortestByteCount = 16
 
-    package private(set) var facts = HeadFacts()
+    package internal(set) var facts = HeadFacts()
     /// The beginning of the first line that was not parsed.
-    private var position = 0
-    private var hasRequestLine = false
-    private let limits: HeadLimits
+    var position = 0
+    private var hasFirstLine = false
+    let limits: HeadLimits
     private let names: FieldNameTable
+    private let isAnswer: Bool
 
     package init(limits: HeadLimits = HeadLimits()) {
-        self.limits = limits
-        names = .shared
+        self.init(limits: limits, names: .shared)
     }
 
     @inline(__always)
     init(limits: HeadLimits, names: FieldNameTable) {
         self.limits = limits
         self.names = names
+        isAnswer = false
+    }
+
+    /// Of an answer's head.
+    init(ofAnswer limits: HeadLimits) {
+        self.limits = limits
+        names = .shared
+        isAnswer = true
     }
 
     /// Whether it pays to parse again: a line has ended since, or a limit was reached.
@@ -52,7 +62,7 @@ package struct HeadParser {
         return bytes.firstIndex(of: UInt8(ascii: "\n"), from: formerCount) != nil
             // With an empty line before it.
             || formerCount < Self.shortestByteCount + 2
-            || !hasRequestLine && formerCount < lineLimit && count >= lineLimit
+            || !hasFirstLine && formerCount < lineLimit && count >= lineLimit
             || count >= limits.byteCount
     }
 
@@ -78,14 +88,17 @@ package struct HeadParser {
         _ slots: UnsafeMutablePointer<FieldSlot>
     ) -> Outcome {
         let count = min(available, limits.byteCount)
-        guard count &- position >= (hasRequestLine ? 1 : Self.shortestByteCount) else {
+        guard count &- position >= (hasFirstLine ? 1 : Self.shortestByteCount) else {
             return available >= limits.byteCount ? .failed(.headTooLong) : .incomplete
         }
-        if !hasRequestLine {
-            if let error = unsafe parseRequestLine(base, count) {
+        if !hasFirstLine {
+            let stop =
+                isAnswer
+                ? unsafe parseStatusLine(base, count) : unsafe parseRequestLine(base, count)
+            if let error = stop {
                 return unsafe judge(error, base, count, available)
             }
-            hasRequestLine = true
+            hasFirstLine = true
         }
         if let error = unsafe parseFields(base, count, slots) {
             return unsafe judge(error, base, count, available)
@@ -101,7 +114,7 @@ package struct HeadParser {
         var end = position
         while end < count, unsafe base[end] != UInt8(ascii: "\n") { end &+= 1 }
         // First: where the line is cut, nothing else is known of it yet.
-        if !hasRequestLine, end &- position >= limits.requestLineByteCount {
+        if !hasFirstLine, end &- position >= limits.requestLineByteCount {
             return .failed(.requestLineTooLong)
         }
         if end < count, case .error(let error) = stop { return .failed(error) }
@@ -109,14 +122,16 @@ package struct HeadParser {
     }
 
     /// Why the parser does not go on.
-    private enum Stop {
+    enum Stop {
         case incomplete
         case error(RequestError)
     }
 
     private func checkFraming() -> Outcome {
         let flags = facts.flags
-        if facts.minorVersion == 1, !flags.contains(.hasHost) { return .failed(.missingHost) }
+        if facts.minorVersion == 1, !flags.contains(.hasHost), !isAnswer {
+            return .failed(.missingHost)
+        }
         guard flags.contains(.isChunked) else { return .complete }
         // In whichever order the lines came.
         if flags.contains(.hasLength) { return .failed(.contentLengthWithTransferEncoding) }
@@ -179,7 +194,7 @@ package struct HeadParser {
     }
 
     /// `HTTP/`, a digit, a point, a digit.
-    private static func isVersion(_ word: UInt64) -> Bool {
+    static func isVersion(_ word: UInt64) -> Bool {
         let major = UInt8(truncatingIfNeeded: word &>> 40) &- UInt8(ascii: "0")
         let point = UInt8(truncatingIfNeeded: word &>> 48)
         let minor = UInt8(truncatingIfNeeded: word &>> 56) &- UInt8(ascii: "0")
@@ -256,10 +271,10 @@ package struct HeadParser {
         _ name: UInt8, _ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int, _ slot: Int
     ) -> RequestError? {
         guard name == 1 else { return unsafe noteOther(name, base, start, end) }
-        if facts.flags.contains(.hasHost) { return .manyHosts }
+        if facts.flags.contains(.hasHost) { return isAnswer ? nil : .manyHosts }
         facts.flags.insert(.hasHost)
         facts.hostSlot = UInt8(truncatingIfNeeded: slot)
-        return unsafe Authority.isValid(base, start, end) ? nil : .badHost
+        return unsafe Authority.isValid(base, start, end) || isAnswer ? nil : .badHost
     }
 
     @inline(never)
@@ -386,7 +401,7 @@ package struct HeadParser {
 }
 
 @inline(__always)
-private func load(_ base: UnsafePointer<UInt8>, _ index: Int) -> UInt64 {
+func load(_ base: UnsafePointer<UInt8>, _ index: Int) -> UInt64 {
     unsafe UInt64(
         littleEndian: UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self))
 }

@@ -9,23 +9,36 @@ internal import TorsionCore
 package final class HeldHead {
     package private(set) var bytes: [UInt8]
     package private(set) var parser: HeadParser
-    private let slots: FieldSlots
+    fileprivate let slots: FieldSlots
 
+    /// Of a request.
+    ///
     /// - Parameters:
     ///   - bytes: What has come; it was parsed before, and was incomplete.
     ///   - limits: The head's.
-    package init(_ bytes: RawSpan, limits: HeadLimits) {
-        self.bytes = [UInt8](bytes)
-        parser = HeadParser(limits: limits)
-        slots = FieldSlots(capacity: limits.fieldCount)
-        _ = unsafe parser.parse(self.bytes.span.bytes, slots.base)
+    package convenience init(_ bytes: RawSpan, limits: HeadLimits) {
+        self.init(bytes, HeadParser(limits: limits))
     }
 
+    /// Of a request.
+    ///
     /// - Parameter limits: The head's.
-    package init(limits: HeadLimits) {
-        bytes = []
-        parser = HeadParser(limits: limits)
-        slots = FieldSlots(capacity: limits.fieldCount)
+    package convenience init(limits: HeadLimits) { self.init(RawSpan(), limits: limits) }
+
+    /// Of an answer.
+    ///
+    /// - Parameters:
+    ///   - bytes: What has come; it was parsed before, and was incomplete.
+    ///   - limits: The head's.
+    convenience init(ofAnswer bytes: RawSpan, limits: HeadLimits) {
+        self.init(bytes, HeadParser(ofAnswer: limits))
+    }
+
+    private init(_ bytes: RawSpan, _ parser: HeadParser) {
+        self.bytes = [UInt8](bytes)
+        self.parser = parser
+        slots = FieldSlots(capacity: parser.limits.fieldCount)
+        _ = unsafe self.parser.parse(self.bytes.span.bytes, slots.base)
     }
 
     /// Adds what has come, and parses the lines that are whole by now.
@@ -51,6 +64,17 @@ package final class HeldHead {
         let fields = unsafe Span<FieldSlot>(_unsafeStart: start, count: Int(facts.fieldCount))
         defer { extendLifetime(slots) }
         return try body(RequestHead(bytes: whole.span.bytes, slots: fields, facts: facts))
+    }
+}
+
+extension HeldHead {
+    /// A copy of the whole head of an answer.
+    ///
+    /// - Precondition: ``add(_:)`` has returned `complete`.
+    func responseHead() -> ResponseHead {
+        let whole = bytes
+        defer { extendLifetime(slots) }
+        return unsafe ResponseHead(whole.span.bytes, slots.base, parser.facts)
     }
 }
 
