@@ -105,6 +105,7 @@ let package = Package(
         .library(name: "TorsionDNS", targets: ["TorsionDNS"]),
         .library(name: "TorsionProcesses", targets: ["TorsionProcesses"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
+        .library(name: "TorsionOperations", targets: ["TorsionOperations"]),
         .library(name: "TorsionFoundation", targets: ["TorsionFoundation"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
     ],
@@ -162,6 +163,13 @@ let package = Package(
             name: "TorsionServices", dependencies: ["TorsionCore", "CTorsionUV"],
             swiftSettings: settings),
         .target(
+            name: "TorsionOperations",
+            dependencies: [
+                "TorsionCore", "TorsionProtocols", "TorsionServices", "TorsionSockets",
+                "CTorsionSockets",
+            ],
+            swiftSettings: settings),
+        .target(
             name: "TorsionFoundation", dependencies: ["TorsionCore"], swiftSettings: settings),
         .target(
             name: "TorsionTesting", dependencies: ["TorsionCore", "CTorsionCore"],
@@ -169,8 +177,8 @@ let package = Package(
         .target(
             name: "Torsion",
             dependencies: [
-                "TorsionCore", "TorsionProtocols", "TorsionDNS", "TorsionServices", "TorsionUV",
-                "TorsionEpoll",
+                "TorsionCore", "TorsionProtocols", "TorsionDNS", "TorsionServices",
+                "TorsionOperations", "TorsionUV", "TorsionEpoll",
             ],
             swiftSettings: settings),
 
@@ -272,6 +280,12 @@ let package = Package(
         tests(
             "TorsionServicesTests",
             ["TestedBackends", "Torsion", "TorsionCore", "TorsionServices", "TorsionTesting"]),
+        tests(
+            "TorsionOperationsTests",
+            [
+                "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
+                "TorsionOperations", "TorsionTesting",
+            ]),
     ] + exampleNames.map(example)
 )
 

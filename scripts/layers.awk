@@ -18,9 +18,10 @@ BEGIN {
     may["Sources/TorsionFoundation"] = "TorsionCore FoundationEssentials"
     may["Sources/TorsionProcesses"] = "TorsionCore TorsionSockets CTorsionProcesses"
     may["Sources/TorsionServices"] = "TorsionCore CTorsionUV"
+    may["Sources/TorsionOperations"] = "TorsionCore TorsionProtocols TorsionServices TorsionSockets CTorsionSockets Glibc"
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
-    may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionDNS TorsionServices TorsionUV TorsionEpoll"
+    may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionDNS TorsionServices TorsionOperations TorsionUV TorsionEpoll"
     may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionProcesses TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
     may["Sources/Examples"] = "Torsion TorsionHTTP TorsionProcesses TorsionTLS TorsionTesting"
 

@@ -104,6 +104,15 @@ ssize_t torsion_receive_descriptors(int socket, void *bytes, size_t count, int *
     return result;
 }
 
+int torsion_peer_credentials(int socket, uint32_t *user, uint32_t *group) {
+    struct ucred found;
+    socklen_t size = sizeof found;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &found, &size) != 0) return -1;
+    *user = found.uid;
+    *group = found.gid;
+    return found.pid;
+}
+
 ssize_t torsion_send_file(int socket, int file, int64_t offset, size_t count) {
     off_t position = offset;
     return sendfile(socket, file, &position, count);

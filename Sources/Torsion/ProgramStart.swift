@@ -10,7 +10,7 @@ public import TorsionServices
 // the main actor would wait for a thread that the reactor keeps.
 
 extension Reactor {
-    /// Runs a program on this thread, until SIGINT, SIGTERM or ``Reactor/stop(within:)``.
+    /// Runs a program on this thread, until SIGINT, SIGTERM or ``Reactor/stop(lameDuck:within:)``.
     ///
     /// Write this at the top level of `main.swift`, or in the `main` function of a type with `@main`:
     ///

@@ -78,7 +78,8 @@ public enum ReactorGroup {
                 return state.isStopping
             }
             reactor.addTrigger(.before, .shutdown) { [unowned reactor] in
-                self.stopOthers(within: reactor.stopGracePeriod)
+                self.stopOthers(
+                    lameDuck: reactor.stopLameDuck, within: reactor.stopGracePeriod)
             }
             do {
                 try reactor.run(signals: signals) { reactor in
@@ -96,13 +97,15 @@ public enum ReactorGroup {
             stopOthers(within: .zero)
         }
 
-        private func stopOthers(within gracePeriod: Duration) {
+        private func stopOthers(lameDuck: Duration = .zero, within gracePeriod: Duration) {
             let handles = state.withLock { state in
                 guard !state.isStopping else { return [Remote<Reactor>]() }
                 state.isStopping = true
                 return state.handles
             }
-            for handle in handles { handle.callFromThread { $0.stop(within: gracePeriod) } }
+            for handle in handles {
+                handle.callFromThread { $0.stop(lameDuck: lameDuck, within: gracePeriod) }
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ public import TorsionCore
 ///
 /// `body` runs once on each reactor, as one of its tasks. When all have returned, one has thrown,
 /// a signal came or the calling task is cancelled, every reactor is stopped gracefully, as
-/// `Reactor/stop(within:)` does, and this returns when their threads have ended. Being cancelled
+/// `Reactor/stop(lameDuck:within:)` does, and this returns when their threads have ended. Being cancelled
 /// also cancels `body`.
 ///
 /// As a service of ServiceLifecycle, whose `run()` is this one line:

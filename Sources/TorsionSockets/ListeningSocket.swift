@@ -13,7 +13,7 @@ package struct ListeningSocket {
     package let localAddress: SocketAddress
     /// This end of every connection that is accepted here; nil if they can differ.
     package let acceptedAddress: SocketAddress?
-    private let file: SocketFile?
+    private var file: SocketFile?
 
     /// Binds and listens: `bind(2)`, `listen(2)`.
     ///
@@ -50,6 +50,12 @@ package struct ListeningSocket {
         // Whoever made it may take connections to any address there (`IP_TRANSPARENT`, ip(7)).
         acceptedAddress = nil
         file = nil
+    }
+
+    /// Whether closing it removes its file.
+    package var ownsFile: Bool {
+        get { file != nil }
+        set { file = newValue ? SocketFile(at: localAddress) : nil }
     }
 
     /// Closes it; its file is removed before, so that a client that connects in between is refused,

@@ -10,7 +10,7 @@ final class SocketListener: PollTarget {
     /// Clients accepted before the others have their turn.
     private static let acceptsPerTurn = 64
 
-    private let socket: ListeningSocket
+    private var socket: ListeningSocket
     private unowned(unsafe) let backend: SocketBackend
     private var receiver: (any ListenerReceiver)?
     private var isAccepting = false
@@ -84,6 +84,11 @@ extension SocketListener: BackendListener {
     var localAddress: SocketAddress { socket.localAddress }
 
     var sharedDescriptor: Int32? { descriptor }
+
+    var ownsFile: Bool {
+        get { socket.ownsFile }
+        set { socket.ownsFile = newValue }
+    }
 
     func takeWaiting(limit: Int) -> [any BackendStream] {
         acceptWaiting(limit: limit, from: descriptor).map { accepted, peer in

@@ -445,6 +445,13 @@ extension SocketStream: BackendStream {
 
     var passesDescriptors: Bool { if case .unix = peerAddress { true } else { false } }
 
+    var peerCredentials: PeerCredentials? {
+        var user: UInt32 = 0, group: UInt32 = 0
+        let process = torsion_peer_credentials(descriptor, &user, &group)
+        guard process >= 0 else { return nil }
+        return PeerCredentials(processID: process, userID: user, groupID: group)
+    }
+
     func receiveDescriptors(_ isWanted: Bool) {
         if isWanted {
             manner = .withDescriptors

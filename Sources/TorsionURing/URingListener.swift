@@ -158,6 +158,8 @@ final class URingListener: RingTarget {
 extension URingListener: BackendListener {
     var localAddress: SocketAddress { socket.localAddress }
 
+    var sharedDescriptor: Int32? { socket.descriptor }
+
     func startAccepting() {
         guard !isAccepting, receiver != nil else { return }
         isAccepting = true

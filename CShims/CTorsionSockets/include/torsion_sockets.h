@@ -79,6 +79,10 @@ ssize_t torsion_send_descriptors(int socket, const struct iovec *_Nonnull runs, 
 ssize_t torsion_receive_descriptors(int socket, void *_Nonnull bytes, size_t count,
                                     int *_Nonnull descriptors, int *_Nonnull descriptor_count);
 
+/* The process at the other end of a UNIX socket, and its user and group: SO_PEERCRED, unix(7). -1 if it
+ * is no such socket. */
+int torsion_peer_credentials(int socket, uint32_t *_Nonnull user, uint32_t *_Nonnull group);
+
 /* epoll_create1(2) with EPOLL_CLOEXEC. */
 int torsion_epoll_create(void);
 

@@ -217,7 +217,7 @@ public final class AsyncListener: AsyncSequence {
 
         private func add(_ connection: AsyncConnection) {
             waiting.append(connection)
-            if waiting.count >= Self.limit { port?.pauseAccepting() }
+            if waiting.count >= Self.limit { port?.holdClients() }
             if let taker { reactor.resume(taker) }
         }
 
@@ -232,7 +232,7 @@ public final class AsyncListener: AsyncSequence {
                 try await reactor.suspend { taker = $0 }
                 taker = nil
             }
-            if waiting.count == Self.limit { port?.resumeAccepting() }
+            if waiting.count == Self.limit { port?.releaseClients() }
             return waiting.removeFirst()
         }
     }

@@ -95,6 +95,9 @@
     /// next three are not called.
     var passesDescriptors: Bool { get }
 
+    /// Who is at the other end of a UNIX socket: `SO_PEERCRED`. By default nil.
+    var peerCredentials: PeerCredentials? { get }
+
     /// Says whether descriptors that arrive are told, by
     /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed.
     func receiveDescriptors(_ isWanted: Bool)
@@ -187,6 +190,9 @@
 
     /// False.
     public var passesDescriptors: Bool { false }
+
+    /// Nil.
+    public var peerCredentials: PeerCredentials? { nil }
 
     /// Does nothing.
     public func receiveDescriptors(_ isWanted: Bool) {}

@@ -193,6 +193,11 @@
     /// there is none.
     var sharedDescriptor: Int32? { get }
 
+    /// Whether ``close()`` removes the file of a UNIX socket. Setting it to true takes over the file
+    /// that is at the address now, setting it to false leaves it to somebody else. By default false,
+    /// and setting it does nothing.
+    var ownsFile: Bool { get set }
+
     /// Closes the socket. Its address can be bound again when this returns.
     func close()
 }
@@ -200,6 +205,12 @@
 @_spi(Backend) extension BackendListener {
     /// None.
     public var sharedDescriptor: Int32? { nil }
+
+    /// False.
+    public var ownsFile: Bool {
+        get { false }
+        set {}
+    }
 
     /// Nobody.
     public func takeWaiting(limit: Int) -> [any BackendStream] { [] }

@@ -51,6 +51,7 @@ extension Reactor {
         abandonAttempts()
         abortConnections()
         deliverLosses()
+        finishDrains()
         refuseWhatWasBegun()
         endTasks()
         // Last: whoever is told of the end may want to use them, as long as they are there.

@@ -83,6 +83,8 @@ public final class Reactor {
     @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
     @exclusivity(unchecked) var agreements = SlotTable<Agreement>()
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
+    /// Ports that have closed, whose connections end: see PortDrain.swift.
+    @exclusivity(unchecked) var drains: [PortDrain] = []
     @exclusivity(unchecked) var datagramPorts = SlotTable<DatagramPort>()
     @exclusivity(unchecked) var watches = SlotTable<DescriptorWatch>()
     /// In the order in which they ended; the table keeps them alive until they were told.

@@ -36,6 +36,9 @@ struct ReactorLife {
     var awaitsLateTriggers = false { didSet { isSteady = false } }
     /// How many turns the present phase still takes.
     var turnsLeft = 0
+    /// How long a stop waits until its ports close, and whether that time is over.
+    var lameDuck = Duration.zero
+    var isLameDuckOver = true
     /// How long a stop waits, and whether that time is over.
     var gracePeriod = Duration.zero
     var isGracePeriodOver = false
@@ -73,7 +76,10 @@ public enum SignalPolicy: Sendable {
     /// The first SIGINT or SIGTERM stops the reactor within this time, a second one ends the
     /// process at once. One that the process ignores when the run begins stays ignored: its parent
     /// wanted that, as `nohup(1)` and shells do for what runs in the background.
-    case stop(within: Duration)
+    ///
+    /// `lameDuck` is how long the ports go on accepting while the reactor is no longer ready: see
+    /// ``Reactor/stop(lameDuck:within:)``.
+    case stop(lameDuck: Duration = .zero, within: Duration)
 
     /// Stops within ten seconds.
     public static let stop = SignalPolicy.stop(within: .seconds(10))
@@ -100,7 +106,7 @@ extension Reactor {
         try reactor.run(signals: signals, body)
     }
 
-    /// Runs on this thread until ``stop(within:)``.
+    /// Runs on this thread until ``stop(lameDuck:within:)``.
     ///
     /// A reactor that has stopped may run again.
     ///
@@ -110,7 +116,7 @@ extension Reactor {
         try run(signals: signals) { _ in }
     }
 
-    /// Runs on this thread, `body` first, until ``stop(within:)``.
+    /// Runs on this thread, `body` first, until ``stop(lameDuck:within:)``.
     ///
     /// At its end every connection has been told of its loss, no handle is open, delayed calls,
     /// watches and triggers are dropped, and calls from other threads are refused: of what was made
@@ -197,7 +203,9 @@ extension Reactor {
     ///
     /// In this order:
     ///
-    /// 1. The triggers before it are called; what they return is waited for.
+    /// 1. ``isReady`` becomes false. The triggers before the stop are called; what they return is
+    ///    waited for, and the lame duck is: for that long clients are still accepted and served, so
+    ///    that a load balancer that asks for readiness sends no more of them before the ports close.
     /// 2. The triggers during it are called. Clients that wait at the ports are accepted, and the
     ///    ports close.
     /// 3. What has arrived is delivered. Then the protocol of each accepted connection gets
@@ -211,28 +219,49 @@ extension Reactor {
     /// After `gracePeriod` the connections that are left are aborted. With a grace period of zero all are, at
     /// once, and nobody is accepted.
     ///
-    /// - Parameter gracePeriod: How long all of this may take.
+    /// - Parameters:
+    ///   - lameDuck: How long the ports stay open; zero, the default, closes them at once. At most
+    ///     `gracePeriod`, of which it is a part.
+    ///   - gracePeriod: How long all of this may take.
     /// - Returns: Whether this call stops it: false, and nothing happens, when the reactor does not
     ///   run or is stopping already.
     @discardableResult
-    public func stop(within gracePeriod: Duration = .seconds(10)) -> Bool {
+    public func stop(
+        lameDuck: Duration = .zero, within gracePeriod: Duration = .seconds(10)
+    ) -> Bool {
         checkThread()
+        require(
+            .zero <= lameDuck && (lameDuck == .zero || lameDuck <= gracePeriod),
+            "Reactor: stop needs 0 <= lameDuck <= within, got \(lameDuck) and \(gracePeriod)")
         guard life.phase > .idle, life.phase <= .running, !life.isStopRequested else {
             return false
         }
         life.isStopRequested = true
+        life.lameDuck = lameDuck
         life.gracePeriod = gracePeriod
         return true
     }
 
-    /// Whether `run` has begun and ``stop(within:)`` has not been called.
+    /// Whether the program has started and does not stop: what a load balancer wants to know.
+    ///
+    /// True from the end of the start, when the triggers for it have been called, until
+    /// ``stop(lameDuck:within:)``. Called on the reactor.
+    public var isReady: Bool {
+        checkThread()
+        return life.phase == .running && !life.isStopRequested
+    }
+
+    /// Whether `run` has begun and ``stop(lameDuck:within:)`` has not been called.
     public var isRunning: Bool {
         checkThread()
         return life.phase > .idle && life.phase <= .running && !life.isStopRequested
     }
 
-    /// Whether a stop is under way.
-    package var isStopping: Bool { life.phase >= .stoppingBefore }
+    /// Whether ``stop(lameDuck:within:)`` was called and `run` has not returned. Called on the reactor.
+    public var isStopping: Bool {
+        checkThread()
+        return life.phase > .idle && (life.isStopRequested || life.phase >= .stoppingBefore)
+    }
 
     /// How much is left of the time that a stop which is under way may take.
     package var stopTimeLeft: Duration {
@@ -245,13 +274,16 @@ extension Reactor {
     /// How long the stop that is under way waits; a group passes it on.
     package var stopGracePeriod: Duration { life.gracePeriod }
 
+    /// How long its ports stay open meanwhile.
+    package var stopLameDuck: Duration { life.lameDuck }
+
     private func catchStopSignals(_ policy: SignalPolicy) throws -> [any SignalRegistration] {
-        guard case .stop(let gracePeriod) = policy else { return [] }
+        guard case .stop(let lameDuck, let gracePeriod) = policy else { return [] }
         let source = try signals
         let wanted = [Signal.interrupt, .terminate].filter { !source.isIgnored($0) }
         return try wanted.map { signal in
             try source.catchSignal(signal) { [unowned self] signal in
-                if !stop(within: gracePeriod) { source.die(by: signal) }
+                if !stop(lameDuck: lameDuck, within: gracePeriod) { source.die(by: signal) }
             }
         }
     }
@@ -396,7 +428,8 @@ extension Reactor {
         case .idle: false
         case .startingBefore, .startingDuring: isTriggered || life.isStopRequested
         case .running: life.isStopRequested
-        case .stoppingBefore, .stoppingAfter: isTriggered || life.isGracePeriodOver
+        case .stoppingBefore: isTriggered && life.isLameDuckOver || life.isGracePeriodOver
+        case .stoppingAfter: isTriggered || life.isGracePeriodOver
         case .stoppingDuring, .stoppingArrivals: life.turnsLeft == 0 || life.isGracePeriodOver
         case .stoppingClients: isQuiet && hasEnded(servedConnections)
         case .stoppingOwn: isQuiet && hasEnded(connections.count)
@@ -437,20 +470,23 @@ extension Reactor {
             life.isGracePeriodOver = true
             if life.phase >= .stoppingDuring { abandonAll() }
         }
+        guard life.lameDuck > .zero else { return }
+        life.isLameDuckOver = false
+        callLater(life.lameDuck) { [unowned self] in life.isLameDuckOver = true }
     }
 
     /// How many clients a port accepts at most before it closes: what Linux lets wait, unless the
     /// administrator chose otherwise (`net.core.somaxconn`).
     private static let acceptLimit = 4_096
     /// How many streams are told in one turn at the least, whatever the backend.
-    private static let streamsPerTurn = 128
+    static let streamsPerTurn = 128
     /// How long a client that has just connected may take to send its first bytes.
     static let firstBytesGracePeriod = Duration.seconds(1)
 
     /// Ports accept no more by themselves; what a ring has under way for them comes in this turn.
     private func quietPorts() {
         guard !life.isGracePeriodOver else { return }
-        for port in ports.elements { port.pauseAccepting() }
+        for port in ports.elements { port.holdClients() }
         life.turnsLeft = 1
     }
 

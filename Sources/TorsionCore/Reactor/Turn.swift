@@ -110,6 +110,7 @@ extension Reactor {
             lost.removeAll(keepingCapacity: true)
             spareLost = lost
         }
+        if !drains.isEmpty { checkDrains() }
         while !stoppedDatagramPorts.isEmpty {
             let stopped = stoppedDatagramPorts
             stoppedDatagramPorts = []

@@ -17,14 +17,19 @@ public final class ListeningPort {
     /// Where it listens, with the port that the kernel chose; also after it has closed.
     public let localAddress: SocketAddress
 
-    private let service: PortService
+    let service: PortService
     private var listener: (any BackendListener)?
     private var slot: Int32 = -1
     private var isAccepting = false
+    /// By the program.
     private var isPaused = false
+    /// By the engine: tasks that take connections are behind, or the port is about to close.
+    private var isHeld = false
     private var backoff = Duration.milliseconds(10)
     private var resumption: DelayedCall?
     private var lastFailure: MonotonicInstant?
+    /// See PortDrain.swift.
+    var drain: PortDrain?
 
     private static let shedLimit = 64
     private static let longestBackoff = Duration.seconds(1)
@@ -117,23 +122,51 @@ public final class ListeningPort {
     /// What other reactors of a group may accept from, too.
     var sharedDescriptor: Int32? { listener?.sharedDescriptor }
 
-    /// Leaves clients in the kernel's queue.
-    func pauseAccepting() {
+    /// Leaves clients in the kernel's queue until ``resumeAccepting()``: they are connected, and wait.
+    ///
+    /// Those for whom the queue has no room (``StreamOptions/backlog``) are ignored by the kernel, and
+    /// try again. A stop of the reactor, and ``drain(within:)``, accept those who wait all the same.
+    /// Harmless when repeated, and when the port is closed. Called on the reactor.
+    public func pauseAccepting() {
+        reactor.checkThread()
         isPaused = true
         updateAccepting()
     }
 
-    /// Accepts again.
-    func resumeAccepting() {
+    /// Accepts again, beginning with those who wait. Called on the reactor.
+    public func resumeAccepting() {
+        reactor.checkThread()
         isPaused = false
         updateAccepting()
     }
+
+    /// Leaves clients in the kernel's queue, whatever the program wishes.
+    func holdClients() {
+        isHeld = true
+        updateAccepting()
+    }
+
+    /// The program decides again.
+    func releaseClients() {
+        isHeld = false
+        updateAccepting()
+    }
+
+    /// Whether closing it removes the file of a UNIX socket: not, if another process goes on listening
+    /// with the same socket.
+    package var ownsFile: Bool {
+        get { listener?.ownsFile ?? false }
+        set { listener?.ownsFile = newValue }
+    }
+
+    /// The descriptor of its socket, for those who pass it on; nil when it is closed, or has none.
+    package var lentDescriptor: Int32? { listener?.sharedDescriptor }
 
     /// Accepts unless the program has paused it, it backs off, the reactor's queues hold too much, or
     /// too many clients are still agreeing on terms; the latter three end by themselves.
     func updateAccepting() {
         let wanted =
-            !isPaused && !(resumption?.isActive ?? false) && !reactor.queues.isOver
+            !isPaused && !isHeld && !(resumption?.isActive ?? false) && !reactor.queues.isOver
             && service.hasRoomForHandshake
         guard wanted != isAccepting, let listener else { return }
         isAccepting = wanted
@@ -181,7 +214,10 @@ public final class ListeningPort {
             if service.isPlain {
                 service.serve(stream, on: reactor)
             } else {
-                service.agree(over: stream, on: reactor) { [self] in updateAccepting() }
+                service.agree(over: stream, on: reactor) { [self] in
+                    updateAccepting()
+                    drain?.checkEnd()
+                }
                 if !service.hasRoomForHandshake { updateAccepting() }
             }
         }

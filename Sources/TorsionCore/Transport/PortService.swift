@@ -10,6 +10,8 @@ final class PortService {
     /// Whether its connections stand on their sockets, and nobody watches them.
     @exclusivity(unchecked) private(set) var isPlain: Bool
     @exclusivity(unchecked) private var handshakeCount = 0
+    /// Its port is being drained: who is served from now on is asked to end at once.
+    @exclusivity(unchecked) var isDraining = false
     /// Given each connection before it is opened, for those who play a port.
     private let whenServed: ((StreamConnection) -> Void)?
 
@@ -33,6 +35,9 @@ final class PortService {
 
     /// Whether fewer clients than allowed are agreeing on terms.
     var hasRoomForHandshake: Bool { handshakeCount < options.value.handshakeLimit }
+
+    /// Whether it waits for the filters of a client.
+    var isAgreeing: Bool { handshakeCount > 0 }
 
     /// Serves a client when its filters have agreed; `ended` is called when there is room for another
     /// handshake.
@@ -90,7 +95,7 @@ final class PortService {
             whenServed?(connection)
             // What `connectionMade` throws is the reason of the loss, and reported with it.
             try? connection.open(isServed: true)
-            if reactor.endsClients { connection.requestShutdown(isPatient: true) }
+            if reactor.endsClients || isDraining { connection.requestShutdown(isPatient: true) }
         } catch {
             stream.close()
             reactor.report(error, in: "making a protocol for \(peer)")

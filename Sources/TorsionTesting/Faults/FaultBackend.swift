@@ -189,6 +189,13 @@ final class FaultListener: BackendListener, ListenerReceiver {
 
     func shed(limit: Int) -> Int { inner.shed(limit: limit) }
 
+    var sharedDescriptor: Int32? { inner.sharedDescriptor }
+
+    var ownsFile: Bool {
+        get { inner.ownsFile }
+        set { inner.ownsFile = newValue }
+    }
+
     func close() {
         // It may hold us: a backend whose calls go wrong may be inside another.
         receiver = nil

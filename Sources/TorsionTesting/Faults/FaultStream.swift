@@ -132,6 +132,8 @@ extension FaultStream: BackendStream {
 
     var passesDescriptors: Bool { inner.passesDescriptors }
 
+    var peerCredentials: PeerCredentials? { inner.peerCredentials }
+
     func receiveDescriptors(_ isWanted: Bool) { inner.receiveDescriptors(isWanted) }
 
     func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Who is at the other end of a UNIX socket, as the kernel noted when it connected or listened.
+///
+/// - SeeAlso: `unix(7)`, `SO_PEERCRED`.
+public struct PeerCredentials: Hashable, Sendable {
+    /// The process, which may have ended since, and its number be another's.
+    public let processID: Int32
+    /// Its effective user.
+    public let userID: UInt32
+    /// Its effective group.
+    public let groupID: UInt32
+
+    /// Some credentials.
+    public init(processID: Int32, userID: UInt32, groupID: UInt32) {
+        self.processID = processID
+        self.userID = userID
+        self.groupID = groupID
+    }
+}
+
+extension StreamTransport {
+    /// Who is at the other end; nil unless this is a connection over a UNIX socket without filters.
+    ///
+    /// Called on the reactor, until `connectionLost` returns.
+    public var peerCredentials: PeerCredentials? {
+        reactor.checkThread()
+        guard let connection = self as? StreamConnection, connection.passesDescriptors else {
+            return nil
+        }
+        return connection.stream.peerCredentials
+    }
+}
