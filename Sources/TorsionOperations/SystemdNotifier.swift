@@ -50,8 +50,9 @@ public final class SystemdNotifier {
         send("READY=1\nMAINPID=\(getpid())" + line(status))
     }
 
-    /// The program reads its configuration again; ``ready(status:)`` says when that is done. For
-    /// `Type=notify-reload`.
+    /// The program reads its configuration again: `RELOADING=1`, for `Type=notify-reload`.
+    ///
+    /// ``ready(status:)`` says when that is done.
     ///
     /// - Parameter status: One line for people.
     public func reloading(status: String? = nil) {
@@ -98,9 +99,9 @@ public final class SystemdNotifier {
 
 extension Reactor {
     /// Tells systemd when this reactor is ready, stops, and, as often as systemd asks, that its loop
-    /// turns. Does nothing if nobody asked: without `NOTIFY_SOCKET`.
+    /// turns.
     ///
-    /// Called on the reactor, at its start. A loop that hangs misses `WatchdogSec=`, and systemd ends
+    /// Does nothing if nobody asked: without `NOTIFY_SOCKET`. Called on the reactor, at its start. A loop that hangs misses `WatchdogSec=`, and systemd ends
     /// the process and starts it anew. With reactors in several threads, call it on one of them.
     ///
     /// - Parameters:

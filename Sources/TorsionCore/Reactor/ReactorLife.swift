@@ -257,7 +257,9 @@ extension Reactor {
         return life.phase > .idle && life.phase <= .running && !life.isStopRequested
     }
 
-    /// Whether ``stop(lameDuck:within:)`` was called and `run` has not returned. Called on the reactor.
+    /// Whether ``stop(lameDuck:within:)`` was called and `run` has not returned.
+    ///
+    /// Called on the reactor.
     public var isStopping: Bool {
         checkThread()
         return life.phase > .idle && (life.isStopRequested || life.phase >= .stoppingBefore)

@@ -133,7 +133,9 @@ public final class ListeningPort {
         updateAccepting()
     }
 
-    /// Accepts again, beginning with those who wait. Called on the reactor.
+    /// Accepts again, beginning with those who wait.
+    ///
+    /// Called on the reactor.
     public func resumeAccepting() {
         reactor.checkThread()
         isPaused = false
