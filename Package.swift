@@ -73,6 +73,21 @@ let exampleNames = [
     "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Supervisor", "Ticker", "UDPPing",
 ]
 
+/// The programs of the book, one a chapter, each run by Tests/BookTests.
+///
+/// The first four make the kernel's calls themselves.
+let bookNames = [
+    "BookAwait", "BookBlocking", "BookDeferred", "BookInterfaces", "BookManyCores", "BookMessages",
+    "BookPoll", "BookProduction", "BookProtocol", "BookReactor", "BookSlowReader", "BookTorsion",
+]
+
+func chapter(_ name: String) -> Target {
+    let isPlain = ["BookBlocking", "BookPoll", "BookProtocol", "BookReactor"].contains(name)
+    return .executableTarget(
+        name: name, dependencies: [isPlain ? "BookSockets" : "Torsion"],
+        path: "Sources/Book/\(name)", swiftSettings: settings)
+}
+
 func example(_ name: String) -> Target {
     .executableTarget(
         name: name,
@@ -221,6 +236,9 @@ let package = Package(
             "ExampleTests",
             ["AtMain", "TestPrograms", "TopLevel", "Torsion", "TorsionTesting"]
                 + exampleNames.map { .byName(name: $0) }),
+        .target(
+            name: "BookSockets", path: "Sources/Book/BookSockets", swiftSettings: settings),
+        tests("BookTests", ["TestPrograms"] + bookNames.map { .byName(name: $0) }),
         tests("HouseTests", []),
         tests(
             "ConformanceTests",
@@ -286,15 +304,17 @@ let package = Package(
                 "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
                 "TorsionOperations", "TorsionTesting",
             ]),
-    ] + exampleNames.map(example)
+    ] + exampleNames.map(example) + bookNames.map(chapter)
 )
 
 /// `TORSION_TESTS="TorsionCoreTests Snippets" swift build --build-tests` leaves out the other tests,
-/// and the examples unless theirs are named, so that a change of one part is tried in a fraction of the
+/// and the examples and the book unless theirs are named, so that a change of one part is tried in a fraction of the
 /// time.
 if let wanted = Context.environment["TORSION_TESTS"]?.split(separator: " ").map(String.init) {
     package.targets.removeAll { target in
-        let name = exampleNames.contains(target.name) ? "ExampleTests" : target.name
+        let name =
+            exampleNames.contains(target.name)
+            ? "ExampleTests" : bookNames.contains(target.name) ? "BookTests" : target.name
         return (target.type == .test || name != target.name) && !wanted.contains(name)
     }
 }
