@@ -40,6 +40,8 @@ private final class Glutton: StreamProtocol {
             poll(nil, 0, 40)
             write(input, "x", 1)
         }
+        // A turn that has a timer asks for the time before it waits.
+        let distant = reactor.callLater(.seconds(60)) {}
         var delay: Duration?
         var watch: DescriptorWatch?
         watch = try reactor.watch(descriptor: output, for: .readable) { _ in
@@ -50,6 +52,7 @@ private final class Glutton: StreamProtocol {
         while delay == nil { reactor.turn(until: nil) }
         #expect(try #require(delay) >= .milliseconds(30))
         watch = nil
+        distant.cancel()
         writer.join()
         reactor.shutDown()
     }
