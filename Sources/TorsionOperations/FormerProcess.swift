@@ -17,7 +17,7 @@ final class FormerProcess {
     ///
     /// Nil if nobody listens at the path.
     ///
-    /// - Throws: ``/TorsionCore/IOError`` of operation `connect`.
+    /// - Throws: `IOError` of operation `connect`.
     init?(at path: String) throws(IOError) {
         do throws(IOError) {
             descriptor = try LocalSocket.connect(to: path, isDatagram: false)
@@ -33,7 +33,7 @@ final class FormerProcess {
     /// Asks for a listening socket.
     ///
     /// - Returns: Its descriptor, which is the caller's; nil if the other process does not have it.
-    /// - Throws: ``/TorsionCore/IOError`` if it does not answer.
+    /// - Throws: `IOError` if it does not answer.
     func take(_ key: String) throws(IOError) -> Int32? {
         try LocalSocket.send("take \(key)\n", over: descriptor, to: path)
         let (answer, passed) = try readLine()
@@ -45,7 +45,7 @@ final class FormerProcess {
 
     /// Has it stop, now that this process serves in its place.
     ///
-    /// - Throws: ``/TorsionCore/IOError`` if it does not answer.
+    /// - Throws: `IOError` if it does not answer.
     func stop() throws(IOError) {
         try LocalSocket.send("ready\n", over: descriptor, to: path)
         let (answer, passed) = try readLine()

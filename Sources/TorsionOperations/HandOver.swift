@@ -29,7 +29,7 @@ extension ServerEndpoint {
     ///
     /// If a process listens at `path`, it is asked for its socket; when this reactor is ready, with
     /// the triggers for its start called, the other process stops as by
-    /// ``/TorsionCore/Reactor/stop(lameDuck:within:)``. No client is refused, and none that has been
+    /// `Reactor.stop(lameDuck:within:)`. No client is refused, and none that has been
     /// accepted loses an answer. If nobody listens there, the socket is opened as without this. Either way
     /// this process then listens at `path` for the next one.
     ///
@@ -43,7 +43,7 @@ extension ServerEndpoint {
     ///   - gracePeriod: How long this process takes to end, when it has handed over.
     /// - Returns: An endpoint that can be used like this one. Listening waits, up to five seconds, for
     ///   the other process; it is for the start of a program. Used by one reactor of a process: a
-    ///   group of several is refused with ``/TorsionCore/ErrorCode/notSupported``.
+    ///   group of several is refused with `ErrorCode.notSupported`.
     public func handedOver(
         by path: String, name: String? = nil, within gracePeriod: Duration = .seconds(30)
     ) -> HandedOverEndpoint {
@@ -71,7 +71,7 @@ extension ServerEndpoint {
 }
 
 /// A place where a process that starts takes the listening socket of the one that runs: see
-/// ``TorsionCore/ServerEndpoint/handedOver(by:name:within:)``.
+/// `ServerEndpoint.handedOver(by:name:within:)`.
 public struct HandedOverEndpoint: StreamServerEndpoint, Hashable {
     let endpoint: ServerEndpoint
     let path: String
@@ -80,7 +80,7 @@ public struct HandedOverEndpoint: StreamServerEndpoint, Hashable {
 
     /// Takes the socket of the process that runs, or opens it.
     ///
-    /// - Throws: ``/TorsionCore/IOError`` that names the place and the cause, or the path if the other
+    /// - Throws: `IOError` that names the place and the cause, or the path if the other
     ///   process does not answer.
     @discardableResult
     public func listen(
