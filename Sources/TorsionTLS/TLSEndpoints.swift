@@ -53,6 +53,38 @@ extension StreamClientEndpoint {
     }
 }
 
+extension ClientSecurity {
+    private static let ordinary = Result { try TLSClientContext(http(TLSClient())) }
+
+    /// TLS with the roots of the system; what names a protocol is told `http/1.1`.
+    ///
+    ///     HTTPClient(on: reactor, security: .tls)
+    public static var tls: ClientSecurity {
+        ClientSecurity { endpoint, serverName in
+            try endpoint.tls(try ordinary.get(), serverName: serverName)
+        }
+    }
+
+    /// TLS of a configuration's.
+    ///
+    /// - Parameter configuration: The client's; checked now. If it names no application protocols,
+    ///   `http/1.1` is named.
+    /// - Returns: A value for `HTTPClient`.
+    /// - Throws: ``TLSError`` for what cannot be used.
+    public static func tls(_ configuration: TLSClient) throws(TLSError) -> ClientSecurity {
+        let context = try TLSClientContext(http(configuration))
+        return ClientSecurity { try $0.tls(context, serverName: $1) }
+    }
+
+    private static func http(_ configuration: TLSClient) -> TLSClient {
+        var configuration = configuration
+        if configuration.applicationProtocols.isEmpty {
+            configuration.applicationProtocols = ["http/1.1"]
+        }
+        return configuration
+    }
+}
+
 extension StreamTransport {
     /// Goes on with TLS as the server: STARTTLS.
     ///

@@ -23,6 +23,8 @@ public final class StreamProxy: StreamProtocol {
     public static let defaultHalfClosedTimeout = Duration.seconds(300)
 
     private let connect: (Reactor) -> Deferred<FarEnd>
+    /// The end that is there already, until there is a client to join it to.
+    private var unjoined: FarEnd?
     private var whenEnded: ((Result<ProxiedBytes, any Error>) -> Void)?
     private var attempt: Deferred<FarEnd>?
     private let halfClosedTimeout: Duration?
@@ -61,8 +63,24 @@ public final class StreamProxy: StreamProtocol {
         self.whenEnded = whenEnded
     }
 
+    /// Relays a connection to one that is there already, or about to be switched to its far end.
+    ///
+    /// - Parameters:
+    ///   - farEnd: The protocol of the other connection. If the client's never comes, that is aborted.
+    ///   - reactor: Where both belong.
+    package init(joining farEnd: FarEnd, on reactor: Reactor) {
+        let arrival = farEnd.awaitArrival(on: reactor)
+        connect = { _ in arrival }
+        unjoined = farEnd
+        halfClosedTimeout = StreamProxy.defaultHalfClosedTimeout
+        whenEnded = { _ in }
+    }
+
+    deinit { unjoined?.abandon() }
+
     /// Begins to connect to the target.
     public func connectionMade(_ client: any StreamTransport) {
+        unjoined = nil
         client.pauseProducing()
         let attempt = connect(client.reactor)
         self.attempt = attempt
@@ -166,17 +184,40 @@ public struct ProxiedBytes: Hashable, Sendable {
 }
 
 /// Holds the target's connection until the pipes take over.
-private final class FarEnd: StreamProtocol {
-    var transport: (any StreamTransport)?
+package final class FarEnd: StreamProtocol {
+    fileprivate var transport: (any StreamTransport)?
+    private var arrival: Deferred<FarEnd>?
+    private var isAbandoned = false
 
-    func connectionMade(_ transport: any StreamTransport) {
-        self.transport = transport
-        transport.pauseProducing()
+    package init() {}
+
+    /// One that was to take over a connection which was lost before is released without a call.
+    deinit { arrival?.fail(PipeBroken(byteCount: 0)) }
+
+    fileprivate func awaitArrival(on reactor: Reactor) -> Deferred<FarEnd> {
+        let arrival = Deferred<FarEnd>(on: reactor)
+        self.arrival = arrival
+        return arrival
     }
 
-    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+    /// There is nobody to join it to.
+    fileprivate func abandon() {
+        isAbandoned = true
+        arrival = nil
+        transport?.abortConnection()
+    }
 
-    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+    package func connectionMade(_ transport: any StreamTransport) {
+        if isAbandoned { return transport.abortConnection() }
+        self.transport = transport
+        transport.pauseProducing()
+        let arrival = arrival.take()
+        arrival?.succeed(self)
+    }
+
+    package func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    package func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         self.transport = nil
     }
 }

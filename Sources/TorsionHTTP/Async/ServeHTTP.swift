@@ -52,7 +52,7 @@ public struct HTTPRequest {
     /// The head, a copy.
     public let head: CopiedRequestHead
     /// The body, whose pieces are an asynchronous sequence; without bytes if there is none.
-    public let body: RequestBody
+    public let body: HTTPBody
     /// The client.
     public let peerAddress: SocketAddress
 

@@ -72,6 +72,11 @@ public struct FieldList: Sendable {
         }
     }
 
+    /// Removes the fields whose names meet a condition.
+    mutating func removeAll(where shouldRemove: (FieldName) -> Bool) {
+        pairs.removeAll { shouldRemove($0.0) }
+    }
+
     /// The values of all fields of this name, in order.
     ///
     /// - Parameter name: The name.

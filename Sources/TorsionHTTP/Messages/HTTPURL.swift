@@ -74,7 +74,7 @@ public struct HTTPURL: Hashable, Sendable {
         target = Self.target(rest[end...])
     }
 
-    private init(_ scheme: Scheme, _ host: String, _ port: UInt16, _ target: Bytes) {
+    init(_ scheme: Scheme, _ host: String, _ port: UInt16, _ target: Bytes) {
         self.scheme = scheme
         self.host = host
         self.port = port

@@ -174,15 +174,20 @@ public struct RequestHead: ~Escapable {
         return String(decoding: value(index))
     }
 
-    private var copiedAuthority: Bytes? {
+    /// A copy of the authority, to keep.
+    var copiedAuthority: Bytes? {
         guard let authority else { return nil }
         return Bytes(authority)
     }
 
-    /// The same with memory of its own, to keep.
-    ///
-    /// - Returns: A copy of everything.
-    public func copied() -> CopiedRequestHead {
+    /// A copy of the first field's value of this name, to keep.
+    func copiedValue(_ name: FieldName) -> Bytes? {
+        guard let index = index(of: name) else { return nil }
+        return Bytes(value(index))
+    }
+
+    /// A copy of the fields.
+    var fieldList: FieldList {
         var fields = FieldList()
         for index in 0..<fieldCount {
             let slot = slots[index]
@@ -191,9 +196,16 @@ public struct RequestHead: ~Escapable {
                 ? FieldName(token: fieldName(index)) : FieldName(number: slot.number)
             fields.append(name, Bytes(value(index)))
         }
-        return CopiedRequestHead(
+        return fields
+    }
+
+    /// The same with memory of its own, to keep.
+    ///
+    /// - Returns: A copy of everything.
+    public func copied() -> CopiedRequestHead {
+        CopiedRequestHead(
             method: method, target: Bytes(target), authority: copiedAuthority,
-            minorVersion: minorVersion, fields: fields, contentLength: contentLength)
+            minorVersion: minorVersion, fields: fieldList, contentLength: contentLength)
     }
 }
 

@@ -293,6 +293,10 @@ extension HTTPConnection {
 
     // MARK: Records
 
+    func bodyWritten(byteCount: Int) { extras?.writtenByteCount = byteCount }
+
+    func sendsFile(_ isSendingFile: Bool) { extras?.isSendingFile = isSendingFile }
+
     func beginRecord(_ head: borrowing RequestHead) {
         let extras = makeExtras()
         extras.recordStart = reactor.now
@@ -326,3 +330,5 @@ extension HTTPConnection {
         observer.requestDidEnd(record)
     }
 }
+
+extension HTTPConnection: BodyOutlet {}

@@ -50,7 +50,7 @@ final class HTTPConnection: HalfCloseableProtocol {
 
     /// What only some requests need: those with a body, or an answer that comes later.
     final class Extras {
-        var body: RequestBody?
+        var body: HTTPBody?
         var decoder: ChunkedDecoder?
         /// Called if the client goes before the answer is written.
         var whenGone: [() -> Void] = []
@@ -284,7 +284,7 @@ final class HTTPConnection: HalfCloseableProtocol {
         return count
     }
 
-    private func takeChunks(_ bytes: RawSpan, _ body: RequestBody?, isDiscarded: Bool) -> Int {
+    private func takeChunks(_ bytes: RawSpan, _ body: HTTPBody?, isDiscarded: Bool) -> Int {
         let extras = makeExtras()
         var decoder = extras.decoder ?? ChunkedDecoder()
         var used = 0
@@ -319,22 +319,22 @@ final class HTTPConnection: HalfCloseableProtocol {
         return used
     }
 
-    private func endBody(of body: RequestBody?) {
+    private func endBody(of body: HTTPBody?) {
         machine.bodyEnded()
         body?.end()
         perform(machine.requestEnded())
     }
 
     /// The body of the present request.
-    func requestBody(_ number: UInt32) -> RequestBody {
+    func requestBody(_ number: UInt32) -> HTTPBody {
         let isPresent = machine.number == number && transport != nil
         if isPresent, let body = extras?.body { return body }
         // Behind the answer nobody may have it: some of it may have been read past.
         guard isAwaiting(number) || isWriting(number), isPresent else {
-            return RequestBody(failed: BodyTruncated(byteCount: 0), on: reactor)
+            return HTTPBody(failed: BodyTruncated(byteCount: 0), on: reactor)
         }
         let extras = makeExtras()
-        let body = RequestBody(self, isEmpty: machine.input == .ended)
+        let body = HTTPBody(self, isEmpty: machine.input == .ended)
         if body.isOpen { extras.body = body }
         return body
     }
@@ -505,6 +505,11 @@ final class HTTPConnection: HalfCloseableProtocol {
         let bytes = held.bytes
         performUpgrade(remaining: bytes.span.bytes[held.start...])
     }
+}
+
+extension HTTPConnection: BodyCarrier {
+    /// It is kept until its request is answered, and read past then.
+    func bodyWasDropped() {}
 }
 
 extension HTTPConnection: InvariantChecking {

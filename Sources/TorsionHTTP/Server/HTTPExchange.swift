@@ -64,7 +64,7 @@ public struct HTTPExchange: ~Copyable {
     ///
     /// Nothing of it is read before you ask for it. One that is never asked for is read past when the
     /// request is answered, or the connection is closed if it is long.
-    public var body: RequestBody { connection.requestBody(number) }
+    public var body: HTTPBody { connection.requestBody(number) }
 
     /// Calls `body` if the client goes away before the answer is written: once, on the reactor.
     ///
@@ -234,7 +234,7 @@ public final class PendingExchange {
     public var reactor: Reactor { connection.reactor }
 
     /// The body of the request; without bytes if it has none.
-    public var body: RequestBody { connection.requestBody(number) }
+    public var body: HTTPBody { connection.requestBody(number) }
 
     /// Calls `body` if the client goes away before the answer is written: once, on the reactor.
     ///

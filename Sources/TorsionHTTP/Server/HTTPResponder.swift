@@ -73,13 +73,13 @@ public enum AnswerError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// A request's body broke off.
+/// A body broke off.
 public struct BodyTruncated: Error, Hashable, Sendable, CustomStringConvertible {
     /// Bytes of it that had come.
     public let byteCount: Int
 
     /// A sentence.
-    public var description: String { "the request's body broke off after \(byteCount) bytes" }
+    public var description: String { "the body broke off after \(byteCount) bytes" }
 }
 
 /// Makes a responder for each connection.

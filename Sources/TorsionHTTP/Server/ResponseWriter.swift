@@ -3,6 +3,21 @@
 
 @_spi(Backend) public import TorsionCore
 
+/// Takes a body: the connection of either side.
+protocol BodyOutlet: AnyObject {
+    var transport: (any StreamTransport)? { get }
+    /// Whether the body of this message is being written.
+    func isWriting(_ number: UInt32) -> Bool
+    /// So many bytes were written in all.
+    func bodyWritten(byteCount: Int)
+    /// The kernel is told to send from a file, or no longer.
+    func sendsFile(_ isSendingFile: Bool)
+    /// The body is not whole, and never will be.
+    func abort(because error: any Error)
+    /// The body is whole.
+    func writerEnded(_ status: HTTPStatus, byteCount: Int)
+}
+
 /// Takes the body of an answer, piece by piece.
 ///
 ///     let writer = exchange.begin(.ok, [.contentType: "text/event-stream"])
@@ -15,19 +30,21 @@
 /// ``finish(trailers:)``, abort the connection, so that the client takes no part for the whole. When the
 /// client has gone, writing does nothing. It belongs to its reactor.
 public final class ResponseWriter: Consumer {
-    private let connection: HTTPConnection?
+    private let connection: (any BodyOutlet)?
     private let number: UInt32
     private let status: HTTPStatus
     private let framing: AnswerFraming
     /// The answer has no body, or the request was `HEAD`: what is written is dropped.
     let isOmitted: Bool
     private var hasFinished = false
+    /// Whether a body that breaks is nothing to report: it is another server's.
+    var isQuiet = false
 
     /// Bytes of the body that were written.
     public private(set) var writtenByteCount = 0
 
     init(
-        _ connection: HTTPConnection, _ number: UInt32, _ status: HTTPStatus,
+        _ connection: any BodyOutlet, _ number: UInt32, _ status: HTTPStatus,
         _ framing: AnswerFraming, isOmitted: Bool
     ) {
         self.connection = connection
@@ -52,7 +69,7 @@ public final class ResponseWriter: Consumer {
     }
 
     /// The connection, as long as the answer is not finished and the client is there.
-    private var open: HTTPConnection? {
+    private var open: (any BodyOutlet)? {
         guard !hasFinished, let connection, connection.isWriting(number) else { return nil }
         return connection
     }
@@ -110,7 +127,7 @@ public final class ResponseWriter: Consumer {
             connection.abort(because: AnswerError.bodyTooLong(announced: announced))
             return nil
         }
-        connection.extras?.writtenByteCount = writtenByteCount
+        connection.bodyWritten(byteCount: writtenByteCount)
         return connection.transport
     }
 
@@ -166,7 +183,7 @@ public final class ResponseWriter: Consumer {
     /// Names who is paused and resumed.
     public func registerProducer(_ producer: any PushProducer) {
         guard let transport = open?.transport else { return producer.stopProducing() }
-        connection?.extras?.isSendingFile = false
+        connection?.sendsFile(false)
         transport.registerProducer(producer)
     }
 
@@ -178,7 +195,7 @@ public final class ResponseWriter: Consumer {
 
     /// The producer has finished.
     public func unregisterProducer() {
-        connection?.extras?.isSendingFile = false
+        connection?.sendsFile(false)
         open?.transport?.unregisterProducer()
     }
 
@@ -189,7 +206,7 @@ public final class ResponseWriter: Consumer {
     public func abandonConsuming(because error: any Error) {
         guard let connection = open else { return hasFinished = true }
         hasFinished = true
-        if error is CancellationError {
+        if isQuiet || error is CancellationError {
             connection.transport?.abortConnection()
         } else {
             connection.abort(because: error)
@@ -209,11 +226,11 @@ extension ResponseWriter: FileSendingConsumer {
         if case .length(let announced) = framing, byteCount > announced - writtenByteCount {
             return .unsupported
         }
-        connection.extras?.isSendingFile = true
+        connection.sendsFile(true)
         let result = sender.sendFile(descriptor, at: offset, byteCount: byteCount)
         if case .sent(let count) = result {
             writtenByteCount += count
-            connection.extras?.writtenByteCount = writtenByteCount
+            connection.bodyWritten(byteCount: writtenByteCount)
         }
         return result
     }

@@ -3,15 +3,26 @@
 
 public import TorsionCore
 
-/// The body of a request, which is read when you ask for it.
+/// Brings a body: the connection of either side.
+protocol BodyCarrier: AnyObject {
+    var reactor: Reactor { get }
+    /// Somebody asks for the body, for the first time or again.
+    func bodyWasAskedFor()
+    /// Reading has stopped, or something else has happened by which what is held may be used.
+    func continueInput()
+    /// Nobody has the body any more.
+    func bodyWasDropped()
+}
+
+/// The body of a request or of an answer, which is read when you ask for it.
 ///
 ///     exchange.body.collect(limitBytes: 64 * 1024)                     // all of it
 ///     pipe(from: exchange.body, to: FileConsumer(path: path, on: reactor))   // with backpressure
 ///     for try await piece in exchange.body { … }                       // in a task
 ///
-/// One way for one body. A client that waits for `100 Continue` is sent it when the body is first asked
+/// One way for one body. Nothing is read ahead: a sender is not faster than you. A client that waits for `100 Continue` is sent it when the body is first asked
 /// for (RFC 9110 §10.1.1). The coding is taken off. It belongs to its reactor.
-public final class RequestBody: ByteSource {
+public final class HTTPBody: ByteSource {
     /// The reactor that it belongs to.
     public let reactor: Reactor
 
@@ -21,7 +32,7 @@ public final class RequestBody: ByteSource {
     /// Bytes that have come.
     public private(set) var receivedByteCount = 0
 
-    private var connection: HTTPConnection?
+    private var connection: (any BodyCarrier)?
     private var sink = Sink.none
     private var isPaused = false
     private var outcome: Result<Void, any Error>?
@@ -33,10 +44,12 @@ public final class RequestBody: ByteSource {
         case piece(Deferred<Bytes?>)
     }
 
-    init(_ connection: HTTPConnection, isEmpty: Bool) {
+    init(_ connection: any BodyCarrier, isEmpty: Bool) {
         reactor = connection.reactor
         if isEmpty { outcome = .success(()) } else { self.connection = connection }
     }
+
+    deinit { connection?.bodyWasDropped() }
 
     init(failed error: any Error, on reactor: Reactor) {
         self.reactor = reactor
@@ -54,7 +67,7 @@ public final class RequestBody: ByteSource {
 
     private func begin(_ sink: Sink) {
         guard case .none = self.sink else {
-            mistake("RequestBody: it is being read; let one reader have it")
+            mistake("HTTPBody: it is being read; let one reader have it")
         }
         self.sink = sink
         connection?.bodyWasAskedFor()
@@ -65,10 +78,11 @@ public final class RequestBody: ByteSource {
     /// Reads the whole body.
     ///
     /// - Parameter limitBytes: The most that it may have.
-    /// - Returns: All of it. Fails with `ReadLimitExceeded` if it is longer, with ``BodyTruncated`` or a
-    ///   `ConnectionLoss` if it breaks off, with ``RequestError`` if its chunks are none.
+    /// - Returns: All of it. Fails with `ReadLimitExceeded` if it is longer, with ``BodyTruncated``, a
+    ///   `ConnectionLoss` or ``HTTPTimeout`` if it breaks off, with ``RequestError`` or
+    ///   ``ResponseError`` if its chunks are none.
     public func collect(limitBytes: Int) -> Deferred<Bytes> {
-        require(limitBytes >= 0, "RequestBody: a limit of \(limitBytes) bytes cannot be")
+        require(limitBytes >= 0, "HTTPBody: a limit of \(limitBytes) bytes cannot be")
         switch outcome {
         case .success: return .succeeded(Bytes(), on: reactor)
         case .failure(let error): return .failed(error, on: reactor)
@@ -124,6 +138,7 @@ public final class RequestBody: ByteSource {
         isPaused = false
         consumer.unregisterProducer()
         consumer.abandonConsuming(because: CancellationError())
+        connection?.continueInput()
     }
 
     // MARK: The connection
@@ -156,7 +171,11 @@ public final class RequestBody: ByteSource {
         case .collecting(let whole, _, let result): result.succeed(Bytes(whole))
         case .carrying(let consumer, let result):
             consumer.unregisterProducer()
-            consumer.finishConsuming()
+            if let writer = consumer as? ResponseWriter {
+                writer.finish(trailers: trailers)
+            } else {
+                consumer.finishConsuming()
+            }
             result.succeed(receivedByteCount)
         case .piece(let result): result.succeed(nil)
         }
@@ -185,7 +204,7 @@ public final class RequestBody: ByteSource {
     }
 }
 
-extension RequestBody: PushProducer {
+extension HTTPBody: PushProducer {
     /// Reads no more for now.
     public func pauseProducing() { isPaused = true }
 
@@ -206,7 +225,7 @@ extension RequestBody: PushProducer {
     }
 }
 
-extension RequestBody: AsyncSequence {
+extension HTTPBody: AsyncSequence {
     /// Bytes as they came, at least one.
     public typealias Element = Bytes
 
@@ -215,7 +234,7 @@ extension RequestBody: AsyncSequence {
 
     /// Reads when it is asked.
     public struct Iterator: AsyncIteratorProtocol {
-        let body: RequestBody
+        let body: HTTPBody
 
         /// Waits for the next piece; `nil` at the end.
         public mutating func next() async throws -> Bytes? {

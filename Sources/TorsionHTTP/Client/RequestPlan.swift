@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// The head of a request, about to be written.
+struct RequestPlan {
+    let request: ClientRequest
+    let framing: AnswerFraming
+    /// Whether it asks for the connection to be closed.
+    let closes: Bool
+    private let capacity: Int
+
+    /// Checks the program's fields.
+    init(_ request: ClientRequest) throws(HTTPClientError) {
+        self.request = request
+        var framing = AnswerFraming.none
+        switch request.body {
+        // A method that usually has a body has none of no bytes without a word (RFC 9110 §8.6).
+        case .none: if [.post, .put, .patch].contains(request.method) { framing = .length(0) }
+        case .bytes(let bytes): framing = .length(bytes.count)
+        case .source(_, let byteCount): framing = byteCount.map { .length($0) } ?? .chunked
+        }
+        self.framing = framing
+        closes = AnswerPlan.wantsClose(request.fields)
+        // The line's version and spaces, `Host`, the framing's field, `Upgrade`'s names, the end.
+        var capacity = 160 + request.method.bytes.count + request.url.target.count
+        capacity += request.url.host.utf8.count + 16 + (request.upgrade?.count ?? 0)
+        for field in request.fields {
+            let number = field.name.number
+            if number == 2 || number == 3 { throw .reservedField(field.name) }
+            guard isFieldValue(field.value.span),
+                field.name != .host || Authority.isValid(field.value.span)
+            else { throw .badFieldValue(field.name) }
+            capacity += field.name.bytes.count + field.value.count + 4
+        }
+        if let upgrade = request.upgrade, !isFieldValue(upgrade.span) {
+            throw .badFieldValue(.upgrade)
+        }
+        self.capacity = capacity
+    }
+
+    /// Writes the head, and a body that is short.
+    func write(to transport: any StreamTransport, inline body: Bytes) {
+        transport.write(capacity: capacity + body.count) { output in
+            output.withUnsafeMutableBytes { room, count in
+                // It has room for a head at least, hence an address.
+                var encoder = unsafe AnswerEncoder(room.baseAddress!)
+                encode(into: &encoder)
+                encoder.put(body.span)
+                count = encoder.byteCount
+            }
+        }
+    }
+
+    private func encode(into encoder: inout AnswerEncoder) {
+        let host = request.fields[.host] ?? Bytes(request.url.authority)
+        encoder.put(request.method.bytes.span)
+        encoder.put(" ")
+        encoder.put(request.url.target.span)
+        encoder.put(" HTTP/1.1\r\nHost: ")
+        encoder.put(host.span)
+        encoder.put("\r\n")
+        for field in request.fields where field.name != .host {
+            if request.upgrade != nil, field.name == .connection || field.name == .upgrade {
+                continue
+            }
+            encoder.put(field.name.bytes.span)
+            encoder.put(": ")
+            encoder.put(field.value.span)
+            encoder.put("\r\n")
+        }
+        if let upgrade = request.upgrade {
+            encoder.put("Connection: Upgrade\r\nUpgrade: ")
+            encoder.put(upgrade.span)
+            encoder.put("\r\n")
+        }
+        switch framing {
+        case .none, .toClose: break
+        case .length(let count):
+            encoder.put("Content-Length: ")
+            encoder.put(decimal: count)
+            encoder.put("\r\n")
+        case .chunked: encoder.put("Transfer-Encoding: chunked\r\n")
+        }
+        encoder.put("\r\n")
+    }
+}

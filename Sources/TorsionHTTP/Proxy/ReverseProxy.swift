@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// Answers each request by asking another server: a gateway, RFC 9110 §3.7.
+///
+///     let origin = try HTTPURL(parsing: "http://127.0.0.1:9000")
+///     let proxy = ReverseProxy(to: origin, by: HTTPClient(on: reactor))
+///     try ServerEndpoint(parsing: "tcp:8080").listen(on: reactor, http: HTTPServerOptions()) { proxy }
+///
+/// One for all connections. Method, target, `Host`, fields and body go to the origin, its answer comes
+/// back, interim ones too. Fields that concern one connection stay on it: those that RFC 9110 §7.6.1
+/// names, and those that `Connection` names. How a body is framed is decided anew on either side, and
+/// `Via` says that a gateway was passed. Bodies stream both ways, no faster than whoever reads them;
+/// nothing is stored. A request for another protocol, such as a WebSocket's, is passed on, and if the
+/// origin agrees both connections are joined.
+///
+/// A client is answered 502 if the origin cannot be reached, breaks off or answers with what is none, 504
+/// if it takes too long, 503 if too many requests wait for it. If the answer had begun, its connection is
+/// aborted, so that no part is taken for the whole. A client that goes away ends its request to the
+/// origin. It belongs to the reactor of its client.
+public final class ReverseProxy: HTTPResponder {
+    private let origin: HTTPURL
+    private let client: HTTPClient
+    private let name: Bytes
+
+    /// Whether the origin is told for whom it is asked, by `X-Forwarded-For` and `X-Forwarded-Proto`; what
+    /// the client said of these is dropped then.
+    public var tellsClient = false
+
+    /// Called on the reactor for each request that the origin did not answer, or not to its end.
+    public var whenFailed: ((any Error) -> Void)?
+
+    /// Makes a gateway to one server.
+    ///
+    /// - Parameters:
+    ///   - origin: Whose scheme, host and port are used; what is asked for is the client's affair.
+    ///   - client: Asks it; its options say how many connections it may make, and how long things take.
+    ///     It must follow no redirects, which are the client's to follow.
+    ///   - name: What `Via` calls this gateway: a token.
+    public init(to origin: HTTPURL, by client: HTTPClient, name: String = "torsion") {
+        require(
+            client.options.redirects == .deliver,
+            "ReverseProxy: its client follows redirects, which the browser is to follow")
+        let bytes = Bytes(name)
+        require(
+            FieldNameTable.shared.isToken(bytes.span),
+            "ReverseProxy: \"\(name)\" is no token, as Via needs")
+        self.origin = origin
+        self.client = client
+        self.name = bytes
+    }
+
+    /// Asks the origin.
+    public func requestReceived(
+        _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange
+    ) {
+        guard head.method != .connect, let target = Self.target(of: head) else {
+            return exchange.respond(.notImplemented)
+        }
+        var request = ClientRequest(origin.asking(for: target), method: head.method)
+        request.fields = passedOn(head.fieldList, minorVersion: head.minorVersion)
+        request.fields[.host] = head.copiedAuthority
+        request.fields[.expect] = nil
+        if tellsClient { tell(of: exchange.peerAddress, exchange.details, in: &request.fields) }
+        if head.hasBody {
+            request.body = .source(exchange.body, byteCount: head.contentLength)
+        } else if head.facts.flags.contains(.upgrade), head.minorVersion == 1 {
+            request.upgrade = head.copiedValue(.upgrade)
+        }
+        forward(request, exchange.later())
+    }
+
+    private func forward(_ request: ClientRequest, _ exchange: PendingExchange) {
+        var request = request
+        request.informed = { [self] head in
+            guard head.status.code > 101 else { return }
+            exchange.inform(head.status, passedOn(head.fields, minorVersion: head.minorVersion))
+        }
+        let isHead = request.method == .head
+        let answer = client.send(request)
+        exchange.whenGone { answer.cancel() }
+        answer
+            .addCallback { [self] response in
+                passBack(response, exchange, isHead: isHead)
+            }
+            .whenFailed { [self] error in
+                guard !(error is CancellationError) else { return }
+                exchange.respond(Self.status(for: error))
+                whenFailed?(error)
+            }
+    }
+
+    private func passBack(
+        _ response: ClientResponse, _ exchange: PendingExchange, isHead: Bool
+    ) {
+        var fields = passedOn(response.fields, minorVersion: response.head.minorVersion)
+        if response.isUpgraded {
+            fields[.upgrade] = response.fields[.upgrade]
+            guard exchange.isOpen else { return }
+            let farEnd = FarEnd()
+            response.upgrade(to: farEnd)
+            return exchange.upgrade(
+                to: StreamProxy(joining: farEnd, on: client.reactor), response.status, fields)
+        }
+        var byteCount = response.contentLength
+        if isHead { byteCount = response.fields[.contentLength].flatMap { Int(decimal: $0.span) } }
+        let writer = exchange.begin(response.status, fields, byteCount: byteCount)
+        guard !writer.isOmitted else { return writer.finishOmitted() }
+        // What breaks it aborts the client's connection: that is not a mistake of this program.
+        writer.isQuiet = true
+        response.body.produce(into: writer).whenFailed { [self] error in
+            // That the client has gone is its own affair.
+            if !(error is PipeBroken), !(error is CancellationError) { whenFailed?(error) }
+        }
+    }
+
+    /// How a client is answered whose request failed.
+    private static func status(for error: any Error) -> HTTPStatus {
+        switch error {
+        case let error as HTTPTimeout:
+            error.step == .waiting ? .serviceUnavailable : .gatewayTimeout
+        case HTTPClientError.tooManyWaiting: .serviceUnavailable
+        case let error as IOError where error.code == .timedOut: .gatewayTimeout
+        case ConnectionLoss.deadlinePassed: .gatewayTimeout
+        default: .badGateway
+        }
+    }
+
+    /// Path and query, or the asterisk of `OPTIONS`; `nil` if there is none.
+    private static func target(of head: borrowing RequestHead) -> Bytes? {
+        let target = head.target
+        if target[0] == UInt8(ascii: "/") || target == "*" { return Bytes(target) }
+        // An absolute target may have no path (RFC 9112 §3.2.2).
+        let path = head.path
+        let start: Bytes = path.isEmpty ? "/" : Bytes(path)
+        guard let query = head.query else { return start }
+        return start + "?" + Bytes(query)
+    }
+
+    // MARK: Fields
+
+    /// Those that go on: RFC 9110 §7.6.1, with `Via` (§7.6.3).
+    private func passedOn(_ fields: FieldList, minorVersion: Int) -> FieldList {
+        var fields = fields
+        let named = fields.all(.connection).flatMap { $0.split(separator: UInt8(ascii: ",")) }
+        let options = named.map { Bytes($0.span.trimmed) }
+        fields.removeAll { name in
+            Self.hopByHop.contains(name)
+                || options.contains { $0.span.equalsIgnoringCase(name.bytes.span) }
+        }
+        fields.append(.via, (minorVersion == 1 ? "1.1 " : "1.0 ") + name)
+        return fields
+    }
+
+    private static let hopByHop: Set<FieldName> = [
+        .connection, .proxyConnection, .keepAlive, .te, .transferEncoding, .upgrade, .trailer,
+        .contentLength,
+    ]
+
+    private func tell(
+        of client: SocketAddress, _ details: ConnectionDetails, in fields: inout FieldList
+    ) {
+        fields[.xForwardedFor] = client.host.map { Bytes($0) }
+        fields[.xForwardedProto] = details.security == nil ? "http" : "https"
+    }
+}
