@@ -71,7 +71,7 @@ public enum ReactorGroup {
             _ reactor: Reactor, signals: SignalPolicy, _ body: (Reactor) throws -> Void
         ) {
             // Often holds the reactor, which is not used after this.
-            defer { reactor.unhandledError = { $0.printToStandardError() } }
+            defer { reactor.forgetHooks() }
             let handle = reactor.remote
             let isLate = state.withLock { state in
                 state.handles.append(handle)

@@ -89,6 +89,11 @@ package func availableMemoryByteCount() -> Int? {
     /// The poller's time.
     public var now: MonotonicInstant { poller.now }
 
+    /// `clock_gettime(2)`, `CLOCK_MONOTONIC`, as every poller's time.
+    public func readClock() -> MonotonicInstant {
+        MonotonicInstant(nanoseconds: torsion_monotonic_nanoseconds())
+    }
+
     /// The poller's waker.
     public var waker: any BackendWaker { poller.waker }
 

@@ -36,6 +36,8 @@ final class URingBackend: ReactorBackend {
 
     var now: MonotonicInstant { others.now }
 
+    func readClock() -> MonotonicInstant { others.readClock() }
+
     var waker: any BackendWaker { others.waker }
 
     func turn(until deadline: MonotonicInstant?) throws(IOError) {

@@ -204,6 +204,20 @@ final class SpareBuffers: ReactorCompanion {
 }
 // snippet end
 
+// snippet: ReactorService
+/// A service that needs no time to start or stop.
+final class Prompt: ReactorService {
+    let reactor: Reactor
+    init(on reactor: Reactor) { self.reactor = reactor }
+    func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
+        .succeeded((), on: reactor)
+    }
+    func stopService(within gracePeriod: Duration) -> Deferred<Void> {
+        .succeeded((), on: reactor)
+    }
+}
+// snippet end
+
 // snippet: PortObserver
 /// Refuses clients of other machines, and has an observer made for each of this one.
 final class LocalClients: PortObserver {

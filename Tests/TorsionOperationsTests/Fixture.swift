@@ -131,3 +131,9 @@ extension ServerEndpoint {
 
 /// Calls what an async body must not call itself.
 func synchronously(_ body: () throws -> Void) rethrows { try body() }
+
+/// The access mode of a file, -1 if there is none.
+func mode(of path: String) -> Int {
+    var status = stat()
+    return lstat(path, &status) == 0 ? Int(status.st_mode & 0o777) : -1
+}

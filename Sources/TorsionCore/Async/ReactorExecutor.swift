@@ -80,6 +80,7 @@ extension Reactor {
     /// For a callback that lends something to a task.
     @inline(never)
     func runReadyJobs() {
+        nameEvent(.jobs)
         performEvent { counters.jobs &+= UInt64(executor.queue.run()) }
     }
 }

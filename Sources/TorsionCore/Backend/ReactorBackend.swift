@@ -20,6 +20,10 @@
     /// Monotonic time, read once after each wait, at ``start()``, and before it when it is asked for.
     var now: MonotonicInstant { get }
 
+    /// Monotonic time, read now: how long a callback took is not told by ``now``, which stands still
+    /// meanwhile. By default ``now``, for a backend whose time is not the machine's.
+    func readClock() -> MonotonicInstant
+
     /// Makes a concurrent or the next ``turn(until:)`` return. Valid between start and shut-down.
     var waker: any BackendWaker { get }
 
@@ -133,6 +137,9 @@
 
     /// Nil.
     public var descriptorLimit: Int? { nil }
+
+    /// ``now``.
+    public func readClock() -> MonotonicInstant { now }
 
     /// Fails: a backend need not have descriptors.
     public func adopt(

@@ -56,6 +56,8 @@ public final class ClientService<Made: StreamProtocol> {
     /// Whether ``start()`` was called while it was stopping.
     private var startsAgain = false
     private var trigger: Trigger?
+    /// Called when it ends by itself: see ReactorService.swift.
+    var whenEnded: ((any Error) -> Void)?
 
     /// Makes a service that does not run yet.
     ///
@@ -331,6 +333,7 @@ public final class ClientService<Made: StreamProtocol> {
         state = .ended(error)
         removeTrigger()
         tellWaiters { $0.fail(error) }
+        whenEnded.take()?(error)
     }
 
     private func finishStopping() {

@@ -35,7 +35,10 @@ extension Reactor {
     }
 
     @inline(__always)
-    func beginEvent() { eventDepth &+= 1 }
+    func beginEvent() {
+        if meter != nil { measureBegin() }
+        eventDepth &+= 1
+    }
 
     @inline(__always)
     func endEvent() {
@@ -43,6 +46,7 @@ extension Reactor {
         // flushing to the outer one, so that no flush runs inside a protocol's callback.
         if eventDepth == 1, !flushList.isEmpty { emptyFlushList() }
         eventDepth &-= 1
+        if meter != nil { measureEnd() }
     }
 
     /// Flushes before the end of an event, unless that is inside another.

@@ -39,6 +39,15 @@ public final class Reactor {
         $0.printToStandardError()
     }
 
+    /// Called with an event that took longer than ``slowEventLimit``, at the end of its turn.
+    ///
+    /// Nil, the default, prints one line on standard error, within the limits of
+    /// ``UnhandledError/printToStandardError()``.
+    @exclusivity(unchecked) public var slowEvent: ((SlowEvent) -> Void)?
+
+    /// What the program wants to hear of every connection: see ``ConnectionHooks``.
+    @exclusivity(unchecked) public var connectionObserver = ConnectionHooks()
+
     package let backend: any ReactorBackend
     /// Over each of its streams: see ``BackendChoice``.
     let streamFilters: [FilterMaker]
@@ -68,6 +77,9 @@ public final class Reactor {
     @exclusivity(unchecked) var eventDepth = 0
     @exclusivity(unchecked) var flushList: [any EndOfEventFlushing] = []
     let coalescingPool = CoalescingPool()
+    /// See Observation/EventMeter.swift.
+    @exclusivity(unchecked) var meter: EventMeter?
+    @exclusivity(unchecked) var slowLimit: Duration?
 
     // What all queues hold. See QueueAccount.swift.
     package let queues = QueueAccount()

@@ -102,7 +102,7 @@ extension Reactor {
     ) throws {
         let reactor = Reactor(backend: backend, services: services)
         // The one thing that a run leaves as it is, and it often holds the reactor.
-        defer { reactor.unhandledError = { $0.printToStandardError() } }
+        defer { reactor.forgetHooks() }
         try reactor.run(signals: signals, body)
     }
 

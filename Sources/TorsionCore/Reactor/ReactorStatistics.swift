@@ -13,6 +13,8 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var jobs: UInt64 = 0
     /// Connections accepted or connected so far.
     public internal(set) var connectionsMade: UInt64 = 0
+    /// Connections lost so far, by reason.
+    public internal(set) var losses = LossCounts()
     /// Clients refused for want of descriptors.
     public internal(set) var connectionsShed: UInt64 = 0
 

@@ -133,6 +133,7 @@ extension Reactor {
         executor.queue.append(contentsOf: jobs)
         while let call = takenCalls.popFirst() {
             counters.threadCalls += 1
+            nameEvent(.threadCall)
             performEvent { call(self) }
         }
     }

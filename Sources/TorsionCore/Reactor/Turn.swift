@@ -46,7 +46,10 @@ extension Reactor {
         // Each is asked for first: most turns of a busy server have nothing but input and output.
         if !inbox.isEmpty { runThreadCalls() }
         runJobs()
-        if timers.count > 0 { runDueTimers() }
+        if timers.count > 0 {
+            if meter != nil { measureLag() }
+            runDueTimers()
+        }
         if !readyPullConnections.isEmpty { callReadyPullProducers() }
         if !readyFilters.isEmpty { deliverHeldInput() }
         runJobs()
@@ -61,6 +64,7 @@ extension Reactor {
         runJobs()
         if !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty { deliverLosses() }
         invalidateCachedTime()
+        if meter != nil { tellSlowEvents() }
     }
 
     private func callReadyPullProducers() {
@@ -105,6 +109,9 @@ extension Reactor {
             spareLost = []
             swap(&lost, &lostConnections)
             for connection in lost {
+                if meter != nil {
+                    unsafe connection._withUnsafeGuaranteedRef { $0.nameEvent(.connectionLost) }
+                }
                 performEvent { _ = unsafe connection._withUnsafeGuaranteedRef { $0.deliverLoss() } }
             }
             lost.removeAll(keepingCapacity: true)

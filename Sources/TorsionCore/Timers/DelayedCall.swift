@@ -99,6 +99,7 @@ extension Reactor {
         _ body: @escaping () throws -> Void, at file: StaticString, _ line: UInt
     ) -> () throws -> Void {
         { [unowned self] in
+            meter?.source?.place = "\(file):\(line)"
             do { try body() } catch {
                 report(error, in: "a delayed call", place: "\(file):\(line)")
             }
@@ -179,6 +180,7 @@ extension Reactor {
         let last = timers.newestSequence
         while let body = timers.popDue(at: time, scheduledUpTo: last) {
             counters.timersFired += 1
+            nameEvent(.delayedCall)
             performEvent {
                 do { try body.call() } catch { report(error, in: "a delayed call") }
             }

@@ -119,6 +119,9 @@ public final class ListeningPort {
         service.observe(by: observer)
     }
 
+    /// Whether clients are accepted as they come.
+    var isAcceptingNow: Bool { isAccepting && listener != nil }
+
     /// What other reactors of a group may accept from, too.
     var sharedDescriptor: Int32? { listener?.sharedDescriptor }
 
@@ -212,6 +215,7 @@ public final class ListeningPort {
     private func accept(_ stream: any BackendStream) {
         backoff = .milliseconds(10)
         reactor.checkQueues()
+        reactor.nameEvent(.accepting)
         reactor.performEvent {
             if service.isPlain {
                 service.serve(stream, on: reactor)
@@ -244,14 +248,16 @@ public final class ListeningPort {
     }
 
     private func reportFailure(_ code: ErrorCode) {
+        let failure = IOError(
+            .accept, function: "accept4", code: code, subject: "\(localAddress)")
+        reactor.connectionObserver.backedOff?(failure, self)
         let now = reactor.now
         let isSameEpisode = lastFailure.map { $0.advanced(by: .seconds(10)) > now } ?? false
         lastFailure = now
         guard !isSameEpisode else { return }
-        let error = IOError(.accept, function: "accept4", code: code, subject: "\(localAddress)")
         let consequence =
             code.isShortage ? "clients are refused until there is room" : "the port backs off"
-        reactor.report(error, in: "accepting; \(consequence)")
+        reactor.report(failure, in: "accepting; \(consequence)")
     }
 }
 

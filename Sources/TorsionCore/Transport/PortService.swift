@@ -50,6 +50,7 @@ final class PortService {
             members = try observers.compactMap { try $0.clientArrived(from: peer) }
         } catch {
             stream.close()
+            reactor.connectionObserver.refused?(error, peer)
             return report(error, in: "admitting \(peer)", on: reactor)
         }
         let observer = ObserverList.of(members)
@@ -62,6 +63,7 @@ final class PortService {
             case .failure(let error):
                 reactor.counters.handshakesFailed += 1
                 for observer in self.observers { observer.handshakeFailed(error, with: peer) }
+                reactor.connectionObserver.refused?(error, peer)
                 self.report(error, in: "the handshake with \(peer)", on: reactor)
             }
             ended()
@@ -88,7 +90,9 @@ final class PortService {
         _ prepare: (StreamConnection) -> Void
     ) {
         do {
-            guard let proto = try factory.makeProtocol(for: peer) else { return stream.close() }
+            guard let proto = try factory.makeProtocol(for: peer) else {
+                return refuse(stream, peer, on: reactor)
+            }
             let connection = StreamConnection(
                 reactor: reactor, stream, proto: consume proto, options: options)
             prepare(connection)
@@ -98,8 +102,20 @@ final class PortService {
             if reactor.endsClients || isDraining { connection.requestShutdown(isPatient: true) }
         } catch {
             stream.close()
+            reactor.connectionObserver.refused?(error, peer)
             reactor.report(error, in: "making a protocol for \(peer)")
         }
+    }
+
+    /// The factory does not want this client.
+    @inline(never)
+    private func refuse(
+        _ stream: any BackendStream, _ peer: SocketAddress, on reactor: Reactor
+    ) {
+        stream.close()
+        guard let refused = reactor.connectionObserver.refused else { return }
+        refused(
+            IOError(.accept, function: "", code: .connectionRefused, subject: peer), peer)
     }
 
     /// One more who watches its clients from now on.

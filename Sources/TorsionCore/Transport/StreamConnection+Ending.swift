@@ -166,6 +166,10 @@ extension StreamConnection {
         if let extras { reportLoss(to: extras) }
         if let lost = proto.take(), let loss { lost.connectionLost(loss, from: self) }
         if streamEnd != .now { handOver() }
+        if let loss {
+            reactor.counters.losses.add(loss)
+            if let lost = reactor.connectionObserver.lost { lost(loss, self) }
+        }
         if reportsLoss, let loss { reactor.report(loss, of: peerAddress) }
         defer { reactor.tellLossWatch(of: id, loss) }
         return reactor.connections.remove(slot)

@@ -62,7 +62,8 @@ extension StreamConnection: StreamReceiver {
         }
         unsafe cork.pointee.owner = address
         client.hasReceived = true
-        reactor.beginEvent()
+        // Plain, so that nothing is measured.
+        reactor.eventDepth &+= 1
         attempt { try $0.dataReceived(bytes, from: self) }
         if !reactor.flushList.isEmpty { reactor.flushInside() }
         let count = unsafe cork.pointee.count
@@ -73,6 +74,7 @@ extension StreamConnection: StreamReceiver {
 
     func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
         guard machine.deliversReads else { return }
+        if reactor.meter != nil { nameRead(bytes.byteCount) }
         reactor.performEvent {
             extras?.observer?.willDeliver(bytes, of: self)
             attempt {
@@ -97,6 +99,7 @@ extension StreamConnection: StreamReceiver {
         if let extras, extras.awaitsFilter { return keep { $0.append(bytes) } }
         // While closing, what still arrives is read only so that the close is no reset.
         guard machine.deliversReads else { return progress.hasDiscardedInput = true }
+        if reactor.meter != nil { nameRead(bytes.byteCount) }
         if let extras, !extras.isPlain {
             readObserved(bytes, extras)
         } else {
@@ -106,6 +109,12 @@ extension StreamConnection: StreamReceiver {
         guard machine.isBroken else { return }
         progress.hasProgressed = true
         endIfRestIsDelivered()
+    }
+
+    @inline(never)
+    private func nameRead(_ byteCount: Int) {
+        nameEvent(.dataReceived)
+        countRead(byteCount)
     }
 
     private func readObserved(_ bytes: RawSpan, _ extras: Extras) {
@@ -124,6 +133,7 @@ extension StreamConnection: StreamReceiver {
     }
 
     func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
+        if reactor.meter != nil { nameRead(byteCount + rest.byteCount) }
         reactor.performEvent {
             attempt { proto in
                 let pipe = proto as? PipeProtocol

@@ -195,6 +195,7 @@ extension StreamConnection: StreamTransport {
 
     func pauseProducing() {
         reactor.checkThread()
+        if reactor.meter != nil, !isPaused { makeExtras().pauseStart = reactor.presentTime }
         isPaused = true
         updateReading()
         extras?.observer?.stateDidChange(.paused, of: self)
@@ -203,6 +204,7 @@ extension StreamConnection: StreamTransport {
     func resumeProducing() {
         reactor.checkThread()
         isPaused = false
+        extras?.pauseStart = nil
         if seat.unread != nil || seat.owesReadClosed { flushLater() }
         updateReading()
         extras?.observer?.stateDidChange(.resumed, of: self)

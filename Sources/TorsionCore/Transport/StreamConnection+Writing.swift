@@ -25,6 +25,7 @@ extension StreamConnection {
             machine.state == .open && !isPulled && seat.pendingSwitch == nil
             && queue?.isEmpty ?? true
             && client.request != .behindFirstBytes && (extras?.isPlain ?? true)
+            && reactor.meter == nil
     }
 
     var address: UInt {
@@ -111,6 +112,7 @@ extension StreamConnection {
             }
             // Of a close that waits for its producer, too.
             if taken > 0 { progress.hasProgressed = true }
+            if reactor.meter != nil { countWritten(taken) }
             if taken == first.count + bytes.count { return }
         }
         unsafe enqueue(first, bytes, owner: owner, taken: taken)
@@ -226,6 +228,7 @@ extension StreamConnection {
         queue.remove(byteCount: byteCount)
         updatePlainness()
         progress.hasProgressed = true
+        if reactor.meter != nil { countWritten(byteCount) }
         note(gate.didSend(byteCount: byteCount))
         reactor.performEvent {
             if queue.isEmpty { flushLater() }

@@ -88,6 +88,10 @@ final class StreamConnection {
         var upgraded: (any BackendStream)?
         /// What is kept for the protocol has arrived just now, and was not delivered before.
         var hasFreshInput = false
+        /// While the reactor measures.
+        var bytesRead: UInt64 = 0
+        var bytesWritten: UInt64 = 0
+        var pauseStart: MonotonicInstant?
     }
 
     /// - Parameters:
@@ -167,7 +171,8 @@ final class StreamConnection {
         machine.opened()
         updatePlainness()
         updateDescriptorReceiving()
-        if let observer = extras?.observer { admit(observer) }
+        if let made = reactor.connectionObserver.made { made(self) }
+        if let observer = extras?.observer, !machine.isClosed { admit(observer) }
         if !machine.isClosed { attempt { try $0.connectionMade(self) } }
         if case .protocolFailed(let error) = loss { throw error }
         if let loss { throw loss }

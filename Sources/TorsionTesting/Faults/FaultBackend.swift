@@ -66,6 +66,8 @@ final class FaultBackend: ReactorBackend {
 
     var now: MonotonicInstant { inner.now }
 
+    func readClock() -> MonotonicInstant { inner.readClock() }
+
     var waker: any BackendWaker { inner.waker }
 
     var openHandleCount: Int { inner.openHandleCount }

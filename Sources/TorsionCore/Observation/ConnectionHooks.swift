@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What a program wants to hear of every connection of a reactor: closures, each nil by default.
+///
+///     reactor.connectionObserver.lost = { why, transport in
+///         if !why.isClean { log("\(transport.id) \(transport.peerAddress): \(why)") }
+///     }
+///
+/// For bytes, and for the connections of one endpoint, there is ``ConnectionObserver``. Every closure
+/// is called on the reactor; one that is nil costs a branch a connection.
+public struct ConnectionHooks {
+    /// A connection is made; its protocol is told next, unless this closes it.
+    public var made: ((_ transport: any StreamTransport) -> Void)?
+    /// A connection is lost; its protocol was told before.
+    public var lost: ((_ why: ConnectionLoss, _ transport: any StreamTransport) -> Void)?
+    /// A client was refused: by an observer of the port, by a filter that did not agree with it, by the
+    /// factory, which is an ``ErrorCode/connectionRefused``, or by what the factory threw.
+    public var refused: ((_ error: any Error, _ peer: SocketAddress) -> Void)?
+    /// A port has stopped accepting for a while, by an error that it met.
+    public var backedOff: ((_ error: IOError, _ port: ListeningPort) -> Void)?
+
+    /// None.
+    public init() {}
+}
+
+/// Connections that were lost, by reason: the cases of ``ConnectionLoss``.
+public struct LossCounts: Hashable, Sendable, Codable {
+    /// ``ConnectionLoss/closedByPeer``.
+    public internal(set) var closedByPeer: UInt64 = 0
+    /// ``ConnectionLoss/closedLocally``.
+    public internal(set) var closedLocally: UInt64 = 0
+    /// ``ConnectionLoss/aborted``.
+    public internal(set) var aborted: UInt64 = 0
+    /// ``ConnectionLoss/failed(_:)``.
+    public internal(set) var failed: UInt64 = 0
+    /// ``ConnectionLoss/truncated``.
+    public internal(set) var truncated: UInt64 = 0
+    /// ``ConnectionLoss/deadlinePassed(_:)``.
+    public internal(set) var deadlinePassed: UInt64 = 0
+    /// ``ConnectionLoss/writeLimitExceeded``.
+    public internal(set) var writeLimitExceeded: UInt64 = 0
+    /// ``ConnectionLoss/protocolFailed(_:)``.
+    public internal(set) var protocolFailed: UInt64 = 0
+
+    /// All of them.
+    public var total: UInt64 {
+        closedByPeer + closedLocally + aborted + failed + truncated + deadlinePassed
+            + writeLimitExceeded + protocolFailed
+    }
+
+    mutating func add(_ loss: ConnectionLoss) {
+        switch loss {
+        case .closedByPeer: closedByPeer &+= 1
+        case .closedLocally: closedLocally &+= 1
+        case .aborted: aborted &+= 1
+        case .failed: failed &+= 1
+        case .truncated: truncated &+= 1
+        case .deadlinePassed: deadlinePassed &+= 1
+        case .writeLimitExceeded: writeLimitExceeded &+= 1
+        case .protocolFailed: protocolFailed &+= 1
+        }
+    }
+}
