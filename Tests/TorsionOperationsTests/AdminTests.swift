@@ -111,9 +111,10 @@ import TorsionTesting
         let client = Client()
         client.onLoss = {
             body(
-                client.text.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("HTTP/1.1 ") }.map {
-                    String($0.dropFirst("HTTP/1.1 ".count).prefix(3))
-                })
+                client.text.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("HTTP/1.1 ") }
+                    .map {
+                        String($0.dropFirst("HTTP/1.1 ".count).prefix(3))
+                    })
         }
         ClientEndpoint.address(address).connect(on: reactor) { client }.addCallback { client in
             for (index, path) in requests.enumerated() {

@@ -218,7 +218,8 @@ import TorsionTesting
             reactor.connectionObserver.lost = { why, _ in notes.append("lost") }
             reactor.connectionObserver.refused = { error, _ in notes.append("refused") }
             var accepts = 0
-            let port = try ServerEndpoint.anywhere.listen(on: reactor) { (_: SocketAddress) -> Picky? in
+            let port = try ServerEndpoint.anywhere.listen(on: reactor) {
+                (_: SocketAddress) -> Picky? in
                 accepts += 1
                 return accepts <= 3 ? Picky() : nil
             }
