@@ -117,6 +117,7 @@ let package = Package(
         .library(name: "TorsionURing", targets: ["TorsionURing"]),
         .library(name: "TorsionTLS", targets: ["TorsionTLS"]),
         .library(name: "TorsionHTTP", targets: ["TorsionHTTP"]),
+        .library(name: "TorsionWebSocket", targets: ["TorsionWebSocket"]),
         .library(name: "TorsionDNS", targets: ["TorsionDNS"]),
         .library(name: "TorsionProcesses", targets: ["TorsionProcesses"]),
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
@@ -169,6 +170,9 @@ let package = Package(
             name: "TorsionTLS", dependencies: ["TorsionCore", "CTorsionTLS"],
             swiftSettings: settings),
         .target(name: "TorsionHTTP", dependencies: ["TorsionCore"], swiftSettings: settings),
+        .target(
+            name: "TorsionWebSocket", dependencies: ["TorsionCore", "TorsionHTTP"],
+            swiftSettings: settings),
         .target(name: "TorsionDNS", dependencies: ["TorsionCore"], swiftSettings: portable),
         .target(
             name: "TorsionProcesses",
@@ -275,6 +279,12 @@ let package = Package(
             [
                 "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
                 "TorsionTesting",
+            ]),
+        tests(
+            "TorsionWebSocketTests",
+            [
+                "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
+                "TorsionTLS", "TorsionTesting", "TorsionWebSocket",
             ]),
         tests(
             "TorsionDNSTests",

@@ -14,6 +14,7 @@ BEGIN {
     may["Sources/TorsionURing"] = "TorsionCore TorsionSockets CTorsionSockets CTorsionURing"
     may["Sources/TorsionTLS"] = "TorsionCore CTorsionTLS"
     may["Sources/TorsionHTTP"] = "TorsionCore"
+    may["Sources/TorsionWebSocket"] = "TorsionCore TorsionHTTP"
     may["Sources/TorsionDNS"] = "TorsionCore"
     may["Sources/TorsionFoundation"] = "TorsionCore FoundationEssentials"
     may["Sources/TorsionProcesses"] = "TorsionCore TorsionSockets CTorsionProcesses"

@@ -249,7 +249,10 @@ private final class AsyncHTTPServer: StreamProtocolFactory {
     /// Ends the connections, and waits for their tasks, though the calling task be cancelled.
     nonisolated(nonsending) func drain(within gracePeriod: Duration) async {
         if !reactor.isStopping {
-            for one in inOrder { one.connection.endWasRequested() }
+            for one in inOrder {
+                one.connection.endWasRequested()
+                one.responder.endUpgraded()
+            }
         }
         let limit = reactor.callLater(gracePeriod) { [unowned self] in cancelAll() }
         defer { limit.cancel() }
@@ -270,20 +273,23 @@ private final class AsyncHTTPServer: StreamProtocolFactory {
         for one in inOrder {
             one.responder.cancel()
             one.connection.transport?.abortConnection()
+            one.responder.abortUpgraded()
         }
     }
 }
 
 /// Hands the requests of one connection to a task, one by one.
-private final class TaskResponder: HTTPResponder {
+final class TaskResponder: HTTPResponder {
     private let server: AsyncHTTPServer
     private let number: Int
+    /// What the connection speaks by now, for the task that has the last request.
+    private var successor: (proto: any StreamProtocol, transport: any StreamTransport)?
     private var task: Deferred<Void>?
     private var request: (HTTPRequest, AsyncExchange)?
     private var waiter: WaitKey?
     private var isLost = false
 
-    init(_ server: AsyncHTTPServer, number: Int) {
+    fileprivate init(_ server: AsyncHTTPServer, number: Int) {
         self.server = server
         self.number = number
     }
@@ -329,4 +335,15 @@ private final class TaskResponder: HTTPResponder {
     }
 
     func cancel() { task?.cancel() }
+
+    /// Another protocol takes over: no further request comes, and the task goes on.
+    func upgraded(to proto: any StreamProtocol, on transport: any StreamTransport) {
+        isLost = true
+        successor = (proto, transport)
+    }
+
+    /// The server ends: the other protocol is asked to.
+    func endUpgraded() { successor.map { $0.proto.shutdownRequested($0.transport) } }
+
+    func abortUpgraded() { successor?.transport.abortConnection() }
 }

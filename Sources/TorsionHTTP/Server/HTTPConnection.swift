@@ -41,6 +41,7 @@ final class HTTPConnection: HalfCloseableProtocol {
     /// The number of the request that the responder is being called with; 0 if it is not.
     @exclusivity(unchecked) private var calledNumber: UInt32 = 0
     @exclusivity(unchecked) private var wasDroppedInCall = false
+    private(set) var hasUpgraded = false
 
     /// When something was read last, or an answer ended.
     @exclusivity(unchecked) var lastActivity = MonotonicInstant(nanoseconds: 0)
@@ -494,6 +495,8 @@ final class HTTPConnection: HalfCloseableProtocol {
         lastRequestCall?.cancel()
         lastRequestCall = nil
         self.transport = nil
+        hasUpgraded = true
+        (responder as? TaskResponder)?.upgraded(to: upgraded, on: transport)
         transport.switchProtocol(to: upgraded, remaining: remaining)
         if isPaused { transport.resumeProducing() }
     }

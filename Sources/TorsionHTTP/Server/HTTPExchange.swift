@@ -193,6 +193,9 @@ public struct HTTPExchange: ~Copyable {
     }
 }
 
+/// An error that tells how a connection ended which was upgraded: no mistake of the program's.
+package protocol PeerFailure: Error {}
+
 /// The right to answer one request later: see ``HTTPExchange/later()``.
 ///
 /// Answering twice traps. If it is released before it has answered, the client gets a 500, and the
@@ -215,6 +218,13 @@ public final class PendingExchange {
         guard let error else {
             if !hasAnswered { connection.respond(number, failure: AnswerError.dropped) }
             return hasAnswered = true
+        }
+        // Of a connection that speaks something else by now, its loss is no mistake of the task's.
+        if hasAnswered, connection.hasUpgraded,
+            error is ConnectionLoss || error is ShutdownRequested
+                || error is any PeerFailure
+        {
+            return
         }
         hasAnswered = true
         connection.responderFailed(number, error)

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+
+/// Carries one WebSocket over a transport: what the two pure parts decide, ``WebSocketDecoder`` and
+/// ``WebSocketStateMachine``.
+///
+/// The program is called when everything here is in its place, and nothing that was read before is used
+/// afterwards. Its parts: this file, what arrives; `+Sending`; `+Ending`, closes, times and losses.
+final class WebSocketConnection: StreamProtocol {
+    let isServer: Bool
+    let options: WebSocketOptions
+    let subprotocol: String?
+    @exclusivity(unchecked) var transport: (any StreamTransport)?
+    @exclusivity(unchecked) var machine: WebSocketStateMachine
+    @exclusivity(unchecked) private var decoder: WebSocketDecoder
+    /// There from `connectionMade` on.
+    @exclusivity(unchecked) var shared: WebSocketShared!
+    /// That of ``shared``.
+    @exclusivity(unchecked) private var block: UnsafeMutablePointer<WebSocketShared.Block>!
+
+    /// One of the two is there until the loss: a protocol with callbacks, or what tasks read from.
+    @exclusivity(unchecked) var proto: (any WebSocketProtocol)?
+    @exclusivity(unchecked) var mailbox: WebSocketMailbox?
+    /// What the protocol is given; tasks hold theirs, whose last reference closes.
+    @exclusivity(unchecked) var socket: WebSocket?
+    /// What only some need: producers, broadcasts, tasks that wait for room.
+    @exclusivity(unchecked) var output: WebSocketOutput?
+
+    @exclusivity(unchecked) var look: DelayedCall?
+    /// What the program wants, and what a full queue wants.
+    @exclusivity(unchecked) var isPausedByProgram = false
+    @exclusivity(unchecked) var isThrottled = false
+    /// The peer's close frame, or ours to a peer that broke the protocol.
+    @exclusivity(unchecked) var farewell: (code: WebSocketCloseCode, reason: String)?
+    /// Whether the peer has sent a close frame.
+    @exclusivity(unchecked) var wasAnswered = false
+    /// A close that came before the connection.
+    private var earlyClose: (code: WebSocketCloseCode, reason: String)?
+    /// How the connection ended, when it has.
+    private(set) var loss: WebSocketLoss?
+    private(set) var place: (id: ConnectionID, peer: SocketAddress)?
+    private(set) var reactorWhenMade: Reactor?
+
+    /// - Parameters:
+    ///   - isServer: Which side this is.
+    ///   - options: Checked.
+    ///   - subprotocol: What was agreed on.
+    init(isServer: Bool, _ options: WebSocketOptions, subprotocol: String?) {
+        self.isServer = isServer
+        self.options = options
+        self.subprotocol = subprotocol
+        machine = WebSocketStateMachine(
+            isServer: isServer,
+            WebSocketStateMachine.Times(
+                pingInterval: options.pingInterval, closeTimeout: options.closeTimeout),
+            at: MonotonicInstant(nanoseconds: 0))
+        decoder = WebSocketDecoder(
+            from: isServer ? .client : .server, messageLimitBytes: options.messageLimitBytes,
+            frameLimitBytes: options.frameLimitBytes)
+    }
+
+    var reactor: Reactor {
+        guard let reactorWhenMade else {
+            mistake("WebSocket: there is no connection yet; wait for connectionMade")
+        }
+        return reactorWhenMade
+    }
+
+    var id: ConnectionID {
+        guard let place else {
+            mistake("WebSocket: there is no connection yet; wait for connectionMade")
+        }
+        return place.id
+    }
+
+    var peerAddress: SocketAddress { place?.peer ?? .ipv4(.any, port: 0) }
+
+    var isOpen: Bool { transport != nil && machine.maySend }
+
+    // MARK: What arrives
+
+    func connectionMade(_ transport: any StreamTransport) {
+        self.transport = transport
+        reactorWhenMade = transport.reactor
+        place = (transport.id, transport.peerAddress)
+        shared = transport.reactor.companion(of: WebSocketShared.self)
+        unsafe block = shared.block
+        machine.heard(at: transport.reactor.now)
+        planLook()
+        if let mailbox {
+            useOutput()
+            mailbox.opened()
+        } else if let proto {
+            // Not before: a connection that is refused would be held by it for ever.
+            let made = WebSocket(self, mailbox: nil)
+            socket = made
+            do { try proto.connectionMade(made) } catch { programFailed(error) }
+        }
+        if let early = earlyClose.take() { close(early.code, reason: early.reason) }
+    }
+
+    /// The program closes what is not open yet.
+    func closeLater(_ code: WebSocketCloseCode, _ reason: String) {
+        if loss == nil { earlyClose = (code, reason) }
+    }
+
+    func note(_ loss: WebSocketLoss) { self.loss = loss }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        machine.heard(at: transport.reactor.now)
+        if unsafe block.pointee.isScratchLent {
+            receiveInside(bytes, transport)
+        } else {
+            // The block is gone with its reactor, later than any connection.
+            let block: UnsafeMutablePointer<WebSocketShared.Block> = unsafe block
+            unsafe block.pointee.isScratchLent = true
+            let scratch = unsafe block.pointee.scratch
+            unsafe receive(bytes, transport, scratch)
+            unsafe block.pointee.isScratchLent = false
+        }
+    }
+
+    /// While another connection's message is being delivered, which has the scratch.
+    @inline(never)
+    private func receiveInside(_ bytes: RawSpan, _ transport: any StreamTransport) {
+        let scratch = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(bytes.byteCount, WebSocketDecoder.controlFrameLimitBytes), alignment: 8)
+        defer { unsafe scratch.deallocate() }
+        unsafe receive(bytes, transport, scratch)
+    }
+
+    @inline(__always)
+    private func receive(
+        _ bytes: RawSpan, _ transport: any StreamTransport,
+        _ scratch: UnsafeMutableRawBufferPointer
+    ) {
+        var position = 0
+        do throws(WebSocketError) {
+            while true {
+                let event = try unsafe decoder.next(bytes, &position, scratch: scratch)
+                guard unsafe handle(event, bytes, scratch) else { return }
+                // The program may have paused, or ended the connection.
+                if position < bytes.byteCount, !transport.isDelivering {
+                    return transport.unread(bytes[position...])
+                }
+            }
+        } catch {
+            peerFailed(error)
+        }
+    }
+
+    /// - Returns: Whether there may be more events.
+    @inline(__always)
+    private func handle(
+        _ event: WebSocketDecoder.Event, _ bytes: RawSpan,
+        _ scratch: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        switch event {
+        case .needsMore: return false
+        case .message(let isText, _, let place):
+            let kind: WebSocketMessage.Kind = isText ? .text : .binary
+            switch place {
+            case .input(let range): deliver(bytes.extracting(range), kind)
+            case .scratch(let count):
+                let message = unsafe UnsafeRawBufferPointer(rebasing: scratch[..<count])
+                deliver(unsafe message.bytes, kind)
+            case .held: deliverHeld(kind)
+            }
+        case .ping(let place): withPayload(place, bytes, scratch) { pingReceived($0) }
+        case .close(let code, let place):
+            withPayload(place, bytes, scratch) { closeReceived(code, $0) }
+        // A sign of life, as anything is.
+        case .pong: break
+        }
+        return true
+    }
+
+    @inline(never)
+    private func deliverHeld(_ kind: WebSocketMessage.Kind) {
+        guard let held = decoder.takeHeld() else { return }
+        let message = unsafe held.bytes
+        deliver(unsafe message.bytes, kind)
+        extendLifetime(held)
+    }
+
+    /// A control frame's payload, which the decoder does not hold.
+    @inline(never)
+    private func withPayload(
+        _ place: WebSocketDecoder.Place, _ bytes: RawSpan,
+        _ scratch: UnsafeMutableRawBufferPointer, _ body: (RawSpan) -> Void
+    ) {
+        switch place {
+        case .input(let range): body(bytes.extracting(range))
+        case .scratch(let count):
+            let payload = unsafe UnsafeRawBufferPointer(rebasing: scratch[..<count])
+            body(unsafe payload.bytes)
+        case .held: break
+        }
+    }
+
+    @inline(__always)
+    private func deliver(_ message: RawSpan, _ kind: WebSocketMessage.Kind) {
+        // Behind our close frame nothing is delivered any more.
+        guard machine.maySend else { return }
+        if let proto, let socket {
+            do {
+                try proto.messageReceived(message, kind, from: socket)
+            } catch {
+                programFailed(error)
+            }
+        } else {
+            mailbox?.messageReceived(message, kind)
+        }
+    }
+
+    // MARK: Slowing down
+
+    func pauseReceiving() {
+        isPausedByProgram = true
+        transport?.pauseProducing()
+    }
+
+    func resumeReceiving() {
+        guard isPausedByProgram else { return }
+        isPausedByProgram = false
+        if !isThrottled { transport?.resumeProducing() }
+    }
+
+    func setThrottled(_ isFull: Bool) {
+        guard isThrottled != isFull else { return }
+        isThrottled = isFull
+        if isFull {
+            transport?.pauseProducing()
+        } else if !isPausedByProgram {
+            transport?.resumeProducing()
+        }
+    }
+}
+
+extension WebSocketConnection: InvariantChecking {
+    func checkInvariants() {
+        require(
+            transport != nil || look == nil, "WebSocketConnection: a timer outlives its connection")
+        require(
+            decoder.heldByteCount <= options.messageLimitBytes
+                + WebSocketDecoder.controlFrameLimitBytes,
+            "WebSocketConnection: holds \(decoder.heldByteCount) bytes")
+        require(
+            !isThrottled || output != nil, "WebSocketConnection: throttled without a full queue")
+    }
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import TorsionCore
+public import TorsionHTTP
+
+/// What a server makes of a request for a WebSocket: RFC 6455 §4.2.
+///
+/// Pure: fields in, fields or a refusal out.
+struct ServerHandshake {
+    let accept: Bytes
+    let subprotocol: String?
+
+    /// Why a request is refused; the connection goes on.
+    enum Refusal: Error, Equatable {
+        /// It asks for no WebSocket, or not as one is asked for.
+        case badRequest(String)
+        /// It asks for something else than version 13.
+        case otherVersion
+
+        var response: HTTPResponse {
+            switch self {
+            case .badRequest(let sentence):
+                HTTPResponse(
+                    .badRequest, [.contentType: "text/plain"], body: Bytes("\(sentence)\n"))
+            case .otherVersion:
+                HTTPResponse(
+                    .upgradeRequired,
+                    [
+                        .contentType: "text/plain", .upgrade: "websocket", .connection: "Upgrade",
+                        .secWebSocketVersion: "13",
+                    ], body: "this server speaks version 13 of WebSocket\n")
+            }
+        }
+    }
+
+    init(_ head: CopiedRequestHead, _ options: WebSocketOptions) throws(Refusal) {
+        guard head.method == .get, head.minorVersion >= 1 else {
+            throw .badRequest("a WebSocket is asked for by GET in HTTP/1.1")
+        }
+        let fields = head.fields
+        guard has("websocket", in: fields.all(.upgrade)) else { throw .otherVersion }
+        guard has("upgrade", in: fields.all(.connection)) else {
+            throw .badRequest("Connection does not name Upgrade")
+        }
+        let versions = fields.all(.secWebSocketVersion)
+        guard versions.count == 1, versions[0] == "13" else { throw .otherVersion }
+        let keys = fields.all(.secWebSocketKey)
+        // One that is missing is not valid either.
+        let key = keys.first ?? Bytes()
+        guard keys.count == 1, HandshakeKey.isValid(key.span) else {
+            throw .badRequest("Sec-WebSocket-Key is not 16 bytes in Base64, once")
+        }
+        accept = HandshakeKey.accept(for: key)
+        let offered = listed(fields.all(.secWebSocketProtocol)).map { String(decoding: $0) }
+        subprotocol = options.subprotocols.first { offered.contains($0) }
+    }
+
+    /// The answer's fields.
+    func fields(_ more: FieldList) -> FieldList {
+        var fields: FieldList = [.upgrade: "websocket", .secWebSocketAccept: accept]
+        if let subprotocol { fields.append(.secWebSocketProtocol, subprotocol) }
+        for field in more { fields.append(field.name, field.value) }
+        return fields
+    }
+}
+
+/// The elements of a list that may be spread over several fields: RFC 9110 §5.6.1.
+func listed(_ values: [Bytes]) -> [Bytes] {
+    var elements: [Bytes] = []
+    for value in values {
+        for part in value.split(separator: UInt8(ascii: ",")) {
+            let element = Bytes(part.span.trimmed)
+            if !element.isEmpty { elements.append(element) }
+        }
+    }
+    return elements
+}
+
+func has(_ token: String, in values: [Bytes]) -> Bool {
+    listed(values).contains { $0.equalsIgnoringCase(token) }
+}
+
+extension HTTPExchange {
+    /// Makes a WebSocket of the connection, if the request asks for one as RFC 6455 §4.2 says.
+    ///
+    ///     func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
+    ///         guard head.path == "/chat" else { return exchange.respond(.notFound) }
+    ///         exchange.upgrade(toWebSocket: Chat(room), for: head)
+    ///     }
+    ///
+    /// Otherwise it is answered with 400, or 426 if it asks for no WebSocket or another version, and the
+    /// connection goes on. Whether a page of that origin may connect is yours to check before:
+    /// a browser sends `Origin`, and cookies with any page's request.
+    ///
+    /// - Parameters:
+    ///   - newProtocol: Gets the messages.
+    ///   - head: The request's.
+    ///   - options: What the client is allowed, and the subprotocols to choose from.
+    ///   - fields: Added to the answer.
+    public consuming func upgrade(
+        toWebSocket newProtocol: any WebSocketProtocol, for head: borrowing RequestHead,
+        options: WebSocketOptions = WebSocketOptions(), fields: FieldList = [:]
+    ) {
+        do throws(ServerHandshake.Refusal) {
+            options.check()
+            let handshake = try ServerHandshake(head.copied(), options)
+            let connection = WebSocketConnection(
+                isServer: true, options, subprotocol: handshake.subprotocol)
+            connection.use(newProtocol)
+            upgrade(to: connection, .switchingProtocols, handshake.fields(fields))
+        } catch {
+            respond(error.response)
+        }
+    }
+}
+
+extension PendingExchange {
+    /// Makes a WebSocket of the connection; see
+    /// ``TorsionHTTP/HTTPExchange/upgrade(toWebSocket:for:options:fields:)``.
+    ///
+    /// - Parameters:
+    ///   - newProtocol: Gets the messages.
+    ///   - head: The request's.
+    ///   - options: What the client is allowed, and the subprotocols to choose from.
+    ///   - fields: Added to the answer.
+    public func upgrade(
+        toWebSocket newProtocol: any WebSocketProtocol, for head: CopiedRequestHead,
+        options: WebSocketOptions = WebSocketOptions(), fields: FieldList = [:]
+    ) {
+        do throws(ServerHandshake.Refusal) {
+            options.check()
+            let handshake = try ServerHandshake(head, options)
+            let connection = WebSocketConnection(
+                isServer: true, options, subprotocol: handshake.subprotocol)
+            connection.use(newProtocol)
+            upgrade(to: connection, .switchingProtocols, handshake.fields(fields))
+        } catch {
+            respond(error.response)
+        }
+    }
+}
+
+extension AsyncExchange {
+    /// Makes a WebSocket of the connection, for the task that answers the request.
+    ///
+    ///     try await endpoint.serveHTTP(on: reactor) { request, answer in
+    ///         let socket = try await answer.upgradeToWebSocket(request)
+    ///         for try await message in socket.messages { try await socket.send(message) }
+    ///     }
+    ///
+    /// - Parameters:
+    ///   - request: The one to answer.
+    ///   - options: What the client is allowed, and the subprotocols to choose from.
+    ///   - fields: Added to the answer.
+    /// - Returns: The socket, open. It is closed when its last reference goes.
+    /// - Throws: The answer that refuses the request, to be passed on; `CancellationError` if the client
+    ///   has gone.
+    public nonisolated(nonsending) func upgradeToWebSocket(
+        _ request: HTTPRequest, options: WebSocketOptions = WebSocketOptions(),
+        fields: FieldList = [:]
+    ) async throws -> WebSocket {
+        options.check()
+        let handshake: ServerHandshake
+        do throws(ServerHandshake.Refusal) {
+            handshake = try ServerHandshake(request.head, options)
+        } catch {
+            throw error.response
+        }
+        let connection = WebSocketConnection(
+            isServer: true, options, subprotocol: handshake.subprotocol)
+        let opened = Deferred<Void>(on: exchange.reactor)
+        let socket = connection.makeSocketForTasks { opened.succeed(()) }
+        exchange.upgrade(to: connection, .switchingProtocols, handshake.fields(fields))
+        try await opened.value
+        return socket
+    }
+}
+
+extension WebSocketConnection {
+    /// Gives what arrives to a protocol.
+    func use(_ newProtocol: any WebSocketProtocol) {
+        proto = newProtocol
+    }
+
+    /// Keeps what arrives for tasks.
+    func makeSocketForTasks(whenOpened: @escaping () -> Void) -> WebSocket {
+        let made = WebSocketMailbox(self, whenOpened: whenOpened)
+        mailbox = made
+        return WebSocket(self, mailbox: made)
+    }
+}

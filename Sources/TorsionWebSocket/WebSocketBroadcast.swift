@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+public import TorsionCore
+
+/// Sends each message to many sockets, encoded once.
+///
+///     let room = WebSocketBroadcast(slowReaders: .drop(aboveBytes: 256 * 1024))
+///     room.add(socket)
+///     room.send("somebody has come")
+///
+/// A socket leaves when it is lost. It belongs to the reactor of its sockets.
+public final class WebSocketBroadcast {
+    /// What becomes of a member that reads more slowly than messages come.
+    public enum SlowReaders: Hashable, Sendable {
+        /// Whoever produces is paused until the slowest has room: nobody loses a message.
+        case pauseProducer
+        /// A member that has more than so many bytes queued is aborted: nobody waits for it.
+        case drop(aboveBytes: Int)
+    }
+
+    private let slowReaders: SlowReaders
+    private var members: [WebSocket] = []
+    private var places: [ConnectionID: Int] = [:]
+    private var fullCount = 0
+    private var producer: (any PushProducer)?
+    private var writers: [WaitKey] = []
+
+    /// Without members.
+    ///
+    /// - Parameter slowReaders: By default a member with more than 1 MiB queued is dropped.
+    public init(slowReaders: SlowReaders = .drop(aboveBytes: 1024 * 1024)) {
+        if case .drop(let limit) = slowReaders {
+            require(limit > 0, "WebSocketBroadcast: a limit is 1 byte or more, not \(limit)")
+        }
+        self.slowReaders = slowReaders
+    }
+
+    /// How many members there are.
+    public var count: Int { members.count }
+
+    /// Whether a member has more than the high mark queued, so that a producer is to wait.
+    public var isFull: Bool { fullCount > 0 }
+
+    /// Adds a member; one that is closed, or a member already, is not added.
+    ///
+    /// - Parameter socket: Open, of the same reactor as the others.
+    public func add(_ socket: WebSocket) {
+        guard socket.connection.transport != nil, places[socket.id] == nil else { return }
+        if let first = members.first {
+            require(
+                first.reactor === socket.reactor,
+                "WebSocketBroadcast: its members are of one reactor; make one for each")
+        }
+        places[socket.id] = members.count
+        members.append(socket)
+        socket.connection.useOutput().add(self)
+    }
+
+    /// Removes a member; harmless if it is none.
+    ///
+    /// - Parameter socket: Stays open.
+    public func remove(_ socket: WebSocket) {
+        guard forget(socket.id) else { return }
+        socket.connection.output?.remove(self)
+    }
+
+    /// - Returns: Whether it was a member.
+    private func forget(_ id: ConnectionID) -> Bool {
+        guard let place = places.removeValue(forKey: id) else { return false }
+        let last = members.removeLast()
+        if place < members.count {
+            members[place] = last
+            places[last.id] = place
+        }
+        return true
+    }
+
+    // MARK: Sending
+
+    /// Sends a message to all, and returns at once.
+    ///
+    /// - Parameters:
+    ///   - message: Encoded once for all.
+    ///   - sender: Left out.
+    /// - Complexity: O(*n*) in the number of members. The bytes of a message of 4 KiB or more are
+    ///   shared by all that wait for their peers; shorter ones are copied.
+    public func send(_ message: EncodedMessage, except sender: WebSocket? = nil) {
+        let members = members
+        for member in members where member !== sender {
+            if case .drop(let limit) = slowReaders, member.pendingByteCount > limit {
+                member.connection.transport?
+                    .abortConnection(because: ConnectionLoss.writeLimitExceeded)
+            } else {
+                member.send(message)
+            }
+        }
+    }
+
+    /// Sends a text to all, and returns at once.
+    ///
+    /// - Parameters:
+    ///   - text: Any.
+    ///   - sender: Left out.
+    public func send(_ text: String, except sender: WebSocket? = nil) {
+        send(EncodedMessage(text), except: sender)
+    }
+
+    /// Sends a message to all, and waits while a member is full, if slow ones pause the producer.
+    ///
+    /// - Parameter message: Encoded once for all.
+    /// - Throws: `CancellationError`; then the message is sent all the same.
+    public nonisolated(nonsending) func send(_ message: EncodedMessage) async throws {
+        send(message, except: nil)
+        guard let reactor = members.first?.reactor else { return }
+        while isFull, slowReaders == .pauseProducer {
+            var key: WaitKey?
+            do {
+                try await reactor.suspend { wait in
+                    key = wait
+                    writers.append(wait)
+                }
+            } catch {
+                writers.removeAll { $0 == key }
+                throw error
+            }
+        }
+    }
+
+    /// Names who is paused while a member is full, and resumed when none is.
+    ///
+    /// - Parameter producer: Told at once if one is. A second one traps. Not called where slow readers
+    ///   are dropped.
+    public func registerProducer(_ producer: any PushProducer) {
+        require(
+            self.producer == nil,
+            "WebSocketBroadcast: a producer is registered already; unregister it first")
+        self.producer = producer
+        if isFull, slowReaders == .pauseProducer { producer.pauseProducing() }
+    }
+
+    /// The producer has finished. Harmless when none is registered.
+    public func unregisterProducer() { producer = nil }
+
+    // MARK: What members tell
+
+    func memberIsFull() {
+        fullCount += 1
+        if fullCount == 1, slowReaders == .pauseProducer { producer?.pauseProducing() }
+    }
+
+    func memberHasRoom(on reactor: Reactor) {
+        fullCount -= 1
+        guard fullCount == 0, slowReaders == .pauseProducer else { return }
+        let waiting = writers
+        writers = []
+        for key in waiting { reactor.resume(key) }
+        producer?.resumeProducing()
+    }
+
+    func memberIsLost(_ connection: WebSocketConnection, wasFull: Bool) {
+        _ = forget(connection.id)
+        if wasFull { memberHasRoom(on: connection.reactor) }
+    }
+}
+
+extension WebSocketBroadcast: InvariantChecking {
+    /// Checks what holds between events.
+    package func checkInvariants() {
+        require(
+            members.count == places.count && 0...members.count ~= fullCount,
+            "WebSocketBroadcast: \(members.count) members, \(fullCount) of them full")
+    }
+}
