@@ -233,7 +233,7 @@ let package = Package(
             [
                 "TestPrograms", "Torsion", "TorsionCore", "TorsionDNS", "TorsionHTTP",
                 "TorsionProcesses",
-                "TorsionSockets", "TorsionTLS", "TorsionTesting",
+                "TorsionSockets", "TorsionTLS", "TorsionTesting", "TorsionWebSocket",
             ]),
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(

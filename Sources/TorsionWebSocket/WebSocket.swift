@@ -140,7 +140,9 @@ public final class WebSocket {
         connection.registerProducer(producer)
     }
 
-    /// The producer has finished. Harmless when none is registered.
+    /// The producer has finished.
+    ///
+    /// Harmless when none is registered.
     public func unregisterProducer() { connection.unregisterProducer() }
 }
 

@@ -139,7 +139,9 @@ public final class WebSocketBroadcast {
         if isFull, slowReaders == .pauseProducer { producer.pauseProducing() }
     }
 
-    /// The producer has finished. Harmless when none is registered.
+    /// The producer has finished.
+    ///
+    /// Harmless when none is registered.
     public func unregisterProducer() { producer = nil }
 
     // MARK: What members tell

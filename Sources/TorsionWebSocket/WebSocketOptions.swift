@@ -11,7 +11,9 @@ internal import TorsionCore
 ///
 /// A plain value, usable on any thread.
 public struct WebSocketOptions: Sendable {
-    /// The most bytes of a message: 1 MiB. A longer one closes the connection with 1009.
+    /// The most bytes of a message: 1 MiB.
+    ///
+    /// A longer one closes the connection with 1009.
     ///
     /// So much may be held for each connection, when the peer has sent it.
     public var messageLimitBytes = 1024 * 1024
@@ -19,16 +21,20 @@ public struct WebSocketOptions: Sendable {
     /// The most bytes of one frame: no limit but the message's.
     public var frameLimitBytes = Int.max
 
-    /// How long the peer may be silent before it is sent a ping: 30 s. `nil` sends no pings.
+    /// How long the peer may be silent before it is sent a ping: 30 s.
     ///
-    /// After two pings without any sign of life the connection is lost, at three times this length.
+    /// `nil` sends no pings. After two pings without any sign of life the connection is lost, at three times this length.
     public var pingInterval: Duration? = .seconds(30)
 
-    /// How long the peer may take to answer a close frame: 5 s. Then the connection is aborted, unless
+    /// How long the peer may take to answer a close frame: 5 s.
+    ///
+    /// Then the connection is aborted, unless
     /// the peer takes what is queued for it.
     public var closeTimeout: Duration = .seconds(5)
 
-    /// Application protocols, the best first. A server chooses the first that the client has as well; a
+    /// Application protocols, the best first.
+    ///
+    /// A server chooses the first that the client has as well; a
     /// client offers all.
     public var subprotocols: [String] = []
 

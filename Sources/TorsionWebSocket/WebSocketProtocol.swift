@@ -21,6 +21,7 @@ public protocol WebSocketProtocol: AnyObject {
     /// The handshake is done, and messages may be sent. By default does nothing.
     ///
     /// - Parameter socket: The connection, which keeps its protocol until the loss.
+    /// - Throws: Anything; the connection is closed with 1011.
     func connectionMade(_ socket: WebSocket) throws
 
     /// A whole message has arrived.
@@ -31,6 +32,7 @@ public protocol WebSocketProtocol: AnyObject {
     ///   - message: Its bytes, borrowed until the call returns; those of a text are valid UTF-8.
     ///   - kind: Text or binary.
     ///   - socket: The connection.
+    /// - Throws: Anything; the connection is closed with 1011.
     func messageReceived(
         _ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket) throws
 
@@ -109,7 +111,9 @@ public struct WebSocketMessage: Hashable, Sendable, CustomStringConvertible {
 ///
 /// A plain value, usable on any thread.
 public struct WebSocketLoss: PeerFailure, Sendable, CustomStringConvertible {
-    /// That of the peer's close frame. Without one: that of ours if the peer broke the protocol, else
+    /// That of the peer's close frame.
+    ///
+    /// Without one: that of ours if the peer broke the protocol, else
     /// 1006, ``WebSocketCloseCode/abnormal``.
     public let code: WebSocketCloseCode
 

@@ -7,6 +7,7 @@ import TorsionHTTP
 import TorsionProcesses
 @_spi(Backend) import TorsionSockets
 import TorsionTesting
+import TorsionWebSocket
 
 // The smallest that conforms to each public protocol, for the page *Interfaces*.
 
@@ -632,5 +633,16 @@ final class Hello: HTTPResponder {
 final class RequestTally: HTTPServerObserver {
     private(set) var count = 0
     func requestDidEnd(_ record: HTTPRequestRecord) { count += 1 }
+}
+// snippet end
+
+// snippet: WebSocketProtocol
+/// Sends each message back.
+final class WebSocketEcho: WebSocketProtocol {
+    func messageReceived(
+        _ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket
+    ) {
+        socket.send(message, kind)
+    }
 }
 // snippet end

@@ -71,7 +71,7 @@ final class Client {
 
     static let key: UInt32 = 0x1234_5678
 
-    /// - Parameter upgrades: Whether the handshake is done at once.
+    /// `upgrades`: Whether the handshake is done at once.
     init(
         _ proto: Recorder, _ options: WebSocketOptions = WebSocketOptions(),
         roomBytes: Int = .max, upgrades: Bool = true, clock: ManualClock? = nil

@@ -132,6 +132,7 @@ package struct WebSocketStateMachine {
     ///   - byteCount: What is queued for the peer. A peer that takes some of it is there.
     ///   - isPaused: Whether nothing is read because the program wants nothing now: then silence is
     ///     not the peer's.
+    /// - Returns: What is to be done; then ``nextLook`` says when to look again.
     package mutating func look(
         at now: MonotonicInstant, queuedByteCount byteCount: Int, isPaused: Bool
     ) -> LookAction {

@@ -36,6 +36,7 @@ package struct FrameHeader: Equatable {
     ///   - sender: Whose frame it is.
     ///   - mayBeCompressed: Whether compression was agreed on.
     /// - Returns: `nil` if it is not whole; what there is of it is right.
+    /// - Throws: What is wrong with it.
     @inline(__always)
     static func read(
         _ start: UnsafeRawPointer, count: Int, from sender: Sender, mayBeCompressed: Bool
@@ -97,7 +98,7 @@ package struct FrameHeader: Equatable {
     /// - Parameters:
     ///   - start: Where to; there is room for ``byteCount(forPayload:isMasked:)``.
     ///   - first: The first byte: the bits and the opcode.
-    ///   - payloadByteCount: 0 or more.
+    ///   - count: Of the payload: 0 or more.
     ///   - mask: A client's.
     /// - Returns: How many bytes were written.
     @inline(__always)

@@ -81,6 +81,7 @@ package struct WebSocketDecoder {
     ///   - bytes: What has arrived.
     ///   - position: Where to go on; moved behind what was used.
     ///   - scratch: Room for a control frame at least; for each message up to its size.
+    /// - Returns: ``Event/needsMore`` when everything is used.
     /// - Throws: What is wrong; the decoder is used no more then.
     @inline(__always)
     package mutating func next(

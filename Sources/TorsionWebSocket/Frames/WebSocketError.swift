@@ -88,9 +88,9 @@ public struct WebSocketCloseCode: RawRepresentable, Hashable, Sendable, CustomSt
     public static let protocolError = WebSocketCloseCode(rawValue: 1002)
     /// 1003: data of a kind that is not accepted.
     public static let unsupportedData = WebSocketCloseCode(rawValue: 1003)
-    /// 1005: a close frame without a code. Never sent.
+    /// 1005: a close frame without a code; never sent.
     public static let none = WebSocketCloseCode(rawValue: 1005)
-    /// 1006: the connection ended without a close frame. Never sent.
+    /// 1006: the connection ended without a close frame; never sent.
     public static let abnormal = WebSocketCloseCode(rawValue: 1006)
     /// 1007: a text that is not UTF-8.
     public static let invalidPayload = WebSocketCloseCode(rawValue: 1007)
