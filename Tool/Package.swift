@@ -36,6 +36,7 @@ let package = Package(
                 .product(name: "TorsionProcesses", package: "torsion"),
                 .product(name: "TorsionTLS", package: "torsion"),
                 .product(name: "TorsionURing", package: "torsion"),
+                .product(name: "TorsionWebSocket", package: "torsion"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),

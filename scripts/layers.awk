@@ -23,9 +23,9 @@ BEGIN {
     may["Sources/TorsionTesting"] = "TorsionCore"
     may["Sources/TorsionTesting/Platform"] = "TorsionCore Glibc"
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionDNS TorsionServices TorsionOperations TorsionUV TorsionEpoll"
-    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionProcesses TorsionTLS TorsionURing ArgumentParser FoundationEssentials Glibc"
     may["Sources/Book"] = "Torsion BookSockets Glibc"
-    may["Sources/Examples"] = "Torsion TorsionHTTP TorsionProcesses TorsionTLS TorsionTesting"
+    may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionProcesses TorsionTLS TorsionURing TorsionWebSocket ArgumentParser FoundationEssentials Glibc"
+    may["Sources/Examples"] = "Torsion TorsionHTTP TorsionProcesses TorsionTLS TorsionTesting TorsionWebSocket"
 
     internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL CTorsionProcesses "
     never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL "

@@ -118,6 +118,11 @@ public final class WebSocket {
         connection.close(code, reason: reason)
     }
 
+    /// Sends a close frame behind what was sent, and goes on delivering what comes before the peer's.
+    ///
+    /// For a client whose questions are all asked. Else it is as ``close(_:reason:)``.
+    public func finishSending() { connection.close(.normal, reason: "", delivers: true) }
+
     /// Drops what is queued, and resets the connection.
     public func abort() { connection.transport?.abortConnection() }
 

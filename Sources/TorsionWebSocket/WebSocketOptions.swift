@@ -32,6 +32,9 @@ public struct WebSocketOptions: Sendable {
     /// the peer takes what is queued for it.
     public var closeTimeout: Duration = .seconds(5)
 
+    /// How long a server may take to answer a client's handshake: 10 s.
+    public var handshakeTimeout: Duration = .seconds(10)
+
     /// Application protocols, the best first.
     ///
     /// A server chooses the first that the client has as well; a

@@ -195,6 +195,20 @@ import TorsionTesting
         #expect(recorder.losses.map(\.code) == [.goingAway] && recorder.losses[0].isClean)
     }
 
+    @Test func `H-73: who has finished sending still gets what comes before the close frame`() {
+        let recorder = Recorder()
+        let client = Client(recorder)
+        recorder.echoes = false
+        recorder.socket?.finishSending()
+        client.settle()
+        #expect(client.frames() == ["close 1000 false"])
+        let close = frame(8, Bytes([3, 232]), key: Client.key)
+        client.send(frame(1, "late", key: Client.key) + close + frame(1, "x", key: Client.key))
+        #expect(recorder.messages == ["text late"] && client.memory.hasEnded)
+        client.finish()
+        #expect(recorder.losses.map(\.isClean) == [true])
+    }
+
     @Test func `H-73: a close that is not answered within 5 s ends all the same`() {
         let recorder = Recorder()
         let client = Client(recorder)

@@ -17,7 +17,6 @@ final class WebSocketMailbox {
     }
 
     private unowned let connection: WebSocketConnection
-    private var whenOpened: (() -> Void)?
     private var queue = PieceQueue<WebSocketMessage>()
     private var heldByteCount = 0
     private var heldCount = 0
@@ -27,17 +26,9 @@ final class WebSocketMailbox {
     private static let heldLimitBytes = 64 * 1024
     private static let heldLimit = 256
 
-    init(_ connection: WebSocketConnection, whenOpened: @escaping () -> Void) {
-        self.connection = connection
-        self.whenOpened = whenOpened
-    }
+    init(_ connection: WebSocketConnection) { self.connection = connection }
 
     // MARK: What the connection tells
-
-    func opened() {
-        let whenOpened = whenOpened.take()
-        whenOpened?()
-    }
 
     func messageReceived(_ message: RawSpan, _ kind: WebSocketMessage.Kind) {
         queue.append(WebSocketMessage(kind, Bytes(message)))

@@ -37,11 +37,16 @@ extension WebSocketConnection {
 
     // MARK: Closing
 
-    func close(_ code: WebSocketCloseCode, reason: String) {
+    /// - Parameters:
+    ///   - code: One that may be sent.
+    ///   - reason: At most 123 bytes.
+    ///   - delivers: Whether the peer's messages are delivered up to its close frame.
+    func close(_ code: WebSocketCloseCode, reason: String, delivers: Bool = false) {
         guard let transport else { return closeLater(code, reason) }
-        guard machine.close(at: transport.reactor.now) else { return }
+        guard machine.close(at: transport.reactor.now, delivers: delivers) else { return }
         putClose(code, reason)
         planLook()
+        if delivers { return }
         // The peer's close frame has to be read, whatever was paused.
         readOn()
         mailbox?.closed()

@@ -36,6 +36,8 @@ final class WebSocketConnection: StreamProtocol {
     @exclusivity(unchecked) var farewell: (code: WebSocketCloseCode, reason: String)?
     /// Whether the peer has sent a close frame.
     @exclusivity(unchecked) var wasAnswered = false
+    /// Called once, behind the protocol's `connectionMade`.
+    var whenMade: (() -> Void)?
     /// A close that came before the connection.
     private var earlyClose: (code: WebSocketCloseCode, reason: String)?
     /// How the connection ended, when it has.
@@ -89,15 +91,16 @@ final class WebSocketConnection: StreamProtocol {
         unsafe block = shared.block
         machine.heard(at: transport.reactor.now)
         planLook()
-        if let mailbox {
+        if mailbox != nil {
             useOutput()
-            mailbox.opened()
         } else if let proto {
             // Not before: a connection that is refused would be held by it for ever.
             let made = WebSocket(self, mailbox: nil)
             socket = made
             do { try proto.connectionMade(made) } catch { programFailed(error) }
         }
+        let whenMade = whenMade.take()
+        whenMade?()
         if let early = earlyClose.take() { close(early.code, reason: early.reason) }
     }
 
@@ -202,8 +205,8 @@ final class WebSocketConnection: StreamProtocol {
 
     @inline(__always)
     private func deliver(_ message: RawSpan, _ kind: WebSocketMessage.Kind) {
-        // Behind our close frame nothing is delivered any more.
-        guard machine.maySend else { return }
+        // Behind our close frame nothing is delivered, as a rule.
+        guard machine.delivers else { return }
         if let proto, let socket {
             do {
                 try proto.messageReceived(message, kind, from: socket)

@@ -56,6 +56,7 @@ package struct WebSocketStateMachine {
     /// When something came last; what is queued for the peer and goes down counts as well.
     private var lastSign: MonotonicInstant
     private var pingCount = 0
+    private var deliversToClose = false
     private var closeDeadline = MonotonicInstant.distantFuture
     private var queuedByteCount = 0
 
@@ -69,6 +70,10 @@ package struct WebSocketStateMachine {
     @inline(__always)
     package var maySend: Bool { state == .open }
 
+    /// Whether the peer's messages are delivered.
+    @inline(__always)
+    package var delivers: Bool { state == .open || state == .closeSent && deliversToClose }
+
     /// Something has arrived.
     @inline(__always)
     package mutating func heard(at now: MonotonicInstant) {
@@ -80,10 +85,14 @@ package struct WebSocketStateMachine {
 
     /// We want to close.
     ///
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - delivers: Whether the peer's messages are delivered up to its close frame.
     /// - Returns: Whether a close frame is to be sent.
-    package mutating func close(at now: MonotonicInstant) -> Bool {
+    package mutating func close(at now: MonotonicInstant, delivers: Bool) -> Bool {
         guard state == .open else { return false }
         state = .closeSent
+        deliversToClose = delivers
         closeDeadline = now.advanced(by: times.closeTimeout)
         return true
     }

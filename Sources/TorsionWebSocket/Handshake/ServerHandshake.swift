@@ -170,7 +170,8 @@ extension AsyncExchange {
         let connection = WebSocketConnection(
             isServer: true, options, subprotocol: handshake.subprotocol)
         let opened = Deferred<Void>(on: exchange.reactor)
-        let socket = connection.makeSocketForTasks { opened.succeed(()) }
+        let socket = connection.makeSocketForTasks()
+        connection.whenMade = { opened.succeed(()) }
         exchange.upgrade(to: connection, .switchingProtocols, handshake.fields(fields))
         try await opened.value
         return socket
@@ -184,8 +185,8 @@ extension WebSocketConnection {
     }
 
     /// Keeps what arrives for tasks.
-    func makeSocketForTasks(whenOpened: @escaping () -> Void) -> WebSocket {
-        let made = WebSocketMailbox(self, whenOpened: whenOpened)
+    func makeSocketForTasks() -> WebSocket {
+        let made = WebSocketMailbox(self)
         mailbox = made
         return WebSocket(self, mailbox: made)
     }

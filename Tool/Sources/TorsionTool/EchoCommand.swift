@@ -6,6 +6,7 @@ internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
 internal import TorsionProcesses
+internal import TorsionWebSocket
 
 /// `torsion echo`: sends back what it receives.
 struct EchoCommand: ParsableCommand {
@@ -36,7 +37,7 @@ struct EchoCommand: ParsableCommand {
     @Option(
         help: """
             bytes sends back what arrives, lines answers each line by a write of its own, http answers \
-            each request with its method, its target and its body.
+            each request with its method, its target and its body, and echoes each message of a WebSocket.
             """)
     var framing = Framing.bytes
 
@@ -191,6 +192,10 @@ private final class HTTPEcho: HTTPResponder {
             writer.write(head.target)
             writer.write("\n")
         }
+        if head[.upgrade]?.equalsIgnoringCase("websocket") ?? false {
+            return exchange.upgrade(
+                toWebSocket: MessageEcho(), for: head, options: MessageEcho.options)
+        }
         guard head.hasBody else { return exchange.respond(.ok, body: line) }
         let body = exchange.body.collect(limitBytes: Self.bodyLimitBytes)
         exchange.respond(
@@ -201,6 +206,22 @@ private final class HTTPEcho: HTTPResponder {
                 }
                 return HTTPResponse(.ok, body: whole)
             })
+    }
+}
+
+/// Sends every message of a WebSocket back.
+final class MessageEcho: WebSocketProtocol {
+    /// Messages as long as the bodies of requests.
+    static var options: WebSocketOptions {
+        var options = WebSocketOptions()
+        options.messageLimitBytes = 16 << 20
+        return options
+    }
+
+    func messageReceived(
+        _ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket
+    ) {
+        socket.send(message, kind)
     }
 }
 

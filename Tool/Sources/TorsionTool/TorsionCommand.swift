@@ -15,7 +15,7 @@ struct TorsionCommand: ParsableCommand {
         subcommands: [
             EchoCommand.self, ConnectCommand.self, ProxyCommand.self, SendCommand.self,
             ReceiveCommand.self, ServeCommand.self, BackendsCommand.self, DoctorCommand.self,
-            ProbeCommand.self, NewCommand.self,
+            ProbeCommand.self, NewCommand.self, WSCommand.self,
         ])
 }
 

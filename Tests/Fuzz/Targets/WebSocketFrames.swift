@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import TorsionCore
+import TorsionWebSocket
+
+@c(LLVMFuzzerTestOneInput)
+func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    guard let input = FuzzInput(UnsafeRawBufferPointer(start: start, count: count)) else {
+        return 0
+    }
+    let whole = outcome(of: [input.stream[...]], input.choice)
+    let cut = outcome(of: input.pieces, input.choice)
+    expect(whole == cut, "\(whole) differs from \(cut)")
+    return 0
+}
+
+private struct Outcome: Equatable {
+    var events: [String] = []
+    var payloads: [[UInt8]] = []
+    var error: WebSocketError?
+}
+
+private func outcome(of pieces: [ArraySlice<UInt8>], _ choice: Int) -> Outcome {
+    let limit = [1 << 20, 0x200, 125, 7][choice / 2 % 4]
+    var decoder = WebSocketDecoder(
+        from: choice % 2 == 0 ? .client : .server, messageLimitBytes: limit,
+        frameLimitBytes: choice / 8 % 2 == 0 ? .max : 64)
+    // The smallest that is allowed, and one that takes every message.
+    let room = choice / 16 % 2 == 0 ? WebSocketDecoder.controlFrameLimitBytes : 4_096
+    let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 1)
+    defer { scratch.deallocate() }
+    var outcome = Outcome()
+    do {
+        for piece in pieces {
+            let bytes = Bytes(Array(piece))
+            var position = 0
+            while true {
+                let event = try decoder.next(bytes.span, &position, scratch: scratch)
+                if event == .needsMore { break }
+                outcome.add(event, bytes, scratch, &decoder)
+            }
+            expect(position == bytes.count, "\(bytes.count - position) bytes are left")
+            expect(
+                decoder.heldByteCount <= limit + WebSocketDecoder.controlFrameLimitBytes,
+                "\(decoder.heldByteCount) bytes are held")
+        }
+    } catch {
+        outcome.error = error as? WebSocketError
+    }
+    return outcome
+}
+
+extension Outcome {
+    fileprivate mutating func add(
+        _ event: WebSocketDecoder.Event, _ bytes: Bytes,
+        _ scratch: UnsafeMutableRawBufferPointer, _ decoder: inout WebSocketDecoder
+    ) {
+        switch event {
+        case .needsMore: break
+        case .message(let isText, _, let place):
+            let payload = payload(place, bytes, scratch, &decoder)
+            if isText {
+                expect(
+                    String(validating: payload, as: UTF8.self) != nil, "no UTF-8: \(payload)")
+            }
+            events.append(isText ? "text" : "binary")
+            payloads.append(payload)
+        case .ping(let place):
+            events.append("ping")
+            payloads.append(payload(place, bytes, scratch, &decoder))
+        case .pong(let place):
+            events.append("pong")
+            payloads.append(payload(place, bytes, scratch, &decoder))
+        case .close(let code, let place):
+            events.append("close \(code ?? 0)")
+            payloads.append(payload(place, bytes, scratch, &decoder))
+        }
+    }
+
+    private func payload(
+        _ place: WebSocketDecoder.Place, _ bytes: Bytes,
+        _ scratch: UnsafeMutableRawBufferPointer, _ decoder: inout WebSocketDecoder
+    ) -> [UInt8] {
+        switch place {
+        case .input(let range): return [UInt8](bytes[range].span)
+        case .scratch(let count): return Array(scratch[..<count])
+        case .held:
+            guard let held = decoder.takeHeld() else { fatalError("nothing is held") }
+            defer { withExtendedLifetime(held) {} }
+            return Array(held.bytes)
+        }
+    }
+}

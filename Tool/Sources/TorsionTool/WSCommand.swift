@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Torsion
+@_spi(Tool) internal import TorsionCore
+internal import TorsionHTTP
+internal import TorsionWebSocket
+
+/// `torsion ws`: talks to a WebSocket.
+struct WSCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ws",
+        abstract: "Send lines to a WebSocket as messages, and print the messages that come.",
+        discussion: """
+            Each line of standard input is a text message, each message that comes is printed on a \
+            line. At the end of standard input the socket is closed, and what the server sends before \
+            it closes as well is printed. A server that closes with another code than 1000 or 1001 is \
+            an error.
+            """)
+
+    @Argument(help: "Where to connect to, for example ws://example.org/chat.")
+    var url: String
+
+    @Flag(help: "Send each message back until the server closes; standard input is not read.")
+    var echo = false
+
+    @Option(help: "The subprotocols to offer, with commas between.")
+    var subprotocols = ""
+
+    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    var backend: String?
+
+    func validate() throws {
+        let parsed: HTTPURL
+        do throws(HTTPURLError) { parsed = try HTTPURL(parsing: url) } catch {
+            throw ValidationError("\(error)")
+        }
+        guard parsed.scheme == .ws || parsed.scheme == .wss else {
+            throw ValidationError("\(parsed) begins neither with ws: nor with wss:")
+        }
+        _ = try BackendChoice.chosen(backend)
+    }
+
+    func run() throws {
+        let backend = try BackendChoice.chosen(backend)
+        let session = Session(echoes: echo)
+        let dies = BrokenPipeSignal.isDefault
+        var options = MessageEcho.options
+        options.subprotocols = subprotocols.split(separator: ",").map(String.init)
+        try reportingErrors {
+            try Reactor.run(backend: backend) { reactor in
+                WebSocket.connect(url, on: reactor, to: session, options: options)
+                    .whenFailed { session.end(with: $0, on: reactor) }
+            }
+            if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
+            if let failure = session.failure { throw failure }
+        }
+    }
+}
+
+/// The conversation: the socket's side. A terminal is beside it from its opening on.
+private final class Session: WebSocketProtocol {
+    private(set) var failure: (any Error)?
+    /// Nobody reads standard output any more.
+    private(set) var isOutputBroken = false
+    private let echoes: Bool
+    private var terminal: Terminal?
+    /// A reader that takes its time (`| less`) does not lose what has arrived.
+    private let gracePeriod = Duration.seconds(86_400)
+
+    init(echoes: Bool) { self.echoes = echoes }
+
+    func connectionMade(_ socket: WebSocket) throws {
+        let terminal = Terminal(self, socket, isRead: !echoes)
+        self.terminal = terminal
+        // Nothing is read before there is somewhere to put it.
+        socket.pauseReceiving()
+        var endpoint = ServerEndpoint.standardStreams
+        endpoint.options.closeTimeout = gracePeriod
+        try endpoint.listen(on: socket.reactor) { terminal }
+    }
+
+    func messageReceived(
+        _ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket
+    ) {
+        terminal?.print(message)
+        if echoes { socket.send(message, kind) }
+    }
+
+    func connectionLost(_ why: WebSocketLoss, from socket: WebSocket) {
+        switch why.code {
+        case .normal, .goingAway, .none: if !why.isClean { failure = failure ?? why }
+        default: failure = failure ?? why
+        }
+        terminal?.finish()
+        terminal = nil
+        socket.reactor.stop(within: gracePeriod)
+    }
+
+    func end(with error: any Error, on reactor: Reactor) {
+        if failure == nil { failure = error }
+        reactor.stop(within: .zero)
+    }
+
+    /// Standard input and output have ended.
+    func terminalLost(_ why: ConnectionLoss, _ socket: WebSocket) {
+        guard case .failed(let error) = why else { return }
+        if error.code == .brokenPipe { isOutputBroken = true }
+        if failure == nil { failure = error }
+        socket.close(.goingAway)
+    }
+}
+
+/// Standard input and output.
+private final class Terminal: LineProtocol, HalfCloseableProtocol {
+    let lines = LineDecoder(limitBytes: 16 << 20)
+    private let session: Session
+    private let socket: WebSocket
+    private let isRead: Bool
+    private var transport: (any StreamTransport)?
+
+    init(_ session: Session, _ socket: WebSocket, isRead: Bool) {
+        self.session = session
+        self.socket = socket
+        self.isRead = isRead
+    }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        self.transport = transport
+        socket.resumeReceiving()
+        guard isRead else { return transport.pauseProducing() }
+        socket.registerProducer(transport)
+        transport.registerProducer(Printing(socket))
+    }
+
+    func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+        // What is not UTF-8 would be refused.
+        socket.send(String(decoding: line))
+    }
+
+    func readConnectionLost(from transport: any StreamTransport) {
+        let rest = lines.takePartial()
+        if !rest.isEmpty { socket.send(String(decoding: rest)) }
+        socket.unregisterProducer()
+        socket.finishSending()
+    }
+
+    func writeConnectionLost(from transport: any StreamTransport) {}
+
+    /// Nothing more comes: what is queued leaves.
+    func finish() {
+        // It would be waited for.
+        transport?.unregisterProducer()
+        transport?.loseConnection()
+    }
+
+    func print(_ message: RawSpan) {
+        transport?.write(message)
+        transport?.write("\n")
+    }
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        self.transport = nil
+        session.terminalLost(why, socket)
+    }
+}
+
+/// Slows the server down for a slow reader of standard output.
+private final class Printing: PushProducer {
+    private let socket: WebSocket
+
+    init(_ socket: WebSocket) { self.socket = socket }
+
+    func pauseProducing() { socket.pauseReceiving() }
+
+    func resumeProducing() { socket.resumeReceiving() }
+
+    func stopProducing() {}
+}
