@@ -31,7 +31,7 @@ private func outcome(of pieces: [ArraySlice<UInt8>], _ choice: Int) -> Outcome {
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 1)
     defer { scratch.deallocate() }
     var outcome = Outcome()
-    do {
+    do throws(WebSocketError) {
         for piece in pieces {
             let bytes = Bytes(Array(piece))
             var position = 0
@@ -46,7 +46,7 @@ private func outcome(of pieces: [ArraySlice<UInt8>], _ choice: Int) -> Outcome {
                 "\(decoder.heldByteCount) bytes are held")
         }
     } catch {
-        outcome.error = error as? WebSocketError
+        outcome.error = error
     }
     return outcome
 }
