@@ -59,7 +59,7 @@ struct WSCommand: ParsableCommand {
     }
 }
 
-/// The conversation: the socket's side. A terminal is beside it from its opening on.
+/// The conversation: the socket's side, with a terminal beside it from its opening on.
 private final class Session: WebSocketProtocol {
     private(set) var failure: (any Error)?
     /// Nobody reads standard output any more.
