@@ -17,6 +17,8 @@ final class ProcessStream {
     private var receiver: (any StreamReceiver)?
     private var isReading = false
     private var isOpen = true
+    /// Whether the child has closed its input with something unread, or before something was written.
+    private var hasRefusedInput = false
     private var end = End.none
     private var call: DelayedCall?
 
@@ -80,7 +82,10 @@ extension ProcessStream: StreamReceiver {
 
     func streamHasRoom() { receiver?.streamHasRoom() }
 
-    func streamDidFail(_ error: any Error) { receiver?.streamDidFail(error) }
+    func streamDidFail(_ error: any Error) {
+        if (error as? IOError)?.code == .brokenPipe { hasRefusedInput = true }
+        receiver?.streamDidFail(error)
+    }
 }
 
 extension ProcessStream: BackendStream {
@@ -108,13 +113,21 @@ extension ProcessStream: BackendStream {
         if end == .none { inner.stopReading() }
     }
 
-    var hasUnreadInput: Bool { inner.hasUnreadInput }
+    /// The pipes are two: a child that takes no more input may still have something to say, and says
+    /// when that is over.
+    var hasUnreadInput: Bool {
+        inner.hasUnreadInput || hasRefusedInput && end != .delivered
+    }
 
     func discardInput() { inner.discardInput() }
 
     func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
-    ) -> WriteResult { inner.tryWrite(first, second) }
+    ) -> WriteResult {
+        let result = inner.tryWrite(first, second)
+        if case .failed(.brokenPipe) = result { hasRefusedInput = true }
+        return result
+    }
 
     func startWriting(from queue: WriteQueue) { inner.startWriting(from: queue) }
 

@@ -279,6 +279,13 @@ extension DescriptorStream: BackendStream {
         update(output, for: .writable)
     }
 
+    /// The reader of the output may go before all that it wrote has been read here, as a program does
+    /// that needs nothing of its input.
+    var hasUnreadInput: Bool {
+        guard let input, input.isOpen else { return false }
+        return torsion_unread_byte_count(input.descriptor) > 0
+    }
+
     var needsDraining: Bool { false }
 
     /// What a serial line still has to send, which `close(2)` would wait for, for 30 seconds if need

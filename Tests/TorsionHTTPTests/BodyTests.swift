@@ -82,6 +82,57 @@ import TorsionTesting
         }
     }
 
+    @Test(arguments: [
+        "Content-Length: 12\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ])
+    func `a body that breaks off behind what is held fails its reader when that was read`(
+        start: String
+    ) {
+        let tub = Tub()
+        var error: (any Error)?
+        let client = Client(
+            Responding { _, exchange in
+                let body = exchange.body
+                let pending = exchange.later()
+                pipe(from: body, to: tub)
+                    .whenFailed {
+                        error = $0
+                        pending.respond(.badRequest)
+                    }
+            })
+        client.send("POST / HTTP/1.1\r\nHost: a\r\n\(start)")
+        #expect(tub.bytes.count == 3)
+        tub.producer?.pauseProducing()
+        client.send(start.contains("chunked") ? "2\r\nde\r\n4\r\nf" : "def")
+        client.memory.peerCloses()
+        client.settle()
+        #expect(tub.bytes.count == 3 && error == nil)
+        tub.producer?.resumeProducing()
+        client.settle()
+        #expect(tub.bytes.count == 6 && tub.events == ["abandoned"])
+        #expect(error is BodyTruncated, "\(error as Any)")
+        #expect(client.answer().hasPrefix("HTTP/1.1 400 "))
+        #expect(!client.memory.isOpen)
+        client.finish()
+        #expect(client.unhandled == [])
+    }
+
+    @Test func `a head that breaks off behind a request in hand is dropped when that is answered`()
+    {
+        var kept: PendingExchange?
+        let client = Client(Responding { _, exchange in kept = exchange.later() })
+        client.send(get("/a") + "GET /b HT")
+        client.memory.peerCloses()
+        client.settle()
+        kept?.respond(.ok, body: "a")
+        client.settle()
+        client.clock.reactor.checkInvariants()
+        #expect(client.answer() == ok("a"))
+        #expect(!client.memory.isOpen)
+        client.finish()
+        #expect(client.unhandled == [])
+    }
+
     @Test func `a body longer than its limit is a 413, and nothing of it is kept`() {
         let client = Client(
             Responding { _, exchange in

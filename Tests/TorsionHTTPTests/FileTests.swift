@@ -190,6 +190,38 @@ private func close(_ path: String, _ fields: String = "", _ method: String = "GE
         #expect(FilePath.withSlash(Bytes("//evil/x").span, nil) == "/evil/x/")
     }
 
+    @Test func `what is no file is not there, and an empty one is sent whatever part is asked for`()
+        throws
+    {
+        let folder = try Folder()
+        try folder.write("a.txt", "")
+        #expect(mkfifo(folder.path + "/in", 0o600) == 0)
+        let socket = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { Glibc.close(socket) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { place in
+            for (index, byte) in (folder.path + "/out").utf8.enumerated() { place[index] = byte }
+        }
+        let bound = withUnsafeBytes(of: &address) { bytes in
+            bind(
+                socket, bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self),
+                socklen_t(bytes.count))
+        }
+        try #require(bound == 0)
+        let path = folder.path
+        let ranges = ["", "Range: bytes=0-\r\n", "Range: bytes=-1\r\n", "Range: bytes=0-0\r\n"]
+        let answers = try collectAnswers(
+            on: .epoll, { FileResponder(folder: path) },
+            to: ranges.map { close("/a.txt", $0) } + [close("/in"), close("/out")]
+        ) { Issue.record("\($0)") }
+        try #require(answers.count == ranges.count + 2)
+        for answer in answers[..<ranges.count] {
+            #expect(answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("\r\n\r\n"))
+        }
+        for answer in answers[ranges.count...] { #expect(answer.hasPrefix("HTTP/1.1 404 ")) }
+    }
+
     @Test(arguments: BackendChoice.tested)
     func `H-92: a file that shrinks while it is sent aborts the connection`(
         backend: BackendChoice

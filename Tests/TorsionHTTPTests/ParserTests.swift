@@ -239,7 +239,7 @@ struct Reading: Equatable, CustomStringConvertible {
         let connect = Reading(["CONNECT a:443 HTTP/1.1\r\nHost: b\r\n\r\n"]).head!
         #expect(connect.authority == "a:443")
         let bare = Reading(["GET http://a?b HTTP/1.1\r\nHost: b\r\n\r\n"]).head!
-        #expect(bare.path == "" && bare.query == "b" && bare.authority == "a")
+        #expect(bare.path == "/" && bare.query == "b" && bare.authority == "a")
     }
 
     @Test func `a list of fields sets, replaces and keeps its order`() {

@@ -42,7 +42,9 @@ import TorsionTesting
             let client = Client(echoing())
             client.send(request.text)
             let answer = client.answer()
-            let status = request.error?.status ?? .ok
+            // Nothing here makes a tunnel.
+            let isTunnel = request.text.hasPrefix("CONNECT ")
+            let status = request.error?.status ?? (isTunnel ? .notImplemented : .ok)
             let place = "\(request.section): \(Bytes(String(request.text.prefix(120)))): \(answer)"
             // Of two answers, where the first request was whole, the last one.
             #expect(answer.contains("HTTP/1.1 \(status)\r\n"), "\(place)")
@@ -333,6 +335,71 @@ import TorsionTesting
             let client = Client(Responding { $1.respond(.ok, [name: "5"]) })
             #expect(client.ask(get("/")).hasPrefix("HTTP/1.1 500 "))
             #expect(client.unhandled.count == 1)
+            client.finish()
+        }
+    }
+
+    // RFC 9110 §4.2.3, RFC 9112 §3.2.4
+    @Test func `a URL without a path has the path of a slash, except for OPTIONS`() {
+        let client = Client(
+            Responding { head, exchange in
+                let path = String(decoding: head.path)
+                var query = "none"
+                if let bytes = head.query { query = String(decoding: bytes) }
+                let copy = head.copied()
+                #expect(copy.path == Bytes(path))
+                #expect(copy.query.map { String(decoding: $0.span) } ?? "none" == query)
+                exchange.respond(.ok, body: Bytes("\(path) \(query)"))
+            })
+        for (line, answer) in [
+            ("GET http://a", "/ none"), ("GET http://a?b/c", "/ b/c"), ("GET http://a/", "/ none"),
+            ("GET http://a/b?c", "/b c"), ("OPTIONS http://a", " none"), ("OPTIONS *", "* none"),
+        ] {
+            #expect(client.ask("\(line) HTTP/1.1\r\nHost: a\r\n\r\n") == ok(answer), "\(line)")
+        }
+        client.finish()
+    }
+
+    // RFC 9110 §9.3.6
+    @Test(arguments: [true, false])
+    func `only an upgrade promises a tunnel to CONNECT`(isStreamed: Bool) {
+        let client = Client(
+            Responding { head, exchange in
+                if isStreamed {
+                    exchange.begin(.ok, byteCount: 2).write("ok")
+                } else {
+                    exchange.respond(.ok, body: "ok")
+                }
+            })
+        let answer = client.ask("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET / HTTP/1.1\r\n")
+        #expect(
+            answer
+                == "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        #expect(client.memory.hasEnded)
+        client.finish()
+        #expect(client.unhandled == [])
+    }
+
+    @Test(arguments: [
+        "\0\0\r\n", "GET /\r\n\r\n", "x\n", "GET / \r\n\r\n", "\r\n\r\n", "\r\nGET /\n",
+    ])
+    func `a line that is too short for a request is refused when it has ended`(text: String) {
+        let client = Client(pathing())
+        #expect(client.ask(text).hasPrefix("HTTP/1.1 400 "), "\(text)")
+        #expect(client.memory.hasEnded)
+        client.finish()
+        let pieces = Client(pathing())
+        for byte in text.utf8 { pieces.memory.receive([byte]) }
+        pieces.settle()
+        #expect(pieces.answer().hasPrefix("HTTP/1.1 400 "), "\(text)")
+        pieces.finish()
+    }
+
+    @Test func `a short line that may become a request waits for the rest`() {
+        for text in ["A / HTTP/1.0\r\n", "\r\nA / HTTP/1.0\r\n", "\r\n", "A / HTTP/1.0\r"] {
+            let client = Client(pathing())
+            #expect(client.ask(text) == "", "\(text)")
+            #expect(client.memory.isOpen)
             client.finish()
         }
     }

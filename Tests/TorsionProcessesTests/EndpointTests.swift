@@ -112,6 +112,28 @@ import TorsionProcesses
         reactor.finish()
     }
 
+    @Test(arguments: backendNames)
+    func `what a child says is heard, also if it takes no input`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        for script in ["echo out", "exec <&-; sleep 0.05; echo out", "exec <&-; echo out; exit 0"] {
+            let peer = Peer()
+            _ = try reactor.wait(
+                for: ProcessEndpoint(Command("sh", "-c", script)).connect(on: reactor) { peer })
+            // More than a pipe holds.
+            peer.transport?.write(Bytes([UInt8](repeating: 65, count: 200_000)))
+            #expect(reactor.turn { peer.loss != nil })
+            #expect(peer.text == "out\n", "\(script)")
+            // It did not take everything.
+            guard case .failed(let error)? = peer.loss else {
+                Issue.record("\(script): \(String(describing: peer.loss))")
+                continue
+            }
+            #expect(error.code == .brokenPipe)
+        }
+        #expect(reactor.turn { reactor.isIdle })
+        reactor.finish()
+    }
+
     @Test func `losing the connection ends a child that reads, and at last one that does not`()
         throws
     {

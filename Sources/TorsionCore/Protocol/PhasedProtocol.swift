@@ -74,6 +74,12 @@ extension StreamTransport {
         }
     }
 
+    /// Whether what is written may still reach the peer.
+    ///
+    /// It is over before the protocol is called with the loss: a producer is stopped first, and what had
+    /// arrived is delivered.
+    package var acceptsWrites: Bool { (self as? StreamConnection)?.acceptsWrites ?? true }
+
     /// What the protocol above this connection waits for, for those that keep deadlines.
     package var phase: ConnectionPhase { (self as? StreamConnection)?.phase ?? .open }
 }

@@ -96,14 +96,16 @@ struct FileConditions {
 
     /// One range of bytes; several, and what is none, are the whole (RFC 9110 §14.2).
     private static func part(_ text: RawSpan, of count: Int64) -> Verdict {
-        guard text.startsIgnoringCase(with: "bytes=") else { return .whole }
+        // No range of an empty file can be named in an answer, and clients that always send one want
+        // the file: Apache and nginx send it.
+        guard count > 0, text.startsIgnoringCase(with: "bytes=") else { return .whole }
         let range = text[6...].trimmed
         guard let dash = range.firstIndex(of: UInt8(ascii: "-")) else { return .whole }
         let first = range[..<dash].trimmed
         let last = range[(dash + 1)...].trimmed
         if first.isEmpty {
             guard let suffix = number(last) else { return .whole }
-            guard suffix > 0, count > 0 else { return .rangeNotSatisfiable }
+            guard suffix > 0 else { return .rangeNotSatisfiable }
             return .part(max(0, count - suffix)..<count)
         }
         guard let start = number(first) else { return .whole }

@@ -58,7 +58,7 @@ extension PendingExchange {
         switch error.code {
         case .isDirectory: respond(.movedPermanently, [.location: location])
         case .noSuchFile, .notDirectory, .nameTooLong, .symbolicLinkLoop, .invalidArgument,
-            .notSupported:
+            .notSupported, .noSuchDevice:
             respond(.notFound)
         case .accessDenied, .notPermitted: respond(.forbidden)
         default: respond(when: Deferred<HTTPResponse>.failed(error, on: reactor))

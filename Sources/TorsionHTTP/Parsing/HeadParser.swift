@@ -89,7 +89,8 @@ package struct HeadParser {
     ) -> Outcome {
         let count = min(available, limits.byteCount)
         guard count &- position >= (hasFirstLine ? 1 : Self.shortestByteCount) else {
-            return available >= limits.byteCount ? .failed(.headTooLong) : .incomplete
+            return available >= limits.byteCount
+                ? .failed(.headTooLong) : unsafe judgeShort(base, count)
         }
         if !hasFirstLine {
             let stop =
@@ -106,6 +107,28 @@ package struct HeadParser {
         return checkFraming()
     }
 
+    /// Fewer bytes than any head has: a line among them may be no request line all the same.
+    ///
+    /// What is behind a line changes nothing, so it is judged with zeros there.
+    @inline(never)
+    private func judgeShort(_ base: UnsafePointer<UInt8>, _ count: Int) -> Outcome {
+        let hasEmptyLine = unsafe count > 1 && base[0] == 13 && base[1] == 10
+        var end = hasEmptyLine ? 2 : 0
+        while end < count, unsafe base[end] != UInt8(ascii: "\n") { end &+= 1 }
+        guard end < count, !isAnswer else { return .incomplete }
+        return unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { room in
+            unsafe room.initialize(repeating: 0)
+            for index in 0...end { unsafe room[index] = base[index] }
+            // It was just allocated, hence has an address.
+            let padded = unsafe UnsafePointer(room.baseAddress!)
+            var parser = self
+            guard let stop = unsafe parser.parseRequestLine(padded, room.count) else {
+                return .incomplete
+            }
+            return unsafe parser.judge(stop, padded, room.count, 0)
+        }
+    }
+
     /// What stopped it: that more must come, or an error, once its line is there.
     @inline(never)
     private func judge(
@@ -118,6 +141,10 @@ package struct HeadParser {
             return .failed(.requestLineTooLong)
         }
         if end < count, case .error(let error) = stop { return .failed(error) }
+        // Behind an empty line.
+        if !hasFirstLine, count &- position < Self.shortestByteCount {
+            return unsafe judgeShort(base, count)
+        }
         return available >= limits.byteCount ? .failed(.headTooLong) : .incomplete
     }
 

@@ -58,8 +58,8 @@ public struct RequestHead: ~Escapable {
         @_lifetime(copy self)
         get {
             let target = target
-            let parts = TargetParts(target)
-            return target.extracting(parts.pathStart..<parts.pathEnd)
+            let parts = TargetParts(target, of: facts.method)
+            return target.extracting(parts.path)
         }
     }
 
@@ -68,9 +68,9 @@ public struct RequestHead: ~Escapable {
         @_lifetime(copy self)
         get {
             let target = target
-            let parts = TargetParts(target)
-            guard parts.pathEnd < target.byteCount else { return nil }
-            return target.extracting((parts.pathEnd + 1)..<target.byteCount)
+            let parts = TargetParts(target, of: facts.method)
+            guard parts.end < target.byteCount else { return nil }
+            return target.extracting((parts.end + 1)..<target.byteCount)
         }
     }
 
@@ -209,18 +209,27 @@ public struct RequestHead: ~Escapable {
     }
 }
 
-/// Where the path of a target begins and ends.
+/// Where the path of a target is.
 private struct TargetParts {
-    let pathStart: Int
-    let pathEnd: Int
+    let path: Range<Int>
+    /// The question mark, or the target's end.
+    let end: Int
 
-    init(_ target: RawSpan) {
+    init(_ target: RawSpan, of method: UInt8) {
         var start = 0
+        var authority: Range<Int>?
         if target[0] != UInt8(ascii: "/") {
-            start = TargetForm.authority(ofAbsolute: target)?.upperBound ?? 0
+            authority = TargetForm.authority(ofAbsolute: target)
+            start = authority?.upperBound ?? 0
         }
-        pathStart = start
-        pathEnd = target.firstIndex(of: UInt8(ascii: "?"), from: start) ?? target.byteCount
+        end = target.firstIndex(of: UInt8(ascii: "?"), from: start) ?? target.byteCount
+        // A URL without a path has the path "/" (RFC 9110 §4.2.3), for which the last slash before the
+        // authority stands here. To OPTIONS it means the server as a whole (RFC 9112 §3.2.4).
+        if let authority, start == end, method != HTTPMethod.options.number {
+            path = (authority.lowerBound - 1)..<authority.lowerBound
+        } else {
+            path = start..<end
+        }
     }
 }
 
@@ -241,13 +250,12 @@ public struct CopiedRequestHead: Sendable, Hashable {
 
     /// The target without its query, and without scheme and host.
     public var path: Bytes {
-        let parts = TargetParts(target.span)
-        return target[parts.pathStart..<parts.pathEnd]
+        target[TargetParts(target.span, of: method.number).path]
     }
 
     /// What stands behind the target's question mark, if there is one.
     public var query: Bytes? {
-        let parts = TargetParts(target.span)
-        return parts.pathEnd < target.count ? target[(parts.pathEnd + 1)...] : nil
+        let parts = TargetParts(target.span, of: method.number)
+        return parts.end < target.count ? target[(parts.end + 1)...] : nil
     }
 }

@@ -49,6 +49,7 @@ extension HTTPConnection {
             status.code >= 200, "HTTPExchange: \(status) is no final answer; see inform and upgrade"
         )
         guard isAwaiting(number), let transport else { return }
+        if promisesTunnel(status) { return refuseTunnel(number) }
         do throws(AnswerError) {
             let capacity = try AnswerPlan.capacity(fields)
             if !isCalled(number) { refreshTime() }
@@ -75,6 +76,18 @@ extension HTTPConnection {
         } catch {
             answerFailed(error)
         }
+    }
+
+    /// Whether the client would take all that follows for what comes through a tunnel, which only
+    /// ``upgrade(_:to:_:_:)`` makes: RFC 9110 §9.3.6.
+    @inline(__always)
+    private func promisesTunnel(_ status: HTTPStatus) -> Bool {
+        method == HTTPMethod.connect.number && status.code < 300
+    }
+
+    @inline(never)
+    private func refuseTunnel(_ number: UInt32) {
+        respond(number, .notImplemented, [:], RawSpan(), owner: nil)
     }
 
     @inline(never)
@@ -168,7 +181,11 @@ extension HTTPConnection {
 
     /// Ends the connection in the middle of an answer, so that the client takes no part for the whole.
     func abort(because error: any Error) {
-        reactor.report(error, in: "answering \(peerAddress)")
+        // A client that has gone stops the producer of the body before this connection is called with
+        // the loss, and then the program may leave the body as it is.
+        if !(error is AnswerError) || transport?.acceptsWrites ?? false {
+            reactor.report(error, in: "answering \(peerAddress)")
+        }
         transport?.abortConnection(because: error)
     }
 
@@ -183,6 +200,10 @@ extension HTTPConnection {
         require(
             byteCount ?? 0 >= 0, "HTTPExchange: a body of \(byteCount ?? 0) bytes cannot be")
         guard isAwaiting(number), let transport else { return ResponseWriter() }
+        if promisesTunnel(status) {
+            refuseTunnel(number)
+            return ResponseWriter()
+        }
         do throws(AnswerError) {
             let capacity = try AnswerPlan.capacity(fields)
             begin(fields)

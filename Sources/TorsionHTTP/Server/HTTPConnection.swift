@@ -365,7 +365,7 @@ final class HTTPConnection: HalfCloseableProtocol {
             isPaused = false
             transport?.resumeProducing()
         } else if hasPeerEnded {
-            perform(machine.inputEnded(hasMore: false))
+            inputEnded()
         }
     }
 
@@ -441,15 +441,20 @@ final class HTTPConnection: HalfCloseableProtocol {
 
     func readConnectionLost(from transport: any StreamTransport) {
         hasPeerEnded = true
+        // What is held comes first.
+        if waiting == nil { inputEnded() }
+    }
+
+    /// Everything that the client has sent is used: a request that is not whole never will be.
+    private func inputEnded() {
         partial = nil
         let isBodyCut: Bool
         switch machine.input {
-        case .body, .chunked: isBodyCut = waiting == nil
+        case .body, .chunked: isBodyCut = true
         case .head, .ended, .over: isBodyCut = false
         }
         let body = extras?.body
-        let action = machine.inputEnded(hasMore: waiting != nil)
-        perform(action)
+        perform(machine.inputEnded())
         if isBodyCut { body?.fail(BodyTruncated(byteCount: body?.receivedByteCount ?? 0)) }
     }
 

@@ -78,8 +78,9 @@ public struct HTTPExchange: ~Copyable {
     /// Answers, with a copy of some bytes for a body.
     ///
     /// `Content-Length`, `Date` and `Connection` are added. Where the request or the status has no
-    /// body, as with `HEAD`, 204 and 304, the bytes are not sent. The answer leaves when the present
-    /// event ends, with those to further requests that had come in the same read, in one write.
+    /// body, as with `HEAD`, 204 and 304, the bytes are not sent. A 2xx to `CONNECT` would promise a
+    /// tunnel, which only ``upgrade(to:_:_:)`` makes: it becomes a 501. The answer leaves when the
+    /// present event ends, with those to further requests that had come in the same read, in one write.
     ///
     /// - Parameters:
     ///   - status: How the request is answered: from 200 on, any other traps.

@@ -121,12 +121,10 @@ package struct ServerStateMachine {
         return true
     }
 
-    /// The client sends nothing more.
+    /// The client sends nothing more, and all that it sent is used.
     ///
-    /// - Parameter hasMore: Whether a whole request may be among what has come and waits.
     /// - Returns: `close` if nothing is in hand.
-    package mutating func inputEnded(hasMore: Bool) -> Action {
-        if hasMore { return .none }
+    package mutating func inputEnded() -> Action {
         input = .over
         closes = true
         guard output == .idle || output == .done else { return .none }
