@@ -41,7 +41,7 @@ command = $($(1)_FLAGS) --package-path Tool --scratch-path Tool/$(call folder,$(
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs interfaces first-program new-program check ci clean
+.PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs docs-serve interfaces first-program new-program check ci clean
 .PHONY: dependencies versions restarts random-users plain
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
@@ -127,6 +127,9 @@ mutants: dependencies ## break the engine in each way of Tests/Mutants; fails if
 
 docs: dependencies ## build the documentation into .build/docs, warnings being errors
 	scripts/build-docs
+
+docs-serve: docs build ## build the documentation and serve it at http://127.0.0.1:8090/
+	Tool/.build/debug/torsion serve --listen tcp:8090:interface=127.0.0.1 .build/docs
 
 interfaces: build ## write the page of all public protocols from what the compiler knows
 	scripts/make-interfaces write "$$($(SWIFT) build --show-bin-path)"
