@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import TestedBackends
 import Testing
 import Torsion
 import TorsionHTTP
 import TorsionTesting
 @testable import TorsionWebSocket
-
-/// What the simulator plays as well as the kernels.
-let backends = BackendChoice.tested + [.simulated]
 
 /// A responder that is a closure.
 final class Responding: HTTPResponder {

@@ -222,7 +222,7 @@ public final class PendingExchange {
         }
         // Of a connection that speaks something else by now, its loss is no mistake of the task's.
         if hasAnswered, connection.hasUpgraded,
-            error is ConnectionLoss || error is ShutdownRequested
+            error is ConnectionLoss || error is ShutdownRequested || error is ReactorStopped
                 || error is any PeerFailure
         {
             return

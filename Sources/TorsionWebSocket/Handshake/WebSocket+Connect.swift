@@ -11,35 +11,38 @@ extension WebSocket {
     ///     for try await message in socket.messages { print(message) }
     ///
     /// - Parameters:
-    ///   - url: Begins with `ws:`.
+    ///   - url: Begins with `ws:`, or `wss:`, which is reached over TLS.
     ///   - reactor: Where the socket belongs.
+    ///   - security: `.tls` of `TorsionTLS`, for a `wss:` URL.
     ///   - options: What the server is allowed, and the subprotocols to offer.
     ///   - fields: Added to the request: `Origin`, `Authorization`, `Cookie`.
     /// - Returns: The socket, open. It fails with an `HTTPURLError`, an `IOError` that names address and
     ///   cause, a ``WebSocketHandshakeError``, or a `ConnectionLoss`. Cancelling it gives up.
     public static func connect(
-        _ url: String, on reactor: Reactor, options: WebSocketOptions = WebSocketOptions(),
-        fields: FieldList = [:]
+        _ url: String, on reactor: Reactor, security: ClientSecurity? = nil,
+        options: WebSocketOptions = WebSocketOptions(), fields: FieldList = [:]
     ) -> Deferred<WebSocket> {
-        open(url, on: reactor, through: nil, to: nil, options, fields)
+        open(url, on: reactor, security, through: nil, to: nil, options, fields)
     }
 
     /// Connects, for a protocol with callbacks.
     ///
     /// - Parameters:
-    ///   - url: Begins with `ws:`.
+    ///   - url: Begins with `ws:`, or `wss:`, which is reached over TLS.
     ///   - reactor: Where the socket belongs.
     ///   - newProtocol: Gets the messages.
+    ///   - security: `.tls` of `TorsionTLS`, for a `wss:` URL.
     ///   - options: What the server is allowed, and the subprotocols to offer.
     ///   - fields: Added to the request.
     /// - Returns: The socket, when `connectionMade` was called; it fails as
-    ///   ``connect(_:on:options:fields:)`` does.
+    ///   ``connect(_:on:security:options:fields:)`` does.
     @discardableResult
     public static func connect(
         _ url: String, on reactor: Reactor, to newProtocol: any WebSocketProtocol,
-        options: WebSocketOptions = WebSocketOptions(), fields: FieldList = [:]
+        security: ClientSecurity? = nil, options: WebSocketOptions = WebSocketOptions(),
+        fields: FieldList = [:]
     ) -> Deferred<WebSocket> {
-        open(url, on: reactor, through: nil, to: newProtocol, options, fields)
+        open(url, on: reactor, security, through: nil, to: newProtocol, options, fields)
     }
 
     /// Connects by an endpoint of yours: a UNIX socket, or one that secures.
@@ -50,17 +53,19 @@ extension WebSocket {
     ///   - endpoint: Whom to connect to.
     ///   - options: What the server is allowed, and the subprotocols to offer.
     ///   - fields: Added to the request.
-    /// - Returns: The socket, open; it fails as ``connect(_:on:options:fields:)`` does.
+    /// - Returns: The socket, open; it fails as ``connect(_:on:security:options:fields:)`` does.
     public static func connect(
         _ url: String, on reactor: Reactor, through endpoint: any StreamClientEndpoint,
         options: WebSocketOptions = WebSocketOptions(), fields: FieldList = [:]
     ) -> Deferred<WebSocket> {
-        open(url, on: reactor, through: endpoint, to: nil, options, fields)
+        open(url, on: reactor, nil, through: endpoint, to: nil, options, fields)
     }
 
     private static func open(
-        _ url: String, on reactor: Reactor, through endpoint: (any StreamClientEndpoint)?,
-        to newProtocol: (any WebSocketProtocol)?, _ options: WebSocketOptions, _ fields: FieldList
+        _ url: String, on reactor: Reactor, _ security: ClientSecurity?,
+        through endpoint: (any StreamClientEndpoint)?, to newProtocol: (any WebSocketProtocol)?,
+        _ options: WebSocketOptions,
+        _ fields: FieldList
     ) -> Deferred<WebSocket> {
         options.check()
         do {
@@ -68,18 +73,26 @@ extension WebSocket {
             guard url.scheme == .ws || url.scheme == .wss else {
                 throw WebSocketHandshakeError.noWebSocketURL(url)
             }
-            guard endpoint != nil || url.scheme == .ws else {
-                throw WebSocketHandshakeError.noSecurity(url)
-            }
             let handshake = try ClientHandshake(
                 url, nonce: reactor.randomBytes(count: 16), subprotocols: options.subprotocols,
                 fields: fields)
-            let endpoint = endpoint ?? ClientEndpoint.tcp(host: url.host, port: url.port)
+            let endpoint = try endpoint ?? Self.endpoint(url, security)
             let opening = WebSocketOpening(handshake, options, newProtocol, on: reactor)
             return endpoint.connect(on: reactor) { opening }.addCallback { $0.result }
         } catch {
             return Deferred.failed(error, on: reactor)
         }
+    }
+}
+
+extension WebSocket {
+    private static func endpoint(
+        _ url: HTTPURL, _ security: ClientSecurity?
+    ) throws -> any StreamClientEndpoint {
+        let plain = ClientEndpoint.tcp(host: url.host, port: url.port)
+        guard url.scheme.isSecure else { return plain }
+        guard let security else { throw WebSocketHandshakeError.noSecurity(url) }
+        return try security.endpoint(over: plain, serverName: url.host)
     }
 }
 

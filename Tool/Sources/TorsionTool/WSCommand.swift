@@ -5,6 +5,7 @@ internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
+internal import TorsionTLS
 internal import TorsionWebSocket
 
 /// `torsion ws`: talks to a WebSocket.
@@ -19,7 +20,7 @@ struct WSCommand: ParsableCommand {
             an error.
             """)
 
-    @Argument(help: "Where to connect to, for example ws://example.org/chat.")
+    @Argument(help: "Where to connect to, for example ws://example.org/chat, or wss: over TLS.")
     var url: String
 
     @Flag(help: "Send each message back until the server closes; standard input is not read.")
@@ -50,8 +51,10 @@ struct WSCommand: ParsableCommand {
         options.subprotocols = subprotocols.split(separator: ",").map(String.init)
         try reportingErrors {
             try Reactor.run(backend: backend) { reactor in
-                WebSocket.connect(url, on: reactor, to: session, options: options)
-                    .whenFailed { session.end(with: $0, on: reactor) }
+                WebSocket.connect(
+                    url, on: reactor, to: session, security: .tls, options: options
+                )
+                .whenFailed { session.end(with: $0, on: reactor) }
             }
             if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
             if let failure = session.failure { throw failure }
