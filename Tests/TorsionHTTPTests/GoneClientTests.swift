@@ -7,7 +7,7 @@ import Torsion
 import TorsionTesting
 
 /// A body that writes as much as is taken, and is left as it is when nobody takes any more.
-private final class Endless: PullProducer, PushProducer {
+private final class UnfinishedBody: PullProducer, PushProducer {
     private var writer: ResponseWriter?
     private let finishes: Bool
 
@@ -36,7 +36,7 @@ private final class Endless: PullProducer, PushProducer {
         let client = Client(
             Responding { _, exchange in
                 let writer = exchange.begin(.ok, byteCount: 1_000_000)
-                let body = Endless(writer, finishes: finishes)
+                let body = UnfinishedBody(writer, finishes: finishes)
                 if isPulled {
                     writer.registerProducer(body as any PullProducer)
                 } else {
