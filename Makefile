@@ -80,6 +80,7 @@ lint: ## check formatting, layers, licence headers, the C shims and the README
 	scripts/lint-layers
 	scripts/check-readme
 	scripts/snippets check
+	scripts/english
 
 fix: ## format every Swift file in place, and put its snippets into the guides
 	$(SWIFT) format --in-place --recursive --parallel $(SWIFT_SOURCES)

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Testing
+
+@Test func `the README, the guides and the book are plain enough`() throws {
+    let outcome = try run("english")
+    #expect(outcome.status == 0, "\(outcome.output)")
+}
+
+@Test func `a page of clauses, of negations or of odd words is refused`() throws {
+    let refusals = [
+        (
+            "What is queued leaves. The rest waits.",
+            "a clause as the subject: What is"
+        ),
+        ("Nothing is copied here, and all is well.", "\"nothing\""),
+        ("It mends the peer's end.", "\"mends\" has a plainer word"),
+        ("The bytes are kept for ever.", "\"for ever.\" has a plainer word"),
+    ]
+    for (text, complaint) in refusals {
+        let tree = try Tree()
+        try tree.write("# Page\n\n\(text)\n", to: "README.md")
+        let outcome = try run("english", [tree.root])
+        #expect(outcome.status == 1, "\(text)")
+        #expect(outcome.output.contains(complaint), "\(outcome.output)")
+    }
+}
+
+@Test func `a question, a heading and code may say what they like`() throws {
+    let tree = try Tree()
+    try tree.write(
+        "# What it does\n\nWhat does it cost? It is free, for every program, of `nothing`.\n\n"
+            + "```text\nWhat is queued leaves. Nothing else.\n```\n",
+        to: "README.md")
+    let outcome = try run("english", [tree.root])
+    #expect(outcome.status == 0, "\(outcome.output)")
+}
