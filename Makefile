@@ -42,7 +42,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs docs-serve interfaces first-program new-program check ci clean
-.PHONY: dependencies versions restarts random-users plain
+.PHONY: dependencies versions restarts random-users plain install adapters
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -107,6 +107,18 @@ sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo fo
 random-users: dependencies ## run SEEDS random users (500) over each real backend; SEED=7 again
 	$(SWIFT) build --product RandomUsers $(BUILD_FLAGS)
 	SEED=$(SEED) .build/debug/RandomUsers $(or $(SEEDS),500)
+
+# The man page and the completions are what swift-argument-parser makes of the command itself.
+PREFIX ?= /usr/local
+DESTDIR ?=
+install: dependencies ## build the command optimised, install it below PREFIX (/usr/local)
+	$(SWIFT) build $(BUILD_FLAGS) $(call command,release) --product torsion
+	$(SWIFT) package --package-path Tool --scratch-path Tool/$(call folder,release) \
+	    --allow-writing-to-package-directory generate-manual
+	scripts/install-command Tool/$(call folder,release) "$(DESTDIR)$(PREFIX)"
+
+adapters: dependencies ## test TorsionLog, TorsionMetrics and TorsionLifecycle with what they adapt to
+	$(AS_USER) $(SWIFT) test --package-path Tests/Adapters $(TEST_FLAGS)
 
 restarts: dependencies ## restart servers fifty times under load on each backend: no answer is lost
 	TEST_RESTARTS=50 $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) $(call command,debug) --filter RestartTests

@@ -34,6 +34,21 @@ let traits = [
     "TLS": "TLS over OpenSSL 3, product TorsionTLS. Needs libssl-dev.",
 ]
 
+/// Adapters to other packages, each a product and a trait that fetches what it needs.
+///
+/// They are off in our own runs too, which would have to fetch it: Tests/Adapters turns them on. The
+/// dependencies of a target that wants one name it by `.when(traits:)`, or everybody would fetch it.
+let adapters = [
+    "Log": "The product TorsionLog, for swift-log.",
+    "Metrics": "The product TorsionMetrics, for swift-metrics.",
+    "Lifecycle": "The product TorsionLifecycle, for swift-service-lifecycle.",
+]
+
+/// A product of another package that only an adapter needs.
+func adapting(_ product: String, _ package: String, _ trait: String) -> Target.Dependency {
+    .product(name: product, package: package, condition: .when(traits: [trait]))
+}
+
 /// The condition of a dependency that only this trait needs.
 func with(_ trait: String) -> TargetDependencyCondition? {
     isDevelopment ? nil : .when(traits: [trait])
@@ -123,9 +138,20 @@ let package = Package(
         .library(name: "TorsionServices", targets: ["TorsionServices"]),
         .library(name: "TorsionOperations", targets: ["TorsionOperations"]),
         .library(name: "TorsionFoundation", targets: ["TorsionFoundation"]),
+        .library(name: "TorsionLog", targets: ["TorsionLog"]),
+        .library(name: "TorsionMetrics", targets: ["TorsionMetrics"]),
+        .library(name: "TorsionLifecycle", targets: ["TorsionLifecycle"]),
         .library(name: "TorsionTesting", targets: ["TorsionTesting"]),
     ],
-    traits: Set(traits.map { .trait(name: $0.key, description: $0.value) }),
+    traits: Set(
+        traits.merging(adapters) { one, _ in one }.map {
+            .trait(name: $0.key, description: $0.value)
+        }),
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
+    ],
     targets: [
         // C
         .systemLibrary(
@@ -198,6 +224,23 @@ let package = Package(
             dependencies: [
                 "TorsionCore", "TorsionProtocols", "TorsionDNS", "TorsionServices",
                 "TorsionOperations", "TorsionUV", "TorsionEpoll",
+            ],
+            swiftSettings: settings),
+
+        // Adapters
+        .target(
+            name: "TorsionLog",
+            dependencies: ["TorsionCore", adapting("Logging", "swift-log", "Log")],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionMetrics",
+            dependencies: ["TorsionCore", adapting("CoreMetrics", "swift-metrics", "Metrics")],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionLifecycle",
+            dependencies: [
+                "Torsion", "TorsionCore", "TorsionServices",
+                adapting("ServiceLifecycle", "swift-service-lifecycle", "Lifecycle"),
             ],
             swiftSettings: settings),
 

@@ -29,6 +29,21 @@ func announceEnd(of reactor: Reactor, signOff: @escaping () -> Deferred<Void>, l
 }
 // snippet end
 
+// snippet: tree
+/// Connects to the database before anybody is served, and leaves it when everybody is.
+func start(_ web: ServerEndpoint, with database: ClientEndpoint, on reactor: Reactor) {
+    let tree = ServiceTree(on: reactor)
+    tree.add("database", whenEnded: .restart(RetryPolicy())) {
+        ClientService(to: database, on: reactor) { Polite() }
+    }
+    tree.add("web") { try web.listen(on: reactor) { Polite() } }
+    tree.start().whenFailed { error in
+        print("\(error)")
+        reactor.stop()
+    }
+}
+// snippet end
+
 final class Log {
     private(set) var isClosed = false
     func close() { isClosed = true }

@@ -265,6 +265,17 @@ extension Reactor {
         return life.phase > .idle && (life.isStopRequested || life.phase >= .stoppingBefore)
     }
 
+    /// A stop that is under way has no time any more: what is open is aborted.
+    package func endGracePeriod() {
+        checkThread()
+        guard isStopping, !life.isGracePeriodOver else { return }
+        life.gracePeriod = .zero
+        // One that has not begun looks at its time when it does.
+        guard life.phase >= .stoppingBefore else { return }
+        life.isGracePeriodOver = true
+        if life.phase >= .stoppingDuring { abandonAll() }
+    }
+
     /// How much is left of the time that a stop which is under way may take.
     package var stopTimeLeft: Duration {
         guard !life.isGracePeriodOver, let deadline = life.gracePeriodTimer?.deadline else {

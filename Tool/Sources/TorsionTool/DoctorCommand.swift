@@ -3,16 +3,22 @@
 
 internal import ArgumentParser
 internal import FoundationEssentials
+internal import Torsion
 
 /// `torsion doctor`: what of this machine matters for a server, and why.
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Say what of this machine limits a server, and why it matters.",
+        abstract: "Say what of this machine limits a server, or how a running one is.",
         discussion: """
-            A line a finding: "ok", "note" for what costs something under load, "bad" for what does \
+            Without an argument it looks at the machine. With unix:PATH it asks the program that \
+            listens there by an AdminEndpoint, such as torsion echo --admin PATH, which answers its \
+            own user and root. A line a finding: "ok", "note" for what costs something under load, "bad" for what does \
             not work. Ends with status 1 if something is bad, with --strict also at a note.
             """)
+
+    @Argument(help: "The admin socket of a running program, for example unix:/run/app.admin.")
+    var program: String?
 
     @Flag(help: "Print a JSON array of objects with name, value, verdict and reason.")
     var json = false
@@ -20,8 +26,27 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "End with status 1 at a note, too.")
     var strict = false
 
+    func validate() throws {
+        guard let program else { return }
+        let text = clientText(program)
+        guard text.hasPrefix("unix:") else {
+            throw ValidationError("'\(program)' is no UNIX socket: allowed is unix:PATH")
+        }
+        _ = try readEndpoint(text) { text throws(EndpointError) in
+            try ClientEndpoint(parsing: text)
+        }
+    }
+
     func run() throws {
-        let findings = Finding.ofThisMachine()
+        var findings: [Finding] = []
+        if let program {
+            try reportingErrors {
+                let endpoint = try ClientEndpoint(parsing: clientText(program))
+                findings = Finding.of(try ProgramAnswer.ask(endpoint))
+            }
+        } else {
+            findings = Finding.ofThisMachine()
+        }
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

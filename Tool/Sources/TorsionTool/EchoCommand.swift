@@ -46,6 +46,13 @@ struct EchoCommand: ParsableCommand {
         help: "Let the shell run this for each client, with the client as its input and output.")
     var line: String?
 
+    @Option(
+        help: """
+            A UNIX path at which the echo server that runs hands its port to this one, and this one \
+            to the next. Of one thread.
+            """)
+    var handOver: String?
+
     // For measurements: each face of the engine costs something else.
     @Option(help: .hidden)
     var style = Style.callbacks
@@ -70,6 +77,14 @@ struct EchoCommand: ParsableCommand {
         guard framing != .http || style == .callbacks else {
             throw ValidationError("--style is for --framing bytes and lines")
         }
+        if let handOver {
+            guard serving.threads == 1 else {
+                throw ValidationError("--hand-over is for one thread, not \(serving.threads)")
+            }
+            guard handOver.hasPrefix("/") || handOver.hasPrefix("./") else {
+                throw ValidationError("--hand-over takes a path, such as /run/echo.handover")
+            }
+        }
         guard line != nil else { return }
         if framing != .bytes || style != .callbacks {
             throw ValidationError("--exec answers in place of --framing and --style")
@@ -81,11 +96,22 @@ struct EchoCommand: ParsableCommand {
 
     private var place: Place {
         get throws {
+            if let handOver {
+                let own = ServerEndpoint.tcp(port: port ?? 8007, interface: .loopback)
+                let endpoint =
+                    try listen.map {
+                        try readEndpoint(serverText($0)) { text throws(EndpointError) in
+                            try ServerEndpoint(parsing: text)
+                        }
+                    } ?? own
+                return .streams(
+                    endpoint.handedOver(by: handOver, within: .seconds(serving.grace)))
+            }
             guard let listen else {
                 return .streams(ServerEndpoint.tcp(port: port ?? 8007, interface: .loopback))
             }
             let parser = try tls.parser()
-            return try readEndpoint(listen) { text throws(EndpointError) in
+            return try readEndpoint(serverText(listen)) { text throws(EndpointError) in
                 try Place(parsing: text, by: parser)
             }
         }

@@ -39,13 +39,13 @@ struct ProxyCommand: ParsableCommand {
 
     func validate() throws {
         try serving.check()
-        _ = try readEndpoint(listen, try tls.parser().server(parsing:))
-        _ = try readEndpoint(to, EndpointParser.commandLine().client(parsing:))
+        _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
+        _ = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, try tls.parser().server(parsing:))
-        let target = try readEndpoint(to, EndpointParser.commandLine().client(parsing:))
+        let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
+        let target = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
         let threads = serving.threads
         try tls.announce()
         try serving.run { reactor, announcement in
@@ -64,6 +64,8 @@ final class ProxyFactory: StreamProtocolFactory {
     private let limit: Int
     private unowned let reactor: Reactor
     private var count = 0
+    /// Called when the last client has ended.
+    var whenIdle: () -> Void = {}
 
     init(to target: any StreamClientEndpoint, reactors: Int, on reactor: Reactor) {
         self.target = target
@@ -89,6 +91,7 @@ final class ProxyFactory: StreamProtocolFactory {
                 reactor.printLine("\(error)")
             case .success, .failure: break
             }
+            if count == 0 { whenIdle() }
         }
     }
 }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
+internal import Glibc
 internal import Torsion
 
 /// `torsion receive`: writes what one client sends to a file.
@@ -11,8 +12,10 @@ struct ReceiveCommand: ParsableCommand {
         abstract: "Write what one client sends to a file, and end.",
         discussion: """
             Prints one line when it listens: listening on 127.0.0.1:41234 backend=epoll threads=1. \
-            The client is closed when the file is. Ends with status 1 if the client broke off, or \
-            the file could not be written; what had arrived stays in it.
+            What arrives goes to FILE.part, which takes the name FILE when the client has ended \
+            cleanly: until then a file that is there stays as it is. A device or a pipe is written to \
+            as it is. Ends with status 1 if the client broke off, or the file could not be written; \
+            what had arrived stays in FILE.part.
             """)
 
     @Argument(help: "The file, which is replaced if there is one.")
@@ -26,34 +29,91 @@ struct ReceiveCommand: ParsableCommand {
 
     @OptionGroup var tls: TLSOptions
 
-    @Flag(help: "Replace no file.")
+    @Flag(help: "Fail if the file exists.")
     var keep = false
+
+    @Flag(help: "Print the SHA-256 of what was received, to compare with the sender's.")
+    var sha256 = false
 
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {
-        _ = try readEndpoint(listen, try tls.parser().server(parsing:))
+        _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, try tls.parser().server(parsing:))
+        let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let announcement = Announcement("backend=\(backend.name) threads=1")
         try tls.announce()
         let outcome = TransferOutcome()
-        let access: FileAccess = keep ? .creating : .replacing
+        let place = ReceivedFile(path: file, keeps: keep)
+        let line = ProgressLine()
         try reportingErrors {
+            try place.check()
             try Reactor.run(backend: backend) { reactor in
                 // At once: a file that cannot be opened is no reason to wait for a client.
-                let file = FileConsumer(path: file, for: access, on: reactor)
+                let file = FileConsumer(path: place.partPath, for: .replacing, on: reactor)
                 let receiver = FileReceiver(file, outcome, on: reactor)
                 let port = try endpoint.listen(on: reactor) { receiver.takeFirst() }
                 receiver.port = port
                 announcement.make(for: port)
+                guard let path = place.growingPath else { return }
+                // The file's size is what was kept.
+                LoopingCall(on: reactor) { line.show(ReceivedFile.size(of: path), 0) }
+                    .start(every: .milliseconds(200), first: .afterInterval).ignore()
             }
-            print("received \(try outcome.byteCount()) bytes")
+            line.clear()
+            let count = try outcome.byteCount()
+            try place.finish()
+            print("received \(count) bytes")
+            if sha256 { print("sha256 \(try SHA256.ofFile(file, byteCount: count))") }
+        }
+    }
+}
+
+/// Where what arrives goes, and when it gets its name.
+struct ReceivedFile {
+    let path: String
+    let keeps: Bool
+
+    /// Whether there is something of another kind than a file, which is written to as it is.
+    private var isSpecial: Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFREG
+    }
+
+    /// What is written to.
+    var partPath: String { isSpecial ? path : path + ".part" }
+
+    /// What can be looked at meanwhile.
+    var growingPath: String? { isSpecial ? nil : partPath }
+
+    static func size(of path: String) -> Int64 {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int64(status.st_size) : 0
+    }
+
+    /// - Throws: That there is a file which must stay.
+    func check() throws(IOError) {
+        var status = stat()
+        guard keeps, lstat(path, &status) == 0 else { return }
+        throw IOError(.open, function: "", code: .fileExists, subject: path)
+    }
+
+    /// Everything has arrived: the part becomes the file, in one step.
+    ///
+    /// - Throws: That there is a file by now, which must stay, or what `rename(2)` met.
+    func finish() throws(IOError) {
+        guard !isSpecial else { return }
+        if keeps {
+            // Unlike `rename(2)` it replaces nothing.
+            guard link(partPath, path) == 0 else { throw IOError.ofFile("link", path) }
+            unlink(partPath)
+        } else {
+            guard rename(partPath, path) == 0 else { throw IOError.ofFile("rename", path) }
         }
     }
 }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
+internal import Glibc
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 
@@ -10,7 +11,12 @@ struct SendCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "send",
         abstract: "Send a file to a server, and wait until it has taken all of it.",
-        discussion: "Ends with status 1 if the file could not be sent whole.")
+        discussion: """
+            The file is opened before the server is called, so that a misspelt name disturbs nobody. \
+            On a terminal one line tells how far it is. A file whose size the system does not know, as \
+            of /proc, is refused: cat FILE | torsion connect ENDPOINT sends such. Ends with status 1 if \
+            the file could not be sent whole.
+            """)
 
     @Argument(help: "The file.")
     var file: String
@@ -27,8 +33,8 @@ struct SendCommand: ParsableCommand {
     @Option(help: "Send so many bytes; else all to the end.")
     var count: Int64?
 
-    @Flag(help: "Tell on standard error how far it is.")
-    var progress = false
+    @Flag(help: "Print the SHA-256 of what was sent, to compare with the receiver's.")
+    var sha256 = false
 
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
@@ -37,26 +43,55 @@ struct SendCommand: ParsableCommand {
         guard offset >= 0, count ?? 0 >= 0 else {
             throw ValidationError("--offset and --count are not negative")
         }
-        _ = try readEndpoint(endpoint, EndpointParser.commandLine().client(parsing:))
+        _ = try readEndpoint(clientText(endpoint), EndpointParser.commandLine().client(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(endpoint, EndpointParser.commandLine().client(parsing:))
+        let endpoint = try readEndpoint(
+            clientText(endpoint), EndpointParser.commandLine().client(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let outcome = TransferOutcome()
+        let line = ProgressLine()
         try reportingErrors {
+            try checkFile()
             try Reactor.run(backend: backend) { reactor in
                 let producer = FileProducer(
                     path: file, offset: offset, byteCount: count, on: reactor,
-                    progress: progress ? ProgressLine().show : nil)
+                    progress: line.show)
                 endpoint.connect(on: reactor) { FileSender(producer, outcome) }
                     .whenFailed { error in
                         outcome.end(.failure(error))
                         reactor.stop(within: .zero)
                     }
             }
-            print("sent \(try outcome.byteCount()) bytes")
+            line.clear()
+            let sent = try outcome.byteCount()
+            print("sent \(sent) bytes")
+            if sha256 {
+                print("sha256 \(try SHA256.ofFile(file, offset: offset, byteCount: sent))")
+            }
+        }
+    }
+
+    private struct UnknownSize: Error, CustomStringConvertible {
+        let path: String
+        var description: String {
+            "\(path) has bytes, but no size; cat \(path) | torsion connect ENDPOINT sends it"
+        }
+    }
+
+    /// - Throws: Why it cannot be sent, before anybody is called.
+    private func checkFile() throws {
+        let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw IOError.ofFile("open", file) }
+        defer { close(descriptor) }
+        var status = stat()
+        var byte: UInt8 = 0
+        guard fstat(descriptor, &status) == 0 else { throw IOError.ofFile("fstat", file) }
+        let isRegular = status.st_mode & S_IFMT == S_IFREG
+        if isRegular, status.st_size == 0, read(descriptor, &byte, 1) == 1 {
+            throw UnknownSize(path: file)
         }
     }
 }
@@ -110,18 +145,5 @@ private final class FileSender: StreamProtocol {
         }
         // With time for what the kernel has: a server that talks meanwhile would have it destroyed.
         transport.reactor.stop()
-    }
-}
-
-/// Tells each whole percent once.
-private final class ProgressLine {
-    private var shown: Int64 = -1
-
-    func show(_ sent: Int64, _ whole: Int64) {
-        let percent = whole == 0 ? 100 : Int64(Double(sent) / Double(whole) * 100)
-        guard percent > shown else { return }
-        shown = percent
-        // Without a reader nobody misses it.
-        _ = writeStandardError("\(percent) % of \(whole) bytes\n")
     }
 }

@@ -18,6 +18,13 @@ struct ServingOptions: ParsableArguments {
     @Option(help: "Seconds that open connections are given at the end.")
     var grace = 0.5
 
+    @Option(help: "Of these seconds, how long clients are still accepted when the end has begun.")
+    var lameDuck = 0.0
+
+    @Option(
+        help: "A UNIX path at which torsion doctor unix:PATH may ask this server. Of one thread.")
+    var admin: String?
+
     /// - Throws: `ValidationError`, which ends the command with status 64.
     func check() throws {
         guard 1...1024 ~= threads else {
@@ -25,6 +32,13 @@ struct ServingOptions: ParsableArguments {
         }
         guard 0...86_400 ~= grace else {
             throw ValidationError("'\(grace)' is no grace: allowed is 0 to 86400 seconds")
+        }
+        guard 0...grace ~= lameDuck else {
+            throw ValidationError(
+                "'\(lameDuck)' is no lame duck: allowed is 0 to \(grace) seconds, the grace")
+        }
+        if admin != nil, threads > 1 {
+            throw ValidationError("--admin is for one thread, not \(threads)")
         }
         _ = try BackendChoice.chosen(backend)
     }
@@ -35,12 +49,18 @@ struct ServingOptions: ParsableArguments {
         let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
         raiseDescriptorLimit()
         let reloads = Once()
+        let policy = SignalPolicy.stop(lameDuck: .seconds(lameDuck), within: .seconds(grace))
         try reportingErrors {
             try ReactorGroup.run(
-                count: threads, backend: backend, signals: .stop(within: .seconds(grace))
+                count: threads, backend: backend, signals: policy
             ) { reactor in
                 if reloads.begin() {
                     try CertificateSources.commandLine.reloadAtHangUp(on: reactor)
+                }
+                if let admin {
+                    var endpoint = ServerEndpoint.unix(path: admin)
+                    endpoint.options.unixMode = 0o600
+                    try AdminEndpoint(endpoint).listen(on: reactor)
                 }
                 try body(reactor, announcement)
             }

@@ -11,11 +11,20 @@ struct TorsionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "torsion",
         abstract: "Serve, connect and measure with the Torsion networking engine.",
-        version: "0.1.0",
+        discussion: """
+            An endpoint is written tcp:HOST:PORT, tls:HOST:PORT, unix:PATH, stdio:, fd:NUMBER or \
+            exec:PROGRAM; where one is asked for, HOST:PORT, :PORT and /path do as well.
+
+            Exit status: 0 all went well; 1 something went wrong, which one line on standard error \
+            says; 64 the command line is wrong; 130 and 143, as of every program, ended by a second \
+            SIGINT or SIGTERM.
+            """,
+        version: "0.2.0",
         subcommands: [
-            EchoCommand.self, ConnectCommand.self, ProxyCommand.self, SendCommand.self,
-            ReceiveCommand.self, ServeCommand.self, BackendsCommand.self, DoctorCommand.self,
-            ProbeCommand.self, NewCommand.self, WSCommand.self,
+            ConnectCommand.self, ListenCommand.self, RelayCommand.self, EchoCommand.self,
+            ProxyCommand.self, SendCommand.self, ReceiveCommand.self, ServeCommand.self,
+            BenchCommand.self, ProbeCommand.self, DoctorCommand.self, BackendsCommand.self,
+            NewCommand.self, WSCommand.self,
         ])
 }
 

@@ -193,10 +193,11 @@ import TorsionUV
         defer { unlink(target) }
         let (receiver, endpoint) = try start("receive", [target, "--backend", backend])
         let sender = try Program(
-            "torsion", ["send", source, endpoint, "--progress", "--backend", backend])
+            "torsion", ["send", source, endpoint, "--backend", backend])
         let sent = sender.readLine()
         #expect(sent.hasPrefix("sent ") && receiver.readLine() == "received" + sent.dropFirst(4))
-        #expect(sender.readErrors().contains("100 % of "))
+        // No line of progress where nobody looks.
+        #expect(sender.readErrors() == "" && receiver.readErrors() == "")
         #expect(sender.wait() == 0 && receiver.wait() == 0)
         let comparison = try Program(path: "cmp", [source, target])
         #expect(comparison.wait() == 0)
@@ -227,7 +228,56 @@ import TorsionUV
         #expect(
             missing.readErrors() == "cannot open /nowhere: no such file or directory (ENOENT)\n")
         #expect(missing.wait() == 1)
-        #expect(second.wait() == 1)
+        // Nobody has called it.
+        second.signal(SIGTERM)
+        #expect(second.readErrors() == "interrupted\n" && second.wait() == 1)
+    }
+
+    // Case P11
+    @Test func `a file stays as it is until all of the next one has arrived`() throws {
+        let target = "/tmp/torsion-kept.\(getpid())"
+        let source = target + ".source"
+        defer { for name in [target, target + ".part", source] { unlink(name) } }
+        try write("the old one\n", to: target)
+        try write(String(repeating: "the new one\n", count: 100_000), to: source)
+        // Broken off: by a reset, since a FIN is the end of a file.
+        let (broken, endpoint) = try start("receive", [target])
+        let port = try #require(UInt16(endpoint.split(separator: ":").last ?? ""))
+        let client = try Socket(port: port)
+        client.write("half of it")
+        client.reset()
+        #expect(broken.wait() == 1)
+        #expect(try read(target) == "the old one\n")
+        let (receiver, place) = try start("receive", [target])
+        let sender = try Program("torsion", ["send", source, place])
+        #expect(sender.wait() == 0 && receiver.wait() == 0)
+        #expect(try read(target) == read(source))
+        #expect(access(target + ".part", F_OK) != 0)
+        // And one that must stay.
+        let kept = try Program(
+            "torsion", ["receive", target, "--keep", "--listen", "tcp:0:interface=127.0.0.1"])
+        #expect(kept.readErrors().hasPrefix("cannot open \(target): ") && kept.wait() == 1)
+    }
+
+    // Case P11
+    @Test func `a file without a size is not sent as an empty one`() throws {
+        let sender = try Program("torsion", ["send", "/proc/self/status", "127.0.0.1:9"])
+        #expect(sender.readErrors().hasPrefix("/proc/self/status has bytes, but no size; "))
+        #expect(sender.wait() == 1)
+    }
+
+    private func write(_ text: String, to path: String) throws {
+        let file = try #require(fopen(path, "w"))
+        fputs(text, file)
+        fclose(file)
+    }
+
+    private func read(_ path: String) throws -> String {
+        let file = try #require(fopen(path, "r"))
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 4 << 20)
+        let count = fread(&bytes, 1, bytes.count, file)
+        return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
     @Test func `echo takes its socket from systemd by name, and says when it has none`() throws {

@@ -45,6 +45,52 @@ import Testing
     }
 }
 
+/// Servers of which each takes the port of the one before, and has that stop when it is ready.
+@Suite(.serialized) struct HandOverRestartTests {
+    /// A few, or what `TEST_RESTARTS` says: `make restarts` makes fifty.
+    private static let restartCount =
+        getenv("TEST_RESTARTS").flatMap { Int(String(cString: $0)) } ?? 3
+
+    // Case E11
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `no client loses an answer when a server hands its port to the next`(
+        backend: String
+    ) throws {
+        let path = "/tmp/torsion-handover.\(getpid()).\(backend)"
+        var port: UInt16?
+        func start() throws -> Program {
+            let server = try Program(
+                "torsion",
+                [
+                    "echo", "--listen", "127.0.0.1:0", "--hand-over", path, "--backend", backend,
+                    "--grace", "20",
+                ])
+            let words = server.readLine().split(separator: " ")
+            try #require(words.count == 5 && words[0] == "listening", "\(words)")
+            port = UInt16(words[2].split(separator: ":").last ?? "")
+            return server
+        }
+        // The kernel chooses the port; what is handed over goes by the text, which stays the same.
+        var server = try start()
+        let first = try #require(port)
+        let load = try Load(clientCount: 64, port: first)
+        for _ in 0..<Self.restartCount {
+            for _ in 0..<10 { load.ask() }
+            let next = try start()
+            #expect(port == first)
+            // Nobody tells it but the next one.
+            #expect(server.wait() == 0)
+            server = next
+        }
+        load.stop()
+        server.signal(SIGTERM)
+        #expect(server.wait() == 0)
+        #expect(load.lost.isEmpty, "of \(load.answered): \(load.lost)")
+        #expect(load.answered > Self.restartCount * 100)
+        #expect(access(path, F_OK) != 0)
+    }
+}
+
 /// Clients that connect, ask, and leave with the answer, again and again.
 private final class Load: Sendable {
     private struct State {

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+import Testing
+import Torsion
+import TorsionHTTP
+
+// snippet: server
+/// What a deployed server sets up beside its port.
+func serve(_ web: ServerEndpoint, on reactor: Reactor) throws {
+    // The next process takes the port of this one.
+    try web.handedOver(by: "/run/app/handover").listen(on: reactor) { Greeting() }
+    // Where the load balancer asks; 503 as soon as a stop begins.
+    try HealthEndpoint(parsing: "tcp:8081").listen(on: reactor)
+    // What an operator asks.
+    try AdminEndpoint(parsing: "unix:/run/app/admin").listen(on: reactor)
+    // READY, STOPPING, and WATCHDOG from a timer of the loop; nothing without systemd.
+    reactor.notifySystemd()
+}
+// snippet end
+
+private final class Greeting: StreamProtocol {
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        transport.write("hello\n")
+    }
+}
+
+/// Without the folder there is nothing to listen at, which is an error that names the path.
+@Test func `a server that may not use its paths says which`() {
+    let error = #expect(throws: IOError.self) {
+        try Reactor.run(signals: .ignore) { reactor in
+            let place = ServerEndpoint.tcp(port: 0, interface: .loopback)
+            try serve(place, on: reactor)
+            reactor.stop()
+        }
+    }
+    #expect(error?.subject?.contains("/run/app/") == true)
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import FoundationEssentials
+internal import Torsion
+
+/// What a running program answers at its admin socket.
+enum ProgramAnswer {
+    private struct Answer: Codable {
+        var ok: ReactorSnapshot?
+        var error: String?
+    }
+
+    struct NoAnswer: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// Asks it for what is open.
+    ///
+    /// - Throws: Why there is no answer.
+    static func ask(_ endpoint: ClientEndpoint) throws -> ReactorSnapshot {
+        var result: Result<ReactorSnapshot, any Error> = .failure(TransferInterrupted())
+        try Reactor.run { reactor in
+            endpoint.connect(on: reactor) {
+                Question { answer in
+                    result = answer
+                    reactor.stop(within: .zero)
+                }
+            }.whenFailed { error in
+                result = .failure(error)
+                reactor.stop(within: .zero)
+            }
+            reactor.callLater(.seconds(5)) {
+                result = .failure(
+                    NoAnswer(description: "no answer within 5 seconds: the program's loop hangs"))
+                reactor.stop(within: .zero)
+            }
+        }
+        return try result.get()
+    }
+
+    private final class Question: LineProtocol {
+        // A line for each of a million connections is 300 MB.
+        let lines = LineDecoder(limitBytes: 512 << 20)
+        private var done: ((Result<ReactorSnapshot, any Error>) -> Void)?
+
+        init(_ done: @escaping (Result<ReactorSnapshot, any Error>) -> Void) { self.done = done }
+
+        func connectionMade(_ transport: any StreamTransport) { transport.write("inspect\n") }
+
+        func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+            let text = String(decoding: line)
+            done.take()?(
+                Result {
+                    let answer = try JSONDecoder().decode(Answer.self, from: Data(text.utf8))
+                    if let snapshot = answer.ok { return snapshot }
+                    throw NoAnswer(description: answer.error ?? "an answer without a content")
+                })
+        }
+
+        func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+            let reason = "the program answered nothing: it answers its own user and root (\(why))"
+            done.take()?(.failure(NoAnswer(description: reason)))
+        }
+    }
+}
+
+extension Finding {
+    /// How a running program is.
+    static func of(_ program: ReactorSnapshot) -> [Finding] {
+        [state(program), connections(program), slowReaders(program)] + ports(program)
+            + [losses(program), refusals(program), errors(program)] + load(program)
+    }
+
+    private static func state(_ program: ReactorSnapshot) -> Finding {
+        let word =
+            program.isReady ? "ready" : program.isStopping ? "stopping" : "starting"
+        return Finding(
+            "reactor \(program.reactor)", "\(program.backend), \(word)",
+            program.isReady ? .ok : .note, "one that is not ready is sent no new clients")
+    }
+
+    private static func connections(_ program: ReactorSnapshot) -> Finding {
+        let paused = program.connections.count { $0.isPaused }
+        return Finding(
+            "connections", "\(program.connections.count) open, \(paused) paused", .ok,
+            "of \(program.counts.connectionsMade) that were made")
+    }
+
+    private static func slowReaders(_ program: ReactorSnapshot) -> Finding {
+        let slow = program.connections.filter { $0.pendingBytes > 1 << 20 }
+        let worst = slow.max { $0.pendingBytes < $1.pendingBytes }
+        let example = worst.map { ", most for \($0.id) with \($0.peer): \($0.pendingBytes)" } ?? ""
+        return Finding(
+            "queued bytes", "\(program.counts.queuedBytes)" + example, slow.isEmpty ? .ok : .note,
+            "a peer that does not read holds memory here; Watermarks and Reactor.queueLimitBytes"
+                + " bound it")
+    }
+
+    private static func ports(_ program: ReactorSnapshot) -> [Finding] {
+        program.ports.map { port in
+            Finding(
+                "port \(port.address)",
+                "\(port.connections) connections, "
+                    + (port.isAccepting ? "accepting" : "not accepting"),
+                port.isAccepting ? .ok : .note,
+                "a port that is paused, or backs off for want of descriptors or memory, lets clients"
+                    + " wait")
+        }
+    }
+
+    private static func losses(_ program: ReactorSnapshot) -> Finding {
+        let losses = program.counts.losses
+        let parts = [
+            ("by the peer", losses.closedByPeer), ("here", losses.closedLocally),
+            ("aborted", losses.aborted), ("failed", losses.failed),
+            ("truncated", losses.truncated), ("too slow", losses.deadlinePassed),
+            ("write limit", losses.writeLimitExceeded),
+            ("protocol failed", losses.protocolFailed),
+        ].filter { $0.1 > 0 }.map { "\($0.1) \($0.0)" }
+        let isBad = losses.protocolFailed + losses.writeLimitExceeded > 0
+        return Finding(
+            "connections lost", parts.isEmpty ? "none" : parts.joined(separator: ", "),
+            isBad ? .note : .ok,
+            "a protocol that fails, or writes on to a peer that does not read, is a fault of the program"
+        )
+    }
+
+    private static func refusals(_ program: ReactorSnapshot) -> Finding {
+        let counts = program.counts
+        return Finding(
+            "clients refused",
+            "\(counts.connectionsShed) for want of descriptors, \(counts.handshakesFailed) by their"
+                + " handshakes", counts.connectionsShed > 0 ? .note : .ok,
+            "raise LimitNOFILE= of the unit where descriptors run out")
+    }
+
+    private static func errors(_ program: ReactorSnapshot) -> Finding {
+        Finding(
+            "unhandled errors", "\(program.counts.unhandledErrors)",
+            program.counts.unhandledErrors > 0 ? .note : .ok,
+            "each is one line on the program's standard error, unless it sets unhandledError")
+    }
+
+    private static func load(_ program: ReactorSnapshot) -> [Finding] {
+        guard let load = program.load else {
+            return [
+                Finding(
+                    "load", "not measured", .ok,
+                    "Reactor.isMeasuring, or the line \"measure on\" at its admin socket, measures it"
+                )
+            ]
+        }
+        func rounded(_ value: Double) -> Double { (value * 100).rounded() / 100 }
+        let busy = Int((load.busy * 100).rounded())
+        return [
+            Finding(
+                "busy", "\(busy) % of \(Int(load.seconds)) s, \(load.events) events",
+                load.busy > 0.8 ? .note : .ok,
+                "a reactor is one thread: near 100 % everything waits; a ReactorGroup has more"),
+            Finding(
+                "events",
+                "99 of 100 within \(rounded(load.eventMilliseconds.p99)) ms, longest"
+                    + " \(rounded(load.eventMilliseconds.max)) ms, \(load.slowEvents) too long",
+                load.eventMilliseconds.max > 100 ? .note : .ok,
+                "an event that blocks holds every connection; deferToThread takes what blocks"),
+            Finding(
+                "lag",
+                "99 of 100 within \(rounded(load.lagMilliseconds.p99)) ms, at most"
+                    + " \(rounded(load.lagMilliseconds.max)) ms",
+                load.lagMilliseconds.p99 > 20 ? .note : .ok,
+                "how late delayed calls run, and so everything else that waits for the loop"),
+            Finding(
+                "bytes", "\(load.bytesRead) read, \(load.bytesWritten) written", .ok,
+                "while it was measured"),
+        ]
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import Torsion
+@_spi(Tool) internal import TorsionCore
+internal import TorsionTLS
+
+/// The two ends of the command's one conversation.
+final class TerminalSession {
+    private(set) var failure: (any Error)?
+    /// Nobody reads standard output any more.
+    private(set) var isOutputBroken = false
+    /// A reader that takes its time (`| less`) does not lose what has arrived.
+    private let gracePeriod = Duration.seconds(86_400)
+
+    /// Puts standard input and output beside the connection, and a pipe in each direction.
+    func joinTerminal(to remote: TerminalSide, on reactor: Reactor) throws {
+        let local = TerminalSide(self)
+        local.whenMade = { [unowned self] terminal in
+            guard let peer = remote.transport else { return terminal.loseConnection() }
+            join(peer, terminal, on: reactor)
+        }
+        var endpoint = ServerEndpoint.standardStreams
+        endpoint.options.closeTimeout = gracePeriod
+        try endpoint.listen(on: reactor) { local }
+    }
+
+    private func join(
+        _ peer: any StreamTransport, _ terminal: any StreamTransport, on reactor: Reactor
+    ) {
+        // What the peer sends is the command's result: with its end the command ends, once all of
+        // it has left by standard output.
+        // Pipes take the protocols' places, and of their destinations say only that they were lost.
+        reactor.watchLoss(of: terminal) { [self] why in localLost(why) }
+        pipe(from: peer, to: terminal)
+            .addCallback { [gracePeriod] _ in _ = reactor.stop(within: gracePeriod) }
+            .whenFailed { [self] error in end(with: error, on: reactor) }
+        // Its failure says no more than the other's.
+        pipe(from: terminal, to: peer).whenFailed { _ in }
+        // The connection is the program: a signal ends both sides, not the terminal first.
+        reactor.addTrigger(.during, .shutdown) { peer.loseConnection() }
+    }
+
+    func end(with error: any Error, on reactor: Reactor) {
+        if failure == nil { failure = error }
+        reactor.stop(within: .zero)
+    }
+
+    private func localLost(_ why: ConnectionLoss) {
+        if case .failed(let error) = why, error.code == .brokenPipe {
+            isOutputBroken = true
+            failure = error
+        }
+    }
+}
+
+/// One end, until a pipe takes it over.
+final class TerminalSide: StreamProtocol {
+    private let session: TerminalSession
+    private let isVerbose: Bool
+    private(set) var transport: (any StreamTransport)?
+    var whenMade: ((any StreamTransport) -> Void)?
+
+    init(_ session: TerminalSession, isVerbose: Bool = false) {
+        self.session = session
+        self.isVerbose = isVerbose
+    }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        self.transport = transport
+        // Nothing is read before there is somewhere to put it.
+        transport.pauseProducing()
+        if isVerbose { _ = writeStandardError(described(transport.security)) }
+        whenMade?(transport)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        self.transport = nil
+        if !why.isClean { session.end(with: why, on: transport.reactor) }
+    }
+}
+
+/// What was agreed on, in lines.
+private func described(_ security: TransportSecurity?) -> String {
+    guard let security else { return "the connection is not encrypted\n" }
+    var lines = ["\(security.version) \(security.cipher)"]
+    lines.append("application protocol: \(security.applicationProtocol ?? "none")")
+    if let bytes = security.peerCertificate, let shown = try? TLSCertificate(der: bytes) {
+        let names = shown.serverNames.joined(separator: ", ")
+        let digest = shown.digest.map { hexadecimal($0) }.joined()
+        lines.append("certificate: \(shown.subject), for \(names.isEmpty ? "no server" : names)")
+        lines.append("  issued by \(shown.issuer)")
+        lines.append("  valid from \(shown.notBefore) to \(shown.notAfter)")
+        lines.append("  SHA-256 \(digest)")
+    }
+    return lines.map { $0 + "\n" }.joined()
+}
+
+private func hexadecimal(_ byte: UInt8) -> String {
+    (byte < 16 ? "0" : "") + String(byte, radix: 16)
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+import Glibc
+import Testing
+
+/// What a person does at a prompt: listen, relay, measure, ask a program.
+@Suite(.serialized) struct OperatorCommandTests {
+    /// Starts an echo server, and returns its port.
+    private func startEcho(_ arguments: [String] = []) throws -> (Program, port: String) {
+        let program = try Program("torsion", ["echo", "--port", "0"] + arguments)
+        return (program, try port(in: program.readLine()))
+    }
+
+    /// The port of a line that says where a command listens.
+    private func port(in line: String) throws -> String {
+        let words = line.split(separator: " ").map(String.init)
+        try #require(words.count >= 3 && line.hasPrefix("listening on "), "\(line)")
+        return String(words[2].split(separator: ":").last ?? "")
+    }
+
+    private func end(_ program: Program) {
+        program.signal(SIGTERM)
+        #expect(program.wait() == 0)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `listen joins standard input and output to one client`(backend: String) throws {
+        let server = try Program(
+            "torsion", ["listen", "127.0.0.1:0", "--backend", backend], hasTerminal: false)
+        let port = try port(in: server.readErrorLine())
+        let client = try Program("torsion", ["connect", ":" + port])
+        server.write("from the server\n")
+        client.write("from the client\n")
+        #expect(client.readLine() == "from the server")
+        #expect(server.readLine() == "from the client")
+        client.endInput()
+        server.endInput()
+        #expect(server.wait() == 0 && client.wait() == 0)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `relay joins two endpoints, also standard input and output`(backend: String) throws {
+        let (echo, port) = try startEcho()
+        let relay = try Program(
+            "torsion", ["relay", "127.0.0.1:0", ":" + port, "--backend", backend])
+        let entrance = try self.port(in: relay.readLine())
+        let direct = try Program(
+            "torsion", ["relay", "stdio:", ":" + entrance, "--backend", backend])
+        direct.write("through two relays\n")
+        #expect(direct.readLine() == "through two relays")
+        direct.endInput()
+        #expect(direct.readOutput() == "" && direct.wait() == 0)
+        end(relay)
+        end(echo)
+    }
+
+    @Test func `shorthands name places, and texts of the library stay what they are`() throws {
+        let path = "/tmp/torsion-short:hand.\(getpid())"
+        let server = try Program("torsion", ["listen", path])
+        // A colon is part of the path, which it is not in a text of the library.
+        #expect(server.readErrorLine() == "listening on unix:" + path)
+        let client = try Program("torsion", ["connect", path])
+        client.write("hello\n")
+        #expect(server.readLine() == "hello")
+        client.endInput()
+        server.endInput()
+        #expect(server.wait() == 0 && client.wait() == 0)
+        for (command, text, reason) in [
+            ("connect", "example:80", "example"), ("connect", "tcp:80", "port"),
+            ("listen", "nonsense", "nonsense"),
+        ] {
+            let refused = try Program("torsion", [command, text])
+            let complaint = refused.readErrors()
+            #expect(complaint.contains(reason), "\(complaint)")
+            #expect(refused.wait() == 64)
+        }
+    }
+
+    /// The numbers of a JSON object on one line, by name.
+    private func numbers(_ text: String) -> [String: Double] {
+        var found: [String: Double] = [:]
+        for part in text.split(whereSeparator: { ",{}".contains($0) }) {
+            let halves = part.split(separator: ":")
+            guard halves.count == 2, let value = Double(halves[1]) else { continue }
+            found[String(halves[0].filter { $0 != "\"" })] = value
+        }
+        return found
+    }
+
+    @Test(arguments: [["echo"], ["lines", "lines"], ["http", "http"], ["connect"]])
+    func `bench asks at its rate, and has an answer to everything`(kinds: [String]) throws {
+        let (echo, port) = try startEcho(kinds.count > 1 ? ["--framing", kinds[1]] : [])
+        let bench = try Program(
+            "torsion",
+            [
+                "bench", ":" + port, "--kind", kinds[0], "--rate", "400", "--duration", "0.5",
+                "--connections", "4", "--json",
+            ])
+        let result = numbers(bench.readOutput())
+        #expect(bench.readErrors() == "" && bench.wait() == 0)
+        #expect(result["sent"] == 200 && result["answered"] == 200 && result["unanswered"] == 0)
+        #expect(result["errors"] == 0)
+        let median = try #require(result["p50"]), longest = try #require(result["max"])
+        #expect(median > 0 && median <= longest)
+        #expect(try #require(result["ownProcessorShare"]) > 0)
+        end(echo)
+    }
+
+    @Test func `a server that stops for a while is late with everything that was due meanwhile`()
+        throws
+    {
+        let (echo, port) = try startEcho()
+        let bench = try Program(
+            "torsion",
+            ["bench", ":" + port, "--rate", "500", "--duration", "1", "--json"])
+        // A third of the time it is stopped: not one answer is late by that, but a third of them.
+        usleep(300_000)
+        echo.signal(SIGSTOP)
+        usleep(400_000)
+        echo.signal(SIGCONT)
+        let result = numbers(bench.readOutput())
+        #expect(bench.wait() == 0 && result["answered"] == 500)
+        #expect(try #require(result["p90"]) > 100, "\(result)")
+        end(echo)
+    }
+
+    @Test func `bench says what went wrong, with status 1`() throws {
+        let nobody = try Socket.bound()
+        let bench = try Program("torsion", ["bench", ":\(nobody.port)", "--duration", "0.1"])
+        let text = bench.readOutput()
+        #expect(text.contains("first error: cannot connect to") && text.contains("errors 16"))
+        #expect(bench.wait() == 1)
+    }
+
+    @Test func `doctor asks a running program how it is`() throws {
+        let path = "/tmp/torsion-admin.\(getpid())"
+        let (echo, port) = try startEcho(["--admin", path])
+        let client = try Program("torsion", ["connect", ":" + port])
+        client.write("hello\n")
+        #expect(client.readLine() == "hello")
+        let doctor = try Program("torsion", ["doctor", "unix:" + path])
+        let lines = doctor.readOutput()
+        #expect(doctor.readErrors() == "" && doctor.wait() == 0)
+        // The client, and the one that asks.
+        #expect(lines.contains("ok   connections: 2 open, 0 paused ("), "\(lines)")
+        #expect(lines.contains("ok   port 127.0.0.1:\(port): 1 connections, accepting ("))
+        #expect(lines.contains("ok   load: not measured"))
+        let json = try Program("torsion", ["doctor", path, "--json"])
+        #expect(json.readOutput().hasPrefix(#"[{"name":"reactor 1""#) && json.wait() == 0)
+        client.endInput()
+        #expect(client.wait() == 0)
+        end(echo)
+        let missing = try Program("torsion", ["doctor", "unix:" + path])
+        #expect(missing.readErrors().hasPrefix("cannot connect to unix:" + path))
+        #expect(missing.wait() == 1)
+    }
+
+    @Test(arguments: [0, 1, 55, 56, 63, 64, 65, 100_000])
+    func `a digest is the one that sha256sum prints`(count: Int) throws {
+        let source = "/tmp/torsion-digest.\(getpid()).\(count)"
+        let target = source + ".received"
+        defer { for name in [source, target] { unlink(name) } }
+        let file = try #require(fopen(source, "w"))
+        for index in 0..<count { fputc(Int32(index % 251), file) }
+        fclose(file)
+        let receiver = try Program(
+            "torsion", ["receive", target, "--listen", "127.0.0.1:0", "--sha256"])
+        let port = try port(in: receiver.readLine())
+        let sender = try Program("torsion", ["send", source, ":" + port, "--sha256"])
+        _ = sender.readLine()
+        let line = sender.readLine()
+        _ = receiver.readLine()
+        #expect(receiver.readLine() == line)
+        #expect(sender.wait() == 0 && receiver.wait() == 0)
+        let other = try Program(path: "sha256sum", [target])
+        #expect(line == "sha256 " + other.readLine().prefix(64))
+        #expect(other.wait() == 0)
+    }
+}
