@@ -8,7 +8,7 @@ import TorsionHTTP
 /// What a deployed server sets up beside its port.
 func serve(_ web: ServerEndpoint, on reactor: Reactor) throws {
     // The next process takes the port of this one.
-    try web.handedOver(by: "/run/app/handover").listen(on: reactor) { Greeting() }
+    try web.handedOver(by: "/run/app/handover").listen(on: reactor) { Welcoming() }
     // Where the load balancer asks; 503 as soon as a stop begins.
     try HealthEndpoint(parsing: "tcp:8081").listen(on: reactor)
     // What an operator asks.
@@ -18,7 +18,7 @@ func serve(_ web: ServerEndpoint, on reactor: Reactor) throws {
 }
 // snippet end
 
-private final class Greeting: StreamProtocol {
+private final class Welcoming: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
         transport.write("hello\n")
     }
