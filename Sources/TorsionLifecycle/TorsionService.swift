@@ -17,7 +17,7 @@ internal import TorsionServices
 ///         services: [database, web], gracefulShutdownSignals: [.sigterm], logger: logger
 ///     ).run()
 ///
-/// A graceful shutdown stops the reactors as ``/TorsionCore/Reactor/stop(lameDuck:within:)`` does: ports
+/// A graceful shutdown stops the reactors as `Reactor.stop(lameDuck:within:)` does: ports
 /// close, clients are served to the end, and only then `run()` returns, so that the services below it are
 /// there until the last client is done. Cancelling the task aborts what is open. Signals are the
 /// group's.
@@ -48,8 +48,8 @@ public struct TorsionService: Service {
 
     /// Runs the reactors on threads of their own until they have stopped.
     ///
-    /// - Throws: What a `body` throws, the first of them, ``/Torsion/UnknownBackend``, or
-    ///   ``/TorsionCore/IOError``.
+    /// - Throws: What a `body` throws, the first of them, `UnknownBackend`, or
+    ///   `IOError`.
     public func run() async throws {
         let reactors = RunningReactors()
         let backend = try backend ?? .fromEnvironment()

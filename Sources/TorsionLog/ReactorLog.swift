@@ -15,7 +15,7 @@ extension Reactor {
     /// Called on the reactor. Each message has metadata: `reactor`, and where it is about one `connection`,
     /// `peer`, `reason`, `protocol`. A library does not know what is an alarm to a program, so that nothing
     /// is logged above `info`. Unhandled errors are logged in the place of the lines on standard error;
-    /// what the program has put into ``/TorsionCore/Reactor/connectionObserver`` before is called as well.
+    /// what the program has put into `Reactor.connectionObserver` before is called as well.
     ///
     /// - Parameters:
     ///   - logger: Its handler is called on the reactor's thread, and must not block.

@@ -16,7 +16,7 @@ extension Reactor {
     ///
     /// Counters: `connections_made`, `connections_lost` with the dimension `reason`,
     /// `connections_shed`, `handshakes_failed`, `unhandled_errors`, `turns`, `timers_fired`; and, while
-    /// the reactor ``/TorsionCore/Reactor/isMeasuring``, `bytes_read`, `bytes_written`, `slow_events`.
+    /// the reactor `Reactor.isMeasuring`, `bytes_read`, `bytes_written`, `slow_events`.
     /// Gauges: `open_connections`, `queued_bytes`, `delayed_calls`, `tasks`; and while it measures,
     /// `event_p99_seconds`, `lag_p99_seconds`, `busy`, of the last interval.
     ///

@@ -16,10 +16,10 @@ internal import TorsionProtocols
 /// a UNIX socket nobody is. An answer is an object: `{"ok":…}`, or `{"error":"…"}`. There are
 ///
 /// - `help`, the commands;
-/// - `inspect`, ``/TorsionCore/Reactor/inspect()``;
-/// - `ready`, ``/TorsionCore/Reactor/isReady``;
-/// - `measure on` and `measure off`, ``/TorsionCore/Reactor/isMeasuring``;
-/// - `slow MILLISECONDS` and `slow off`, ``/TorsionCore/Reactor/slowEventLimit``;
+/// - `inspect`, `Reactor.inspect()`;
+/// - `ready`, `Reactor.isReady`;
+/// - `measure on` and `measure off`, `Reactor.isMeasuring`;
+/// - `slow MILLISECONDS` and `slow off`, `Reactor.slowEventLimit`;
 ///
 /// and those that you ``add(_:help:_:)``. It speaks of the reactor on which it listens: in a group, give
 /// each a path of its own.
@@ -49,9 +49,9 @@ public struct AdminEndpoint: Sendable {
 
     /// Asked at a UNIX socket.
     ///
-    /// - Parameter text: As of ``/TorsionCore/ServerEndpoint/init(parsing:)``. The file's mode is 600
+    /// - Parameter text: As of `ServerEndpoint.init(parsing:)`. The file's mode is 600
     ///   unless the text says otherwise.
-    /// - Throws: ``/TorsionCore/EndpointError``, which says what is allowed.
+    /// - Throws: `EndpointError`, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
         var endpoint = try ServerEndpoint(parsing: text)
         if endpoint.options.unixMode == nil { endpoint.options.unixMode = 0o600 }
@@ -75,7 +75,7 @@ public struct AdminEndpoint: Sendable {
     ///
     /// - Parameter reactor: Which is asked.
     /// - Returns: The port, which accepts from now on.
-    /// - Throws: ``/TorsionCore/IOError`` that names the place and the cause.
+    /// - Throws: `IOError` that names the place and the cause.
     @discardableResult
     public func listen(on reactor: Reactor) throws(IOError) -> ListeningPort {
         try endpoint.listen(on: reactor) { [commands] in AdminConnection(commands) }

@@ -9,7 +9,7 @@ internal import TorsionServices
 
 /// A thread that looks at a reactor from outside, and tells of an event that has not ended in time.
 ///
-/// What ``/TorsionCore/Reactor/slowEventLimit`` tells comes when the event is over. One that hangs for
+/// What `Reactor.slowEventLimit` tells comes when the event is over. One that hangs for
 /// good, in a lock or a system call, is told only by somebody who does not hang with it.
 public final class SlowEventWatch: Sendable {
     private let wakeDescriptor: Int32
@@ -73,7 +73,7 @@ extension Reactor {
     ///
     ///     try reactor.watchSlowEvents(longerThan: .milliseconds(300))
     ///
-    /// Called on the reactor. It sets ``/TorsionCore/Reactor/isMeasuring``, with its price; the thread
+    /// Called on the reactor. It sets `Reactor.isMeasuring`, with its price; the thread
     /// looks four times in the time that is allowed. Each event is told once.
     ///
     /// - Parameters:
@@ -81,7 +81,7 @@ extension Reactor {
     ///   - tell: Called on that thread, which is not the reactor's. By default writes one line on
     ///     standard error, or nothing if that would have to wait.
     /// - Returns: The watch, which ends with the reactor's run or when it is cancelled.
-    /// - Throws: ``/TorsionCore/IOError`` if there is no thread or descriptor to be had.
+    /// - Throws: `IOError` if there is no thread or descriptor to be had.
     @discardableResult
     public func watchSlowEvents(
         longerThan limit: Duration,

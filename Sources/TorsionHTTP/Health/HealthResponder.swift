@@ -10,7 +10,7 @@ public import TorsionCore
 ///     }
 ///
 /// - `/live` is answered with 200: the loop turns. A program that does not answer it is to be ended.
-/// - `/ready` is answered with 200 while ``/TorsionCore/Reactor/isReady``, and what you check as well,
+/// - `/ready` is answered with 200 while `Reactor.isReady`, and what you check as well,
 ///   holds; with 503 otherwise: from the first moment of a stop, whose lame duck gives a load balancer
 ///   the time to ask.
 ///
@@ -73,8 +73,8 @@ public struct HealthEndpoint: Sendable {
 
     /// Asked at a place that a text names.
     ///
-    /// - Parameter text: As of ``/TorsionCore/ServerEndpoint/init(parsing:)``.
-    /// - Throws: ``/TorsionCore/EndpointError``, which says what is allowed.
+    /// - Parameter text: As of `ServerEndpoint.init(parsing:)`.
+    /// - Throws: `EndpointError`, which says what is allowed.
     public init(parsing text: String) throws(EndpointError) {
         self.init(try ServerEndpoint(parsing: text))
     }
@@ -85,7 +85,7 @@ public struct HealthEndpoint: Sendable {
     ///   - reactor: Whose readiness is told.
     ///   - check: As of ``HealthResponder/init(before:check:)``.
     /// - Returns: The port, which accepts from now on.
-    /// - Throws: ``/TorsionCore/IOError`` that names the place and the cause.
+    /// - Throws: `IOError` that names the place and the cause.
     @discardableResult
     public func listen(
         on reactor: Reactor, check: @escaping () -> String? = { nil }
