@@ -84,7 +84,8 @@ let portable = settings + [.strictMemorySafety()]
 /// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
 let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
-    "FromThreads", "GracefulEnd", "HTTPFiles", "HTTPHello", "HTTPRequest", "HTTPUpload",
+    "FromThreads", "GracefulEnd", "HTTPFetch", "HTTPFiles", "HTTPHello", "HTTPRequest",
+    "HTTPReverseProxy", "HTTPUpload",
     "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Supervisor", "Ticker", "UDPPing",
 ]
 
@@ -248,8 +249,8 @@ let package = Package(
         .target(
             name: "Scenarios",
             dependencies: [
-                "TestedBackends", "Torsion", "TorsionCore", "TorsionDNS", "TorsionProtocols",
-                "TorsionTesting", "TorsionTLS",
+                "TestedBackends", "Torsion", "TorsionCore", "TorsionDNS", "TorsionHTTP",
+                "TorsionProtocols", "TorsionTesting", "TorsionTLS",
             ],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(

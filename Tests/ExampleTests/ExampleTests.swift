@@ -96,6 +96,35 @@ private func temporaryFolder() -> String? {
         server.stop(client)
     }
 
+    @Test func `HTTPFetch says of each URL what became of it`() throws {
+        let server = try Server("HTTPHello")
+        let url = "http://127.0.0.1:\(server.port)"
+        let nobody = try Socket.bound()
+        let away = "http://127.0.0.1:\(nobody.port)/"
+        let program = try Program("HTTPFetch", ["\(url)/a", "\(url)/b", away, "nonsense"])
+        let lines = program.readOutput().split(separator: "\n").map(String.init)
+        #expect(lines.count == 4 && lines.contains("\(url)/a: 200 OK, 13 bytes"), "\(lines)")
+        #expect(lines.contains("\(url)/b: 200 OK, 13 bytes"))
+        #expect(lines.contains { $0.hasPrefix(away) && $0.contains("connection refused") })
+        #expect(lines.contains { $0.hasPrefix("nonsense: \"nonsense\" is no URL") })
+        #expect(program.wait() == 0)
+        server.stop()
+    }
+
+    @Test func `HTTPReverseProxy answers for another server`() throws {
+        let origin = try Server("HTTPHello")
+        let server = try Server("HTTPReverseProxy", ["http://127.0.0.1:\(origin.port)"])
+        let client = try server.connect()
+        client.write("GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        let answers = client.readToEnd()
+        #expect(answers.contains("\r\n\r\nwell\nHTTP/1.1 200 OK\r\n"))
+        #expect(answers.contains("\r\nVia: 1.1 torsion\r\n"))
+        #expect(answers.hasSuffix("\r\n\r\nHello, World!"))
+        server.stop(client)
+        origin.stop()
+    }
+
     @Test func `HTTPUpload writes a body to a file`() throws {
         let folder = try #require(temporaryFolder())
         defer {

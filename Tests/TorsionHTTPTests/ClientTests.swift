@@ -430,6 +430,9 @@ import TorsionTesting
         #expect(
             try following.ask("/302/ftp://a/").error as? HTTPClientError == .badRedirect("ftp://a/")
         )
+        #expect(
+            try following.ask("/302/ws://server/").error as? HTTPClientError
+                == .badRedirect("ws://server/"))
         #expect(try following.ask("/304//end").head?.status == .notModified)
         // A method that is kept, and one that is not.
         for (code, line) in [(307, "POST /end"), (303, "GET /end"), (302, "GET /end")] {

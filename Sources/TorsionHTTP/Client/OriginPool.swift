@@ -110,7 +110,7 @@ package struct OriginPool {
 
     /// A request is no longer interested, or its connection could not be made.
     package mutating func withdraw(_ request: Int) -> [Action] {
-        deadlines[request] = nil
+        if deadlines.removeValue(forKey: request) != nil { skipThoseThatLeft() }
         guard opening.remove(request) != nil else { return [] }
         return openNext()
     }
@@ -144,9 +144,12 @@ package struct OriginPool {
     }
 
     /// When there is something to do for ``passed(_:)``.
+    ///
+    /// - Complexity: O(*n*) in the number of idle connections. Requests wait equally long, so that the
+    ///   first of them is the first whose time ends.
     package var nextDeadline: MonotonicInstant? {
         let first = idle.map(\.end).min()
-        guard let waiting = deadlines.values.min() else { return first }
+        guard lineStart < line.count, let waiting = deadlines[line[lineStart]] else { return first }
         return first.map { min($0, waiting) } ?? waiting
     }
 
@@ -155,10 +158,10 @@ package struct OriginPool {
         var actions: [Action] = []
         for one in idle where one.end <= now { actions.append(.close(connection: one.connection)) }
         idle.removeAll { $0.end <= now }
-        for request in line[lineStart...] {
-            guard let deadline = deadlines[request], deadline <= now else { continue }
-            deadlines[request] = nil
-            actions.append(.expire(request: request))
+        while lineStart < line.count, let deadline = deadlines[line[lineStart]], deadline <= now {
+            actions.append(.expire(request: line[lineStart]))
+            deadlines[line[lineStart]] = nil
+            skipThoseThatLeft()
         }
         return actions
     }
@@ -177,17 +180,20 @@ package struct OriginPool {
 
     /// The request that has waited longest leaves the line.
     private mutating func takeNext() -> Int? {
-        while lineStart < line.count {
-            let request = line[lineStart]
-            lineStart += 1
-            // At most half of it is behind, so that moving it is linear over all.
-            if lineStart > 32, 2 * lineStart > line.count {
-                line.removeFirst(lineStart)
-                lineStart = 0
-            }
-            if deadlines.removeValue(forKey: request) != nil { return request }
-        }
-        return nil
+        guard lineStart < line.count else { return nil }
+        let request = line[lineStart]
+        deadlines[request] = nil
+        skipThoseThatLeft()
+        return request
+    }
+
+    /// Moves on to the first request of the line that still waits.
+    private mutating func skipThoseThatLeft() {
+        while lineStart < line.count, deadlines[line[lineStart]] == nil { lineStart += 1 }
+        // At most half of it is behind, so that moving it is linear over all.
+        guard lineStart > 32, 2 * lineStart > line.count else { return }
+        line.removeFirst(lineStart)
+        lineStart = 0
     }
 }
 
@@ -200,6 +206,9 @@ extension OriginPool {
         require(
             deadlines.isEmpty || idle.isEmpty,
             "OriginPool: a request waits beside an idle connection")
+        require(
+            lineStart == line.count || deadlines[line[lineStart]] != nil,
+            "OriginPool: the line begins with a request that has left")
         require(
             busy.isDisjoint(with: idle.map(\.connection)),
             "OriginPool: a connection is idle and busy")

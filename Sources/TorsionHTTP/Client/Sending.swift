@@ -126,7 +126,7 @@ final class Sending {
         let former = request.url
         let text = String(decoding: location)
         guard let url = try? former.resolving(text),
-            url.scheme.isSecure || !former.scheme.isSecure
+            url.scheme == .https || url.scheme == .http && !former.scheme.isSecure
         else { throw HTTPClientError.badRedirect(text) }
         request.url = url
         wasRepeated = false

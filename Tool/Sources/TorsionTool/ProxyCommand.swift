@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionHTTP
 internal import TorsionProcesses
 internal import TorsionTLS
 
@@ -19,6 +20,11 @@ struct ProxyCommand: ParsableCommand {
             are closed. Each client takes two descriptors; more clients than the limit (ulimit -n) \
             has room for are refused. Prints one line when it listens: \
             listening on 127.0.0.1:41234 backend=epoll threads=1
+
+            With --http each request by itself is passed on, over connections that are kept: fields \
+            of one connection stay on it, Via is added, a WebSocket's request joins both \
+            connections. An origin that cannot be reached, breaks off or answers with what is none is \
+            502 for the client, one that takes too long 504, and standard error says why.
             """)
 
     @Option(
@@ -29,9 +35,12 @@ struct ProxyCommand: ParsableCommand {
 
     @Option(
         help:
-            "Where clients are connected to, for example tcp:example.org:80, tls:example.org:443 or exec:sort:-u."
+            "Where clients are connected to, for example tcp:example.org:80, tls:example.org:443 or exec:sort:-u; with --http also a URL, http://127.0.0.1:9000."
     )
     var to: String
+
+    @Flag(help: "Pass on HTTP/1.1 requests, as a reverse proxy, in place of bytes.")
+    var http = false
 
     @OptionGroup var tls: TLSOptions
 
@@ -40,11 +49,16 @@ struct ProxyCommand: ParsableCommand {
     func validate() throws {
         try serving.check()
         _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
-        _ = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
+        if http {
+            _ = try Gateway(to: to)
+        } else {
+            _ = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
+        }
     }
 
     func run() throws {
         let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
+        if http { return try serve(endpoint, try Gateway(to: to)) }
         let target = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
         let threads = serving.threads
         try tls.announce()
@@ -52,6 +66,53 @@ struct ProxyCommand: ParsableCommand {
             let relays = ProxyFactory(to: target, reactors: threads, on: reactor)
             announcement.make(for: try endpoint.listen(on: reactor, factory: relays))
         }
+    }
+
+    private func serve(_ endpoint: any StreamServerEndpoint, _ gateway: Gateway) throws {
+        let limits = ConnectionLimits.descriptors(each: 2, reactors: serving.threads)
+        let place = endpoint.limited(to: limits)
+        try tls.announce()
+        try serving.run { reactor, announcement in
+            let proxy = gateway.makeProxy(on: reactor)
+            let port = try place.listen(on: reactor, http: HTTPServerOptions()) { proxy }
+            announcement.make(for: port)
+        }
+    }
+}
+
+/// Where requests are passed on to: a URL, or any endpoint, which is asked in the clear.
+private struct Gateway: Sendable {
+    private let origin: HTTPURL
+    private let endpoint: (any StreamClientEndpoint)?
+
+    /// - Throws: `ValidationError`, which ends the command with status 64.
+    init(to text: String) throws {
+        do {
+            guard !text.contains("://") else {
+                origin = try HTTPURL(parsing: text)
+                endpoint = nil
+                guard origin.scheme == .http || origin.scheme == .https, origin.target == "/" else {
+                    throw ValidationError(
+                        "'\(text)' is no origin: allowed is http: or https:, with no path")
+                }
+                return
+            }
+            origin = try HTTPURL(parsing: "http://localhost")
+        } catch let error as HTTPURLError {
+            throw ValidationError("\(error)")
+        }
+        endpoint = try readEndpoint(text, EndpointParser.commandLine().client(parsing:))
+    }
+
+    func makeProxy(on reactor: Reactor) -> ReverseProxy {
+        var options = HTTPClientOptions()
+        // As many as clients, in practice: descriptors are what limits them.
+        options.connectionLimit = 1_024
+        if let endpoint { options.endpoint = { _ in endpoint } }
+        let client = HTTPClient(on: reactor, options: options, security: .tls)
+        let proxy = ReverseProxy(to: origin, by: client)
+        proxy.whenFailed = { [unowned reactor] error in reactor.printLine("\(error)") }
+        return proxy
     }
 }
 

@@ -16,13 +16,14 @@ struct TorsionCommand: ParsableCommand {
             exec:PROGRAM; where one is asked for, HOST:PORT, :PORT and /path do as well.
 
             Exit status: 0 all went well; 1 something went wrong, which one line on standard error \
-            says; 64 the command line is wrong; 130 and 143, as of every program, ended by a second \
+            says; 22, of get alone, an answer of another status than 2xx; 64 the command line is wrong; 130 and 143, as of every program, ended by a second \
             SIGINT or SIGTERM.
             """,
         version: "0.2.0",
         subcommands: [
             ConnectCommand.self, ListenCommand.self, RelayCommand.self, EchoCommand.self,
             ProxyCommand.self, SendCommand.self, ReceiveCommand.self, ServeCommand.self,
+            GetCommand.self,
             BenchCommand.self, ProbeCommand.self, DoctorCommand.self, BackendsCommand.self,
             NewCommand.self, WSCommand.self,
         ])
@@ -60,11 +61,14 @@ func readEndpoint<Endpoint>(
     do throws(EndpointError) { return try make(text) } catch { throw ValidationError("\(error)") }
 }
 
-/// Runs a command's work; an error of the world is one sentence on standard error and status 1.
-func reportingErrors(_ body: () throws -> Void) throws {
+/// Runs a command's work; an error of the world is one sentence on standard error, and status 1 or
+/// what `status` says.
+func reportingErrors(
+    status: (any Error) -> Int32 = { _ in 1 }, _ body: () throws -> Void
+) throws {
     do { try body() } catch {
         fail(with: error)
-        throw ExitCode.failure
+        throw ExitCode(status(error))
     }
 }
 

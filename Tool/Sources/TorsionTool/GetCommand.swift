@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import ArgumentParser
+internal import Glibc
+internal import Torsion
+@_spi(Tool) internal import TorsionCore
+internal import TorsionHTTP
+internal import TorsionTLS
+
+/// `torsion get`: fetches what is at a URL.
+struct GetCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "get",
+        abstract: "Fetch what is at a URL over HTTP/1.1.",
+        discussion: """
+            The body goes to standard output, and the status is 0 if the answer is whole and its status \
+            is of 200 to 299. Otherwise one sentence goes to standard error: with status 22, as with \
+            curl --fail, for an answer of another status, whose body is not printed; with status 1 if \
+            no whole answer came, since the server cannot be reached, takes too long, breaks off, is \
+            not who it should be, or answers with what is none. A body that breaks off is printed as \
+            far as it came, never in silence. Over https: the server's certificate is verified. If \
+            whoever reads standard output has gone, the command ends by SIGPIPE, as other tools do.
+            """)
+
+    @Argument(help: "What to fetch, for example http://127.0.0.1:8080/ or https://example.org/a?b.")
+    var url: String
+
+    @Flag(help: "Ask for the head only, and print it.")
+    var head = false
+
+    @Option(
+        name: .shortAndLong,
+        help: "Write the body to this file, which is there only when all of it has come.")
+    var output: String?
+
+    @Option(help: "A file with the roots that an https: server's certificate may lead to, as PEM.")
+    var roots: String?
+
+    @Option(help: "Follow so many redirects.")
+    var follow = 0
+
+    @Flag(name: .shortAndLong, help: "Print the head of the answer on standard error.")
+    var verbose = false
+
+    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    var backend: String?
+
+    func validate() throws {
+        let url = try place
+        guard url.scheme == .http || url.scheme == .https else {
+            throw ValidationError("\(url) is for WebSockets; get fetches http: and https:")
+        }
+        guard 0...100 ~= follow else {
+            throw ValidationError("'\(follow)' is no number of redirects: allowed is 0 to 100")
+        }
+        guard output == nil || !head else {
+            throw ValidationError("--head has no body that --output could take")
+        }
+        _ = try BackendChoice.chosen(backend)
+    }
+
+    private var place: HTTPURL {
+        get throws {
+            do throws(HTTPURLError) { return try HTTPURL(parsing: url) } catch {
+                throw ValidationError("\(error)")
+            }
+        }
+    }
+
+    func run() throws {
+        let backend = try BackendChoice.chosen(backend)
+        let fetch = Fetch(
+            try place, prints: head, file: output.map { OutputFile($0) }, isVerbose: verbose)
+        let dies = BrokenPipeSignal.isDefault
+        try reportingErrors(status: { $0 is RefusedFetch ? 22 : 1 }) {
+            let security: ClientSecurity
+            if let roots {
+                var configuration = TLSClient()
+                configuration.roots = try .file(roots)
+                security = try .tls(configuration)
+            } else {
+                security = .tls
+            }
+            var options = HTTPClientOptions()
+            if follow > 0 { options.redirects = .follow(limit: follow) }
+            try Reactor.run(backend: backend, signals: .stop(within: .zero)) { reactor in
+                try fetch.start(by: HTTPClient(on: reactor, options: options, security: security))
+            }
+            if fetch.isOutputBroken, dies { BrokenPipeSignal.raise() }
+            if let failure = fetch.outcome { throw failure }
+        }
+    }
+}
+
+/// An answer that is whole, and not what was asked for.
+private struct RefusedFetch: Error, CustomStringConvertible {
+    let url: HTTPURL
+    let status: HTTPStatus
+
+    var description: String { "\(url): \(status)" }
+}
+
+/// The command was told to end before it was done.
+private struct InterruptedFetch: Error, CustomStringConvertible {
+    let url: HTTPURL
+
+    var description: String { "\(url): interrupted before all of it had come" }
+}
+
+/// What failed, with the URL.
+private struct FailedFetch: Error, CustomStringConvertible {
+    let url: HTTPURL
+    let cause: any Error
+
+    var description: String { "\(url): \((cause as? IOError)?.sentence ?? "\(cause)")" }
+}
+
+/// One URL on its way to standard output or a file.
+private final class Fetch {
+    private let url: HTTPURL
+    private let prints: Bool
+    private let file: OutputFile?
+    private let isVerbose: Bool
+    private var result: Result<Void, any Error>?
+    /// Nobody reads standard output any more.
+    private(set) var isOutputBroken = false
+    /// A reader that takes its time (`| less`) does not lose what has arrived.
+    private let gracePeriod = Duration.seconds(86_400)
+
+    init(_ url: HTTPURL, prints: Bool, file: OutputFile?, isVerbose: Bool) {
+        self.url = url
+        self.prints = prints
+        self.file = file
+        self.isVerbose = isVerbose
+    }
+
+    /// What the command failed with; `nil` if all is well.
+    var outcome: (any Error)? {
+        switch result {
+        case nil: InterruptedFetch(url: url)
+        case .success: nil
+        case .failure(let error): error
+        }
+    }
+
+    func start(by client: HTTPClient) throws {
+        let reactor = client.reactor
+        let request = ClientRequest(
+            url, method: prints ? .head : .get,
+            fields: [.userAgent: "torsion/0.1.0", .accept: "*/*"])
+        guard file == nil else { return send(request, by: client, to: nil) }
+        var endpoint = ServerEndpoint.standardStreams
+        endpoint.options.closeTimeout = gracePeriod
+        try endpoint.listen(on: reactor) { [self] in
+            Terminal(
+                whenMade: { self.send(request, by: client, to: $0) },
+                whenLost: { self.terminalLost($0, on: reactor) })
+        }
+    }
+
+    private func send(
+        _ request: ClientRequest, by client: HTTPClient, to terminal: (any StreamTransport)?
+    ) {
+        let reactor = client.reactor
+        client.send(request)
+            .addCallback { [self] response in
+                if isVerbose { _ = writeStandardError(Self.described(response.head)) }
+                guard 200..<300 ~= response.status.code else {
+                    throw RefusedFetch(url: response.url, status: response.status)
+                }
+                return deliver(response, to: terminal, on: reactor)
+            }
+            .addBoth { [self] (outcome: Result<Int, any Error>) in
+                end(outcome.map { _ in }, on: reactor)
+            }
+    }
+
+    private func deliver(
+        _ response: ClientResponse, to terminal: (any StreamTransport)?, on reactor: Reactor
+    ) -> Deferred<Int> {
+        if prints { terminal?.write(Self.described(response.head)) }
+        if let terminal { return response.body.produce(into: terminal) }
+        guard let file else { return .succeeded(0, on: reactor) }
+        let consumer = FileConsumer(path: file.partPath, on: reactor)
+        // What breaks the body fails `written` as well.
+        response.body.produce(into: consumer).whenFailed { _ in }
+        return consumer.written.addBoth { outcome in try file.finish(outcome) }
+    }
+
+    private func end(_ outcome: Result<Void, any Error>, on reactor: Reactor) {
+        if result == nil {
+            result = outcome.mapError { error in
+                error is RefusedFetch ? error : FailedFetch(url: url, cause: error)
+            }
+        }
+        // With the body whole, whoever reads it gets all of it; of a part, what has left.
+        if case .success = outcome {
+            reactor.stop(within: gracePeriod)
+        } else {
+            reactor.stop(within: .seconds(1))
+        }
+    }
+
+    private func terminalLost(_ why: ConnectionLoss, on reactor: Reactor) {
+        guard case .failed(let error) = why else { return }
+        isOutputBroken = error.code == .brokenPipe
+        result = .failure(error)
+        reactor.stop(within: .zero)
+    }
+
+    private static func described(_ head: ResponseHead) -> String {
+        let lines = head.fields.map { "\($0.name): \(String(decoding: $0.value))\n" }.joined()
+        return "HTTP/1.\(head.minorVersion) \(head.status)\n\(lines)\n"
+    }
+}
+
+/// Standard output, until the body has left.
+private final class Terminal: StreamProtocol {
+    private let whenMade: (any StreamTransport) -> Void
+    private let whenLost: (ConnectionLoss) -> Void
+
+    init(
+        whenMade: @escaping (any StreamTransport) -> Void,
+        whenLost: @escaping (ConnectionLoss) -> Void
+    ) {
+        self.whenMade = whenMade
+        self.whenLost = whenLost
+    }
+
+    func connectionMade(_ transport: any StreamTransport) {
+        // Standard input is somebody else's.
+        transport.pauseProducing()
+        whenMade(transport)
+    }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+    func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+        whenLost(why)
+    }
+}
+
+/// A file that appears when it is whole: until then it has another name.
+private struct OutputFile: Sendable {
+    let path: String
+
+    init(_ path: String) { self.path = path }
+
+    var partPath: String { "\(path).part" }
+
+    /// Gives it its name, or removes what there is of it.
+    func finish(_ outcome: Result<Int, any Error>) throws -> Int {
+        do {
+            let count = try outcome.get()
+            guard rename(partPath, path) == 0 else {
+                throw OutputFileError(path: path, reason: String(cString: strerror(errno)))
+            }
+            return count
+        } catch {
+            unlink(partPath)
+            throw error
+        }
+    }
+}
+
+private struct OutputFileError: Error, CustomStringConvertible {
+    let path: String
+    let reason: String
+
+    var description: String { "cannot write \(path): \(reason)" }
+}
