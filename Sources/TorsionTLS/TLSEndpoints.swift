@@ -147,4 +147,17 @@ extension AsyncConnection {
     }
 }
 
+#else
+
+public import TorsionCore
+
+extension ClientSecurity {
+    /// TLS with the roots of the system, which this build is without: turn the trait on.
+    @available(
+        *, unavailable,
+        message: "depend on Torsion with the trait: .package(…, traits: [\"TLS\"])"
+    )
+    public static var tls: ClientSecurity { fatalError("ClientSecurity: no TLS in this build") }
+}
+
 #endif

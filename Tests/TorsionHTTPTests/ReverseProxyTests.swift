@@ -235,6 +235,28 @@ private func withoutServerLines(_ text: String) -> String {
         try chain.finish()
     }
 
+    // Found by simulation: the writer went in the middle of a change of what held it.
+    @Test func `a client that goes in the middle of a body ends that of the origin`() throws {
+        let chain = try Chain { conversation in
+            guard conversation.text.hasPrefix("GET") else { return }
+            conversation.answer("HTTP/1.1 200 OK|Content-Length: 8000000||")
+            conversation.transport?.write(Bytes([UInt8](repeating: 120, count: 8_000_000)))
+        }
+        for request in [get("/"), "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome"] {
+            let asker = try chain.connect()
+            asker.transport?.write(request)
+            let isGet = request.hasPrefix("GET")
+            try chain.world.run {
+                let arrived = chain.conversations.last?.text ?? ""
+                return isGet ? asker.text.count > 100_000 : arrived.hasSuffix("some")
+            }
+            asker.transport?.abortConnection()
+            try chain.world.run { chain.conversations.last?.loss != nil }
+            #expect(chain.upstream.connectionCount == 0)
+        }
+        try chain.finish()
+    }
+
     @Test func `interim answers and 304 pass, CONNECT does not`() throws {
         let chain = try Chain { conversation in
             conversation.answer(

@@ -217,8 +217,9 @@ extension HTTPBody: PushProducer {
 
     /// The consumer is gone: what is left of the body is nobody's.
     public func stopProducing() {
-        guard case .carrying(_, let result) = sink else { return }
-        sink = .none
+        guard case .carrying(let consumer, let result) = sink else { return }
+        // Whoever releases the consumer last must not find the sink in the middle of a change.
+        withExtendedLifetime(consumer) { sink = .none }
         isPaused = false
         result.fail(PipeBroken(byteCount: receivedByteCount))
         connection?.continueInput()
