@@ -221,6 +221,8 @@ extension HTTPBody: PushProducer {
         // Whoever releases the consumer last must not find the sink in the middle of a change.
         withExtendedLifetime(consumer) { sink = .none }
         isPaused = false
+        // Its client has gone: to be released unfinished is no mistake then.
+        (consumer as? ResponseWriter)?.abandonConsuming(because: CancellationError())
         result.fail(PipeBroken(byteCount: receivedByteCount))
         connection?.continueInput()
     }

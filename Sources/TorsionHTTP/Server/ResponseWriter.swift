@@ -65,7 +65,9 @@ public final class ResponseWriter: Consumer {
     }
 
     deinit {
-        if let connection = open { connection.abort(because: AnswerError.unfinished) }
+        guard let connection = open else { return }
+        if isQuiet { connection.transport?.abortConnection() }
+        if !isQuiet { connection.abort(because: AnswerError.unfinished) }
     }
 
     /// The connection, as long as the answer is not finished and the client is there.
