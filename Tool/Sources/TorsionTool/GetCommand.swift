@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
-internal import Glibc
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
@@ -19,7 +18,7 @@ struct GetCommand: ParsableCommand {
             curl --fail, for an answer of another status, whose body is not printed; with status 1 if \
             no whole answer came, since the server cannot be reached, takes too long, breaks off, is \
             not who it should be, or answers with what is none. A body that breaks off is printed as \
-            far as it came, never in silence. Over https: the server's certificate is verified. If \
+            far as it came, never in silence; with --output it stays in FILE.part. Over https: the server's certificate is verified. If \
             whoever reads standard output has gone, the command ends by SIGPIPE, as other tools do.
             """)
 
@@ -71,7 +70,7 @@ struct GetCommand: ParsableCommand {
     func run() throws {
         let backend = try BackendChoice.chosen(backend)
         let fetch = Fetch(
-            try place, prints: head, file: output.map { OutputFile($0) }, isVerbose: verbose)
+            try place, prints: head, file: output.map { ReceivedFile(path: $0, keeps: false) }, isVerbose: verbose)
         let dies = BrokenPipeSignal.isDefault
         try reportingErrors(status: { $0 is RefusedFetch ? 22 : 1 }) {
             let security: ClientSecurity
@@ -120,7 +119,7 @@ private struct FailedFetch: Error, CustomStringConvertible {
 private final class Fetch {
     private let url: HTTPURL
     private let prints: Bool
-    private let file: OutputFile?
+    private let file: ReceivedFile?
     private let isVerbose: Bool
     private var result: Result<Void, any Error>?
     /// Nobody reads standard output any more.
@@ -128,7 +127,7 @@ private final class Fetch {
     /// A reader that takes its time (`| less`) does not lose what has arrived.
     private let gracePeriod = Duration.seconds(86_400)
 
-    init(_ url: HTTPURL, prints: Bool, file: OutputFile?, isVerbose: Bool) {
+    init(_ url: HTTPURL, prints: Bool, file: ReceivedFile?, isVerbose: Bool) {
         self.url = url
         self.prints = prints
         self.file = file
@@ -148,7 +147,7 @@ private final class Fetch {
         let reactor = client.reactor
         let request = ClientRequest(
             url, method: prints ? .head : .get,
-            fields: [.userAgent: "torsion/0.1.0", .accept: "*/*"])
+            fields: [.userAgent: "torsion/0.2.0", .accept: "*/*"])
         guard file == nil else { return send(request, by: client, to: nil) }
         var endpoint = ServerEndpoint.standardStreams
         endpoint.options.closeTimeout = gracePeriod
@@ -185,7 +184,10 @@ private final class Fetch {
         let consumer = FileConsumer(path: file.partPath, on: reactor)
         // What breaks the body fails `written` as well.
         response.body.produce(into: consumer).whenFailed { _ in }
-        return consumer.written.addBoth { outcome in try file.finish(outcome) }
+        return consumer.written.addCallback { count in
+            try file.finish()
+            return count
+        }
     }
 
     private func end(_ outcome: Result<Void, any Error>, on reactor: Reactor) {
@@ -239,34 +241,4 @@ private final class Terminal: StreamProtocol {
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         whenLost(why)
     }
-}
-
-/// A file that appears when it is whole: until then it has another name.
-private struct OutputFile: Sendable {
-    let path: String
-
-    init(_ path: String) { self.path = path }
-
-    var partPath: String { "\(path).part" }
-
-    /// Gives it its name, or removes what there is of it.
-    func finish(_ outcome: Result<Int, any Error>) throws -> Int {
-        do {
-            let count = try outcome.get()
-            guard rename(partPath, path) == 0 else {
-                throw OutputFileError(path: path, reason: String(cString: strerror(errno)))
-            }
-            return count
-        } catch {
-            unlink(partPath)
-            throw error
-        }
-    }
-}
-
-private struct OutputFileError: Error, CustomStringConvertible {
-    let path: String
-    let reason: String
-
-    var description: String { "cannot write \(path): \(reason)" }
 }

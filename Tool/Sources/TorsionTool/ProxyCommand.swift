@@ -101,7 +101,7 @@ private struct Gateway: Sendable {
         } catch let error as HTTPURLError {
             throw ValidationError("\(error)")
         }
-        endpoint = try readEndpoint(text, EndpointParser.commandLine().client(parsing:))
+        endpoint = try readEndpoint(clientText(text), EndpointParser.commandLine().client(parsing:))
     }
 
     func makeProxy(on reactor: Reactor) -> ReverseProxy {

@@ -16,16 +16,15 @@ struct TorsionCommand: ParsableCommand {
             exec:PROGRAM; where one is asked for, HOST:PORT, :PORT and /path do as well.
 
             Exit status: 0 all went well; 1 something went wrong, which one line on standard error \
-            says; 22, of get alone, an answer of another status than 2xx; 64 the command line is wrong; 130 and 143, as of every program, ended by a second \
-            SIGINT or SIGTERM.
+            says; 22, of get alone, an answer of another status than 2xx; 64 the command line is \
+            wrong; 130 and 143, as of every program, ended by a second SIGINT or SIGTERM.
             """,
         version: "0.2.0",
         subcommands: [
             ConnectCommand.self, ListenCommand.self, RelayCommand.self, EchoCommand.self,
             ProxyCommand.self, SendCommand.self, ReceiveCommand.self, ServeCommand.self,
-            GetCommand.self,
-            BenchCommand.self, ProbeCommand.self, DoctorCommand.self, BackendsCommand.self,
-            NewCommand.self, WSCommand.self,
+            GetCommand.self, WSCommand.self, BenchCommand.self, ProbeCommand.self,
+            DoctorCommand.self, BackendsCommand.self, NewCommand.self,
         ])
 }
 
