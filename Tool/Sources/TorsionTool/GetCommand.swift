@@ -18,8 +18,9 @@ struct GetCommand: ParsableCommand {
             curl --fail, for an answer of another status, whose body is not printed; with status 1 if \
             no whole answer came, since the server cannot be reached, takes too long, breaks off, is \
             not who it should be, or answers with what is none. A body that breaks off is printed as \
-            far as it came, never in silence; with --output it stays in FILE.part. Over https: the server's certificate is verified. If \
-            whoever reads standard output has gone, the command ends by SIGPIPE, as other tools do.
+            far as it came, never in silence; with --output it stays in FILE.part. Over https: the \
+            server's certificate is verified. If the reader of standard output has gone, the command \
+            ends by SIGPIPE, as other tools do.
             """)
 
     @Argument(help: "What to fetch, for example http://127.0.0.1:8080/ or https://example.org/a?b.")
@@ -70,7 +71,8 @@ struct GetCommand: ParsableCommand {
     func run() throws {
         let backend = try BackendChoice.chosen(backend)
         let fetch = Fetch(
-            try place, prints: head, file: output.map { ReceivedFile(path: $0, keeps: false) }, isVerbose: verbose)
+            try place, prints: head, file: output.map { ReceivedFile(path: $0, keeps: false) },
+            isVerbose: verbose)
         let dies = BrokenPipeSignal.isDefault
         try reportingErrors(status: { $0 is RefusedFetch ? 22 : 1 }) {
             let security: ClientSecurity
