@@ -6,6 +6,15 @@ import TorsionCore
 import TorsionTesting
 
 @Suite struct MemoryPeerTests {
+    @Test func `room that has no limit is drained without end`() {
+        let peer = MemoryTransport(Quiet())
+        peer.drain(15)
+        peer.drain()
+        peer.drain(.max - 1)
+        peer.transport.write("all of it")
+        #expect(peer.takeText() == "all of it")
+    }
+
     @Test func `what does not fit into the peer's room pauses the producer until it is drained`() {
         let peer = MemoryTransport(Quiet(), roomBytes: 100)
         let producer = Told()

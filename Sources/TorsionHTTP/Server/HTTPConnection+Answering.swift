@@ -181,12 +181,21 @@ extension HTTPConnection {
 
     /// Ends the connection in the middle of an answer, so that the client takes no part for the whole.
     func abort(because error: any Error) {
+        if !isClients(error) { reactor.report(error, in: "answering \(peerAddress)") }
+        transport?.abortConnection(because: error)
+    }
+
+    /// Whether the client has made an answer fail, which is no mistake of the program's: anybody can do
+    /// so any number of times.
+    private func isClients(_ error: any Error) -> Bool {
+        switch error {
+        // The answer was made of the request's body.
+        case is RequestError, is BodyTruncated, is ReadLimitExceeded: true
         // A client that has gone stops the producer of the body before this connection is called with
         // the loss, and then the program may leave the body as it is.
-        if !(error is AnswerError) || transport?.acceptsWrites ?? false {
-            reactor.report(error, in: "answering \(peerAddress)")
+        case is AnswerError: !(transport?.acceptsWrites ?? false)
+        default: false
         }
-        transport?.abortConnection(because: error)
     }
 
     // MARK: Answers piece by piece

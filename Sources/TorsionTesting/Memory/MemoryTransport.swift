@@ -195,7 +195,10 @@ final class MemoryStream: BackendStream {
 
     func fail(_ error: IOError) { failure = error }
 
-    func drain(_ byteCount: Int) { room = byteCount == .max ? .max : room + byteCount }
+    func drain(_ byteCount: Int) {
+        let (sum, isTooLarge) = room.addingReportingOverflow(byteCount)
+        room = isTooLarge ? .max : sum
+    }
 
     /// Delivers what has happened, as a backend does in its turn.
     func poll() {
