@@ -35,3 +35,14 @@ import Testing
     let outcome = try run("english", [tree.root])
     #expect(outcome.status == 0, "\(outcome.output)")
 }
+
+@Test func `a guide that does not speak to its reader is refused`() throws {
+    let tree = try Tree()
+    let page = "Sources/A/A.docc/Page.md"
+    try tree.write("# Page\n\nThe closing of connections.\n", to: page)
+    let outcome = try run("english", [tree.root])
+    #expect(outcome.status == 1)
+    #expect(outcome.output.contains("Page.md:3: the first paragraph"), "\(outcome.output)")
+    try tree.write("# Page\n\nYou close connections.\n", to: page)
+    #expect(try run("english", [tree.root]).status == 0)
+}
