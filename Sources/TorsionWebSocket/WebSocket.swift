@@ -6,7 +6,7 @@ public import TorsionCore
 /// One WebSocket, of a server or a client: RFC 6455.
 ///
 /// A protocol with callbacks is given it by ``WebSocketProtocol``; async code gets it from
-/// ``connect(_:on:options:)`` or by answering a request, and reads ``messages``. It belongs to its
+/// ``connect(_:on:security:options:fields:)`` or by answering a request, and reads ``messages``. It belongs to its
 /// reactor: use it there.
 ///
 ///     let socket = try await WebSocket.connect("ws://127.0.0.1:8080/chat", on: reactor).value

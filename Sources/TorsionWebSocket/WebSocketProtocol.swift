@@ -123,7 +123,7 @@ public struct WebSocketLoss: PeerFailure, Sendable, CustomStringConvertible {
     /// Whether both sides have said that they close.
     public let isClean: Bool
 
-    /// How the connection below ended: a ``WebSocketError`` is in ``ConnectionLoss/protocolFailed(_:)``.
+    /// How the connection below ended: a ``WebSocketError`` is in `ConnectionLoss.protocolFailed`.
     public let cause: ConnectionLoss
 
     /// A sentence.
