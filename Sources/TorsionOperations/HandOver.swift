@@ -167,15 +167,21 @@ final class HandOverPlace {
     func takeOver() throws {
         // A start that failed runs its triggers too, and must not end who serves.
         guard reactor.isReady, let former = former.take() else { return }
-        if let descriptor = try former.take(Self.ownKey) {
+        // Files of sockets that the former process made: it leaves them to us, or is gone.
+        defer { for port in ports.values { port.ownsFile = true } }
+        let descriptor: Int32?
+        do { descriptor = try former.take(Self.ownKey) } catch {
+            // What it gave is ours all the same, and the next process has to find us.
+            reactor.report(error, in: "taking over at \(path)")
+            return try open()
+        }
+        if let descriptor {
             defer { close(descriptor) }
             try serve(.adopted(descriptor: descriptor))
         } else {
             try open()
         }
         try former.stop()
-        // Files of sockets that the former process made: it leaves them to us.
-        for port in ports.values { port.ownsFile = true }
     }
 
     private func serve(_ endpoint: ServerEndpoint) throws(IOError) {

@@ -8,7 +8,7 @@ import Testing
 import Torsion
 
 /// A folder for sockets, which goes with the object.
-final class SocketFolder {
+final class SocketFolder: Sendable {
     private let path: String
 
     init() {

@@ -9,7 +9,7 @@ import Testing
 import Torsion
 
 /// Listening sockets that go from one server to the next.
-@Suite struct HandOverTests {
+@Suite struct HandOverTests: Sendable {
     private let folder = SocketFolder()
 
     /// What several threads note, in order.
@@ -161,6 +161,35 @@ import Torsion
         #expect(try ask(port) == "a ?")
         server.stop()
         #expect(notes.all == ["a ready", "a stopped"])
+    }
+
+    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    func `a former server that dies meanwhile leaves its port to the next`(
+        backend: BackendChoice
+    ) throws {
+        let endpoint = ServerEndpoint.anywhere.handedOver(by: folder.file("handover"))
+        let notes = Notes()
+        let former = try Server("a", backend, endpoint, notes)
+        let port = try #require(former.address.withLock { $0 }?.port)
+        var reports: [String] = []
+        var answer = ""
+        try Reactor.run(backend: backend, signals: .ignore) { reactor in
+            reactor.unhandledError = { reports.append($0.context) }
+            try endpoint.listen(on: reactor) { Named("b") }
+            // It ends before this one is ready.
+            former.stop()
+            reactor.addTrigger(.after, .startup) {
+                reactor.deferToThread { try self.ask(port) }.addCallback {
+                    answer = $0
+                    reactor.stop()
+                }.orIssue()
+                // The next one finds it.
+                #expect(self.folder.names == ["handover"])
+            }
+        }
+        #expect(answer == "b ?")
+        #expect(reports == ["taking over at \(folder.file("handover"))"])
+        #expect(folder.names == [])
     }
 
     private struct Misconfigured: Error {}
