@@ -8,8 +8,8 @@
 // for a plain one (`StreamConnection.isPlain`): every event of the reactor passes `beginEvent` and
 // `endEvent`, where the meter stands. The short way itself has no branch for it.
 //
-// The meter calls nobody: what took too long is kept until the end of the turn, when every object is
-// in a state in which a program may be called.
+// The meter calls nobody: what took too long is kept, and told by a delayed call before the reactor
+// waits again.
 
 /// What a reactor was doing in one event.
 public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
@@ -140,16 +140,18 @@ final class EventMeter {
                 number: number, start: time, source: source ?? ReactorEventSource(.other)))
     }
 
-    func ended(at time: MonotonicInstant, slowLimit: Duration?) {
-        guard let start else { return }
+    /// - Returns: Whether this is the first that took too long since ``takeSlow()``.
+    func ended(at time: MonotonicInstant, slowLimit: Duration?) -> Bool {
+        guard let start else { return false }
         self.start = nil
         record?.set(nil)
         let ended = source.take() ?? ReactorEventSource(.other)
         let duration = start.duration(to: time)
         load.events.add(duration)
-        guard let slowLimit, duration >= slowLimit else { return }
+        guard let slowLimit, duration >= slowLimit else { return false }
         load.slowEvents += 1
         if slow.count < Self.slowLimit { slow.append((ended, duration)) }
+        return slow.count == 1
     }
 
     /// What took too long since the last call.
@@ -206,8 +208,8 @@ extension Reactor {
     ///     reactor.slowEventLimit = .milliseconds(100)
     ///
     /// A program that blocks in a callback holds every connection of its reactor. Setting a limit sets
-    /// ``isMeasuring``. Told at the end of the turn, sixteen of a turn at most; `reactor.watchSlowEvents`
-    /// of `TorsionOperations` tells of one that has not ended yet.
+    /// ``isMeasuring``. Told before the reactor waits again, sixteen at a time at most;
+    /// `reactor.watchSlowEvents` of `TorsionOperations` tells of one that has not ended yet.
     public var slowEventLimit: Duration? {
         get {
             checkThread()
@@ -256,7 +258,10 @@ extension Reactor {
 
     @inline(never)
     func measureEnd() {
-        if eventDepth == 0 { meter?.ended(at: backend.readClock(), slowLimit: slowLimit) }
+        guard eventDepth == 0, let meter else { return }
+        let isFirst = meter.ended(at: backend.readClock(), slowLimit: slowLimit)
+        // In a turn of its own, since a look at the end of each would cost every turn.
+        if isFirst, !life.isReleasing { callLater(.zero) { [unowned self] in tellSlowEvents() } }
     }
 
     /// How late the first call that is due will run.
@@ -266,7 +271,7 @@ extension Reactor {
         meter.load.lag.add(deadline.duration(to: presentTime))
     }
 
-    /// At the end of a turn, outside of every event.
+    /// As a delayed call, when every object is in a state in which a program may be called.
     @inline(never)
     func tellSlowEvents() {
         guard let slow = meter?.takeSlow(), !slow.isEmpty else { return }

@@ -27,6 +27,7 @@ extension Reactor {
         runThreadCalls()
         var rounds = 0
         while endRound(), rounds < Self.endRoundLimit { rounds += 1 }
+        tellSlowEvents()
         life.isReleasing = true
         dropRest()
         if life.isStarted {

@@ -39,7 +39,7 @@ public final class Reactor {
         $0.printToStandardError()
     }
 
-    /// Called with an event that took longer than ``slowEventLimit``, at the end of its turn.
+    /// Called with an event that took longer than ``slowEventLimit``, before the reactor waits again.
     ///
     /// Nil, the default, prints one line on standard error, within the limits of
     /// ``UnhandledError/printToStandardError()``.

@@ -64,7 +64,6 @@ extension Reactor {
         runJobs()
         if !lostConnections.isEmpty || !stoppedDatagramPorts.isEmpty { deliverLosses() }
         invalidateCachedTime()
-        if meter != nil { tellSlowEvents() }
     }
 
     private func callReadyPullProducers() {
