@@ -114,7 +114,7 @@ DESTDIR ?=
 install: dependencies ## build the command optimised, install it below PREFIX (/usr/local)
 	$(SWIFT) build $(BUILD_FLAGS) $(call command,release) --product torsion
 	$(SWIFT) package --package-path Tool --scratch-path Tool/$(call folder,release) \
-	    --allow-writing-to-package-directory generate-manual
+	    generate-manual
 	scripts/install-command Tool/$(call folder,release) "$(DESTDIR)$(PREFIX)"
 
 adapters: dependencies ## test TorsionLog, TorsionMetrics and TorsionLifecycle with what they adapt to
