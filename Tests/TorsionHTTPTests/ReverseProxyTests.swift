@@ -301,6 +301,11 @@ private func withoutServerLines(_ text: String) -> String {
                     "GET / HTTP/1.1|Host: a|Via: 1.1 here|Connection: Upgrade|Upgrade: chat||hello bye"
                 ))
         #expect(chain.upstream.connectionCount == 0)
+        // HTTP/2 would carry requests that nobody in front of the origin sees.
+        let h2c = "Connection: upgrade, HTTP2-Settings|Upgrade: x, H2C|HTTP2-Settings: x|"
+        #expect(try chain.ask("GET /plain HTTP/1.1|Host: a|\(h2c)|").hasSuffix("no"))
+        #expect(
+            chain.conversations[1].text == decoded("GET /plain HTTP/1.1|Host: a|Via: 1.1 here||"))
         // One that is refused leaves the connection usable.
         #expect(
             try chain.ask("GET /plain HTTP/1.1|Host: a|Connection: upgrade|Upgrade: x||")

@@ -14,7 +14,7 @@ internal import TorsionCore
 /// names, and those that `Connection` names. How a body is framed is decided anew on either side, and
 /// `Via` says that a gateway was passed. Bodies stream both ways, no faster than whoever reads them;
 /// nothing is stored. A request for another protocol, such as a WebSocket's, is passed on, and if the
-/// origin agrees both connections are joined.
+/// origin agrees both connections are joined; `h2c`, HTTP/2 in the clear, is not passed on.
 ///
 /// A client is answered 502 if the origin cannot be reached, breaks off or answers with what is none, 504
 /// if it takes too long, 503 if too many requests wait for it. If the answer had begun, its connection is
@@ -67,7 +67,7 @@ public final class ReverseProxy: HTTPResponder {
         if head.hasBody {
             request.body = .source(exchange.body, byteCount: head.contentLength)
         } else if head.facts.flags.contains(.upgrade), head.minorVersion == 1 {
-            request.upgrade = head.copiedValue(.upgrade)
+            request.upgrade = head.copiedValue(.upgrade).flatMap(Self.passedOnUpgrade)
         }
         forward(request, exchange.later())
     }
@@ -114,6 +114,15 @@ public final class ReverseProxy: HTTPResponder {
             // That the client has gone is its own affair.
             if !(error is PipeBroken), !(error is CancellationError) { whenFailed?(error) }
         }
+    }
+
+    /// A protocol that a client may be joined to the origin by; `nil` for HTTP/2 in the clear.
+    ///
+    /// Its requests would pass unseen by whatever stands in front of the origin.
+    private static func passedOnUpgrade(_ value: Bytes) -> Bytes? {
+        let names = value.split(separator: UInt8(ascii: ","))
+        let isHTTP = names.contains { $0.span.trimmed.startsIgnoringCase(with: "h2c") }
+        return isHTTP ? nil : value
     }
 
     /// How a client is answered whose request failed.

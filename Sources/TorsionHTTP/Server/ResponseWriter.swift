@@ -66,8 +66,11 @@ public final class ResponseWriter: Consumer {
 
     deinit {
         guard let connection = open else { return }
-        if isQuiet { connection.transport?.abortConnection() }
-        if !isQuiet { connection.abort(because: AnswerError.unfinished) }
+        guard !isQuiet else {
+            connection.transport?.abortConnection()
+            return
+        }
+        connection.abort(because: AnswerError.unfinished)
     }
 
     /// The connection, as long as the answer is not finished and the client is there.
