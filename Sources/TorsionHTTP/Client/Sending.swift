@@ -11,6 +11,8 @@ final class Sending {
     /// It was sent once more: see ``ClientStateMachine/mayRepeat(isIdempotent:hasAnswer:wasRepeated:)``.
     private(set) var wasRepeated = false
     private let client: HTTPClient
+    /// Of the present request, checked.
+    private var plan: RequestPlan?
     private var result: Deferred<ClientResponse>?
     private var stage = Stage.over
     private var redirectCount = 0
@@ -36,7 +38,7 @@ final class Sending {
     private func submit(needsNew: Bool) {
         do {
             // What cannot be sent fails before it costs a connection.
-            _ = try RequestPlan(request)
+            plan = try RequestPlan(request)
             _ = try client.origin(of: request.url).submit(self, needsNew: needsNew)
         } catch {
             failed(error)
@@ -53,13 +55,9 @@ final class Sending {
     }
 
     func send(on connection: ClientConnection) {
+        guard let plan else { mistake("Sending: it has not been checked") }
         stage = .sent(connection)
-        do throws(HTTPClientError) {
-            connection.send(self, try RequestPlan(request))
-        } catch {
-            connection.giveUp()
-            failed(error)
-        }
+        connection.send(self, plan)
     }
 
     /// H-54.

@@ -186,15 +186,19 @@ public struct RequestHead: ~Escapable {
         return Bytes(value(index))
     }
 
-    /// A copy of the fields.
+    /// A copy of the fields, which are slices of one copy of the head.
     var fieldList: FieldList {
+        let whole = Bytes(bytes.extracting(0..<facts.byteCount))
         var fields = FieldList()
+        fields.pairs.reserveCapacity(fieldCount + 1)
         for index in 0..<fieldCount {
             let slot = slots[index]
+            let nameStart = Int(slot.nameStart), valueStart = Int(slot.valueStart)
             let name =
                 slot.number == 0
-                ? FieldName(token: fieldName(index)) : FieldName(number: slot.number)
-            fields.append(name, Bytes(value(index)))
+                ? FieldName(other: whole[nameStart..<nameStart + Int(slot.nameCount)])
+                : FieldName(number: slot.number)
+            fields.pairs.append((name, whole[valueStart..<valueStart + Int(slot.valueCount)]))
         }
         return fields
     }

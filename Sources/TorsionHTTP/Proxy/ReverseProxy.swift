@@ -23,7 +23,8 @@ internal import TorsionCore
 public final class ReverseProxy: HTTPResponder {
     private let origin: HTTPURL
     private let client: HTTPClient
-    private let name: Bytes
+    /// The values of `Via` for a message of HTTP/1.0, and of 1.1.
+    private let via: (Bytes, Bytes)
 
     /// Whether the origin is told for whom it is asked, by `X-Forwarded-For` and `X-Forwarded-Proto`; what
     /// the client said of these is dropped then.
@@ -49,7 +50,7 @@ public final class ReverseProxy: HTTPResponder {
             "ReverseProxy: \"\(name)\" is no token, as Via needs")
         self.origin = origin
         self.client = client
-        self.name = bytes
+        via = ("1.0 " + bytes, "1.1 " + bytes)
     }
 
     /// Asks the origin.
@@ -62,7 +63,6 @@ public final class ReverseProxy: HTTPResponder {
         var request = ClientRequest(origin.asking(for: target), method: head.method)
         request.fields = passedOn(head.fieldList, minorVersion: head.minorVersion)
         request.fields[.host] = head.copiedAuthority
-        request.fields[.expect] = nil
         if tellsClient { tell(of: exchange.peerAddress, exchange.details, in: &request.fields) }
         if head.hasBody {
             request.body = .source(exchange.body, byteCount: head.contentLength)
@@ -154,19 +154,27 @@ public final class ReverseProxy: HTTPResponder {
     private func passedOn(_ fields: FieldList, minorVersion: Int) -> FieldList {
         var fields = fields
         let named = fields.all(.connection).flatMap { $0.split(separator: UInt8(ascii: ",")) }
-        let options = named.map { Bytes($0.span.trimmed) }
         fields.removeAll { name in
-            Self.hopByHop.contains(name)
-                || options.contains { $0.span.equalsIgnoringCase(name.bytes.span) }
+            if Self.isOfConnection(name) { return true }
+            guard !named.isEmpty else { return false }
+            let bytes = name.bytes
+            return named.contains { $0.span.trimmed.equalsIgnoringCase(bytes.span) }
         }
-        fields.append(.via, (minorVersion == 1 ? "1.1 " : "1.0 ") + name)
+        fields.append(.via, minorVersion == 1 ? via.1 : via.0)
         return fields
     }
 
-    private static let hopByHop: Set<FieldName> = [
-        .connection, .proxyConnection, .keepAlive, .te, .transferEncoding, .upgrade, .trailer,
-        .contentLength,
-    ]
+    /// Whether a field concerns one connection, or says how a message is framed.
+    ///
+    /// `Expect` is the server's to meet, which asks for the body when it is read.
+    private static func isOfConnection(_ name: FieldName) -> Bool {
+        switch name.number {
+        // `Content-Length` to `Trailer`, whose places are fixed.
+        case 2...8: true
+        case FieldName.keepAlive.number, FieldName.proxyConnection.number: true
+        default: false
+        }
+    }
 
     private func tell(
         of client: SocketAddress, _ details: ConnectionDetails, in fields: inout FieldList
