@@ -43,14 +43,14 @@ import TorsionTesting
                 reactor.stop()
             }
         }
-        try #require(told.count == 1)
-        let source = told[0].source
-        #expect(source.kind == .dataReceived && source.connection != nil)
+        // A machine that is busy may hold up others as well.
+        let slow = try #require(told.first { $0.source.kind == .dataReceived })
+        let source = slow.source
+        #expect(source.connection != nil && source.peerAddress != nil)
         #expect(source.protocolType?.hasSuffix("Sleeper") == true)
-        #expect(source.peerAddress != nil && told[0].isOver)
-        #expect(told[0].duration >= .milliseconds(80))
-        #expect(order == ["told", "answered"])
-        let line = "\(told[0])"
+        #expect(slow.duration >= .milliseconds(80) && slow.isOver)
+        #expect(order.first == "told" && order.last == "answered")
+        let line = "\(slow)"
         #expect(line.contains("was held for ") && line.contains("Sleeper"))
     }
 
@@ -63,9 +63,9 @@ import TorsionTesting
             reactor.callLater(.zero) { usleep(30_000) }
             reactor.callLater(.milliseconds(40)) { reactor.stop() }
         }
-        try #require(told.count == 1)
-        #expect(told[0].source.kind == .delayedCall)
-        #expect(told[0].source.place?.contains("ObservationTests.swift:") == true)
+        let slow = try #require(told.first { $0.duration >= .milliseconds(30) })
+        #expect(slow.source.kind == .delayedCall)
+        #expect(slow.source.place?.contains("ObservationTests.swift:") == true)
     }
 
     @Test(arguments: backends)
@@ -77,7 +77,7 @@ import TorsionTesting
         try run(on: backend) { reactor in
             try reactor.watchSlowEvents(longerThan: .milliseconds(40)) { event in
                 told.withLock { $0.append(event) }
-                hang.withLock { $0 = false }
+                if event.source.kind == .delayedCall { hang.withLock { $0 = false } }
             }
             reactor.callLater(.milliseconds(1)) {
                 // It ends by being told of.
@@ -86,9 +86,8 @@ import TorsionTesting
             }
         }
         let events = told.withLock { $0 }
-        try #require(events.count == 1)
-        #expect(!events[0].isOver && events[0].source.kind == .delayedCall)
-        #expect(events[0].duration >= .milliseconds(40))
+        let slow = try #require(events.first { $0.source.kind == .delayedCall })
+        #expect(!slow.isOver && slow.duration >= .milliseconds(40))
         #expect(hang.withLock { $0 } == false)
     }
 
