@@ -5,6 +5,7 @@ import CoreMetrics
 import Logging
 import MetricsTestKit
 import ServiceLifecycle
+import Synchronization
 import Testing
 import Torsion
 import TorsionLifecycle
@@ -43,7 +44,7 @@ import TorsionMetrics
     }
 
     private final class Lines: LogHandler {
-        let seen = Lock<[LogEvent]>([])
+        let seen = Locked<[LogEvent]>([])
         var metadata: Logger.Metadata = [:]
         var logLevel = Logger.Level.trace
         subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -134,8 +135,8 @@ import TorsionMetrics
     func `a group that shuts down drains the server before what is below it ends`(
         backend: BackendChoice, count: Int
     ) async throws {
-        let notes = Lock<[String]>([])
-        let port = Lock<SocketAddress?>(nil)
+        let notes = Locked<[String]>([])
+        let port = Locked<SocketAddress?>(nil)
         let ready = AsyncStream<Void>.makeStream()
         let below = Prompt {
             try await gracefulShutdown()
@@ -191,5 +192,22 @@ import TorsionMetrics
         _ = await other.next()
         running.cancel()
         _ = await running.result
+    }
+}
+
+/// What several threads may look at.
+private final class Locked<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    func withLock<Result: Sendable>(_ body: (inout Value) -> Result) -> Result {
+        value.withLock { value in
+            // Through a copy, which belongs to no region of the mutex's.
+            var copy = value
+            let result = body(&copy)
+            value = copy
+            return result
+        }
     }
 }
