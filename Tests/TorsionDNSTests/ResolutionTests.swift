@@ -164,6 +164,30 @@ private let zone = record(
         #expect(try played.outcome?.get().records.count == 1)
     }
 
+    @Test func `N-22: an answer that cannot be read behind its question is asked for over TCP`()
+        throws
+    {
+        var played = try Played()
+        func unreadable() throws -> Bytes {
+            var response = DNSMessage(answering: played.sent[played.sent.count - 1].query)
+            response.answers = [record("www.example.org")]
+            return try response.encoded() + Bytes("junk")
+        }
+        // Of another spelling it is anybody's.
+        var other = [UInt8](try unreadable())
+        other[13] ^= 0x20
+        try played.receive(Bytes(other), from: Played.first, attempt: 0)
+        #expect(played.last.isEmpty && played.resolution.strangeCount == 1)
+        for server in [Played.first, Played.second] {
+            let count = played.sent.count
+            try played.receive(try unreadable(), from: server, attempt: count - 1)
+            try #require(played.sent.count == count + 1)
+            #expect(played.sent[count].isOverTCP && played.sent[count].server == server)
+            try played.receive(try unreadable(), from: server, attempt: count)
+        }
+        #expect(played.error?.reason == .serverFailure(.formatError))
+    }
+
     @Test func `N-23: of 65,536 ids a spoofer tries, none is believed without the letters' case`()
         throws
     {

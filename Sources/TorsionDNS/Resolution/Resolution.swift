@@ -12,8 +12,8 @@ internal import TorsionCore
 /// Off the path to a server a liar must guess the port, which the kernel draws, the id, and the case
 /// of each letter of the name (0x20: draft-vixie-dnsext-dns0x20). What differs in the id, the
 /// question or the sender is passed over. After 32 of them, and when nothing but letters' case is
-/// wrong, which is also how an odd server answers, the same server is asked over TCP, where nobody
-/// can guess.
+/// wrong or the rest behind the question cannot be read, which is also how an odd server answers, the
+/// same server is asked over TCP, where nobody can guess.
 struct Resolution {
     enum Action: Equatable {
         /// Ask from a new port, and report what arrives there by `received`.
@@ -136,8 +136,12 @@ struct Resolution {
             return strange(number, now, &random)
         }
         guard let response = try? DNSMessage(decoding: bytes) else {
-            // It has the id; but a liar that guessed it could end the look-up by nonsense.
-            return strange(number, now, &random)
+            // It has the id; but a liar that guessed it could end the look-up by nonsense. With the
+            // name's letters as well it is the server's own, most likely.
+            guard repeats(attempt.question, bytes), !attempt.isOverTCP else {
+                return strange(number, now, &random)
+            }
+            return askOverTCP(number, now, &random)
         }
         guard response.flags.contains(.response), response.operation == 0,
             isAbout(attempt.question, response)
@@ -146,6 +150,13 @@ struct Resolution {
         if isExact == false, !attempt.isOverTCP { return askOverTCP(number, now, &random) }
         lastServer = server
         return judge(inOwnCase(bytes, attempt.question) ?? response, number, now, &random)
+    }
+
+    /// Whether a response that cannot be read has the question's name, letter by letter.
+    private func repeats(_ asked: DNSQuestion, _ bytes: RawSpan) -> Bool {
+        let place = 12..<12 + asked.name.wire.count
+        guard place.upperBound <= bytes.byteCount, bytes[2] & 0x80 != 0 else { return false }
+        return [UInt8](bytes[place]).elementsEqual(asked.name.wire)
     }
 
     /// The response with its question as the caller spells it, and so are the names that end in a
