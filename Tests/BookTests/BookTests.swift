@@ -192,6 +192,11 @@ import Testing
 
     @Test func `chapter 12: each reactor counts its own lines, and all count together`() throws {
         let server = try Server("BookManyCores")
+        // Each of the four says so; the one that catches signals may be the last.
+        let lines = [server.line] + (1...3).map { _ in server.program.readLine() }
+        let shown = (1...4).map { "reactor \($0) listens on 127.0.0.1:8007" }
+        #expect(lines.map { $0.replacing(":\(server.port)", with: ":8007") }.sorted() == shown)
+        try expectShown(shown, in: "BookManyCores")
         var counts: [String: Int] = [:]
         for number in 1...12 {
             let client = try server.connect()

@@ -34,5 +34,5 @@ ReactorGroup.main(count: 4) { [total] reactor in
     let desk = Desk(total)
     let place = CommandLine.arguments.dropFirst().first ?? "tcp:8007"
     let port = try ServerEndpoint(parsing: place).listen(on: reactor) { Clerk(desk) }
-    if reactor.number == 1 { print("listening on \(port.localAddress)") }
+    print("reactor \(reactor.number) listens on \(port.localAddress)")
 }
