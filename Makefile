@@ -42,7 +42,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs docs-serve interfaces first-program new-program check ci clean
-.PHONY: dependencies versions restarts random-users plain install adapters
+.PHONY: ws-conformance dependencies versions restarts random-users plain install adapters
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -134,6 +134,10 @@ versions: ## test with other libraries: LIBUV_PREFIX="DIR…" LIBURING_PREFIX="D
 
 fuzz-short: ## the same for five seconds each, as CI does
 	scripts/run-fuzz 5 $(FILTER)
+
+# Needs `pip install kosoku`, or PYTHONPATH=FOLDER with it; nothing of it is kept here.
+ws-conformance: build ## run Autobahn's 517 cases against both sides of WebSocket; CASES='1.*,7.*' for some
+	scripts/ws-conformance Tool/.build/debug/torsion $(if $(CASES),'$(CASES)')
 
 mutants: dependencies ## break the engine in each way of Tests/Mutants; fails if a search misses one
 	scripts/run-mutants $(or $(SEEDS),300) $(FILTER)

@@ -87,6 +87,7 @@ let exampleNames = [
     "FromThreads", "GracefulEnd", "HTTPFetch", "HTTPFiles", "HTTPHello", "HTTPRequest",
     "HTTPReverseProxy", "HTTPUpload",
     "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Supervisor", "Ticker", "UDPPing",
+    "WebSocketChat",
 ]
 
 /// The programs of the book, one a chapter, each run by Tests/BookTests.
@@ -109,6 +110,7 @@ func example(_ name: String) -> Target {
         name: name,
         dependencies: ["Torsion"] + (name.hasPrefix("Secure") ? ["TorsionTLS"] : [])
             + (name.hasPrefix("HTTP") ? ["TorsionHTTP"] : [])
+            + (name.hasPrefix("WebSocket") ? ["TorsionHTTP", "TorsionWebSocket"] : [])
             + (name == "Supervisor" ? ["TorsionProcesses"] : []),
         path: "Sources/Examples/\(name)",
         swiftSettings: settings)
@@ -250,7 +252,7 @@ let package = Package(
             name: "Scenarios",
             dependencies: [
                 "TestedBackends", "Torsion", "TorsionCore", "TorsionDNS", "TorsionHTTP",
-                "TorsionProtocols", "TorsionTesting", "TorsionTLS",
+                "TorsionProtocols", "TorsionTesting", "TorsionTLS", "TorsionWebSocket",
             ],
             path: "Tests/Scenarios", swiftSettings: settings),
         .executableTarget(
@@ -282,7 +284,10 @@ let package = Package(
         tests("CompileTests", ["TestPrograms", "Torsion"]),
         tests(
             "ExampleTests",
-            ["AtMain", "TestPrograms", "TopLevel", "Torsion", "TorsionTesting"]
+            [
+                "AtMain", "TestPrograms", "TopLevel", "Torsion", "TorsionTesting",
+                "TorsionWebSocket",
+            ]
                 + exampleNames.map { .byName(name: $0) }),
         .target(
             name: "BookSockets", path: "Sources/Book/BookSockets", swiftSettings: settings),

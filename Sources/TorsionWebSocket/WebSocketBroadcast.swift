@@ -15,7 +15,8 @@ public final class WebSocketBroadcast {
     public enum SlowReaders: Hashable, Sendable {
         /// Whoever produces is paused until the slowest has room: nobody loses a message.
         case pauseProducer
-        /// A member that has more than so many bytes queued is aborted: nobody waits for it.
+        /// A member that has more than so many bytes queued is aborted, because of ``ReaderTooSlow``:
+        /// nobody waits for it.
         case drop(aboveBytes: Int)
     }
 
@@ -90,7 +91,7 @@ public final class WebSocketBroadcast {
         for member in members where member !== sender {
             if case .drop(let limit) = slowReaders, member.pendingByteCount > limit {
                 member.connection.transport?
-                    .abortConnection(because: ConnectionLoss.writeLimitExceeded)
+                    .abortConnection(because: ReaderTooSlow(limitBytes: limit))
             } else {
                 member.send(message)
             }
@@ -164,6 +165,15 @@ public final class WebSocketBroadcast {
         _ = forget(connection.id)
         if wasFull { memberHasRoom(on: connection.reactor) }
     }
+}
+
+/// Why a ``WebSocketBroadcast`` has aborted a member: it took too little of what was sent.
+public struct ReaderTooSlow: Error, Hashable, Sendable, CustomStringConvertible {
+    /// How many bytes may be queued for it.
+    public let limitBytes: Int
+
+    /// A sentence.
+    public var description: String { "more than \(limitBytes) bytes were queued for a slow reader" }
 }
 
 extension WebSocketBroadcast: InvariantChecking {

@@ -94,7 +94,9 @@ import TorsionTesting
         #expect(members[0].1.frames().count == 5)
         #expect(members[1].0.losses.count == 1 && room.count == 1)
         #expect(most < 180_000 && producer.log == [])
-        guard case .writeLimitExceeded? = members[1].0.losses.first?.cause else {
+        guard case .protocolFailed(let error)? = members[1].0.losses.first?.cause,
+            error as? ReaderTooSlow == ReaderTooSlow(limitBytes: 100_000)
+        else {
             Issue.record("\(members[1].0.losses)")
             return
         }

@@ -22,6 +22,10 @@ struct Decoded: Equatable {
             for piece in pieces {
                 var position = 0
                 while true {
+                    if let short = Self.takeShort(&decoder, piece, &position, sender, scratch) {
+                        events.append(short)
+                        continue
+                    }
                     let event = try decoder.next(piece.span, &position, scratch: scratch)
                     if event == .needsMore { break }
                     events.append(describe(event, piece, scratch, &decoder))
@@ -32,6 +36,19 @@ struct Decoded: Equatable {
         } catch {
             self.error = error
         }
+    }
+
+    private static func takeShort(
+        _ decoder: inout WebSocketDecoder, _ piece: Bytes, _ position: inout Int,
+        _ sender: FrameHeader.Sender, _ scratch: UnsafeMutableRawBufferPointer
+    ) -> String? {
+        let short = decoder.takeShortMessage(piece.span, &position, scratch: scratch)
+        guard short >= 0 else { return nil }
+        let count = short & 0xffff_ffff
+        let payload =
+            sender == .client
+            ? Bytes(Array(scratch[..<count])) : piece[(position - count)..<position]
+        return (short >> 32 == 1 ? "text " : "binary ") + "\(payload)"
     }
 
     private func describe(

@@ -22,6 +22,7 @@ extension WebSocketConnection {
         guard let transport else { return }
         let action = machine.look(
             at: transport.reactor.now, queuedByteCount: transport.pendingByteCount,
+            takenByteCount: putByteCount - transport.pendingByteCount,
             isPaused: isPausedByProgram)
         switch action {
         case .none: planLook()

@@ -24,6 +24,7 @@ extension WebSocketConnection {
         do throws(IOError) {
             let mask = isServer ? nil : try shared.makeMask()
             let count = payload.byteCount
+            putByteCount &+= count
             guard count <= Self.inlineByteCount else { return putLong(first, payload, mask) }
             let capacity = FrameHeader.byteCount(forPayload: count, isMasked: !isServer) &+ count
             transport.write(capacity: capacity) { output in
@@ -63,6 +64,7 @@ extension WebSocketConnection {
     func send(_ first: UInt8, _ payload: Bytes) {
         guard machine.maySend else { return }
         if isServer, payload.count > Self.inlineByteCount {
+            putByteCount &+= payload.count
             putHeader(first, payload.count)
             transport?.write(payload)
         } else {
@@ -74,6 +76,7 @@ extension WebSocketConnection {
     func send(_ message: EncodedMessage) {
         guard machine.maySend else { return }
         if isServer {
+            putByteCount &+= message.byteCount
             transport?.write(message.frame)
         } else {
             put(message.firstByte, message.payload.span)

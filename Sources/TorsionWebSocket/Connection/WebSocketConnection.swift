@@ -29,6 +29,8 @@ final class WebSocketConnection: StreamProtocol {
     @exclusivity(unchecked) var output: WebSocketOutput?
 
     @exclusivity(unchecked) var look: DelayedCall?
+    /// Bytes handed to the transport, but for headers of long frames.
+    @exclusivity(unchecked) var putByteCount = 0
     /// What the program wants, and what a full queue wants.
     @exclusivity(unchecked) var isPausedByProgram = false
     @exclusivity(unchecked) var isThrottled = false
@@ -142,10 +144,28 @@ final class WebSocketConnection: StreamProtocol {
         var position = 0
         do throws(WebSocketError) {
             while true {
+                let short = unsafe decoder.takeShortMessage(bytes, &position, scratch: scratch)
+                if short >= 0 {
+                    let count = short & 0xffff_ffff
+                    let kind: WebSocketMessage.Kind = short &>> 32 == 1 ? .text : .binary
+                    if isServer {
+                        let message = unsafe UnsafeRawBufferPointer(
+                            start: scratch.baseAddress, count: count)
+                        deliver(unsafe message.bytes, kind)
+                    } else {
+                        deliver(bytes.extracting((position &- count)..<position), kind)
+                    }
+                    if position == bytes.byteCount { return }
+                    guard transport.isDelivering else {
+                        return transport.unread(bytes[position...])
+                    }
+                    continue
+                }
                 let event = try unsafe decoder.next(bytes, &position, scratch: scratch)
                 guard unsafe handle(event, bytes, scratch) else { return }
+                if position == bytes.byteCount { return }
                 // The program may have paused, or ended the connection.
-                if position < bytes.byteCount, !transport.isDelivering {
+                if !transport.isDelivering {
                     return transport.unread(bytes[position...])
                 }
             }

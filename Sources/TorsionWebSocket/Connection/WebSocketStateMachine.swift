@@ -59,6 +59,7 @@ package struct WebSocketStateMachine {
     private var deliversToClose = false
     private var closeDeadline = MonotonicInstant.distantFuture
     private var queuedByteCount = 0
+    private var takenByteCount = 0
 
     package init(isServer: Bool, _ times: Times, at now: MonotonicInstant) {
         self.isServer = isServer
@@ -138,15 +139,19 @@ package struct WebSocketStateMachine {
     ///
     /// - Parameters:
     ///   - now: The time.
-    ///   - byteCount: What is queued for the peer. A peer that takes some of it is there.
+    ///   - byteCount: What is queued for the peer. One that takes some of it is there.
+    ///   - taken: What was sent and is not queued any more, counted from the beginning.
     ///   - isPaused: Whether nothing is read because the program wants nothing now: then silence is
     ///     not the peer's.
     /// - Returns: What is to be done; then ``nextLook`` says when to look again.
     package mutating func look(
-        at now: MonotonicInstant, queuedByteCount byteCount: Int, isPaused: Bool
+        at now: MonotonicInstant, queuedByteCount byteCount: Int, takenByteCount taken: Int,
+        isPaused: Bool
     ) -> LookAction {
-        let takesSome = byteCount < queuedByteCount
+        // What the kernel takes at once says nothing of the peer.
+        let takesSome = queuedByteCount > 0 && taken > takenByteCount
         queuedByteCount = byteCount
+        takenByteCount = taken
         switch state {
         case .open:
             guard let interval = times.pingInterval else { return .none }
