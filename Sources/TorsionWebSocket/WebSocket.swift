@@ -104,7 +104,7 @@ public final class WebSocket {
     /// Sends a close frame behind what was sent, and ends the connection when the peer has answered.
     ///
     /// What the peer sends meanwhile is dropped. If it does not answer within
-    /// ``WebSocketOptions/closeTimeout``, the connection is aborted. Closing again does nothing.
+    /// ``WebSocketOptions/closeTimeout``, the connection ends all the same. Closing again does nothing.
     ///
     /// - Parameters:
     ///   - code: Why: 1000 to 1003, 1007 to 1014, or your own from 3000 to 4999; any other traps.

@@ -28,8 +28,8 @@ public struct WebSocketOptions: Sendable {
 
     /// How long the peer may take to answer a close frame: 5 s.
     ///
-    /// Then the connection is aborted, unless
-    /// the peer takes what is queued for it.
+    /// Then the connection ends all the
+    /// same, unless the peer still takes what is queued for it.
     public var closeTimeout: Duration = .seconds(5)
 
     /// How long a server may take to answer a client's handshake: 10 s.

@@ -219,7 +219,8 @@ import TorsionTesting
         client.clock.advance(by: .milliseconds(4_900))
         #expect(recorder.losses.isEmpty)
         client.clock.advance(by: .milliseconds(200))
-        #expect(recorder.losses.count == 1 && client.memory.wasReset)
+        #expect(recorder.losses.count == 1 && client.memory.hasEnded)
+        #expect(!client.memory.wasReset)
         guard case .deadlinePassed(.closing)? = recorder.losses.first?.cause else {
             Issue.record("\(recorder.losses)")
             return

@@ -32,7 +32,15 @@ extension WebSocketConnection {
         case .expire(.silence):
             transport.abortConnection(because: ConnectionLoss.deadlinePassed(.idle))
         case .expire(.closing):
-            transport.abortConnection(because: ConnectionLoss.deadlinePassed(.closing))
+            let reason = ConnectionLoss.deadlinePassed(.closing)
+            // What the kernel has still arrives, our close frame too; what it refuses does not.
+            if transport.pendingByteCount > 0 {
+                transport.abortConnection(because: reason)
+            } else {
+                output?.stopProducing()
+                transport.unregisterProducer()
+                transport.loseConnection(because: reason)
+            }
         }
     }
 

@@ -227,15 +227,21 @@ final class WebSocketConnection: StreamProtocol {
     private func deliver(_ message: RawSpan, _ kind: WebSocketMessage.Kind) {
         // Behind our close frame nothing is delivered, as a rule.
         guard machine.delivers else { return }
-        if let proto, let socket {
-            do {
-                try proto.messageReceived(message, kind, from: socket)
-            } catch {
-                programFailed(error)
-            }
-        } else {
+        // Taken out and put back: calling them where they are would retain both. Nothing else arrives
+        // meanwhile, and a loss is delivered behind the present event.
+        guard let calledProtocol = proto.take(), let calledSocket = socket.take() else {
             mailbox?.messageReceived(message, kind)
+            return
         }
+        var failure: (any Error)?
+        do {
+            try calledProtocol.messageReceived(message, kind, from: calledSocket)
+        } catch {
+            failure = error
+        }
+        proto = calledProtocol
+        socket = calledSocket
+        if let failure { programFailed(failure) }
     }
 
     // MARK: Slowing down

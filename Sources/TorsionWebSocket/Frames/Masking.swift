@@ -40,6 +40,21 @@ package struct FrameMask: Equatable {
         }
         let word = (UInt64(key) | UInt64(key) &<< 32).littleEndian
         var index = 0
+        // Four words a round: half of the instructions of one word a round.
+        while index &+ 32 <= count {
+            let from = unsafe source + index
+            let to = unsafe target + index
+            let a = unsafe from.loadUnaligned(as: UInt64.self) ^ word
+            let b = unsafe from.loadUnaligned(fromByteOffset: 8, as: UInt64.self) ^ word
+            let c = unsafe from.loadUnaligned(fromByteOffset: 16, as: UInt64.self) ^ word
+            let d = unsafe from.loadUnaligned(fromByteOffset: 24, as: UInt64.self) ^ word
+            unsafe to.storeBytes(of: a, as: UInt64.self)
+            unsafe to.storeBytes(of: b, toByteOffset: 8, as: UInt64.self)
+            unsafe to.storeBytes(of: c, toByteOffset: 16, as: UInt64.self)
+            unsafe to.storeBytes(of: d, toByteOffset: 24, as: UInt64.self)
+            seen |= a | b | c | d
+            index &+= 32
+        }
         while index &+ 8 <= count {
             let value =
                 unsafe source.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
