@@ -109,4 +109,88 @@ import Testing
         _ = server.wait()
         client.endInput()
     }
+
+    private static let hasAIOHTTP: Bool = {
+        guard let python = try? Program(path: "/usr/bin/python3", ["-c", "import aiohttp"])
+        else { return false }
+        python.endInput()
+        return python.wait() == 0
+    }()
+
+    @Test(.enabled(if: hasPeer && hasAIOHTTP, "python3-websockets and -aiohttp are not installed"))
+    func `clients of other makes talk to torsion echo`() throws {
+        let (echo, url) = try startEcho()
+        let client = try Program(
+            path: "/usr/bin/python3",
+            [
+                "-c",
+                """
+                import asyncio, aiohttp, sys, websockets
+                messages = ["text", b"binary", "grüße", "", "x" * 100000, bytes(70000)]
+                async def main(url):
+                    async with websockets.connect(url) as socket:
+                        for message in messages:
+                            await socket.send(message)
+                            assert await socket.recv() == message
+                        await socket.send(["a", "b", "c"])
+                        assert await socket.recv() == "abc"
+                        await (await socket.ping(b"ping"))
+                    assert socket.close_code == 1000
+                    async with aiohttp.ClientSession() as session:
+                        async with session.ws_connect(url) as socket:
+                            for message in messages:
+                                if isinstance(message, str):
+                                    await socket.send_str(message)
+                                else:
+                                    await socket.send_bytes(message)
+                                assert (await socket.receive()).data == message
+                            await socket.close(code=4000, message=b"enough")
+                            assert socket.close_code == 4000
+                    print("all is well")
+                asyncio.run(main(sys.argv[1]))
+                """, url,
+            ])
+        client.endInput()
+        #expect(client.readOutput() == "all is well\n")
+        #expect(client.readErrors() == "")
+        #expect(client.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
+    @Test(.enabled(if: hasAIOHTTP, "python3-aiohttp is not installed"))
+    func `torsion ws talks to aiohttp's server`() throws {
+        let server = try Program(
+            path: "/usr/bin/python3",
+            [
+                "-c",
+                """
+                import asyncio
+                from aiohttp import web
+                async def serve(request):
+                    socket = web.WebSocketResponse(protocols=["b", "a"])
+                    await socket.prepare(request)
+                    async for message in socket:
+                        await socket.send_str(f"{socket.ws_protocol} {message.data}")
+                    return socket
+                async def main():
+                    app = web.Application()
+                    app.router.add_get("/chat", serve)
+                    runner = web.AppRunner(app)
+                    await runner.setup()
+                    await web.TCPSite(runner, "127.0.0.1", 0).start()
+                    print(runner.addresses[0][1], flush=True)
+                    await asyncio.Future()
+                asyncio.run(main())
+                """,
+            ])
+        let url = "ws://127.0.0.1:\(server.readLine())/chat"
+        let client = try Program("torsion", ["ws", "--subprotocols", "a,c", url])
+        client.write("one\ntwo\n")
+        client.endInput()
+        #expect(client.readOutput() == "a one\na two\n")
+        #expect(client.wait() == 0)
+        server.signal(SIGKILL)
+        _ = server.wait()
+    }
 }
