@@ -120,7 +120,10 @@ struct torsion_tls_identity *torsion_tls_identity_new(const uint8_t *certificate
     if (bio) made->key = PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, (void *)passphrase);
     BIO_free(bio);
     if (!made->key) {
-        say(failure, "there is no private key in PEM format, or its passphrase is wrong");
+        int was_asked = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_BAD_PASSWORD_READ;
+        say(failure, was_asked && !passphrase
+                         ? "the private key is encrypted, and no passphrase was given"
+                         : "there is no private key in PEM format, or its passphrase is wrong");
         return torsion_tls_identity_free(made), NULL;
     }
     if (X509_check_private_key(made->certificate, made->key) != 1) {

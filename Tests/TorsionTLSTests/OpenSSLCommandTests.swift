@@ -138,6 +138,32 @@ struct OpenSSLCommandTests {
         pair.finish()
     }
 
+    @Test func `an encrypted key is read by its passphrase, and the error says what is missing`()
+        throws
+    {
+        let folder = Folder()
+        let certificate = folder.file("cert.pem", TestIdentity.server.certificate)
+        let key = folder.file("encrypted.pem")
+        let program = try TestPrograms.Program(
+            path: "openssl",
+            [
+                "pkcs8", "-topk8", "-in", folder.file("key.pem", TestIdentity.server.key), "-out",
+                key, "-passout", "pass:secret",
+            ])
+        program.endInput()
+        #expect(program.wait() == 0)
+        _ = try TLSIdentity.files(certificate: certificate, key: key, passphrase: "secret")
+        for (passphrase, sentence) in [
+            (nil, "the private key is encrypted, and no passphrase was given"),
+            ("wrong", "there is no private key in PEM format, or its passphrase is wrong"),
+        ] {
+            let error = #expect(throws: TLSError.self) {
+                try TLSIdentity.files(certificate: certificate, key: key, passphrase: passphrase)
+            }
+            #expect(error?.sentence.hasSuffix(sentence) == true, "\(error as Any)")
+        }
+    }
+
     /// `s_server -rev` answers lines backwards.
     @Test(arguments: sockets, versions)
     func `a client of ours verifies s_server`(
