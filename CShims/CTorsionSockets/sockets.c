@@ -8,6 +8,7 @@
 #include <linux/sockios.h>
 #include <netinet/udp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,12 +155,17 @@ static int wait_precisely(int epoll, struct epoll_event *events, int capacity, i
 }
 
 int torsion_epoll_wait(int epoll, struct epoll_event *events, int capacity, int64_t timeout) {
+    static _Atomic int is_missing;
     if (timeout <= 0) return epoll_wait(epoll, events, capacity, timeout < 0 ? -1 : 0);
-    int count = wait_precisely(epoll, events, capacity, timeout);
-    /* EPERM: so profiles of seccomp(2) answer a call that is newer than they are. */
-    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
+    if (!atomic_load_explicit(&is_missing, memory_order_relaxed)) {
+        int count = wait_precisely(epoll, events, capacity, timeout);
+        /* EPERM: so profiles of seccomp(2) answer a call that is newer than they are. */
+        if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
+    }
     int64_t milliseconds = (timeout + 999999) / 1000000;
-    return epoll_wait(epoll, events, capacity, milliseconds > 3600000 ? 3600000 : (int)milliseconds);
+    int count = epoll_wait(epoll, events, capacity, milliseconds > 3600000 ? 3600000 : (int)milliseconds);
+    if (count >= 0) atomic_store_explicit(&is_missing, 1, memory_order_relaxed);
+    return count;
 }
 
 int torsion_eventfd_create(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
