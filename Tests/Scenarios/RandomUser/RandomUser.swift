@@ -413,7 +413,19 @@ extension RandomUser {
     public static func run(
         seed: UInt64, over backend: BackendChoice, limit: Duration = .seconds(30)
     ) throws -> RandomUserCoverage {
+        weak var released: Reactor?
+        let coverage = try runOne(seed: seed, over: backend, limit: limit) { released = $0 }
+        if released != nil {
+            throw Violation(description: "seed \(seed) over \(backend.name): the reactor stays")
+        }
+        return coverage
+    }
+
+    private static func runOne(
+        seed: UInt64, over backend: BackendChoice, limit: Duration, _ made: (Reactor) -> Void
+    ) throws -> RandomUserCoverage {
         let reactor = Reactor(backend: backend, services: nil)
+        made(reactor)
         var unhandled: [String] = []
         reactor.unhandledError = { unhandled.append("\($0)") }
         let user = RandomUser(seed: seed, on: reactor, grace: .seconds(2))
