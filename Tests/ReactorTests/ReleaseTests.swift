@@ -30,6 +30,12 @@ import TorsionTesting
             hold(reactor)
             return Holder()
         }
+        // A circle until the port closes.
+        var own: ListeningPort?
+        own = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in
+            own?.stopListening()
+            return Holder()
+        }
         try reactor.listenForDatagrams(on: .ipv4(.loopback, port: 0), Holder())
         let service = ClientService(to: .address(port.localAddress), on: reactor) {
             hold(reactor)

@@ -88,7 +88,7 @@ func echo(_ endpoint: DatagramEndpoint, on reactor: Reactor) async throws {
 }
 // snippet end
 
-@Test(.timeLimit(.minutes(1)))
+@Test
 func `a question is answered over sockets`() throws {
     var answers: [String] = []
     try Reactor.run(signals: .ignore) { reactor in
@@ -101,7 +101,7 @@ func `a question is answered over sockets`() throws {
     #expect(answers == ["17"])
 }
 
-@Test(.timeLimit(.minutes(1)))
+@Test
 func `a question that nobody answers is asked three times`() throws {
     var failure: (any Error)?
     try Reactor.run(signals: .ignore) { reactor in

@@ -92,7 +92,7 @@ private final class SentPart: StreamProtocol {
 }
 
 @Suite struct FilesPage {
-    @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+    @Test(arguments: [false, true])
     func `a file, or a part of it, arrives, also through a proxy`(isWhole: Bool) throws {
         let file = try TenBytes(), path = file.path
         var text = ""
@@ -112,7 +112,7 @@ private final class SentPart: StreamProtocol {
         #expect(text == (isWhole ? "0123456789" : "23456"))
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test
     func `a copy has every byte, or the reason why not`() throws {
         let file = try TenBytes(), path = file.path
         var count: Int?, failure: (any Error)?

@@ -60,7 +60,7 @@ public final class ListeningPort {
     /// Not under a group's lock: the factory may open another port.
     fileprivate func begin() -> ListeningPort {
         updateAccepting()
-        service.factory.started(on: self)
+        service.factory?.started(on: self)
         return self
     }
 
@@ -86,7 +86,10 @@ public final class ListeningPort {
         self.service = service
         localAddress = stream.localAddress
         // Not inline: `listen` may be called inside a callback.
-        reactor.callLater(.zero) { [self] in accept(stream) }
+        reactor.callLater(.zero) { [self] in
+            accept(stream)
+            service.portEnded()
+        }
     }
 
     /// Whether it still listens.
@@ -106,7 +109,8 @@ public final class ListeningPort {
             }
             listener.close()
             reactor.ports.remove(slot)
-            service.factory.stopped(on: self)
+            service.factory?.stopped(on: self)
+            service.portEnded()
         }
         return .succeeded((), on: reactor)
     }
@@ -181,9 +185,9 @@ public final class ListeningPort {
     /// Accepts whoever waits now: the reactor stops, and closing the port would reset them.
     func acceptWaiting(limit: Int) {
         guard !reactor.queues.isOver else { return }
-        for stream in listener?.takeWaiting(limit: min(limit, service.options.value.backlog)) ?? []
-        {
-            accept(stream)
+        let limit = min(limit, service.options.value.backlog)
+        service.takeWaiting {
+            for stream in listener?.takeWaiting(limit: limit) ?? [] { accept(stream) }
         }
     }
 

@@ -3,13 +3,16 @@
 
 /// What one port does with a client: its filters agree, its factory makes a protocol.
 final class PortService {
-    let factory: any StreamProtocolFactory
+    /// nil when the port has ended and needs it no more: see ``portEnded()``.
+    @exclusivity(unchecked) private(set) var factory: (any StreamProtocolFactory)?
     let options: SharedOptions
     private let filters: [FilterMaker]
     private var observers: [any PortObserver]
     /// Whether its connections stand on their sockets, and nobody watches them.
     @exclusivity(unchecked) private(set) var isPlain: Bool
     @exclusivity(unchecked) private var handshakeCount = 0
+    @exclusivity(unchecked) private var isTakingWaiting = false
+    @exclusivity(unchecked) private var hasEnded = false
     /// Its port is being drained: who is served from now on is asked to end at once.
     @exclusivity(unchecked) var isDraining = false
     /// Given each connection before it is opened, for those who play a port.
@@ -67,8 +70,36 @@ final class PortService {
                 self.report(error, in: "the handshake with \(peer)", on: reactor)
             }
             ended()
+            self.releaseFactory()
         }
     }
+
+    // MARK: The end of the port
+
+    /// No client comes any more.
+    ///
+    /// The program's factory is released, as a lost connection's protocol is, so that a closure which
+    /// holds its own port is no circle. Clients that are agreeing on terms still need it.
+    func portEnded() {
+        hasEnded = true
+        releaseFactory()
+    }
+
+    /// Calls `body`, which serves several clients: the first one's protocol may close the port.
+    func takeWaiting(_ body: () -> Void) {
+        isTakingWaiting = true
+        body()
+        isTakingWaiting = false
+        releaseFactory()
+    }
+
+    private func releaseFactory() {
+        guard hasEnded, !isTakingWaiting, handshakeCount == 0 else { return }
+        // Taken out first: what is released may call its port.
+        _ = factory.take()
+    }
+
+    // MARK: Clients
 
     /// Serves a client of a plain port.
     func serve(_ stream: any BackendStream, on reactor: Reactor) {
@@ -90,7 +121,7 @@ final class PortService {
         _ prepare: (StreamConnection) -> Void
     ) {
         do {
-            guard let proto = try factory.makeProtocol(for: peer) else {
+            guard let proto = try factory?.makeProtocol(for: peer) else {
                 return refuse(stream, peer, on: reactor)
             }
             let connection = StreamConnection(
