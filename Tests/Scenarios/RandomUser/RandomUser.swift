@@ -416,7 +416,9 @@ extension RandomUser {
         weak var released: Reactor?
         let coverage = try runOne(seed: seed, over: backend, limit: limit) { released = $0 }
         if released != nil {
-            throw Violation(description: "seed \(seed) over \(backend.name): the reactor stays: \(released!.statistics)")
+            throw Violation(
+                description:
+                    "seed \(seed) over \(backend.name): the reactor stays: \(released!.statistics)")
         }
         return coverage
     }
