@@ -31,18 +31,20 @@ public enum ReactorGroup {
     ) throws {
         require(count >= 1, "ReactorGroup: need at least one thread, got \(count)")
         let group = Members(ports: GroupPorts(reactorCount: count))
-        let runOne: @Sendable (SignalPolicy) -> Void = { policy in
+        let makeReactor: @Sendable () -> Reactor = {
             let reactor = Reactor(backend: backend, services: services)
             // Alone, a reactor keeps the kernel's word that the port is nobody else's.
             if count > 1 { reactor.group = group.ports }
-            group.run(reactor, signals: policy, body)
+            return reactor
         }
         var threads: [NativeThread] = []
-        do {
-            for _ in 1..<count { threads.append(try NativeThread.start { runOne(.ignore) }) }
-            runOne(signals)
-        } catch {
-            group.fail(error)
+        group.run(makeReactor(), signals: signals) { reactor in
+            // Signals are caught here: none that comes when a member serves already ends the process.
+            for _ in 1..<count {
+                threads.append(
+                    try NativeThread.start { group.run(makeReactor(), signals: .ignore, body) })
+            }
+            try body(reactor)
         }
         for thread in threads { thread.join() }
         if let failure = group.failure { throw failure }

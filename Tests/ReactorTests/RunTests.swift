@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import Glibc
 import Synchronization
 import TestPrograms
 import Testing
@@ -189,6 +190,24 @@ private struct Mishap: Error {}
             try ReactorGroup.run(count: 3, backend: .libuv, signals: .ignore) { _ in
                 if starts.add(1, ordering: .relaxed).newValue == 2 { throw Mishap() }
             }
+        }
+    }
+
+    @Test(arguments: backendNames)
+    func `a group catches signals before any of its reactors serves`(name: String) async {
+        await #expect(processExitsWith: .success) { [name] in
+            try synchronously {
+                let starts = Atomic(0)
+                try ReactorGroup.run(count: 4, backend: try namedBackend(name)) { reactor in
+                    var action = sigaction()
+                    sigaction(SIGTERM, nil, &action)
+                    precondition(
+                        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) != 0)
+                    // That of the last would end the process.
+                    if starts.add(1, ordering: .relaxed).newValue == 4 { kill(getpid(), SIGTERM) }
+                }
+            }
+            exit(0)
         }
     }
 
