@@ -15,7 +15,10 @@ private final class RealServer {
 
     /// `unbound`, with the records of ``LiveTests``.
     static func unbound() throws -> RealServer {
-        let port = try freePort()
+        try started("unbound", saying: "start of service", startUnbound)
+    }
+
+    private static func startUnbound(port: UInt16) throws -> TestPrograms.Program {
         let program = try TestPrograms.Program(
             path: "/usr/sbin/unbound", ["-d", "-d", "-c", "/dev/stdin"])
         program.write(
@@ -44,13 +47,15 @@ private final class RealServer {
             """
                 + (0..<120).map { "  local-data: \"many.test. 60 IN A 10.0.0.\($0)\"\n" }.joined())
         program.endInput()
-        while !program.readErrorLine().contains("start of service") {}
-        return RealServer(program, port)
+        return program
     }
 
     /// `dnsmasq`, with the same.
     static func dnsmasq() throws -> RealServer {
-        let port = try freePort()
+        try started("dnsmasq", saying: "started", startDnsmasq)
+    }
+
+    private static func startDnsmasq(port: UInt16) throws -> TestPrograms.Program {
         var arguments = [
             "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--port=\(port)",
             "--listen-address=127.0.0.1", "--bind-interfaces", "--user=", "--log-facility=-",
@@ -60,13 +65,24 @@ private final class RealServer {
             "--edns-packet-max=1232",
         ]
         arguments += (0..<120).map { "--host-record=many.test,10.0.0.\($0)" }
-        let program = try TestPrograms.Program(path: "/usr/sbin/dnsmasq", arguments)
-        while true {
-            let line = program.readErrorLine()
-            if line.contains("started") { break }
-            if line.isEmpty { throw SetupFailure(description: "dnsmasq does not start") }
+        return try TestPrograms.Program(path: "/usr/sbin/dnsmasq", arguments)
+    }
+
+    /// Starts one, on another port if a test has taken the first by then.
+    private static func started(
+        _ name: String, saying word: String, _ start: (UInt16) throws -> TestPrograms.Program
+    ) throws -> RealServer {
+        for _ in 0..<10 {
+            let port = try freePort()
+            let program = try start(port)
+            while true {
+                let line = program.readErrorLine()
+                if line.contains(word) { return RealServer(program, port) }
+                if line.isEmpty { break }
+            }
+            _ = program.wait()
         }
-        return RealServer(program, port)
+        throw SetupFailure(description: "\(name) does not start")
     }
 
     private init(_ program: TestPrograms.Program, _ port: UInt16) {
