@@ -37,6 +37,13 @@ let answers: [Answer] =
         Answer("http/1.1 200 OK|Content-Length: 0||", .error(.badVersion)),
         Answer("ICY 200 OK|Content-Length: 0||", .error(.badVersion)),
         Answer("<html>a page without a head</html>|", .error(.badVersion)),
+        // Shorter than any head: known with the line's end.
+        Answer("junk|", .error(.badVersion)),
+        Answer("|", .error(.badVersion)),
+        Answer("a~", .error(.bareLineFeed)),
+        Answer("HTTP/1.1 2|", .error(.badVersion)),
+        Answer("HTTP/1.1 099|", .error(.badStatus)),
+        Answer("HTTP/1.1 200|", .error(.truncated)),
         Answer(" HTTP/1.1 200 OK|Content-Length: 0||", .error(.badVersion)),
         Answer("|HTTP/1.1 200 OK|Content-Length: 0||", .error(.badVersion)),
         Answer("HTTP/1.1  200 OK|Content-Length: 0||", .error(.badStatus)),

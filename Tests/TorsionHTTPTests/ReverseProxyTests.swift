@@ -257,6 +257,51 @@ private func withoutServerLines(_ text: String) -> String {
         try chain.finish()
     }
 
+    // The operator read `badChunkSize`, and a client that ended inside its body got 502.
+    @Test func `that a client breaks its body off says nothing of the origin`() throws {
+        let chain = try Chain { _ in }
+        let refusal = decoded("HTTP/1.1 400 Bad Request|Content-Length: 0||")
+        #expect(try chain.ask("PUT / HTTP/1.1|Host: a|Content-Length: 9||some") == refusal)
+        let chunked = "PUT / HTTP/1.1|Host: a|Transfer-Encoding: chunked||4|some|x||"
+        #expect(try chain.ask(chunked) == refusal)
+        let asker = try chain.connect()
+        asker.transport?.write("PUT /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome")
+        func origin() -> Conversation? {
+            chain.conversations.first { $0.text.hasPrefix("PUT /gone") }
+        }
+        try chain.world.run { origin()?.text.hasSuffix("some") ?? false }
+        asker.transport?.abortConnection()
+        try chain.world.run { origin()?.loss != nil }
+        #expect(chain.failures.isEmpty, "\(chain.failures)")
+        try chain.finish()
+    }
+
+    // RFC 9112 §3.2.4 and RFC 9110 §7.6.2.
+    @Test func `OPTIONS of a whole server is an asterisk, and Max-Forwards is counted`() throws {
+        let chain = try Chain { $0.answer("HTTP/1.1 204 No||") }
+        func passed(_ request: String) throws -> String? {
+            let answer = try chain.ask(request)
+            #expect(answer == decoded("HTTP/1.1 204 No Content|Via: 1.1 here||"))
+            chain.upstream.closeIdleConnections()
+            return chain.conversations.last?.text
+        }
+        #expect(
+            try passed("OPTIONS http://b.example HTTP/1.1|Host: a|Max-Forwards: 3||")
+                == decoded("OPTIONS * HTTP/1.1|Host: b.example|Max-Forwards: 2|Via: 1.1 here||"))
+        #expect(
+            try passed("OPTIONS http://b.example?x HTTP/1.1|Host: a||")
+                == decoded("OPTIONS /?x HTTP/1.1|Host: b.example|Via: 1.1 here||"))
+        // Other methods do not count.
+        #expect(
+            try passed("GET / HTTP/1.1|Host: a|Max-Forwards: 0||")
+                == decoded("GET / HTTP/1.1|Host: a|Max-Forwards: 0|Via: 1.1 here||"))
+        let last = "Host: a|Max-Forwards: 0||"
+        #expect(try chain.ask("OPTIONS * HTTP/1.1|\(last)") == decoded("HTTP/1.1 204 No Content||"))
+        #expect(try chain.ask("TRACE / HTTP/1.1|\(last)").hasPrefix("HTTP/1.1 501 "))
+        #expect(chain.conversations.count == 3)
+        try chain.finish()
+    }
+
     @Test func `interim answers and 304 pass, CONNECT does not`() throws {
         let chain = try Chain { conversation in
             conversation.answer(

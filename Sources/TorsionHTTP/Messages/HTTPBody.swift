@@ -59,6 +59,9 @@ public final class HTTPBody: ByteSource {
     /// Whether more may come.
     public var isOpen: Bool { outcome == nil }
 
+    /// Why no more of it comes; `nil` while more may come, and when it is whole.
+    var failure: (any Error)? { if case .failure(let error) = outcome { error } else { nil } }
+
     /// Whether somebody is reading it.
     var isRead: Bool { if case .none = sink { false } else { outcome == nil } }
 

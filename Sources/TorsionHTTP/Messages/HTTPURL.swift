@@ -193,7 +193,8 @@ public struct HTTPURLError: Error, Hashable, Sendable, CustomStringConvertible {
         switch cause {
         case .scheme: "\"\(text)\" is no URL: it begins with none of http:, https:, ws:, wss:"
         case .authority:
-            "\"\(text)\" is no URL: behind its scheme, two slashes and a host are needed"
+            "\"\(text)\" is no URL: behind its scheme come two slashes, a host and at most a port, "
+                + "from 1 to 65535"
         case .user: "\"\(text)\" names a user, which a URL must not: send the field Authorization"
         case .byte:
             "\"\(text)\" is no URL: spaces and what is not ASCII are written with percent signs"

@@ -107,15 +107,21 @@ package struct HeadParser {
         return checkFraming()
     }
 
-    /// Fewer bytes than any head has: a line among them may be no request line all the same.
+    /// Fewer bytes than any head has: a line among them may be no first line all the same.
     ///
     /// What is behind a line changes nothing, so it is judged with zeros there.
     @inline(never)
     private func judgeShort(_ base: UnsafePointer<UInt8>, _ count: Int) -> Outcome {
-        let hasEmptyLine = unsafe count > 1 && base[0] == 13 && base[1] == 10
+        let hasEmptyLine = unsafe !isAnswer && count > 1 && base[0] == 13 && base[1] == 10
         var end = hasEmptyLine ? 2 : 0
         while end < count, unsafe base[end] != UInt8(ascii: "\n") { end &+= 1 }
-        guard end < count, !isAnswer else { return .incomplete }
+        guard end < count else { return .incomplete }
+        if isAnswer {
+            var parser = self
+            // It looks at nothing behind the line.
+            guard let stop = unsafe parser.parseStatusLine(base, count) else { return .incomplete }
+            return unsafe parser.judge(stop, base, count, 0)
+        }
         return unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { room in
             unsafe room.initialize(repeating: 0)
             for index in 0...end { unsafe room[index] = base[index] }

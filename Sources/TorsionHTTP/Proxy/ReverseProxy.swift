@@ -31,6 +31,8 @@ public final class ReverseProxy: HTTPResponder {
     public var tellsClient = false
 
     /// Called on the reactor for each request that the origin did not answer, or not to its end.
+    ///
+    /// That a client goes, or breaks its own body off, is no failure.
     public var whenFailed: ((any Error) -> Void)?
 
     /// Makes a gateway to one server.
@@ -62,17 +64,26 @@ public final class ReverseProxy: HTTPResponder {
         }
         var request = ClientRequest(origin.asking(for: target), method: head.method)
         request.fields = passedOn(head.fieldList, minorVersion: head.minorVersion)
+        guard Self.countsHop(head.method, &request.fields) else {
+            // It is meant for this gateway, which knows one of the two methods.
+            return exchange.respond(head.method == .options ? .noContent : .notImplemented)
+        }
         request.fields[.host] = head.copiedAuthority
         if tellsClient { tell(of: exchange.peerAddress, exchange.details, in: &request.fields) }
+        var body: HTTPBody?
         if head.hasBody {
-            request.body = .source(exchange.body, byteCount: head.contentLength)
+            let source = exchange.body
+            request.body = .source(source, byteCount: head.contentLength)
+            body = source
         } else if head.facts.flags.contains(.upgrade), head.minorVersion == 1 {
             request.upgrade = head.copiedValue(.upgrade).flatMap(Self.passedOnUpgrade)
         }
-        forward(request, exchange.later())
+        forward(request, body, exchange.later())
     }
 
-    private func forward(_ request: ClientRequest, _ exchange: PendingExchange) {
+    private func forward(
+        _ request: ClientRequest, _ body: HTTPBody?, _ exchange: PendingExchange
+    ) {
         var request = request
         request.informed = { [self] head in
             guard head.status.code > 101 else { return }
@@ -87,6 +98,8 @@ public final class ReverseProxy: HTTPResponder {
             }
             .whenFailed { [self] error in
                 guard !(error is CancellationError) else { return }
+                // That the client broke its body off says nothing of the origin.
+                if body?.failure != nil { return exchange.respond(.badRequest) }
                 exchange.respond(Self.status(for: error))
                 whenFailed?(error)
             }
@@ -144,7 +157,10 @@ public final class ReverseProxy: HTTPResponder {
         // An absolute target may have no path (RFC 9112 §3.2.2).
         let path = head.path
         let start: Bytes = path.isEmpty ? "/" : Bytes(path)
-        guard let query = head.query else { return start }
+        guard let query = head.query else {
+            // Of a server as a whole is asked so, too: RFC 9112 §3.2.4.
+            return path.isEmpty && head.method == .options ? "*" : start
+        }
         return start + "?" + Bytes(query)
     }
 
@@ -174,6 +190,18 @@ public final class ReverseProxy: HTTPResponder {
         case FieldName.keepAlive.number, FieldName.proxyConnection.number: true
         default: false
         }
+    }
+
+    /// Counts down how far a request may go, which says so if it asks about its way: RFC 9110 §7.6.2.
+    ///
+    /// - Returns: Whether it goes on.
+    private static func countsHop(_ method: HTTPMethod, _ fields: inout FieldList) -> Bool {
+        guard method == .options || method == .trace, let value = fields[.maxForwards],
+            let count = Int(decimal: value.span)
+        else { return true }
+        guard count > 0 else { return false }
+        fields[.maxForwards] = Bytes("\(count - 1)")
+        return true
     }
 
     private func tell(
