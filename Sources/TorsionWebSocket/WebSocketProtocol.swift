@@ -129,6 +129,15 @@ public struct WebSocketLoss: PeerFailure, Sendable, CustomStringConvertible {
     /// A sentence.
     public var description: String {
         guard isClean else { return "\(cause) (WebSocket code \(code))" }
-        return "closed with code \(code)" + (reason.isEmpty ? "" : ": \(reason)")
+        return "closed with code \(code)" + (reason.isEmpty ? "" : ": \(shownReason)")
+    }
+
+    /// The reason with its control characters as Swift writes them: a log has it on its line, and a
+    /// terminal does not obey it.
+    private var shownReason: String {
+        reason.unicodeScalars.map { scalar in
+            scalar.properties.generalCategory == .control
+                ? scalar.escaped(asASCII: true) : String(scalar)
+        }.joined()
     }
 }

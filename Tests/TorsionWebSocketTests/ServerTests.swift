@@ -178,6 +178,14 @@ import TorsionTesting
         #expect(other.frames() == ["close - false"])
         #expect(silent.losses.map(\.code) == [.none])
         other.finish()
+        // What it says in words is on one line of a log, and no terminal obeys it.
+        let sly = Recorder()
+        let third = Client(sly)
+        third.send(frame(8, Bytes([15, 160]) + "a\nb\u{1b}[2Jgrün", key: Client.key))
+        third.memory.peerCloses()
+        #expect(sly.losses[0].reason == "a\nb\u{1b}[2Jgrün")
+        #expect("\(sly.losses[0])" == "closed with code 4000: a\\nb\\u{1B}[2Jgrün")
+        third.finish()
     }
 
     @Test func `H-73: the server closes; what was sent leaves before, what comes is dropped`() {
