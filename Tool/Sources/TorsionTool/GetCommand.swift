@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
+internal import Glibc
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
@@ -75,6 +76,8 @@ struct GetCommand: ParsableCommand {
             isVerbose: verbose)
         let dies = BrokenPipeSignal.isDefault
         try reportingErrors(status: { $0 is RefusedFetch ? 22 : 1 }) {
+            // The reactor puts /dev/null in its place, where the body would go in silence.
+            if output == nil, fcntl(STDOUT_FILENO, F_GETFD) < 0 { throw ClosedOutput() }
             let security: ClientSecurity
             if let roots {
                 var configuration = TLSClient()
@@ -100,6 +103,11 @@ private struct RefusedFetch: Error, CustomStringConvertible {
     let status: HTTPStatus
 
     var description: String { "\(url): \(status)" }
+}
+
+/// The parent gave the command no standard output.
+private struct ClosedOutput: Error, CustomStringConvertible {
+    var description: String { "standard output is closed: there is nowhere to print the body" }
 }
 
 /// The command was told to end before it was done.
@@ -194,6 +202,8 @@ private final class Fetch {
 
     private func end(_ outcome: Result<Void, any Error>, on reactor: Reactor) {
         if result == nil {
+            // A signal ends what is under way: how it broke says nothing then.
+            if case .failure = outcome, reactor.isStopping { return }
             result = outcome.mapError { error in
                 error is RefusedFetch ? error : FailedFetch(url: url, cause: error)
             }

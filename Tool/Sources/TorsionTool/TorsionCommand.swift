@@ -76,7 +76,16 @@ func reportingErrors(
 private func fail(with error: any Error) {
     let lines =
         (error as? IOError).map { [$0.sentence, $0.advice].compactMap(\.self) } ?? ["\(error)"]
-    writeToStandardError(lines.joined(separator: "\n") + "\n")
+    writeToStandardError(withoutControls(lines.joined(separator: "\n")) + "\n")
+}
+
+/// Control characters but the line's end as Swift writes them: a sentence may quote what a peer said, and
+/// the terminal must not obey that.
+private func withoutControls(_ text: String) -> String {
+    text.unicodeScalars.map { scalar in
+        scalar != "\n" && scalar.properties.generalCategory == .control
+            ? scalar.escaped(asASCII: true) : String(scalar)
+    }.joined()
 }
 
 /// May wait for a reader; not for a reactor's thread, which uses `Reactor.printLine(_:)`.

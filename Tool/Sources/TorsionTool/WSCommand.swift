@@ -17,7 +17,8 @@ struct WSCommand: ParsableCommand {
             Each line of standard input is a text message, each message that comes is printed on a \
             line. At the end of standard input the socket is closed, and what the server sends before \
             it closes as well is printed. A server that closes with another code than 1000 or 1001 is \
-            an error.
+            an error. SIGINT and SIGTERM close the \
+            socket too; at the second one the command ends at once.
             """)
 
     @Argument(help: "Where to connect to, for example ws://example.org/chat, or wss: over TLS.")
@@ -62,6 +63,11 @@ struct WSCommand: ParsableCommand {
     }
 }
 
+/// The command was told to end before the socket was open.
+private struct InterruptedSession: Error, CustomStringConvertible {
+    var description: String { "interrupted before the server had answered" }
+}
+
 /// The conversation: the socket's side, with a terminal beside it from its opening on.
 private final class Session: WebSocketProtocol {
     private(set) var failure: (any Error)?
@@ -82,6 +88,8 @@ private final class Session: WebSocketProtocol {
         var endpoint = ServerEndpoint.standardStreams
         endpoint.options.closeTimeout = gracePeriod
         try endpoint.listen(on: socket.reactor) { terminal }
+        // The socket is the program: a signal ends it, and the terminal behind it.
+        socket.reactor.addTrigger(.during, .shutdown) { socket.close(.goingAway) }
     }
 
     func messageReceived(
@@ -102,7 +110,7 @@ private final class Session: WebSocketProtocol {
     }
 
     func end(with error: any Error, on reactor: Reactor) {
-        if failure == nil { failure = error }
+        if failure == nil { failure = reactor.isStopping ? InterruptedSession() : error }
         reactor.stop(within: .zero)
     }
 

@@ -116,6 +116,32 @@ import TorsionTLS
         #expect(refused.wait() == 1)
     }
 
+    @Test func `a signal is what it says when one ends it`() throws {
+        for signal in [SIGINT, SIGTERM] {
+            let listener = try Socket.bound()
+            try listener.listen()
+            let command = try Program("torsion", ["get", "http://127.0.0.1:\(listener.port)/a"])
+            let peer = try listener.accept()
+            while !peer.readLine().isEmpty {}
+            peer.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+            #expect(command.readByte() == "a")
+            command.signal(signal)
+            let errors = command.readErrors()
+            #expect(errors.hasSuffix("/a: interrupted before all of it had come\n"), "\(errors)")
+            #expect(command.wait() == 1)
+            peer.close()
+        }
+    }
+
+    @Test func `without a standard output the body is not lost in silence`() throws {
+        let torsion = Program.folder + "/torsion"
+        let command = try Program(
+            path: "bash", ["-c", "'\(torsion)' get http://127.0.0.1:1/ >&-; echo $? >&2"])
+        let errors = command.readErrors()
+        #expect(errors.hasPrefix("standard output is closed") && errors.hasSuffix("\n1\n"))
+        #expect(command.wait() == 0)
+    }
+
     @Test func `a file has its name only when it is whole`() throws {
         let path = "/tmp/torsion-get.\(getpid())"
         defer { for name in [path, path + ".part"] { unlink(name) } }

@@ -70,6 +70,23 @@ import Testing
         #expect(echo.wait() == 0)
     }
 
+    // The terminal was asked first, and waited for the socket until the grace period ended it.
+    @Test(arguments: [SIGINT, SIGTERM])
+    func `a signal closes the socket, while standard input is open`(signal: Int32) throws {
+        let (echo, url) = try startEcho()
+        let client = try Program("torsion", ["ws", url])
+        client.write("hello\n")
+        #expect(client.readLine() == "hello")
+        let start = ContinuousClock.now
+        client.signal(signal)
+        #expect(client.readErrors() == "")
+        #expect(client.wait() == 0)
+        #expect(ContinuousClock.now - start < .seconds(5))
+        client.endInput()
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
     private static let hasPeer: Bool = {
         guard let python = try? Program(path: "/usr/bin/python3", ["-c", "import websockets"])
         else { return false }
