@@ -8,10 +8,13 @@ internal import TorsionCore
 
 /// The process that this one replaces, at the other end of a UNIX socket.
 ///
-/// Its calls wait, since a program that starts has nothing else to do, for five seconds at most.
+/// Its calls wait, since a program that starts has nothing else to do, for five seconds at most. If
+/// it ends meanwhile, or has handed over to another one, whoever listens at the path now is the
+/// former process from then on.
 final class FormerProcess {
-    private let descriptor: Int32
     private let path: String
+    /// -1 as long as there is no connection.
+    private var descriptor: Int32 = -1
 
     /// Connects.
     ///
@@ -19,42 +22,86 @@ final class FormerProcess {
     ///
     /// - Throws: `IOError` of operation `connect`.
     init?(at path: String) throws(IOError) {
-        do throws(IOError) {
-            descriptor = try LocalSocket.connect(to: path, isDatagram: false)
-        } catch {
-            if error.code == .noSuchFile || error.code == .connectionRefused { return nil }
-            throw error
-        }
         self.path = path
+        guard try connect() else { return nil }
     }
 
-    deinit { close(descriptor) }
+    deinit { disconnect() }
+
+    /// What is said to a request for a listening socket.
+    enum Answer {
+        /// Its descriptor, which is the caller's.
+        case taken(Int32)
+        /// The other process does not have it.
+        case none
+        /// Nobody listens at the path any more.
+        case gone
+    }
 
     /// Asks for a listening socket.
     ///
-    /// - Returns: Its descriptor, which is the caller's; nil if the other process does not have it.
     /// - Throws: `IOError` if it does not answer.
-    func take(_ key: String) throws(IOError) -> Int32? {
-        try LocalSocket.send("take \(key)\n", over: descriptor, to: path)
-        let (answer, passed) = try readLine()
-        if answer == "taken", passed >= 0 { return passed }
-        if passed >= 0 { close(passed) }
-        guard answer == "none" else { throw failure(.protocolError) }
-        return nil
+    func take(_ key: String) throws(IOError) -> Answer {
+        // Who hands over closes its port within a few turns: these are five seconds.
+        for _ in 0..<500 {
+            guard try connect() else { return .gone }
+            guard let (answer, passed) = try ask("take \(key)\n") else {
+                usleep(10_000)
+                continue
+            }
+            if answer == "taken", passed >= 0 { return .taken(passed) }
+            if passed >= 0 { close(passed) }
+            guard answer == "none" else { throw failure(.protocolError) }
+            return .none
+        }
+        throw failure(.connectionReset)
     }
 
     /// Has it stop, now that this process serves in its place.
     ///
+    /// - Returns: Whether it does; not, if it has gone or has handed over to another process.
     /// - Throws: `IOError` if it does not answer.
-    func stop() throws(IOError) {
-        try LocalSocket.send("ready\n", over: descriptor, to: path)
-        let (answer, passed) = try readLine()
+    func stop() throws(IOError) -> Bool {
+        guard descriptor >= 0, let (answer, passed) = try ask("ready\n") else { return false }
         if passed >= 0 { close(passed) }
         guard answer == "stopping" else { throw failure(.protocolError) }
+        return true
     }
 
-    /// Reads one line, and the descriptor that came with it, -1 if none did.
-    private func readLine() throws(IOError) -> (String, Int32) {
+    /// - Returns: False if nobody listens at the path.
+    private func connect() throws(IOError) -> Bool {
+        guard descriptor < 0 else { return true }
+        do throws(IOError) {
+            descriptor = try LocalSocket.connect(to: path, isDatagram: false)
+            return true
+        } catch {
+            guard error.code == .noSuchFile || error.code == .connectionRefused else { throw error }
+            return false
+        }
+    }
+
+    private func disconnect() {
+        if descriptor >= 0 { close(descriptor) }
+        descriptor = -1
+    }
+
+    /// Sends a line and reads one; nil, and the connection closed, if the other end has closed it.
+    private func ask(_ line: String) throws(IOError) -> (String, Int32)? {
+        do throws(IOError) {
+            try LocalSocket.send(line, over: descriptor, to: path)
+        } catch {
+            guard error.code == .connectionReset || error.code == .brokenPipe else { throw error }
+            disconnect()
+            return nil
+        }
+        if let answer = try readLine() { return answer }
+        disconnect()
+        return nil
+    }
+
+    /// Reads one line, and the descriptor that came with it, -1 if none did; nil at an end without a
+    /// line.
+    private func readLine() throws(IOError) -> (String, Int32)? {
         var line: [UInt8] = []
         var passed: Int32 = -1
         var room = [Int32](repeating: -1, count: Int(TORSION_DESCRIPTOR_LIMIT))
@@ -67,6 +114,8 @@ final class FormerProcess {
             for number in room.prefix(Int(max(0, count))) {
                 if passed < 0 { passed = number } else { close(number) }
             }
+            let hasEnded = read == 0 || (read < 0 && code == ECONNRESET)
+            if hasEnded, line.isEmpty { return nil }
             guard read > 0, line.count < 256 else {
                 if passed >= 0 { close(passed) }
                 // EAGAIN is the end of SO_RCVTIMEO.

@@ -20,6 +20,9 @@ internal import TorsionProtocols
 //
 // Until "ready" the old process serves as before; if the new one ends without it, nothing has
 // happened. The file of a UNIX socket belongs to the new process from then on.
+//
+// If two new ones ask at once, the first that is ready replaces the old one, which then answers
+// nobody else; the second connects again, and replaces the first.
 
 extension ServerEndpoint {
     /// The same place, where a process that starts takes the listening socket of the one that runs.
@@ -130,6 +133,8 @@ final class HandOverPlace {
     private unowned let reactor: Reactor
     /// Nil if there is none, and when it has been told to stop.
     private(set) var former: FormerProcess?
+    /// Whether there is a next process, which alone may be asked from then on.
+    private(set) var hasHandedOver = false
     /// What can be taken from here.
     var ports: [String: ListeningPort] = [:]
 
@@ -147,7 +152,7 @@ final class HandOverPlace {
         _ endpoint: HandedOverEndpoint, _ factory: any StreamProtocolFactory,
         _ layers: StreamLayers
     ) throws(IOError) -> ListeningPort {
-        guard let descriptor = try former?.take(endpoint.key) else {
+        guard case .taken(let descriptor) = try former?.take(endpoint.key) else {
             return try endpoint.endpoint.listen(on: reactor, factory: factory, layers: layers)
         }
         defer { close(descriptor) }
@@ -169,19 +174,22 @@ final class HandOverPlace {
         guard reactor.isReady, let former = former.take() else { return }
         // Files of sockets that the former process made: it leaves them to us, or is gone.
         defer { for port in ports.values { port.ownsFile = true } }
-        let descriptor: Int32?
-        do { descriptor = try former.take(Self.ownKey) } catch {
-            // What it gave is ours all the same, and the next process has to find us.
-            reactor.report(error, in: "taking over at \(path)")
-            return try open()
+        while true {
+            switch try former.take(Self.ownKey) {
+            case .gone:
+                // What it gave is ours all the same, and the next process has to find us.
+                return try open()
+            case .none:
+                // It is ending already.
+                try open()
+                _ = try former.stop()
+                return
+            case .taken(let descriptor):
+                // Served only when it is ours alone: another new process may ask there meanwhile.
+                defer { close(descriptor) }
+                if try former.stop() { return try serve(.adopted(descriptor: descriptor)) }
+            }
         }
-        if let descriptor {
-            defer { close(descriptor) }
-            try serve(.adopted(descriptor: descriptor))
-        } else {
-            try open()
-        }
-        try former.stop()
     }
 
     private func serve(_ endpoint: ServerEndpoint) throws(IOError) {
@@ -192,6 +200,7 @@ final class HandOverPlace {
 
     /// The next process is ready.
     func handOver() {
+        hasHandedOver = true
         for port in ports.values { port.ownsFile = false }
         reactor.stop(within: gracePeriod)
     }
@@ -211,6 +220,7 @@ private final class HandOverServer: LineProtocol {
     }
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws {
+        guard !place.hasHandedOver else { return transport.abortConnection() }
         let words = String(decoding: line).split(separator: " ", maxSplits: 1)
         switch (words.first, words.count) {
         case ("take", 2):

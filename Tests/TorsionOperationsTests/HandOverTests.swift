@@ -188,8 +188,83 @@ import Torsion
             }
         }
         #expect(answer == "b ?")
-        #expect(reports == ["taking over at \(folder.file("handover"))"])
+        #expect(reports == [])
         #expect(folder.names == [])
+    }
+
+    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    func `a former server that has died is not asked for further ports`(
+        backend: BackendChoice
+    ) throws {
+        let endpoint = ServerEndpoint.anywhere.handedOver(by: folder.file("handover"))
+        let web = ServerEndpoint.unix(path: folder.file("web"))
+            .handedOver(by: folder.file("handover"))
+        let former = try Server("a", backend, endpoint, Notes())
+        var names: [String] = []
+        try Reactor.run(backend: backend, signals: .ignore) { reactor in
+            reactor.unhandledError = { Issue.record("\($0)") }
+            try endpoint.listen(on: reactor) { Named("b") }
+            former.stop()
+            try web.listen(on: reactor) { Named("b") }
+            reactor.addTrigger(.after, .startup) {
+                names = self.folder.names
+                reactor.stop()
+            }
+        }
+        #expect(names == ["handover", "web"])
+    }
+
+    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    func `of two new servers the one that is ready last replaces the other`(
+        backend: BackendChoice
+    ) throws {
+        let endpoint = ServerEndpoint.anywhere.handedOver(by: folder.file("handover"))
+        let notes = Notes()
+        let former = try Server("a", backend, endpoint, notes)
+        let port = try #require(former.address.withLock { $0 }?.port)
+        var answer = ""
+        try Reactor.run(backend: backend, signals: .ignore) { reactor in
+            reactor.unhandledError = { Issue.record("\($0)") }
+            try endpoint.listen(on: reactor) { Named("c") }
+            // It takes the port as well, and is ready first.
+            let rival = try Server("b", backend, endpoint, notes)
+            former.join()
+            reactor.addTrigger(.after, .startup) {
+                rival.join()
+                reactor.deferToThread { try self.ask(port) }.addCallback {
+                    answer = $0
+                    reactor.stop()
+                }.orIssue()
+                #expect(self.folder.names == ["handover"])
+            }
+        }
+        #expect(answer == "c ?")
+        #expect(notes.all == ["a ready", "b ready", "a stopped", "b stopped"])
+        #expect(folder.names == [])
+    }
+
+    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    func `a server hands over once`(backend: BackendChoice) throws {
+        let notes = Notes()
+        let endpoint = ServerEndpoint.anywhere.handedOver(
+            by: folder.file("handover"), name: "web")
+        let server = try Server("a", backend, endpoint, notes)
+        let next = try [connectRaw(), connectRaw()]
+        defer { for descriptor in next { close(descriptor) } }
+        for descriptor in next { #expect(try converse("take web\n", descriptor) == "taken\n") }
+        for descriptor in next {
+            _ = Array("ready\n".utf8).withUnsafeBytes {
+                send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+        }
+        let answers = next.map { descriptor in
+            var bytes = [UInt8](repeating: 0, count: 100)
+            let count = read(descriptor, &bytes, bytes.count)
+            return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+        }
+        #expect(answers.sorted() == ["", "stopping\n"])
+        server.join()
+        #expect(notes.all == ["a ready", "a stopped"])
     }
 
     private struct Misconfigured: Error {}
