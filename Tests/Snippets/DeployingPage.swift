@@ -7,12 +7,15 @@ import TorsionHTTP
 // snippet: server
 /// What a deployed server sets up beside its port.
 func serve(_ web: ServerEndpoint, on reactor: Reactor) throws {
-    // The next process takes the port of this one.
-    try web.handedOver(by: "/run/app/handover").listen(on: reactor) { Welcoming() }
+    // The next process takes the ports of this one: all of them, or it finds them in use.
+    let path = "/run/app/handover"
+    try web.handedOver(by: path).listen(on: reactor) { Welcoming() }
     // Where the load balancer asks; 503 as soon as a stop begins.
-    try HealthEndpoint(parsing: "tcp:8081").listen(on: reactor)
+    let health = try ServerEndpoint(parsing: "tcp:8081")
+    try HealthEndpoint(health.handedOver(by: path)).listen(on: reactor)
     // What an operator asks.
-    try AdminEndpoint(parsing: "unix:/run/app/admin").listen(on: reactor)
+    let admin = try ServerEndpoint(parsing: "unix:/run/app/admin:mode=600")
+    try AdminEndpoint(admin.handedOver(by: path)).listen(on: reactor)
     // READY, STOPPING, and WATCHDOG from a timer of the loop; nothing without systemd.
     reactor.notifySystemd()
 }
