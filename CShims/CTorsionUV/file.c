@@ -101,6 +101,11 @@ int64_t torsion_uv_file_write(int descriptor, const void *bytes, size_t count, i
         uv_fs_write(NULL, &request, descriptor, &buffer, 1, offset, NULL);
         result = request.result;
         uv_fs_req_cleanup(&request);
+        /* A pipe and a terminal have no offsets: write(2). */
+        if (result == UV_ESPIPE && offset >= 0) {
+            offset = -1;
+            result = UV_EINTR;
+        }
     } while (result == UV_EINTR);
     /* A device that takes nothing would be asked for ever. */
     return result == 0 && count > 0 ? UV_EIO : result;

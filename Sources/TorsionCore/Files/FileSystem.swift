@@ -98,7 +98,7 @@ public protocol OpenFile: AnyObject, Sendable {
     /// - Throws: ``IOError`` of operation `read` that names the path.
     func read(at offset: Int64, limit: Int) throws(IOError) -> Bytes
 
-    /// Writes all of `bytes` at an offset.
+    /// Writes all of `bytes` at an offset; into a pipe, which has none, behind what is there.
     ///
     /// - Throws: ``IOError`` of operation `write` that names the path, for example
     ///   ``ErrorCode/noSpace``.

@@ -49,7 +49,7 @@ struct EchoCommand: ParsableCommand {
     @Option(
         help: """
             A UNIX path at which the echo server that runs hands its port to this one, and this one \
-            to the next. Of one thread.
+            to the next. Of one thread, and not for tls or udp.
             """)
     var handOver: String?
 
@@ -122,7 +122,7 @@ struct EchoCommand: ParsableCommand {
         let (framing, style, threads) = (framing, style, serving.threads)
         let command = line.map { ProcessEndpoint(Command("sh", "-c", $0)) }
         try tls.announce()
-        try serving.run { reactor, announcement in
+        try serving.run(handingOverBy: handOver) { reactor, announcement in
             switch place {
             case .datagrams(let endpoint):
                 let port = try endpoint.listen(on: reactor) { DatagramEcho() }

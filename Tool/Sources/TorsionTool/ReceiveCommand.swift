@@ -15,7 +15,8 @@ struct ReceiveCommand: ParsableCommand {
             What arrives goes to FILE.part, which takes the name FILE when the client has ended \
             cleanly: until then a file that is there stays as it is. A device or a pipe is written to \
             as it is. Ends with status 1 if the client broke off, or the file could not be written; \
-            what had arrived stays in FILE.part.
+            what had arrived stays in FILE.part. Without TLS, a client that is killed looks like one \
+            that has ended: --count says how much there has to be.
             """)
 
     @Argument(help: "The file, which is replaced if there is one.")
@@ -29,6 +30,9 @@ struct ReceiveCommand: ParsableCommand {
 
     @OptionGroup var tls: TLSOptions
 
+    @Option(help: "Fail if other than so many bytes come.")
+    var count: Int?
+
     @Flag(help: "Fail if the file exists.")
     var keep = false
 
@@ -41,6 +45,8 @@ struct ReceiveCommand: ParsableCommand {
     func validate() throws {
         _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         _ = try BackendChoice.chosen(backend)
+        guard !file.isEmpty else { throw ValidationError("a file needs a name") }
+        guard count ?? 0 >= 0 else { throw ValidationError("--count is not negative") }
     }
 
     func run() throws {
@@ -52,7 +58,7 @@ struct ReceiveCommand: ParsableCommand {
         let place = ReceivedFile(path: file, keeps: keep)
         let line = ProgressLine()
         try reportingErrors {
-            try place.check()
+            try place.check(isReadAgain: sha256)
             try Reactor.run(backend: backend) { reactor in
                 // At once: a file that cannot be opened is no reason to wait for a client.
                 let file = FileConsumer(path: place.partPath, for: .replacing, on: reactor)
@@ -66,12 +72,28 @@ struct ReceiveCommand: ParsableCommand {
                     .start(every: .milliseconds(200), first: .afterInterval).ignore()
             }
             line.clear()
-            let count = try outcome.byteCount()
+            let received = try outcome.byteCount()
+            if let count, received != count {
+                throw OtherCount(received: received, expected: count)
+            }
             try place.finish()
-            print("received \(count) bytes")
-            if sha256 { print("sha256 \(try SHA256.ofFile(file, byteCount: count))") }
+            print("received \(received) bytes")
+            if sha256 { print("sha256 \(try SHA256.ofFile(file, byteCount: received))") }
         }
     }
+}
+
+/// The client ended with more or less than was said.
+private struct OtherCount: Error, CustomStringConvertible {
+    let received: Int
+    let expected: Int
+    var description: String { "received \(received) bytes, of \(expected)" }
+}
+
+/// A digest is made of the file when all of it is there.
+private struct NotReadable: Error, CustomStringConvertible {
+    let path: String
+    var description: String { "--sha256 reads the file again, and \(path) is no regular file" }
 }
 
 /// Where what arrives goes, and when it gets its name.
@@ -96,8 +118,9 @@ struct ReceivedFile {
         return stat(path, &status) == 0 ? Int64(status.st_size) : 0
     }
 
-    /// - Throws: That there is a file which must stay.
-    func check() throws(IOError) {
+    /// - Throws: That there is a file which must stay, or what cannot be read again.
+    func check(isReadAgain: Bool) throws {
+        guard !isReadAgain || !isSpecial else { throw NotReadable(path: path) }
         var status = stat()
         guard keeps, lstat(path, &status) == 0 else { return }
         throw IOError(.open, function: "", code: .fileExists, subject: path)

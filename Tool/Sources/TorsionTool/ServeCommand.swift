@@ -19,7 +19,7 @@ struct ServeCommand: ParsableCommand {
     @Argument(help: "The folder.")
     var folder: String
 
-    @Option(help: "Where to listen, for example tcp:8080 or tls:8443:certificate=cert.pem.")
+    @Option(help: "Where to listen, for example :8080 or tls:8443:certificate=cert.pem.")
     var listen = "tcp:8080:interface=127.0.0.1"
 
     @OptionGroup var tls: TLSOptions
@@ -28,11 +28,11 @@ struct ServeCommand: ParsableCommand {
 
     func validate() throws {
         try serving.check()
-        _ = try readEndpoint(listen, try tls.parser().server(parsing:))
+        _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(listen, try tls.parser().server(parsing:))
+        let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         let folder = folder
         try tls.announce()
         try serving.run { reactor, announcement in

@@ -37,6 +37,9 @@ struct ServingOptions: ParsableArguments {
             throw ValidationError(
                 "'\(lameDuck)' is no lame duck: allowed is 0 to \(grace) seconds, the grace")
         }
+        guard admin != "" else {
+            throw ValidationError("--admin takes a path, such as /run/a.admin")
+        }
         if admin != nil, threads > 1 {
             throw ValidationError("--admin is for one thread, not \(threads)")
         }
@@ -44,7 +47,12 @@ struct ServingOptions: ParsableArguments {
     }
 
     /// Runs `body` once on each thread, until SIGINT or SIGTERM.
-    func run(_ body: @escaping @Sendable (Reactor, Announcement) throws -> Void) throws {
+    ///
+    /// - Parameter handOver: By which path the next process takes the port of `admin` too.
+    func run(
+        handingOverBy handOver: String? = nil,
+        _ body: @escaping @Sendable (Reactor, Announcement) throws -> Void
+    ) throws {
         let backend = try BackendChoice.chosen(backend)
         let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
         raiseDescriptorLimit()
@@ -60,7 +68,11 @@ struct ServingOptions: ParsableArguments {
                 if let admin {
                     var endpoint = ServerEndpoint.unix(path: admin)
                     endpoint.options.unixMode = 0o600
-                    try AdminEndpoint(endpoint).listen(on: reactor)
+                    let place: any StreamServerEndpoint =
+                        if let handOver {
+                            endpoint.handedOver(by: handOver, within: .seconds(grace))
+                        } else { endpoint }
+                    try AdminEndpoint(place).listen(on: reactor)
                 }
                 try body(reactor, announcement)
             }

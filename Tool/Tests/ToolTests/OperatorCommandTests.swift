@@ -77,6 +77,75 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ["serve", "/tmp"], ["echo"], ["proxy", "--to", ":1"], ["receive", "/tmp/torsion-unused"],
+    ])
+    func `each server takes the shorthands`(arguments: [String]) throws {
+        let server = try Program("torsion", arguments + ["--listen", "127.0.0.1:0"])
+        let line = server.readLine()
+        #expect(line.hasPrefix("listening on 127.0.0.1:"), "\(line) \(arguments)")
+        server.signal(SIGTERM)
+        _ = server.readErrors()
+        #expect(server.wait() == (arguments[0] == "receive" ? 1 : 0))
+        unlink("/tmp/torsion-unused.part")
+    }
+
+    @Test(arguments: [
+        ["receive", "", "--listen", ":0"], ["echo", "--port", "0", "--admin", ""],
+    ])
+    func `a path that is empty is refused`(arguments: [String]) throws {
+        let refused = try Program("torsion", arguments)
+        #expect(refused.readErrors().contains("Error: ") && refused.wait() == 64)
+    }
+
+    @Test func `receive takes what its file was said to be, and no less`() throws {
+        let target = "/tmp/torsion-counted.\(getpid())"
+        defer { for name in [target, target + ".part"] { unlink(name) } }
+        for (count, status) in [("6", Int32(0)), ("7", 1), ("5", 1)] {
+            unlink(target)
+            let receiver = try Program(
+                "torsion", ["receive", target, "--listen", "127.0.0.1:0", "--count", count])
+            let port = try port(in: receiver.readLine())
+            let client = try Program("torsion", ["connect", ":" + port])
+            client.write("hello\n")
+            client.endInput()
+            _ = client.wait()
+            #expect(receiver.readErrors() == (status == 0 ? "" : "received 6 bytes, of \(count)\n"))
+            #expect(receiver.wait() == status)
+            #expect((access(target, F_OK) == 0) == (status == 0))
+        }
+    }
+
+    @Test func `receive writes to a pipe as it is`() throws {
+        let path = "/tmp/torsion-pipe.\(getpid())"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let refused = try Program("torsion", ["receive", path, "--listen", ":0", "--sha256"])
+        #expect(
+            refused.readErrors().hasPrefix("--sha256 reads the file again") && refused.wait() == 1)
+        let reader = try Program(path: "cat", [path])
+        let receiver = try Program("torsion", ["receive", path, "--listen", "127.0.0.1:0"])
+        let port = try port(in: receiver.readLine())
+        let client = try Program("torsion", ["connect", ":" + port])
+        client.write("hello\n")
+        client.endInput()
+        #expect(reader.readOutput() == "hello\n")
+        #expect(receiver.wait() == 0 && client.wait() == 0 && reader.wait() == 0)
+    }
+
+    @Test func `the admin socket is handed to the next server as the port is`() throws {
+        let path = "/tmp/torsion-handed-admin.\(getpid())", handOver = path + ".handover"
+        let arguments = ["--hand-over", handOver, "--admin", path, "--grace", "20"]
+        let (former, port) = try startEcho(arguments)
+        let (next, taken) = try startEcho(arguments)
+        #expect(former.wait() == 0 && taken == port)
+        let doctor = try Program("torsion", ["doctor", "unix:" + path])
+        #expect(doctor.readOutput().contains("ok   port 127.0.0.1:\(port): "))
+        #expect(doctor.wait() == 0)
+        end(next)
+        #expect(access(path, F_OK) != 0 && access(handOver, F_OK) != 0)
+    }
+
     /// The numbers of a JSON object on one line, by name.
     private func numbers(_ text: String) -> [String: Double] {
         var found: [String: Double] = [:]
