@@ -48,7 +48,7 @@ struct ServingOptions: ParsableArguments {
 
     /// Runs `body` once on each thread, until SIGINT or SIGTERM.
     ///
-    /// - Parameter handOver: By which path the next process takes the port of `admin` too.
+    /// With `handOver` the next process takes the port of `admin` too, by that path.
     func run(
         handingOverBy handOver: String? = nil,
         _ body: @escaping @Sendable (Reactor, Announcement) throws -> Void
