@@ -10,7 +10,7 @@ final class SocketListener: PollTarget {
     /// Clients accepted before the others have their turn.
     private static let acceptsPerTurn = 64
 
-    private var socket: ListeningSocket
+    @exclusivity(unchecked) private var socket: ListeningSocket
     private unowned(unsafe) let backend: SocketBackend
     private var receiver: (any ListenerReceiver)?
     private var isAccepting = false
