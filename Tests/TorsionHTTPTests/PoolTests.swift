@@ -83,12 +83,28 @@ private func limits(_ connections: Int, waiting: Int = 100) -> OriginPool.Limits
         #expect(pool.closeIdle() == [.close(connection: 12)])
     }
 
+    // Found by random exchanges through a proxy: what was sent again met a second stale connection.
+    @Test func `H-54: a request that waits for a new connection is given no used one`() {
+        var pool = OriginPool(limits(1))
+        _ = pool.submit(1, at: at(0))
+        pool.opened(for: 1, as: 11)
+        #expect(pool.submit(2, needsNew: true, at: at(1)) == [])
+        #expect(pool.submit(3, at: at(1)) == [])
+        #expect(
+            pool.freed(11, serverTime: nil, at: at(2)) == [
+                .close(connection: 11), .open(request: 2),
+            ])
+        pool.opened(for: 2, as: 12)
+        #expect(pool.freed(12, serverTime: nil, at: at(3)) == [.send(request: 3, connection: 12)])
+        pool.checkInvariants()
+    }
+
     @Test func `any order of events keeps the pool's rules, and loses no request`() {
         for seed in TestScope.seeds(all: 20_000, few: 300, variable: "HTTP_SEEDS") {
             var dice = SeededGenerator(seed: seed)
             var pool = OriginPool(limits(Int.random(in: 1...4, using: &dice), waiting: 8))
             var opening: Set<Int> = [], busy: [Int: Int] = [:], idle: Set<Int> = []
-            var waiting: [Int] = []
+            var waiting: [Int] = [], needingNew: Set<Int> = []
             var made = 0
             var time: Int64 = 0
             func perform(_ actions: [OriginPool.Action]) {
@@ -97,6 +113,7 @@ private func limits(_ connections: Int, waiting: Int = 100) -> OriginPool.Limits
                     case .send(let request, let connection):
                         #expect(waiting.first == request || !waiting.contains(request))
                         waiting.removeAll { $0 == request }
+                        #expect(!needingNew.contains(request), "seed \(seed)")
                         idle.remove(connection)
                         busy[connection] = request
                     case .open(let request):
@@ -114,8 +131,9 @@ private func limits(_ connections: Int, waiting: Int = 100) -> OriginPool.Limits
                 made += 1
                 switch Int.random(in: 0..<7, using: &dice) {
                 case 0, 1:
-                    let actions = pool.submit(
-                        made, needsNew: Bool.random(using: &dice), at: at(time))
+                    let needsNew = Bool.random(using: &dice)
+                    if needsNew { needingNew.insert(made) }
+                    let actions = pool.submit(made, needsNew: needsNew, at: at(time))
                     if pool.waitingCount > waiting.count { waiting.append(made) }
                     perform(actions)
                 case 2:

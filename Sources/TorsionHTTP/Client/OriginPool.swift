@@ -49,6 +49,8 @@ package struct OriginPool {
     private var line: [Int] = []
     private var lineStart = 0
     private var deadlines: [Int: MonotonicInstant] = [:]
+    /// Those of them that a connection which was used before will not do for: seldom any.
+    private var needingNew: Set<Int> = []
 
     /// How much earlier than the server says a connection is given up: a request may be under way when
     /// the server's time ends.
@@ -98,6 +100,7 @@ package struct OriginPool {
         }
         line.append(request)
         deadlines[request] = now.advanced(by: limits.waitingTime)
+        if needsNew { needingNew.insert(request) }
         return actions
     }
 
@@ -110,7 +113,10 @@ package struct OriginPool {
 
     /// A request is no longer interested, or its connection could not be made.
     package mutating func withdraw(_ request: Int) -> [Action] {
-        if deadlines.removeValue(forKey: request) != nil { skipThoseThatLeft() }
+        if deadlines.removeValue(forKey: request) != nil {
+            needingNew.remove(request)
+            skipThoseThatLeft()
+        }
         guard opening.remove(request) != nil else { return [] }
         return openNext()
     }
@@ -127,6 +133,9 @@ package struct OriginPool {
     ) -> [Action] {
         let wasBusy = busy.remove(connection) != nil
         precondition(wasBusy, "OriginPool: a connection is freed that carries nothing")
+        if lineStart < line.count, needingNew.contains(line[lineStart]) {
+            return [.close(connection: connection)] + openNext()
+        }
         if let request = takeNext() {
             busy.insert(connection)
             return [.send(request: request, connection: connection)]
@@ -161,6 +170,7 @@ package struct OriginPool {
         while lineStart < line.count, let deadline = deadlines[line[lineStart]], deadline <= now {
             actions.append(.expire(request: line[lineStart]))
             deadlines[line[lineStart]] = nil
+            needingNew.remove(line[lineStart])
             skipThoseThatLeft()
         }
         return actions
@@ -183,6 +193,7 @@ package struct OriginPool {
         guard lineStart < line.count else { return nil }
         let request = line[lineStart]
         deadlines[request] = nil
+        needingNew.remove(request)
         skipThoseThatLeft()
         return request
     }
@@ -203,6 +214,9 @@ extension OriginPool {
         require(
             deadlines.isEmpty || connectionCount == limits.connections,
             "OriginPool: a request waits though a connection may be made")
+        require(
+            needingNew.allSatisfy { deadlines[$0] != nil },
+            "OriginPool: a request that does not wait needs a new connection")
         require(
             deadlines.isEmpty || idle.isEmpty,
             "OriginPool: a request waits beside an idle connection")
