@@ -138,6 +138,9 @@ struct BenchPlan {
     /// How many requests there are in all.
     var requestCount: Int { max(1, Int(Double(rate) * seconds)) }
 
+    /// How many are due by a time in nanoseconds from the start.
+    func dueCount(_ elapsed: UInt64) -> Int { Int(Double(elapsed) * Double(rate) / 1e9) }
+
     /// When a request is due, in nanoseconds from the start.
     func due(_ number: Int) -> UInt64 {
         UInt64((Double(number) * 1e9 / Double(rate)).rounded())

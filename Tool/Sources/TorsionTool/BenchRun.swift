@@ -52,6 +52,8 @@ final class BenchRun {
     func start(isLive: Bool, _ done: @escaping (BenchReport) -> Void) {
         self.isLive = isLive
         self.done = done
+        // A signal: before the connections end by it, which is no fault of the server.
+        reactor.addTrigger(.before, .shutdown) { [self] in if start > 0 { finish() } }
         guard plan.kind != .connect else { return begin() }
         var left = plan.connections
         for _ in 0..<plan.connections {
@@ -134,7 +136,7 @@ final class BenchRun {
         if firstError == nil { firstError = "\(error)" }
     }
 
-    func lost(_ connection: BenchConnection, _ why: ConnectionLoss) {
+    func lost(_ connection: BenchConnection, _ why: any Error) {
         guard !isOver else { return }
         note(why)
         connections.removeAll { $0 === connection }
@@ -161,6 +163,11 @@ final class BenchRun {
         guard !isOver else { return }
         let waiting = plan.kind == .connect ? opening : waitingCount
         isOver = true
+        // After a signal, what was not due yet was not asked by rights.
+        let due =
+            reactor.isStopping
+            ? min(plan.requestCount, max(next, plan.dueCount(Self.now - start)))
+            : plan.requestCount
         if isLive, shownSecond > 0 { _ = writeStandardError("\r\u{1b}[K") }
         let seconds = start == 0 ? 0 : Double(Self.now - start) / 1e9
         let answers = Int(latencies.count)
@@ -169,7 +176,7 @@ final class BenchRun {
                 kind: plan.kind, connections: plan.connections, rateWanted: plan.rate,
                 seconds: seconds, sent: sent, answered: answers,
                 // What was due and could not even be asked has no answer either.
-                unanswered: waiting + unanswered + plan.requestCount - next, errors: errors,
+                unanswered: waiting + unanswered + due - next, errors: errors,
                 firstError: firstError,
                 answersPerSecond: seconds > 0
                     ? Double(answers) / min(seconds, max(plan.seconds, 0.001)) : 0,
@@ -194,6 +201,8 @@ final class BenchConnection: StreamProtocol {
     /// Of an echo, bytes of the answer that is arriving.
     private var byteCount = 0
     private var response = ResponseCounter()
+    /// What is wrong with an answer.
+    private var failure: (any Error)?
 
     init(_ run: BenchRun, _ plan: BenchPlan) {
         self.run = run
@@ -210,7 +219,14 @@ final class BenchConnection: StreamProtocol {
         transport?.write(request.span.bytes)
     }
 
-    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        do { try read(bytes) } catch {
+            failure = error
+            transport.abortConnection()
+        }
+    }
+
+    private func read(_ bytes: RawSpan) throws {
         switch plan.kind {
         case .echo, .connect:
             byteCount += bytes.byteCount
@@ -239,7 +255,7 @@ final class BenchConnection: StreamProtocol {
 
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         self.transport = nil
-        run.lost(self, why)
+        run.lost(self, failure ?? why)
     }
 }
 

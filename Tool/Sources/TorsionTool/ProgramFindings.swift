@@ -20,10 +20,11 @@ enum ProgramAnswer {
     /// - Throws: Why there is no answer.
     static func ask(_ endpoint: ClientEndpoint) throws -> ReactorSnapshot {
         var result: Result<ReactorSnapshot, any Error> = .failure(TransferInterrupted())
+        var hasTimedOut = false
         try Reactor.run { reactor in
             endpoint.connect(on: reactor) {
                 Question { answer in
-                    result = answer
+                    if !hasTimedOut { result = answer }
                     reactor.stop(within: .zero)
                 }
             }.whenFailed { error in
@@ -31,6 +32,8 @@ enum ProgramAnswer {
                 reactor.stop(within: .zero)
             }
             reactor.callLater(.seconds(5)) {
+                // What its connection says at the stop is not the reason.
+                hasTimedOut = true
                 result = .failure(
                     NoAnswer(description: "no answer within 5 seconds: the program's loop hangs"))
                 reactor.stop(within: .zero)
@@ -52,7 +55,12 @@ enum ProgramAnswer {
             let text = String(decoding: line)
             done.take()?(
                 Result {
-                    let answer = try JSONDecoder().decode(Answer.self, from: Data(text.utf8))
+                    guard
+                        let answer = try? JSONDecoder().decode(Answer.self, from: Data(text.utf8))
+                    else {
+                        throw NoAnswer(
+                            description: "what answers there is no AdminEndpoint of this release")
+                    }
                     if let snapshot = answer.ok { return snapshot }
                     throw NoAnswer(description: answer.error ?? "an answer without a content")
                 })

@@ -125,6 +125,8 @@ final class ProxyFactory: StreamProtocolFactory {
     private let limit: Int
     private unowned let reactor: Reactor
     private var count = 0
+    /// Whether a client had no target to be joined to, or a child that failed.
+    private(set) var hasFailed = false
     /// Called when the last client has ended.
     var whenIdle: () -> Void = {}
 
@@ -146,13 +148,17 @@ final class ProxyFactory: StreamProtocolFactory {
             count -= 1
             // How a client ends is its own affair; that the target is away is not.
             switch result {
-            case .failure(let error as IOError): reactor.printLine("\(error)")
-            case .failure(let error as TLSError): reactor.printLine("\(error)")
-            case .failure(ConnectionLoss.protocolFailed(let error as ProcessFailure)):
-                reactor.printLine("\(error)")
+            case .failure(let error as IOError): report(error)
+            case .failure(let error as TLSError): report(error)
+            case .failure(ConnectionLoss.protocolFailed(let error as ProcessFailure)): report(error)
             case .success, .failure: break
             }
             if count == 0 { whenIdle() }
         }
+    }
+
+    private func report(_ error: any Error) {
+        hasFailed = true
+        reactor.printLine("\(error)")
     }
 }

@@ -14,8 +14,8 @@ struct RelayCommand: ParsableCommand {
             The first endpoint listens, the second is connected to for each client: relay :8080 \
             unix:/run/app, relay tls:8443:certificate=FILE:key=FILE :8080, relay stdio: \
             example.org:25, relay fd:3 exec:sort. With stdio: or a connected descriptor for the \
-            first there is one client, and the command ends with it; else it runs until SIGINT or \
-            SIGTERM, and says where it listens: listening on 127.0.0.1:41234 backend=epoll \
+            first there is one client, and the command ends with it, with status 1 if it could not \
+            be joined or a child exits otherwise than with 0; else it runs until SIGINT or SIGTERM, and says where it listens: listening on 127.0.0.1:41234 backend=epoll \
             threads=1. Both sides are streams; datagrams are not relayed.
             """)
 
@@ -46,6 +46,7 @@ struct RelayCommand: ParsableCommand {
         let target = try readEndpoint(
             clientText(to), EndpointParser.commandLine().client(parsing:))
         let threads = serving.threads
+        let failed = Once()
         try tls.announce()
         try serving.run { reactor, announcement in
             let relays = ProxyFactory(to: target, reactors: threads, on: reactor)
@@ -54,8 +55,12 @@ struct RelayCommand: ParsableCommand {
                 announcement.make(for: port)
             } else {
                 // One stream that is open already: standard output is its.
-                relays.whenIdle = { [unowned reactor] in reactor.stop() }
+                relays.whenIdle = { [unowned reactor, unowned relays] in
+                    if relays.hasFailed { failed.begin() }
+                    reactor.stop()
+                }
             }
         }
+        if failed.hasBegun { throw ExitCode.failure }
     }
 }

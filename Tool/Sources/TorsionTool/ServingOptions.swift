@@ -81,10 +81,14 @@ struct ServingOptions: ParsableArguments {
 }
 
 /// Set once.
-private final class Once: Sendable {
+final class Once: Sendable {
     private let isDone = Atomic(false)
 
+    /// Whether it is set.
+    var hasBegun: Bool { isDone.load(ordering: .relaxed) }
+
     /// Whether this call is the first.
+    @discardableResult
     func begin() -> Bool { !isDone.exchange(true, ordering: .relaxed) }
 }
 

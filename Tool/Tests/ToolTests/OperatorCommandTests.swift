@@ -202,6 +202,49 @@ import Testing
         #expect(bench.wait() == 1)
     }
 
+    @Test func `bench tells what is no answer on one line, and counts no signal as an error`()
+        throws
+    {
+        let (echo, port) = try startEcho()
+        let bench = try Program(
+            "torsion", ["bench", ":" + port, "--kind", "http", "--duration", "0.1"])
+        #expect(bench.readOutput().contains("first error: no response of HTTP/1.1"))
+        #expect(bench.readErrors() == "" && bench.wait() == 1)
+        let stopped = try Program("torsion", ["bench", ":" + port, "--rate", "10", "--json"])
+        usleep(400_000)
+        stopped.signal(SIGINT)
+        let result = numbers(stopped.readOutput())
+        #expect(result["errors"] == 0 && result["unanswered"] ?? 9 <= 1, "\(result)")
+        _ = stopped.wait()
+        end(echo)
+    }
+
+    @Test func `a relay of one client ends with status 1 if there is nobody to join it to`() throws
+    {
+        let nobody = try Socket.bound()
+        for (target, complaint) in [
+            (":\(nobody.port)", "cannot connect to"), ("exec:/nowhere", "cannot spawn /nowhere"),
+            ("exec:sh:-c:exit 3", "sh exited with 3"),
+        ] {
+            let relay = try Program("torsion", ["relay", "stdio:", target])
+            relay.endInput()
+            let errors = relay.readErrors()
+            #expect(errors.hasPrefix(complaint), "\(errors)")
+            #expect(relay.wait() == 1, "\(target)")
+        }
+    }
+
+    @Test func `doctor says that somebody else answers`() throws {
+        let path = "/tmp/torsion-no-admin.\(getpid())"
+        let echo = try Program("torsion", ["echo", "--listen", path])
+        _ = echo.readLine()
+        let doctor = try Program("torsion", ["doctor", path])
+        #expect(
+            doctor.readErrors() == "what answers there is no AdminEndpoint of this release\n")
+        #expect(doctor.wait() == 1)
+        end(echo)
+    }
+
     @Test func `doctor asks a running program how it is`() throws {
         let path = "/tmp/torsion-admin.\(getpid())"
         let (echo, port) = try startEcho(["--admin", path])
