@@ -140,6 +140,9 @@ private final class AdminConnection: LineProtocol {
             answer = .object([JSONMember(name: "error", value: .string("\(error)"))])
         }
         transport.write(answer.text + "\n")
+        // One answer a turn: whoever asks a thousand times at once holds nobody else up.
+        transport.pauseProducing()
+        transport.reactor.callLater(.zero) { transport.resumeProducing() }
     }
 
     private struct UnknownCommand: Error, CustomStringConvertible {

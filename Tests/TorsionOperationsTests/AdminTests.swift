@@ -85,6 +85,25 @@ import TorsionTesting
         #expect(client.text == "" && client.loss?.isClean != true)
     }
 
+    @Test(arguments: BackendChoice.tested)
+    func `of many questions that come at once one is answered in a turn`(
+        backend: BackendChoice
+    ) throws {
+        let turns = Lock<Set<Int>>([])
+        var answers: [String] = []
+        try run(on: backend) { reactor in
+            var admin = try AdminEndpoint(parsing: "unix:" + folder.file("admin"))
+            admin.add("note", help: "notes the turn") { _, reactor in
+                turns.withLock { $0.insert(Int(reactor.statistics.turns)).inserted }
+            }
+            let port = try admin.listen(on: reactor)
+            ask(String(repeating: "note\n", count: 40), at: port.localAddress, on: reactor) {
+                answers = $0
+            }
+        }
+        #expect(answers == [String](repeating: #"{"ok":true}"#, count: 40))
+    }
+
     @Test func `a value is written as JSON has it`() throws {
         struct Inner: Encodable { var none: Int?; var some: Double? = 0.5 }
         struct Outer: Encodable {
