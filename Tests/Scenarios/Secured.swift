@@ -27,7 +27,9 @@ extension Scenario {
     private func underTLS() -> Scenario {
         Scenario("\(name)TLS") { world in
             world.network.endFilters = TestedTLS.ends
-            if world.dice.percent(50) { world.damage(under: &world.network.endFilters) }
+            if world.dice.percent(50) {
+                world.damage(under: &world.network.endFilters, sparesLengths: true)
+            }
             try run(in: world)
         }
     }
@@ -80,13 +82,19 @@ extension Scenario {
 
 extension SimulatedWorld {
     /// Changes one bit of each connection, somewhere in what the client sends or gets.
-    fileprivate func damage(under ends: inout EndFilters) {
+    ///
+    /// `sparesLengths`: Not one of a record's length, behind which a peer waits for bytes that nobody
+    /// sends; the stream must be TLS from its first byte.
+    fileprivate func damage(under ends: inout EndFilters, sparesLengths: Bool = false) {
         network.isDamaged = true
         let place = dice.below([200, 2_500, 50_000][dice.below(3)])
         let isOutgoing = dice.percent(50)
         let bit = UInt8(dice.below(8))
         ends.client.insert(
-            { Flipper(at: place, bit: bit, isOutgoing: isOutgoing) }, at: 0)
+            {
+                Flipper(
+                    at: place, bit: bit, isOutgoing: isOutgoing, sparesLengths: sparesLengths)
+            }, at: 0)
     }
 }
 
@@ -95,20 +103,48 @@ private final class Flipper: StreamFilter {
     private var left: Int
     private let mask: UInt8
     private let isOutgoing: Bool
+    private let sparesLengths: Bool
+    /// Of the header's five bytes (RFC 8446 §5.1), those that have passed; then of the record's.
+    private var headerByteCount = 0
+    private var recordByteCount = 0
 
-    init(at place: Int, bit: UInt8, isOutgoing: Bool) {
+    init(at place: Int, bit: UInt8, isOutgoing: Bool, sparesLengths: Bool) {
         left = place
         mask = 1 << bit
         self.isOutgoing = isOutgoing
+        self.sparesLengths = sparesLengths
         super.init()
     }
 
     private func changed(_ bytes: RawSpan) -> Bytes {
         var copy = [UInt8](bytes)
-        if copy.indices.contains(left) { copy[left] ^= mask }
-        left -= copy.count
+        for index in copy.indices where left >= 0 {
+            let isLength = passes(copy[index])
+            if left == 0, sparesLengths, isLength { continue }
+            if left == 0 { copy[index] ^= mask }
+            left -= 1
+        }
         return Bytes(copy)
     }
+
+    /// Whether a byte is one of a record's length.
+    private func passes(_ byte: UInt8) -> Bool {
+        guard recordByteCount == 0 else {
+            recordByteCount -= 1
+            return false
+        }
+        headerByteCount += 1
+        guard headerByteCount > 3 else { return false }
+        if headerByteCount == 4 {
+            highLength = Int(byte) << 8
+        } else {
+            recordByteCount = highLength + Int(byte)
+            headerByteCount = 0
+        }
+        return true
+    }
+
+    private var highLength = 0
 
     override func receive(_ bytes: RawSpan) {
         if isOutgoing { deliver(bytes) } else { deliver(changed(bytes).span) }
