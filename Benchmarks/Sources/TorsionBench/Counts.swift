@@ -293,7 +293,7 @@ struct Counts {
                     // take from a list.
                     .init(
                         "instructions a connection", name, made,
-                        name == "torsion-libuv" ? 4_600 : 4_400),
+                        name == "torsion-libuv" ? 4_700 : 4_500),
                 ]
             }
         }
