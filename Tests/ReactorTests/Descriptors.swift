@@ -56,32 +56,6 @@ final class Witness: StreamProtocol {
     }
 }
 
-/// A folder that goes with everything in it.
-final class TemporaryFolder {
-    let path: String
-
-    init() {
-        var path = Array("/tmp/torsion-test-XXXXXX".utf8CString)
-        precondition(mkdtemp(&path) != nil, "mkdtemp: errno \(errno)")
-        self.path = String(decoding: path.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    deinit {
-        if let folder = opendir(path) {
-            while let entry = readdir(folder) {
-                let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                unlink(path + "/" + name)
-            }
-            closedir(folder)
-        }
-        rmdir(path)
-    }
-
-    func file(_ name: String) -> String { path + "/" + name }
-}
-
 /// What `lstat(2)` tells of a path; nil if there is nothing.
 func status(of path: String) -> stat? {
     var status = stat()

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestPrograms
 import TestedBackends
 import Testing
 import Torsion

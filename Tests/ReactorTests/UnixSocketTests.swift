@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestPrograms
 import Testing
 import Torsion
 

@@ -12,7 +12,7 @@ import TorsionTesting
 
 /// What an operator asks, and a load balancer.
 @Suite struct AdminTests {
-    private let folder = SocketFolder()
+    private let folder = TemporaryFolder()
 
     /// Asks an endpoint in the same reactor, line by line.
     private func ask(

@@ -7,38 +7,6 @@ import TestedBackends
 import Testing
 import Torsion
 
-/// A folder for sockets, which goes with the object.
-final class SocketFolder: Sendable {
-    private let path: String
-
-    init() {
-        var path = Array("/tmp/torsion-test-XXXXXX".utf8CString)
-        precondition(mkdtemp(&path) != nil, "mkdtemp: errno \(errno)")
-        self.path = String(decoding: path.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    deinit {
-        for name in names { unlink(path + "/" + name) }
-        rmdir(path)
-    }
-
-    func file(_ name: String) -> String { path + "/" + name }
-
-    /// What is in it.
-    var names: [String] {
-        guard let folder = opendir(path) else { return [] }
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names.sorted()
-    }
-}
-
 /// Sends back what it reads.
 final class Echo: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {

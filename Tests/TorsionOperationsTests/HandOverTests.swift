@@ -10,7 +10,7 @@ import Torsion
 
 /// Listening sockets that go from one server to the next.
 @Suite struct HandOverTests: Sendable {
-    private let folder = SocketFolder()
+    private let folder = TemporaryFolder()
 
     /// What several threads note, in order.
     private final class Notes: Sendable {

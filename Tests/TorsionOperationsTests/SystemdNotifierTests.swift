@@ -9,7 +9,7 @@ import Torsion
 
 /// What systemd is told, on a socket of ours.
 @Suite struct SystemdNotifierTests {
-    private let folder = SocketFolder()
+    private let folder = TemporaryFolder()
 
     /// The socket that systemd would have.
     private func open() throws -> Int32 {

@@ -124,37 +124,3 @@ func hasNoMoreDescriptors(than count: Int) -> Bool { openDescriptorCount() <= co
 
 /// Whether there is a child of this process, a zombie or not.
 func hasChildren() -> Bool { waitpid(-1, nil, WNOHANG) >= 0 }
-
-/// A folder that goes with everything in it.
-final class TemporaryFolder {
-    let path: String
-
-    init() {
-        var path = Array("/tmp/torsion-processes-XXXXXX".utf8CString)
-        precondition(mkdtemp(&path) != nil, "mkdtemp: errno \(errno)")
-        self.path = String(decoding: path.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    deinit {
-        if let folder = opendir(path) {
-            while let entry = readdir(folder) {
-                let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                unlink(path + "/" + name)
-            }
-            closedir(folder)
-        }
-        rmdir(path)
-    }
-
-    func file(_ name: String, _ text: String, mode: mode_t = 0o644) -> String {
-        let path = path + "/" + name
-        let descriptor = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, mode)
-        precondition(descriptor >= 0, "open: errno \(errno)")
-        let bytes = Array(text.utf8)
-        precondition(write(descriptor, bytes, bytes.count) == bytes.count)
-        close(descriptor)
-        return path
-    }
-}
