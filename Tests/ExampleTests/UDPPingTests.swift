@@ -22,8 +22,8 @@ import Torsion
         ) {}
     }
 
-    private func ping(_ port: UInt16) throws -> String {
-        let client = try Program("UDPPing", [#"udp:0:peer=127.0.0.1\:\#(port)"#])
+    private func ping(_ port: UInt16, at host: String = "127.0.0.1") throws -> String {
+        let client = try Program("UDPPing", [#"udp:0:peer=\#(host)\:\#(port)"#])
         defer { #expect(client.wait() == 0) }
         return client.readOutput()
     }
@@ -40,6 +40,7 @@ import Torsion
     }
 
     @Test func `pings that nobody answers are given up`() throws {
-        #expect(try ping(freePort()) == "0 of 3 answered\n")
+        // No test binds to this address.
+        #expect(try ping(9, at: "127.0.0.78") == "0 of 3 answered\n")
     }
 }

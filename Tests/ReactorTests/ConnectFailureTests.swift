@@ -27,7 +27,7 @@ import TorsionTesting
 
     @Test(
         arguments: backendNames,
-        [SocketAddress.ipv4(.loopback, port: 0), .ipv6(.loopback, port: 0)])
+        [SocketAddress.ipv4(IPv4Address(127, 0, 0, 79), port: 0), .ipv6(.loopback, port: 0)])
     func `refused`(name: String, place: SocketAddress) throws {
         let reactor = try Reactor.turned(by: name)
         let address = try Self.unused(place, on: reactor)
@@ -42,7 +42,7 @@ import TorsionTesting
     /// TCP then connects it to itself (simultaneous open, RFC 9293 3.5). Bound to it, it always is.
     @Test(
         arguments: backendNames,
-        [SocketAddress.ipv4(.loopback, port: 0), .ipv6(.loopback, port: 0)])
+        [SocketAddress.ipv4(IPv4Address(127, 0, 0, 79), port: 0), .ipv6(.loopback, port: 0)])
     func `a socket that connected to itself is refused`(name: String, place: SocketAddress) throws {
         let reactor = try Reactor.turned(by: name)
         let address = try Self.unused(place, on: reactor)

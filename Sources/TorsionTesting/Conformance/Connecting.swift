@@ -67,7 +67,7 @@ extension ConformanceSuite {
     // S12
     static let refused = Check("a refused connect names the address and the code") { backend in
         let world = try World(backend)
-        let port = try world.reactor.listen(on: World.loopback) { _ in nil }
+        let port = try world.reactor.listen(on: World.quietLoopback) { _ in nil }
         let address = port.localAddress
         port.stopListening()
         try expectFailure(world, .address(address), .connectionRefused, named: "\(address)")

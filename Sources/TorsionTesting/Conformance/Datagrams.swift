@@ -89,7 +89,7 @@ extension ConformanceSuite {
         backend in
         for pauses in [false, true] {
             let world = try World(backend)
-            let nobody = try world.reactor.listenForDatagrams(on: World.loopback, Mailbox())
+            let nobody = try world.reactor.listenForDatagrams(on: World.quietLoopback, Mailbox())
             nobody.stopListening()
             let client = Mailbox()
             let port = try world.reactor.listenForDatagrams(on: World.loopback, client)
@@ -115,7 +115,7 @@ extension ConformanceSuite {
     static let refusalOfOthers = Check("a port that is not connected is not told of a refusal") {
         backend in
         let world = try World(backend)
-        let nobody = try world.reactor.listenForDatagrams(on: World.loopback, Mailbox())
+        let nobody = try world.reactor.listenForDatagrams(on: World.quietLoopback, Mailbox())
         nobody.stopListening()
         let client = Mailbox()
         let port = try world.reactor.listenForDatagrams(on: World.loopback, client)
@@ -181,7 +181,7 @@ extension ConformanceSuite {
     static let cannotBindPort = Check("a port in use is an error that names the address") {
         backend in
         let world = try World(backend)
-        let port = try world.reactor.listenForDatagrams(on: World.loopback, Mailbox())
+        let port = try world.reactor.listenForDatagrams(on: World.quietLoopback, Mailbox())
         var failure: IOError?
         do throws(IOError) {
             try world.reactor.listenForDatagrams(on: port.localAddress, Mailbox())

@@ -81,6 +81,10 @@ final class World {
 
     static let loopback = SocketAddress.ipv4(.loopback, port: 0)
 
+    /// Loopback as well, for a port that is closed and must stay free: what runs beside a check binds to
+    /// ``loopback``, and might be given the port.
+    static let quietLoopback = SocketAddress.ipv4(IPv4Address(127, 0, 0, 77), port: 0)
+
     /// Two recorders with a connection between them.
     func connectedPair(
         client: Recorder = Recorder(), server: Recorder = Recorder(),

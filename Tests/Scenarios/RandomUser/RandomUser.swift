@@ -303,6 +303,8 @@ public final class RandomUser {
 
     private func connect() {
         let link = Link(number: links.count + 1, seed: dice.next())
+        // What begins while the reactor stops ends with it.
+        link.mayBreak = hasStopped
         // For one client, its own.
         var port: ListeningPort?
         func closePort() {
