@@ -10,38 +10,70 @@ internal import TorsionCore
 ///
 /// Its calls wait, since a program that starts has nothing else to do, for five seconds at most. If
 /// it ends meanwhile, or has handed over to another one, whoever listens at the path now is the
-/// former process from then on.
-final class FormerProcess {
-    private let path: String
-    /// -1 as long as there is no connection.
-    private var descriptor: Int32 = -1
+/// former process from then on. All reactors of a group ask it, one after the other.
+final class FormerProcess: Sendable {
+    private let connection: Lock<FormerConnection>
 
-    /// Connects.
-    ///
-    /// Nil if nobody listens at the path.
-    ///
-    /// - Throws: `IOError` of operation `connect`.
-    init?(at path: String) throws(IOError) {
-        self.path = path
-        guard try connect() else { return nil }
-    }
-
-    deinit { disconnect() }
+    /// - Parameter path: Where it listens, if there is one.
+    init(at path: String) { connection = Lock(FormerConnection(to: path)) }
 
     /// What is said to a request for a listening socket.
-    enum Answer {
+    enum Answer: Sendable {
         /// Its descriptor, which is the caller's.
         case taken(Int32)
         /// The other process does not have it.
         case none
-        /// Nobody listens at the path any more.
+        /// Nobody listens at the path any more, or the other process is former no longer.
         case gone
+    }
+
+    /// Whether somebody listens at the path; who asks again gets the same answer.
+    ///
+    /// - Throws: `IOError` of operation `connect`.
+    func isThere() throws(IOError) -> Bool {
+        try connection.withLock { connection throws(IOError) in try connection.isThere() }
     }
 
     /// Asks for a listening socket.
     ///
     /// - Throws: `IOError` if it does not answer.
     func take(_ key: String) throws(IOError) -> Answer {
+        try connection.withLock { connection throws(IOError) in try connection.take(key) }
+    }
+
+    /// Has it stop, now that this process serves in its place.
+    ///
+    /// - Returns: Whether it does; not, if it has gone or has handed over to another process.
+    /// - Throws: `IOError` if it does not answer.
+    func stop() throws(IOError) -> Bool {
+        try connection.withLock { connection throws(IOError) in try connection.stop() }
+    }
+
+    /// There is none any more: nobody is asked again.
+    func forget() { connection.withLock { $0.forget() } }
+}
+
+/// The way to it.
+private struct FormerConnection: ~Copyable {
+    private let path: String
+    /// -1 as long as there is no connection.
+    private var descriptor: Int32 = -1
+    /// Nil until it was looked for.
+    private var wasThere: Bool?
+
+    init(to path: String) { self.path = path }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    mutating func isThere() throws(IOError) -> Bool {
+        if let wasThere { return wasThere }
+        let isThere = try connect()
+        wasThere = isThere
+        return isThere
+    }
+
+    mutating func take(_ key: String) throws(IOError) -> FormerProcess.Answer {
+        guard wasThere == true else { return .gone }
         // Who hands over closes its port within a few turns: these are five seconds.
         for _ in 0..<500 {
             guard try connect() else { return .gone }
@@ -57,19 +89,20 @@ final class FormerProcess {
         throw failure(.connectionReset)
     }
 
-    /// Has it stop, now that this process serves in its place.
-    ///
-    /// - Returns: Whether it does; not, if it has gone or has handed over to another process.
-    /// - Throws: `IOError` if it does not answer.
-    func stop() throws(IOError) -> Bool {
+    mutating func stop() throws(IOError) -> Bool {
         guard descriptor >= 0, let (answer, passed) = try ask("ready\n") else { return false }
         if passed >= 0 { close(passed) }
         guard answer == "stopping" else { throw failure(.protocolError) }
         return true
     }
 
+    mutating func forget() {
+        disconnect()
+        wasThere = false
+    }
+
     /// - Returns: False if nobody listens at the path.
-    private func connect() throws(IOError) -> Bool {
+    private mutating func connect() throws(IOError) -> Bool {
         guard descriptor < 0 else { return true }
         do throws(IOError) {
             descriptor = try LocalSocket.connect(to: path, isDatagram: false)
@@ -80,13 +113,13 @@ final class FormerProcess {
         }
     }
 
-    private func disconnect() {
+    private mutating func disconnect() {
         if descriptor >= 0 { close(descriptor) }
         descriptor = -1
     }
 
     /// Sends a line and reads one; nil, and the connection closed, if the other end has closed it.
-    private func ask(_ line: String) throws(IOError) -> (String, Int32)? {
+    private mutating func ask(_ line: String) throws(IOError) -> (String, Int32)? {
         do throws(IOError) {
             try LocalSocket.send(line, over: descriptor, to: path)
         } catch {

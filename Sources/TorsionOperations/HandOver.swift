@@ -21,6 +21,10 @@ internal import TorsionProtocols
 // Until "ready" the old process serves as before; if the new one ends without it, nothing has
 // happened. The file of a UNIX socket belongs to the new process from then on.
 //
+// The reactors of a group accept from one socket for each endpoint, which the first of them takes or
+// opens, so that the next process may have another number of them. The first one to listen leads: it
+// serves the next process, and takes over when all of its group are ready.
+//
 // If two new ones ask at once, the first that is ready replaces the old one, which then answers
 // nobody else; the second connects again, and replaces the first.
 
@@ -45,8 +49,9 @@ extension ServerEndpoint {
     ///     Without line breaks.
     ///   - gracePeriod: How long this process takes to end, when it has handed over.
     /// - Returns: An endpoint that can be used like this one. Listening waits, up to five seconds, for
-    ///   the other process; it is for the start of a program. Used by one reactor of a process: a
-    ///   group of several is refused with `ErrorCode.notSupported`.
+    ///   the other process; it is for the start of a program. In a group of reactors each listens by
+    ///   this, and all accept from one socket; the other process stops when all of them are ready, and
+    ///   may have had another number of reactors.
     public func handedOver(
         by path: String, name: String? = nil, within gracePeriod: Duration = .seconds(30)
     ) -> HandedOverEndpoint {
@@ -89,11 +94,6 @@ public struct HandedOverEndpoint: StreamServerEndpoint, Hashable {
     public func listen(
         on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers
     ) throws(IOError) -> ListeningPort {
-        guard (reactor.group?.reactorCount ?? 1) == 1 else {
-            throw IOError(
-                .listen, function: "", code: .notSupported,
-                subject: "a hand-over to several reactors (\(path))")
-        }
         let place = try reactor.companion(of: HandOverPlaces.self).place(at: self)
         let port = try place.listen(self, factory, layers)
         place.ports[key] = port
@@ -104,22 +104,46 @@ public struct HandedOverEndpoint: StreamServerEndpoint, Hashable {
 /// The hand-overs of a reactor, by path.
 final class HandOverPlaces: ReactorCompanion {
     private unowned let reactor: Reactor
-    private var places: [String: HandOverPlace] = [:]
+    fileprivate var places: [String: HandOverPlace] = [:]
 
     init(on reactor: Reactor) { self.reactor = reactor }
 
     func place(at endpoint: HandedOverEndpoint) throws(IOError) -> HandOverPlace {
         if let place = places[endpoint.path] { return place }
-        let place = HandOverPlace(
-            endpoint.path, within: endpoint.gracePeriod, on: reactor,
-            former: try FormerProcess(at: endpoint.path))
-        if place.former == nil {
-            try place.open()
-        } else {
-            reactor.addTrigger(.after, .startup) { try place.takeOver() }
-        }
+        let place = HandOverPlace(endpoint.path, within: endpoint.gracePeriod, on: reactor)
+        try place.begin()
         places[endpoint.path] = place
         return place
+    }
+}
+
+/// What the reactors of a group share of one path; a reactor alone is a group of one.
+private final class HandOverGroup: Sendable {
+    let former: FormerProcess
+    private let members = Lock<[Remote<Reactor>]>([])
+
+    init(at path: String) { former = FormerProcess(at: path) }
+
+    /// - Returns: Whether it is the first.
+    func add(_ reactor: Reactor) -> Bool {
+        let remote = reactor.remote
+        return members.withLock { members in
+            members.append(remote)
+            return members.count == 1
+        }
+    }
+
+    /// Calls `body` with the place of each reactor: on this thread for the one that asks, and in a
+    /// later turn for the others.
+    func tellAll(
+        of path: String, from reactor: Reactor, _ body: @escaping @Sendable (HandOverPlace) -> Void
+    ) {
+        for member in members.withLock({ $0 }) {
+            let call: @Sendable (Reactor) -> Void = { reactor in
+                reactor.companion(of: HandOverPlaces.self).places[path].map(body)
+            }
+            if member.leadsToThisThread { call(reactor) } else { member.callFromThread(call) }
+        }
     }
 }
 
@@ -131,49 +155,70 @@ final class HandOverPlace {
     let path: String
     private let gracePeriod: Duration
     private unowned let reactor: Reactor
-    /// Nil if there is none, and when it has been told to stop.
-    private(set) var former: FormerProcess?
+    private let group: HandOverGroup
     /// Whether there is a next process, which alone may be asked from then on.
     private(set) var hasHandedOver = false
-    /// What can be taken from here.
+    /// What can be taken from here, of this reactor.
     var ports: [String: ListeningPort] = [:]
 
-    init(
-        _ path: String, within gracePeriod: Duration, on reactor: Reactor, former: FormerProcess?
-    ) {
+    init(_ path: String, within gracePeriod: Duration, on reactor: Reactor) {
         self.path = path
         self.gracePeriod = gracePeriod
         self.reactor = reactor
-        self.former = former
+        let make: @Sendable () -> HandOverGroup = { HandOverGroup(at: path) }
+        group = reactor.group?.shared("hand-over by \(path)", make) ?? make()
     }
+
+    /// Looks for a former process, and arranges for its end; without one listens for the next.
+    func begin() throws(IOError) {
+        let hasFormer = try group.former.isThere()
+        guard group.add(reactor) else { return }
+        guard hasFormer else { return try open() }
+        guard let ports = reactor.group else {
+            reactor.addTrigger(.after, .startup) { [unowned self] in try takeOver() }
+            return
+        }
+        let remote = reactor.remote(to: self)
+        ports.whenAllReady { remote.callFromThread { place in try place.takeOver() } }
+    }
+
+    /// What a socket is called among the reactors of a group.
+    private func name(_ key: String) -> String { "\(key) by \(path)" }
 
     /// Opens the port of one endpoint, over the former process's socket if it has one.
     func listen(
         _ endpoint: HandedOverEndpoint, _ factory: any StreamProtocolFactory,
         _ layers: StreamLayers
     ) throws(IOError) -> ListeningPort {
-        guard case .taken(let descriptor) = try former?.take(endpoint.key) else {
-            return try endpoint.endpoint.listen(on: reactor, factory: factory, layers: layers)
+        var taken: Int32 = -1
+        defer { if taken >= 0 { close(taken) } }
+        return try endpoint.endpoint.listen(
+            on: reactor, factory: factory, layers: layers, named: name(endpoint.key)
+        ) { () throws(IOError) in
+            guard case .taken(let descriptor) = try group.former.take(endpoint.key) else {
+                return nil
+            }
+            taken = descriptor
+            return descriptor
         }
-        defer { close(descriptor) }
-        return try ServerEndpoint.adopted(
-            descriptor: descriptor, options: endpoint.endpoint.options
-        ).listen(on: reactor, factory: factory, layers: layers)
     }
 
     /// Listens for the next process.
-    func open() throws(IOError) {
+    private func open() throws(IOError) {
         var endpoint = ServerEndpoint.unix(path: path)
         endpoint.options.unixMode = 0o600
         try serve(endpoint)
     }
 
     /// This process is ready: the former one hands over its last port, and stops.
-    func takeOver() throws {
+    private func takeOver() throws {
         // A start that failed runs its triggers too, and must not end who serves.
-        guard reactor.isReady, let former = former.take() else { return }
+        guard reactor.isReady else { return }
+        let former = group.former
+        // From here on who listens at the path may be this process.
+        defer { former.forget() }
         // Files of sockets that the former process made: it leaves them to us, or is gone.
-        defer { for port in ports.values { port.ownsFile = true } }
+        defer { setOwnership(true) }
         while true {
             switch try former.take(Self.ownKey) {
             case .gone:
@@ -198,10 +243,26 @@ final class HandOverPlace {
         }
     }
 
+    /// Whether the files of all ports go with this process.
+    private func setOwnership(_ isOurs: Bool) {
+        group.tellAll(of: path, from: reactor) { place in
+            for port in place.ports.values { port.ownsFile = isOurs }
+        }
+    }
+
+    /// Calls `body` with the descriptor of a port that this reactor has, or another of its group.
+    func withDescriptor<Result>(
+        of key: String, _ body: @Sendable (Int32?) -> sending Result
+    ) -> sending Result {
+        let own = ports[key]?.lentDescriptor
+        guard own == nil, let group = reactor.group else { return body(own) }
+        return group.withSocket(named: name(key), body)
+    }
+
     /// The next process is ready.
     func handOver() {
         hasHandedOver = true
-        for port in ports.values { port.ownsFile = false }
+        setOwnership(false)
         reactor.stop(within: gracePeriod)
     }
 }
@@ -224,10 +285,15 @@ private final class HandOverServer: LineProtocol {
         let words = String(decoding: line).split(separator: " ", maxSplits: 1)
         switch (words.first, words.count) {
         case ("take", 2):
-            let port = place.ports[String(words[1])]
-            guard let descriptor = port?.lentDescriptor,
-                let passing = transport as? any DescriptorTransport
-            else { return transport.write("none\n") }
+            guard let passing = transport as? any DescriptorTransport else {
+                return transport.write("none\n")
+            }
+            // A duplicate, since the port may close before this has been sent.
+            let descriptor = place.withDescriptor(of: String(words[1])) { descriptor in
+                descriptor.map { fcntl($0, F_DUPFD_CLOEXEC, 0) } ?? -1
+            }
+            guard descriptor >= 0 else { return transport.write("none\n") }
+            defer { close(descriptor) }
             try passing.write("taken\n".utf8Bytes.span, passing: [descriptor])
         case ("ready", 1):
             transport.write("stopping\n")

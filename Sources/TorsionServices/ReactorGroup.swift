@@ -86,6 +86,10 @@ public enum ReactorGroup {
             do {
                 try reactor.run(signals: signals) { reactor in
                     if isLate { reactor.stop(within: .zero) } else { try body(reactor) }
+                    // Behind the triggers of the body.
+                    reactor.addTrigger(.after, .startup) { [unowned reactor] in
+                        if reactor.isReady { self.ports.memberIsReady() }
+                    }
                 }
             } catch {
                 fail(error)

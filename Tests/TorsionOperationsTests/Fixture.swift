@@ -37,7 +37,7 @@ final class Client: StreamProtocol {
 }
 
 /// A thread of the system.
-final class TestThread {
+final class TestThread: Sendable {
     private let handle: pthread_t
 
     init(_ body: @escaping () -> Void) throws {
@@ -104,4 +104,11 @@ func synchronously(_ body: () throws -> Void) rethrows { try body() }
 func mode(of path: String) -> Int {
     var status = stat()
     return lstat(path, &status) == 0 ? Int(status.st_mode & 0o777) : -1
+}
+
+/// The two ends of a pipe, which are the caller's.
+func makePipe() throws -> (read: Int32, write: Int32) {
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else { throw CallFailure(call: "pipe", code: errno) }
+    return (ends[0], ends[1])
 }

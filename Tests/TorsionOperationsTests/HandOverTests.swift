@@ -334,20 +334,4 @@ import Torsion
         }
         #expect(error?.code == .connectionReset && error?.subject?.hasSuffix(path) == true)
     }
-
-    @Test func `a group of reactors is refused`() throws {
-        let path = folder.file("handover")
-        let error = #expect(throws: IOError.self) {
-            try ReactorGroup.run(count: 2, signals: .ignore) { reactor in
-                try ServerEndpoint.anywhere.handedOver(by: path).listen(on: reactor) { Echo() }
-            }
-        }
-        #expect(error?.code == .notSupported)
-    }
-}
-
-private func makePipe() throws -> (read: Int32, write: Int32) {
-    var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else { throw CallFailure(call: "pipe", code: errno) }
-    return (ends[0], ends[1])
 }

@@ -184,6 +184,47 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     }
 }
 
+extension ServerEndpoint {
+    /// Listens with a socket that all reactors of the group accept from, and that goes by a name.
+    ///
+    /// Without a group as `listen` does.
+    ///
+    /// - Parameters:
+    ///   - name: As in `GroupPorts.withSocket(named:_:)`.
+    ///   - take: Gives a socket that listens at this place already, whose descriptor the caller closes;
+    ///     nil if there is none. Asked by the first reactor only.
+    /// - Throws: ``IOError`` that names the address and the cause, or what `take` throws.
+    package func listen(
+        on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers,
+        named name: String, orTaking take: () throws(IOError) -> Int32?
+    ) throws(IOError) -> ListeningPort {
+        guard let group = reactor.group else {
+            guard let descriptor = try take() else {
+                return try listen(on: reactor, factory: factory, layers: layers)
+            }
+            return try ServerEndpoint.adopted(descriptor: descriptor, options: options)
+                .listen(on: reactor, factory: factory, layers: layers)
+        }
+        let service = PortService(factory: factory, layers: layers, options: options, on: reactor)
+        return try reactor.listen(sharing: name, in: group, service) {
+            () throws(IOError) -> ListeningPort in
+            if let descriptor = try take() {
+                return try ListeningPort.adopting(descriptor, on: reactor, service)
+            }
+            switch place {
+            case .address(let address):
+                return try ListeningPort(reactor: reactor, address: address, service)
+            case .standardStreams:
+                throw IOError(
+                    .listen, function: "", code: .notSupported, subject: "stdio: in a group")
+            case .open(let socket):
+                return try ListeningPort.adopting(
+                    try reactor.descriptor(of: socket), on: reactor, service)
+            }
+        }
+    }
+}
+
 extension ServerEndpoint: CustomStringConvertible {
     /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
     ///

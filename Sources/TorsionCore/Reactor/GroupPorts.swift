@@ -5,7 +5,8 @@
 ///
 /// Each listens with a socket of its own on the same port; where the port was left to the kernel,
 /// the first reactor's is taken by the others. A UNIX address has room for one socket: the first
-/// reactor opens it, and the others adopt duplicates of its descriptor.
+/// reactor opens it, and the others adopt duplicates of its descriptor; so it is with a socket that has
+/// a name, by which another process may take it.
 package final class GroupPorts: Sendable {
     private enum Kind { case streams, datagrams }
 
@@ -14,6 +15,12 @@ package final class GroupPorts: Sendable {
         let kind: Kind
         let address: SocketAddress
         let ordinal: Int
+    }
+
+    /// A socket that all reactors accept from.
+    private enum Shared: Hashable {
+        case unix(Key)
+        case named(String)
     }
 
     private struct Count: Hashable {
@@ -25,8 +32,13 @@ package final class GroupPorts: Sendable {
     private struct State {
         var chosen: [Key: SocketAddress] = [:]
         var asked: [Count: Int] = [:]
-        /// The descriptors of the UNIX sockets that are open.
-        var sockets: [Key: Int32] = [:]
+        /// The descriptors of those that are open.
+        var sockets: [Shared: Int32] = [:]
+        /// What the reactors share beside their ports.
+        var objects: [String: any AnyObject & Sendable] = [:]
+        var readyCount = 0
+        /// Called when all are ready.
+        var whenAllReady: [@Sendable () -> Void] = []
     }
 
     private let state = Lock(State())
@@ -53,8 +65,12 @@ package final class GroupPorts: Sendable {
     ) throws(IOError) -> ListeningPort {
         if case .unix = address {
             let key = key(.streams, address, reactor)
-            return try share(
-                address, as: key, descriptorOf: { $0.sharedDescriptor }, bind, adopting: adopt)
+            return try share(as: .unix(key), descriptorOf: { $0.sharedDescriptor }) {
+                () throws(IOError) in
+                try bind(address)
+            } adopting: { descriptor throws(IOError) in
+                try adopt(descriptor)
+            }
         }
         guard address.port == 0 else { return try bind(address) }
         let key = key(.streams, address, reactor)
@@ -69,12 +85,76 @@ package final class GroupPorts: Sendable {
     ) throws(IOError) -> any BackendDatagramPort {
         if case .unix = address {
             let key = key(.datagrams, address, reactor)
-            return try share(
-                address, as: key, descriptorOf: { $0.sharedDescriptor }, bind, adopting: adopt)
+            return try share(as: .unix(key), descriptorOf: { $0.sharedDescriptor }) {
+                () throws(IOError) in
+                try bind(address)
+            } adopting: { descriptor throws(IOError) in
+                try adopt(descriptor)
+            }
         }
         guard address.port == 0 else { return try bind(address) }
         let key = key(.datagrams, address, reactor)
         return try open(address, as: key, addressOf: { $0.localAddress }, bind)
+    }
+
+    /// Opens the socket of a name if no reactor has, and adopts a duplicate of it otherwise.
+    ///
+    /// - Parameters:
+    ///   - name: As in ``withSocket(named:_:)``.
+    ///   - open: Opens it, without these ports.
+    ///   - adopt: Opens a port over a duplicate of a socket that is open.
+    /// - Returns: What either opened.
+    /// - Throws: What either throws.
+    func listen(
+        named name: String, _ open: () throws(IOError) -> ListeningPort,
+        adopting adopt: (Int32) throws(IOError) -> ListeningPort
+    ) throws(IOError) -> ListeningPort {
+        try share(
+            as: .named(name), descriptorOf: { $0.sharedDescriptor }, open, adopting: adopt)
+    }
+
+    /// Calls `body` with the descriptor of the socket of a name, nil if it is not open; meanwhile it
+    /// does not close.
+    ///
+    /// On any thread; `body` opens and closes no port.
+    package func withSocket<Result>(
+        named name: String, _ body: @Sendable (Int32?) -> sending Result
+    ) -> sending Result {
+        state.withLock { body($0.sockets[.named(name)]) }
+    }
+
+    /// What the reactors of the group share under a name: `make` makes it for the first that asks.
+    ///
+    /// On any thread; the name is one type's alone.
+    package func shared<Object: AnyObject & Sendable>(
+        _ name: String, _ make: @Sendable () -> Object
+    ) -> Object {
+        state.withLock { state in
+            if let found = state.objects[name] as? Object { return found }
+            let made = make()
+            state.objects[name] = made
+            return made
+        }
+    }
+
+    /// Calls `body` once, on any thread, when all reactors have started: at once if they have.
+    package func whenAllReady(_ body: @escaping @Sendable () -> Void) {
+        let isReady = state.withLock { state in
+            if state.readyCount < reactorCount { state.whenAllReady.append(body) }
+            return state.readyCount == reactorCount
+        }
+        if isReady { body() }
+    }
+
+    /// One more of the reactors has started; called on its thread.
+    package func memberIsReady() {
+        let bodies = state.withLock { state in
+            state.readyCount += 1
+            guard state.readyCount == reactorCount else { return [@Sendable () -> Void]() }
+            defer { state.whenAllReady = [] }
+            return state.whenAllReady
+        }
+        for body in bodies { body() }
     }
 
     /// The socket of this descriptor is about to close: nobody may adopt it from now on.
@@ -93,14 +173,14 @@ package final class GroupPorts: Sendable {
     }
 
     private func share<Port>(
-        _ address: SocketAddress, as key: Key, descriptorOf: (Port) -> Int32?,
-        _ bind: (SocketAddress) throws(IOError) -> Port,
+        as key: Shared, descriptorOf: (Port) -> Int32?,
+        _ open: () throws(IOError) -> Port,
         adopting adopt: (Int32) throws(IOError) -> Port
     ) throws(IOError) -> Port {
         // Under the lock the socket does not close.
         try underLock { state throws(IOError) in
             if let descriptor = state.sockets[key] { return try adopt(descriptor) }
-            let port = try bind(address)
+            let port = try open()
             state.sockets[key] = descriptorOf(port)
             return port
         }

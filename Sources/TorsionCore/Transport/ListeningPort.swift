@@ -34,6 +34,7 @@ public final class ListeningPort {
     private static let shedLimit = 64
     private static let longestBackoff = Duration.seconds(1)
 
+    /// Opens a socket of its own, outside of any group.
     convenience init(
         reactor: Reactor, address: SocketAddress, _ service: PortService
     ) throws(IOError) {
@@ -64,7 +65,7 @@ public final class ListeningPort {
         return self
     }
 
-    fileprivate static func adopting(
+    static func adopting(
         _ descriptor: Int32, on reactor: Reactor, _ service: PortService
     ) throws(IOError) -> ListeningPort {
         let trampoline = Trampoline()
@@ -306,6 +307,21 @@ extension Reactor {
         return try group.listen(on: address, from: number) { address throws(IOError) in
             try ListeningPort(reactor: self, address: address, service)
         } adopting: { descriptor throws(IOError) in
+            try ListeningPort.adopting(descriptor, on: self, service)
+        }.begin()
+    }
+
+    /// Listens with one socket for all reactors of the group.
+    ///
+    /// - Parameters:
+    ///   - name: Of the socket, in the group.
+    ///   - open: Opens it, for the first of them.
+    /// - Throws: ``IOError`` that names the address.
+    func listen(
+        sharing name: String, in group: GroupPorts, _ service: PortService,
+        _ open: () throws(IOError) -> ListeningPort
+    ) throws(IOError) -> ListeningPort {
+        try group.listen(named: name, open) { descriptor throws(IOError) in
             try ListeningPort.adopting(descriptor, on: self, service)
         }.begin()
     }
