@@ -41,7 +41,7 @@ command = $($(1)_FLAGS) --package-path Tool --scratch-path Tool/$(call folder,$(
 filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all lint fix san sim fuzz fuzz-short mutants docs docs-serve interfaces first-program new-program check ci clean
+.PHONY: help build servers test test-all lint fix san sim fuzz fuzz-short mutants docs docs-serve interfaces first-program new-program check ci clean
 .PHONY: ws-conformance dependencies versions restarts random-users plain install adapters
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
@@ -53,6 +53,9 @@ help: ## list these targets
 dependencies:
 	@scripts/install-dependencies test
 
+servers:
+	@scripts/install-dependencies servers
+
 build: dependencies ## build everything in debug mode, the command as Tool/.build/debug/torsion
 	$(SWIFT) build $(BUILD_FLAGS) $(call library,debug)
 	$(SWIFT) build $(BUILD_FLAGS) $(call command,debug)
@@ -62,6 +65,7 @@ build: dependencies ## build everything in debug mode, the command as Tool/.buil
 test: ## run the tests; FILTER=name for some, CONFIGURATIONS="debug release" for both
 test-all: ## the same with every variant and longer searches, as `make ci` does
 test-all: export TEST_ALL = 1
+test-all: servers
 test test-all: dependencies
 	@set -e; $(foreach c,$(CONFIGURATIONS),\
 	    echo "==> building the tests ($(c))"; \
@@ -160,7 +164,7 @@ new-program: build ## build, test and run what `torsion new` writes
 check: lint build test ## what to run before a commit: lint, build and test
 
 ci: export TEST_ALL = 1
-ci: lint build $(CI_TARGETS) ## what CI runs: the tests with every variant
+ci: lint servers build $(CI_TARGETS) ## what CI runs: the tests with every variant
 
 clean: ## remove everything that was built
 	rm -rf .build .build-* Tool/.build* Benchmarks/.build Benchmarks/*/.build

@@ -83,11 +83,10 @@ let portable = settings + [.strictMemorySafety()]
 
 /// The short programs of Sources/Examples, each a target and run by Tests/ExampleTests.
 let exampleNames = [
-    "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "Echo", "FourThreads",
-    "FromThreads", "GracefulEnd", "HTTPFetch", "HTTPFiles", "HTTPHello", "HTTPRequest",
-    "HTTPReverseProxy", "HTTPUpload",
-    "MiniRedis", "Proxy", "RetryingClient", "SecureChat", "Supervisor", "Ticker", "UDPPing",
-    "WebSocketChat",
+    "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "ClusterChat", "Echo",
+    "FourThreads", "FromThreads", "GracefulEnd", "HTTPFetch", "HTTPFiles", "HTTPHello",
+    "HTTPRequest", "HTTPReverseProxy", "HTTPUpload", "MiniRedis", "Proxy",
+    "RetryingClient", "SecureChat", "Supervisor", "Ticker", "UDPPing", "WebSocketChat",
 ]
 
 /// The programs of the book, one a chapter, each run by Tests/BookTests.
@@ -109,7 +108,7 @@ func example(_ name: String) -> Target {
     .executableTarget(
         name: name,
         dependencies: ["Torsion"] + (name.hasPrefix("Secure") ? ["TorsionTLS"] : [])
-            + (name.hasPrefix("HTTP") ? ["TorsionHTTP"] : [])
+            + (name.hasPrefix("HTTP") || name == "ClusterChat" ? ["TorsionHTTP"] : [])
             + (name.hasPrefix("WebSocket") ? ["TorsionHTTP", "TorsionWebSocket"] : [])
             + (name == "Supervisor" ? ["TorsionProcesses"] : []),
         path: "Sources/Examples/\(name)",

@@ -190,9 +190,13 @@ extension ServerEndpoint {
     /// Without a group as `listen` does.
     ///
     /// - Parameters:
+    ///   - reactor: The reactor that the port belongs to.
+    ///   - factory: Makes the protocol of each connection.
+    ///   - layers: What stands between it and the sockets.
     ///   - name: As in `GroupPorts.withSocket(named:_:)`.
     ///   - take: Gives a socket that listens at this place already, whose descriptor the caller closes;
     ///     nil if there is none. Asked by the first reactor only.
+    /// - Returns: The port, which accepts from now on.
     /// - Throws: ``IOError`` that names the address and the cause, or what `take` throws.
     package func listen(
         on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers,

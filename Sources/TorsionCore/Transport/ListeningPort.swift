@@ -315,7 +315,10 @@ extension Reactor {
     ///
     /// - Parameters:
     ///   - name: Of the socket, in the group.
+    ///   - group: Whose reactors accept from it.
+    ///   - service: What serves the clients.
     ///   - open: Opens it, for the first of them.
+    /// - Returns: The port, which accepts from now on.
     /// - Throws: ``IOError`` that names the address.
     func listen(
         sharing name: String, in group: GroupPorts, _ service: PortService,
