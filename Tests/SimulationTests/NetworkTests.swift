@@ -158,6 +158,58 @@ struct NetworkTests {
         try pair.world.finish()
     }
 
+    @Test func `a client that agrees on its terms late in a stop is asked to end as well`() throws {
+        /// Has agreed when it has a byte.
+        final class Token: StreamFilter {
+            override func begin() {}
+
+            override func receive(_ bytes: RawSpan) { if hasAgreed { deliver(bytes) } else { agree() } }
+        }
+        /// Holds the stop for as long as it may.
+        final class Stubborn: Witness {
+            override func shutdownRequested(_ transport: any StreamTransport) {}
+        }
+        let world = SimulatedWorld(seed: 1)
+        let early = Stubborn(), late = Witness()
+        try world.host("server").run { reactor in
+            var protocols: [Witness] = [late, early]
+            try ServerEndpoint.address(.ipv4(.any, port: 7)).filtered { Token() }
+                .listen(on: reactor) { protocols.popLast() }
+        }
+        let clients = [Witness(), Witness()]
+        try world.host("client").run { reactor in
+            for client in clients {
+                ClientEndpoint.tcp(host: "server", port: 7).connect(on: reactor) { client }
+                    .whenFailed { Issue.record("\($0)") }
+            }
+        }
+        try world.run { clients.allSatisfy { $0.transport != nil } }
+        clients[0].transport?.write("x")
+        try world.run { early.transport != nil }
+        world.host("server").reactor.stop(within: .seconds(60))
+        try world.run(for: .seconds(3))
+        clients[1].transport?.write("x")
+        try world.run { late.loss != nil }
+        #expect(late.loss == .closedLocally && early.loss == nil)
+        clients[0].transport?.abortConnection()
+        try world.finish()
+    }
+
+    @Test func `a host that stalls whenever it may makes a turn between two stalls`() throws {
+        var rates = FaultRates.none
+        rates[.stall] = 10_000
+        let pair = try Pair(SimulatedWorld(seed: 1, faults: rates))
+        pair.begin(timeout: .seconds(100))
+        try pair.world.run { pair.client.transport != nil && pair.server.transport != nil }
+        pair.client.transport?.write("late")
+        let start = pair.world.elapsed
+        try pair.world.run { pair.server.text == "late" }
+        // Both stalled meanwhile, each for five seconds at most.
+        #expect(pair.world.elapsed - start < .seconds(20))
+        pair.world.network.endFaults()
+        try pair.world.finish()
+    }
+
     @Test func `a stalled host does nothing until it goes on`() throws {
         let pair = try Pair()
         try pair.connect()

@@ -519,11 +519,6 @@ extension Reactor {
         for connection in connections.elements where connection.isServed {
             connection.requestShutdown(isPatient: true)
         }
-        callLater(Self.firstBytesGracePeriod) { [unowned self] in
-            for connection in connections.elements where connection.isServed {
-                connection.requestShutdown()
-            }
-        }
     }
 
     /// The client's part: what is left.

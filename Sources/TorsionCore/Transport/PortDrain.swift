@@ -50,10 +50,6 @@ final class PortDrain {
     private func askProtocols() {
         service.isDraining = true
         for member in members { member.requestShutdown(isPatient: true) }
-        calls.append(
-            reactor.callLater(Reactor.firstBytesGracePeriod) { [unowned self] in
-                for member in members { member.requestShutdown() }
-            })
         checkEnd()
     }
 

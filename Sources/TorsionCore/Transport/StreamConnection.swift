@@ -203,6 +203,10 @@ final class StreamConnection {
         guard !machine.isClosed, client.request != .done else { return }
         if isPatient, machine.state == .open, client.isNew(at: reactor.presentTime) {
             client.request = .behindFirstBytes
+            // Its own deadline: it may come long after the others, behind a slow handshake.
+            reactor.callLater(Reactor.firstBytesGracePeriod) { [weak self] in
+                self?.requestShutdown()
+            }
             return updatePlainness()
         }
         client.request = .done

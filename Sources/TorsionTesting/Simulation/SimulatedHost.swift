@@ -46,6 +46,9 @@ public final class SimulatedHost {
     private var backend: SimulatedBackend?
     /// Until when it is not turned.
     private var stalledUntil: UInt64 = 0
+    /// Whether its next turn comes behind a stall: it makes that one, or two stalls would be one that
+    /// is longer than any may be.
+    private var hasStalled = false
 
     init(name: String, network: SimulatedNetwork) {
         self.name = name
@@ -106,12 +109,14 @@ public final class SimulatedHost {
 
     /// Makes one turn, unless the host begins to stall.
     func step() throws {
-        if let word = network.draws.strike(.stall, node.chances) {
+        if !hasStalled, let word = network.draws.strike(.stall, node.chances) {
+            hasStalled = true
             noteFault()
             let length = word % network.conditions.longestStall.wholeNanoseconds
             stalledUntil = network.now.nanoseconds + length
             return
         }
+        hasStalled = false
         do {
             if try reactor.continueRun() { reactor.checkInvariants() } else { isRunning = false }
         } catch {
