@@ -29,21 +29,24 @@ final class PendingOutput {
     /// What was promised and is not sent yet, from `tailStart` on.
     fileprivate var tail: UnsafeMutableRawBufferPointer?
     fileprivate var tailStart = 0
-    fileprivate var isSendingTail = false
 
     /// The core's queue.
     ///
     /// It is kept until its operation has ended, since the kernel reads from it.
     fileprivate var queue: WriteQueue?
     fileprivate var message: UnsafeMutablePointer<torsion_uring_message>?
-    fileprivate var isSendingQueue = false
+
+    /// What the kernel has to send: one after the other, since the queue waits for the tail.
+    fileprivate var sending = Sending.nothing
+
+    fileprivate enum Sending { case nothing, tail, queue }
 
     /// Why the stream can send no more.
     fileprivate var failure: ErrorCode?
 
     /// Whether the stream can do without it again.
     fileprivate var isDone: Bool {
-        tail == nil && !isSendingQueue && queue?.isEmpty ?? true
+        tail == nil && sending != .queue && queue?.isEmpty ?? true
     }
 
     deinit {
@@ -196,7 +199,7 @@ extension URingStream {
         guard let pendingOutput, let tail = pendingOutput.tail, let base = tail.baseAddress else {
             return
         }
-        pendingOutput.isSendingTail = true
+        pendingOutput.sending = .tail
         torsion_uring_prepare_send_all(
             ring.nextEntry(), descriptor, base + pendingOutput.tailStart,
             UInt32(tail.count - pendingOutput.tailStart), userData(TORSION_URING_SEND_TAIL))
@@ -206,7 +209,7 @@ extension URingStream {
     func tailWasSent(_ result: Int32) {
         ring.ended(self)
         guard let pendingOutput, let tail = pendingOutput.tail else { return }
-        pendingOutput.isSendingTail = false
+        pendingOutput.sending = .nothing
         if phase == .closed { return }
         let code = result < 0 ? ErrorCode(errno: -result) : .interrupted
         pendingOutput.tailStart += max(0, Int(result))
@@ -220,7 +223,7 @@ extension URingStream {
         pendingOutput.tailStart = 0
         if pendingOutput.isDone { self.pendingOutput = nil } else { sendQueue() }
         shutDownIfAsked()
-        if awaitsRoom { pollRoom() }
+        if wish == .room { pollRoom() }
     }
 
     // MARK: The core's queue
@@ -238,7 +241,7 @@ extension URingStream {
     private func sendQueue() {
         guard let pendingOutput, let queue = pendingOutput.queue, !queue.isEmpty,
             pendingOutput.failure == nil,
-            pendingOutput.tail == nil, !pendingOutput.isSendingQueue, !hasFailed
+            pendingOutput.tail == nil, pendingOutput.sending == .nothing, !hasFailed
         else { return }
         let message = pendingOutput.message ?? .allocate(capacity: 1)
         pendingOutput.message = message
@@ -249,7 +252,7 @@ extension URingStream {
             }
             return Int32(runs.count)
         }
-        pendingOutput.isSendingQueue = true
+        pendingOutput.sending = .queue
         torsion_uring_prepare_send_runs(
             ring.nextEntry(), descriptor, message, count, userData(TORSION_URING_SEND_QUEUE))
         ring.began(self)
@@ -258,7 +261,7 @@ extension URingStream {
     func queueWasSent(_ result: Int32) {
         ring.ended(self)
         guard let pendingOutput, pendingOutput.queue != nil else { return }
-        pendingOutput.isSendingQueue = false
+        pendingOutput.sending = .nothing
         guard phase == .open else { return pendingOutput.queue = nil }
         if result > 0 {
             receiver?.streamDidWrite(byteCount: Int(result))
@@ -271,7 +274,7 @@ extension URingStream {
             if code != .interrupted, code != .wouldBlock { return fail(code, "sendmsg", .write) }
         }
         sendQueue()
-        if awaitsRoom { pollRoom() }
+        if wish == .room { pollRoom() }
     }
 
     // MARK: Files
@@ -285,14 +288,14 @@ extension URingStream {
     }
 
     func awaitRoom() {
-        awaitsRoom = true
+        guard wish != .shutdown else { return }
+        wish = .room
         pollRoom()
     }
 
     /// Not while something is to be sent before: its end asks again.
     private func pollRoom() {
-        guard !isPollingRoom, pendingOutput?.isDone ?? true else { return }
-        isPollingRoom = true
+        guard pendingOutput?.isDone ?? true, polls.insert(.room).inserted else { return }
         torsion_uring_prepare_poll(
             ring.nextEntry(), descriptor, UInt32(TORSION_URING_WRITABLE), 0,
             userData(TORSION_URING_ROOM))
@@ -300,11 +303,11 @@ extension URingStream {
     }
 
     func roomFound() {
-        isPollingRoom = false
+        polls.remove(.room)
         ring.ended(self)
-        guard phase == .open, awaitsRoom else { return }
+        guard phase == .open, wish == .room else { return }
         guard pendingOutput?.isDone ?? true else { return }
-        awaitsRoom = false
+        wish = .none
         receiver?.streamHasRoom()
     }
 
@@ -331,7 +334,7 @@ extension URingStream {
         guard isBatching || hasPendingTail else {
             return shutDownWriting(descriptor)
         }
-        isShutDownAsked = true
+        wish = .shutdown
         if isBatching { ring.submitLater(self) }
         return nil
     }
@@ -340,8 +343,8 @@ extension URingStream {
     func submitPending() { if !hasPendingTail { shutDownIfAsked() } }
 
     private func shutDownIfAsked() {
-        guard isShutDownAsked else { return }
-        isShutDownAsked = false
+        guard wish == .shutdown else { return }
+        wish = .none
         guard phase == .open, pendingOutput?.failure == nil else { return }
         if let code = shutDownWriting(descriptor) { fail(code, "shutdown", .shutdown) }
     }
@@ -350,7 +353,7 @@ extension URingStream {
     ///
     /// The program may keep a lost transport, and with it this stream, for as long as it likes.
     func releaseQueue() {
-        guard let pendingOutput, !pendingOutput.isSendingQueue else { return }
+        guard let pendingOutput, pendingOutput.sending != .queue else { return }
         pendingOutput.queue = nil
     }
 
@@ -359,8 +362,11 @@ extension URingStream {
     /// What the kernel still reads from is kept until its operation has ended.
     func cancelLateOutput() {
         guard let pendingOutput else { return }
-        if pendingOutput.isSendingTail { ring.cancel(self, TORSION_URING_SEND_TAIL) }
-        if pendingOutput.isSendingQueue { ring.cancel(self, TORSION_URING_SEND_QUEUE) }
+        switch pendingOutput.sending {
+        case .nothing: break
+        case .tail: ring.cancel(self, TORSION_URING_SEND_TAIL)
+        case .queue: ring.cancel(self, TORSION_URING_SEND_QUEUE)
+        }
     }
 }
 

@@ -30,12 +30,14 @@ final class URingStream: RingTarget {
     @exclusivity(unchecked) var receiver: (any StreamReceiver)?
     @exclusivity(unchecked) private(set) var phase: Phase
 
+    /// Polls that the kernel has, whatever became of what they were for.
+    @exclusivity(unchecked) var polls: Polls = []
+
     // Reading
+    /// Whether the receiver wants what arrives.
     @exclusivity(unchecked) private var isReading = false
     @exclusivity(unchecked) private var reception = Reception.idle
-    @exclusivity(unchecked) private var isWatchingErrors = false
-    /// The peer's end was met, whether or not it was delivered.
-    @exclusivity(unchecked) private var hasInputEnded = false
+    @exclusivity(unchecked) private var input = Input.open
     @exclusivity(unchecked) private var held: HeldInput?
 
     // Writing: see URingStream+Writing.swift.
@@ -44,18 +46,46 @@ final class URingStream: RingTarget {
     @exclusivity(unchecked) var batchedSend = BatchedSend()
     /// What a send left, and what the core has queued.
     @exclusivity(unchecked) var pendingOutput: PendingOutput?
-    /// Whether the core asked to be told of room, and whether the kernel was.
-    @exclusivity(unchecked) var awaitsRoom = false
-    @exclusivity(unchecked) var isPollingRoom = false
-    @exclusivity(unchecked) private var isPollingConnect = false
-    /// Writing is to be shut down behind what counts as written.
-    @exclusivity(unchecked) var isShutDownAsked = false
-    /// The failure was reported, and the core still reads what had arrived before it.
-    @exclusivity(unchecked) private(set) var hasFailed = false
+    @exclusivity(unchecked) var wish = Wish.none
 
     enum Phase { case connecting, open, closed }
 
+    /// The operation that receives.
     private enum Reception { case idle, armed, cancelling }
+
+    /// How far the incoming direction has come.
+    private enum Input {
+        case open
+        /// The peer's end was met, whether or not it was delivered.
+        case ended
+        /// The failure was reported, and the core still reads what had arrived before it.
+        case failed
+        /// The same, and nothing more comes.
+        case failedAndEnded
+
+        var hasEnded: Bool { self == .ended || self == .failedAndEnded }
+
+        var hasFailed: Bool { self == .failed || self == .failedAndEnded }
+    }
+
+    /// What the core waits for, behind what counts as written.
+    enum Wish {
+        case none
+        /// To be told of room.
+        case room
+        /// Writing is to be shut down: the last that it asks for.
+        case shutdown
+    }
+
+    struct Polls: OptionSet {
+        let rawValue: UInt8
+        static let errors = Polls(rawValue: 1)
+        static let room = Polls(rawValue: 2)
+        static let connect = Polls(rawValue: 4)
+    }
+
+    /// The failure was reported: nothing can be sent any more.
+    var hasFailed: Bool { input.hasFailed }
 
     /// An accepted socket.
     ///
@@ -90,7 +120,7 @@ final class URingStream: RingTarget {
             ring.nextEntry(), descriptor, UInt32(TORSION_URING_WRITABLE), 0,
             userData(TORSION_URING_CONNECT))
         ring.began(self)
-        isPollingConnect = true
+        polls.insert(.connect)
         backend.openStreamCount += 1
     }
 
@@ -115,7 +145,7 @@ final class URingStream: RingTarget {
 
     private func finishConnecting() {
         ring.ended(self)
-        isPollingConnect = false
+        polls.remove(.connect)
         guard phase == .connecting else { return }
         switch connectOutcome(of: descriptor, to: peerAddress, isBound: true) {
         case .failed(let code): return fail(code, "connect", .connect)
@@ -128,7 +158,7 @@ final class URingStream: RingTarget {
     @inline(never)
     func fail(_ code: ErrorCode, _ function: String, _ operation: IOError.Operation) {
         guard phase != .closed, !hasFailed else { return }
-        hasFailed = phase == .open
+        if phase == .open { input = input == .ended ? .failedAndEnded : .failed }
         let error = IOError(operation, function: function, code: code, subject: "\(peerAddress)")
         receiver?.streamDidFail(error)
     }
@@ -170,7 +200,7 @@ final class URingStream: RingTarget {
         guard phase == .open else { return }
         if result == 0 {
             if hasFailed { return endRest() }
-            hasInputEnded = true
+            input = .ended
             if isReading, held == nil { deliverEnd() } else { hold { $0.hasEnded = true } }
         } else if result < 0 {
             let code = ErrorCode(errno: -result)
@@ -187,7 +217,7 @@ final class URingStream: RingTarget {
 
     /// Everything that had arrived before the failure has come in.
     private func endRest() {
-        hasInputEnded = true
+        input = .failedAndEnded
         if held == nil { deliverEnd() } else { hold { $0.hasEnded = true } }
     }
 
@@ -236,12 +266,11 @@ final class URingStream: RingTarget {
         case .armed: if !isReading { cancelReception() }
         case .cancelling: break
         case .idle:
-            if isReading, !hasInputEnded {
-                arm()
-            } else if !hasFailed {
-                watchErrors()
-            } else if !hasInputEnded, !hasUnreadInput {
-                endRest()
+            switch input {
+            case .open where isReading, .failed where isReading: arm()
+            case .open, .ended: watchErrors()
+            case .failed: if !hasUnreadInput { endRest() }
+            case .failedAndEnded: break
             }
         }
     }
@@ -259,8 +288,7 @@ final class URingStream: RingTarget {
     }
 
     private func watchErrors() {
-        guard !isWatchingErrors else { return }
-        isWatchingErrors = true
+        guard polls.insert(.errors).inserted else { return }
         torsion_uring_prepare_poll(
             ring.nextEntry(), descriptor, 0, 1, userData(TORSION_URING_ERRORS))
         ring.began(self)
@@ -268,7 +296,7 @@ final class URingStream: RingTarget {
 
     private func errorsFound(_ result: Int32, _ flags: UInt32) {
         if flags & UInt32(TORSION_URING_HAS_MORE) == 0 {
-            isWatchingErrors = false
+            polls.remove(.errors)
             ring.ended(self)
         }
         guard phase == .open, !hasFailed, result >= 0, Int(result) & TORSION_URING_ERROR != 0 else {
@@ -281,9 +309,9 @@ final class URingStream: RingTarget {
 
     private func cancelAll() {
         if reception == .armed { cancelReception() }
-        if isWatchingErrors { ring.cancel(self, TORSION_URING_ERRORS) }
-        if isPollingRoom { ring.cancel(self, TORSION_URING_ROOM) }
-        if isPollingConnect { ring.cancel(self, TORSION_URING_CONNECT) }
+        if polls.contains(.errors) { ring.cancel(self, TORSION_URING_ERRORS) }
+        if polls.contains(.room) { ring.cancel(self, TORSION_URING_ROOM) }
+        if polls.contains(.connect) { ring.cancel(self, TORSION_URING_CONNECT) }
         cancelLateOutput()
     }
 
@@ -292,7 +320,7 @@ final class URingStream: RingTarget {
         // The program may ask until it has heard of the loss, and after.
         if ownEnd == nil, phase == .open { ownEnd = knownAddress(of: descriptor) }
         phase = .closed
-        awaitsRoom = false
+        wish = .none
         isReading = false
         held = nil
         receiver = nil
