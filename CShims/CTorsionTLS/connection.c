@@ -259,6 +259,24 @@ void torsion_tls_end(struct torsion_tls *tls, struct torsion_tls_output *output)
     take_back(tls, &none, &nothing);
 }
 
+void torsion_tls_refuse(struct torsion_tls *tls, int alert, struct torsion_tls_output *output) {
+    const uint8_t *none = NULL;
+    size_t nothing = 0;
+    if (tls->has_failed) return;
+    lend(tls, &none, &nothing, output);
+    tls->refusal_alert = alert;
+    if (SSL_is_server(tls->ssl)) {
+        SSL_new_session_ticket(tls->ssl);
+    } else {
+        SSL_clear_options(tls->ssl, SSL_OP_NO_RENEGOTIATION);
+        SSL_renegotiate(tls->ssl);
+    }
+    SSL_do_handshake(tls->ssl);
+    tls->has_failed = 1;
+    ERR_clear_error();
+    take_back(tls, &none, &nothing);
+}
+
 /* MARK: What a client asks for */
 
 /* RFC 6066 §3: a list with one name of a host in it. */

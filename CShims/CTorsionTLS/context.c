@@ -197,6 +197,24 @@ static void note_alert(const SSL *ssl, int where, int value) {
         tls->alert = value & 0xff;
 }
 
+/* OpenSSL sends no alert of a program's behind the handshake, but one of an extension's that cannot be
+ * made. So there is one for the first message that this side can still make: a server's session ticket
+ * (TLS 1.3), a client's second hello (TLS 1.2). It is never sent. */
+static int give_refusal(SSL *ssl, unsigned type, unsigned message, const unsigned char **bytes,
+                        size_t *count, X509 *certificate, size_t index, int *alert, void *unused) {
+    struct torsion_tls *tls = SSL_get_app_data(ssl);
+    (void)type, (void)message, (void)bytes, (void)count, (void)certificate, (void)index, (void)unused;
+    if (!tls || !tls->refusal_alert) return 0;
+    *alert = tls->refusal_alert;
+    return -1;
+}
+
+static int prepare_refusals(SSL_CTX *ssl, int is_server) {
+    enum { type = 65282 }; /* RFC 8447 §7: of those for private use. */
+    unsigned messages = is_server ? SSL_EXT_TLS1_3_NEW_SESSION_TICKET : SSL_EXT_CLIENT_HELLO;
+    return SSL_CTX_add_custom_ext(ssl, type, messages, give_refusal, NULL, NULL, NULL, NULL) == 1;
+}
+
 static int keep_session(SSL *ssl, SSL_SESSION *session) {
     struct torsion_tls *tls = SSL_get_app_data(ssl);
     if (!tls) return 0;
@@ -325,6 +343,7 @@ static int set_up(struct torsion_tls_context *made, const struct torsion_tls_set
     SSL_CTX_clear_mode(made->ssl, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_info_callback(made->ssl, note_alert);
     if (settings->logs_keys) SSL_CTX_set_keylog_callback(made->ssl, keep_keys);
+    if (settings->may_refuse && !prepare_refusals(made->ssl, settings->is_server)) return 0;
     const struct torsion_tls_identity *identity = settings->identity;
     return SSL_CTX_set_cipher_list(made->ssl, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
            SSL_CTX_set_min_proto_version(made->ssl, settings->minimum_version) == 1 &&

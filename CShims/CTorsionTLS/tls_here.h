@@ -49,6 +49,8 @@ struct torsion_tls {
     size_t count;
     struct torsion_tls_output *output;
     int is_mid_record, owes_ticket, alert, has_failed, passes_hello;
+    /* What the program refuses the peer with, or 0. */
+    int refusal_alert;
     SSL_SESSION *session;
     uint8_t *key_log;
     size_t key_log_count;

@@ -40,8 +40,9 @@ public typealias TLSKeyLog = @Sendable (_ lines: String) -> Void
 ///
 /// Called on the connection's reactor when the handshake is done, also of a resumed session, before the
 /// connection is made; meanwhile nothing is read. The handshake's deadline counts on. If the Deferred
-/// fails, or the closure throws, the connection ends with ``TLSError/Cause/refusedHere``, and the peer
-/// sees an end without `close_notify`: OpenSSL can send no alert of a program's own.
+/// fails, or the closure throws, the connection ends with ``TLSError/Cause/refusedHere``. A client of
+/// TLS 1.3 and a server of TLS 1.2 get the alert `access_denied`; the other two see an end without
+/// `close_notify`, since OpenSSL has no way to send one.
 public typealias TLSPeerCheck =
     @Sendable (_ peer: TransportSecurity, _ reactor: Reactor) throws -> Deferred<Void>
 

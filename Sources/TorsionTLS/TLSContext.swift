@@ -37,6 +37,7 @@ public final class TLSServerContext: Sendable {
         }
         settings.has_tickets = configuration.hasSessionTickets ? 1 : 0
         settings.stops_at_hello = configuration.choose == nil ? 0 : 1
+        settings.may_refuse = configuration.checkPeer == nil ? 0 : 1
         var template = try ContextTemplate(
             settings, roots, configuration.identity, configuration.applicationProtocols,
             (configuration.minimumVersion, configuration.maximumVersion))
@@ -91,6 +92,8 @@ public final class TLSClientContext: Sendable {
             case .insecurelyNothing: Int32(TORSION_TLS_VERIFY_NOTHING.rawValue)
             }
         settings.has_tickets = configuration.resumesSessions ? 1 : 0
+        let mayRefuse = configuration.checkPeer != nil || configuration.requiresApplicationProtocol
+        settings.may_refuse = mayRefuse ? 1 : 0
         requiresApplicationProtocol = configuration.requiresApplicationProtocol
         checkPeer = configuration.checkPeer
         sessions = configuration.resumesSessions ? SessionCache() : nil
@@ -152,6 +155,7 @@ private struct ContextTemplate: Sendable {
     private let protocolNames: [UInt8]
     private let hasTickets: Bool
     private let stopsAtHello: Bool
+    private let mayRefuse: Bool
     let identity: TLSIdentity?
     var truncation = TLSTruncation.isLoss
     var keyLog: TLSKeyLog?
@@ -170,6 +174,7 @@ private struct ContextTemplate: Sendable {
         verification = settings.verification
         hasTickets = settings.has_tickets == 1
         stopsAtHello = settings.stops_at_hello == 1
+        mayRefuse = settings.may_refuse == 1
         self.versions = versions
         self.roots = roots
         self.identity = identity
@@ -185,6 +190,7 @@ private struct ContextTemplate: Sendable {
         settings.maximum_version = versions.newest.rawValue
         settings.has_tickets = hasTickets ? 1 : 0
         settings.stops_at_hello = stopsAtHello ? 1 : 0
+        settings.may_refuse = mayRefuse ? 1 : 0
         settings.logs_keys = keyLog == nil ? 0 : 1
         settings.roots = roots?.box?.raw
         settings.tickets = ticketKeys?.raw

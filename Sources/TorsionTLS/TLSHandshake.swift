@@ -85,6 +85,7 @@ extension TLSFilter {
         guard state == .handshaking else { return }
         let security = security(of: raw)
         if let client, client.requiresApplicationProtocol, security.applicationProtocol == nil {
+            sending { torsion_tls_refuse(raw, Self.noApplicationProtocol, &$0) }
             return fail(
                 with: TLSError(
                     .noApplicationProtocol, "the server chose none of the application protocols"))
@@ -95,10 +96,16 @@ extension TLSFilter {
         decide({ try check(security, reactor) }) { [self] outcome in
             switch outcome {
             case .success: open(raw, security)
-            case .failure(let error): fail(with: refusal(error))
+            case .failure(let error):
+                sending { torsion_tls_refuse(raw, Self.accessDenied, &$0) }
+                fail(with: refusal(error))
             }
         }
     }
+
+    // RFC 8446 §6.2, RFC 7301 §3.2.
+    private static let accessDenied: Int32 = 49
+    private static let noApplicationProtocol: Int32 = 120
 
     private func open(_ raw: OpaquePointer, _ security: TransportSecurity) {
         state = .open

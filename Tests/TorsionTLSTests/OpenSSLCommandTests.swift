@@ -138,6 +138,23 @@ struct OpenSSLCommandTests {
         pair.finish()
     }
 
+    @Test(arguments: sockets)
+    func `TLS-12: s_client hears that a check refuses it`(backend: BackendChoice) throws {
+        struct Unwelcome: Error {}
+        let folder = Folder()
+        var server = try serverConfiguration(.v13)
+        server.checkPeer = { _, _ in throw Unwelcome() }
+        let pair = try Pair(backend, server)
+        let program = try client(pair, folder, [])
+        pair.run {
+            pair.failures.errors.count == 1 && pair.reactor.statistics.lingeringStreams == 0
+        }
+        let errors = program.readErrors()
+        #expect(errors.contains("SSL alert number 49"), "\(errors)")
+        #expect(program.wait() == 1)
+        pair.finish()
+    }
+
     @Test func `an encrypted key is read by its passphrase, and the error says what is missing`()
         throws
     {

@@ -125,6 +125,8 @@ struct torsion_tls_settings {
     int logs_keys;
     /* Whether a server's handshake stops at the client's hello: TORSION_TLS_HELLO. */
     int stops_at_hello;
+    /* Whether the program may refuse the peer behind the handshake: torsion_tls_refuse. */
+    int may_refuse;
     /* Has to outlive the context. Of a server with tickets. */
     torsion_tls_tickets *_Nullable tickets;
 };
@@ -174,6 +176,10 @@ void torsion_tls_send_ticket(torsion_tls *_Nonnull tls, struct torsion_tls_outpu
  * Returns whether it has. */
 int torsion_tls_free_buffers(torsion_tls *_Nonnull tls);
 /* Appends close_notify. */
+/* The program refuses the peer, behind the handshake: sends this alert, where OpenSSL can. That is
+ * a server's of TLS 1.3, and a client's of TLS 1.2. The connection has failed. */
+void torsion_tls_refuse(torsion_tls *_Nonnull tls, int alert,
+                        struct torsion_tls_output *_Nonnull output);
 void torsion_tls_end(torsion_tls *_Nonnull tls, struct torsion_tls_output *_Nonnull output);
 
 /* Why the latest call failed; NULL asks for what the thread knows of a failed setup. */
