@@ -45,7 +45,7 @@ func connect(
 ) async throws -> AsyncConnection {
     let policy = RetryPolicy(
         attemptLimit: 400, firstDelay: .milliseconds(20), longestDelay: .milliseconds(50))
-    return try await retry(policy, on: reactor) { endpoint.connect(on: reactor) }.value
+    return try await reactor.retry(policy) { endpoint.connect(on: reactor) }.value
 }
 
 /// A port of the loopback interface that was free just now.

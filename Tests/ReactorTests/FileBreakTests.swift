@@ -19,7 +19,7 @@ import Torsion
         var loss: ConnectionLoss?
 
         func connectionMade(_ transport: any StreamTransport) {
-            pipe(from: FileProducer(path: program, on: transport.reactor), to: transport)
+            FileProducer(path: program, on: transport.reactor).pipe(to: transport)
                 .addBoth { [self] in result = $0 }
         }
 
@@ -79,7 +79,7 @@ import Torsion
         init(_ file: FileConsumer) { self.file = file }
 
         func connectionMade(_ transport: any StreamTransport) {
-            pipe(from: transport, to: file).whenFailed { _ in }
+            transport.pipe(to: file).whenFailed { _ in }
         }
 
         func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}

@@ -138,7 +138,7 @@ private func send(
         let sender = Sender { transport in
             let file = FileProducer(
                 path: path, offset: offset, byteCount: byteCount, on: reactor, progress: progress)
-            return pipe(from: file, to: transport)
+            return file.pipe(to: transport)
         }
         // Each end hears of it in its own time.
         func stopWhenBothKnow() {
@@ -306,7 +306,7 @@ private let backends = testedBackends.map(\.name)
                 reactor.stop(within: .seconds(5))
             }
             // From a file to a file: any source goes with any consumer.
-            pipe(from: FileProducer(path: source.path, on: reactor), to: file)
+            FileProducer(path: source.path, on: reactor).pipe(to: file)
                 .addCallback { count in results.append("carried \(count)") }
                 .whenFailed { results.append("\($0)") }
         }
@@ -325,7 +325,7 @@ private let backends = testedBackends.map(\.name)
                 limit.cancel()
                 reactor.stop(within: .seconds(5))
             }
-            pipe(from: FileProducer(path: source.path, on: reactor), to: file)
+            FileProducer(path: source.path, on: reactor).pipe(to: file)
                 .whenFailed { results.append("\($0 is PipeBroken)") }
         }
         #expect(

@@ -296,7 +296,7 @@ import Torsion
         let sink = Sink(place.reactor)
         var failure: ConnectionLoss?
         server.whenMade = { transport in
-            pipe(from: transport, to: sink).whenFailed { failure = $0 as? ConnectionLoss }
+            transport.pipe(to: sink).whenFailed { failure = $0 as? ConnectionLoss }
         }
         let client = try place.client()
         client.write("hello")
@@ -317,7 +317,7 @@ import Torsion
         let sink = Sink(place.reactor)
         var carried: Int?
         server.whenMade = { transport in
-            pipe(from: transport, to: sink).addCallback { carried = $0 }
+            transport.pipe(to: sink).addCallback { carried = $0 }
                 .whenFailed { Issue.record("\($0)") }
         }
         let client = try place.client()
@@ -352,7 +352,7 @@ import Torsion
         let ends = made.compactMap(\.transport)
         for (from, to) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             if isFull { to.write([UInt8](repeating: 1, count: 1_000_000)) }
-            pipe(from: from, to: to)
+            from.pipe(to: to)
                 .addCallback { results.append("\($0)") }
                 .whenFailed { results.append("\($0)") }
         }

@@ -165,7 +165,7 @@ import Torsion
         let pair = try Pair(name)
         let pieces = Pieces(count: 400)
         var carried: Int?
-        pipe(from: SequenceSource(pieces, on: pair.reactor), to: pair.transport)
+        SequenceSource(pieces, on: pair.reactor).pipe(to: pair.transport)
             .addCallback { carried = $0 }
             .whenFailed { Issue.record("\($0)") }
         #expect(pair.reactor.turn { pair.transport.pendingByteCount >= 10_000 })
@@ -185,7 +185,7 @@ import Torsion
     func `a sequence whose reader resets ends its task`(name: String) throws {
         let pair = try Pair(name)
         var failure: (any Error)?
-        pipe(from: SequenceSource(Pieces(count: .max), on: pair.reactor), to: pair.transport)
+        SequenceSource(Pieces(count: .max), on: pair.reactor).pipe(to: pair.transport)
             .whenFailed { failure = $0 }
         #expect(pair.reactor.turn { pair.transport.pendingByteCount >= 10_000 })
         pair.client.reset()
@@ -200,7 +200,7 @@ import Torsion
         let body = ConsumedBytes(on: pair.reactor)
         var story: [String] = []
         let reads = Deferred<Void>(on: pair.reactor)
-        pipe(from: pair.transport, to: body).whenFailed { _ in }
+        pair.transport.pipe(to: body).whenFailed { _ in }
         pair.reactor.spawn {
             try await reads.value
             do {

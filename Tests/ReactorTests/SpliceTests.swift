@@ -227,7 +227,7 @@ private let urgentByteCount = 96 * 1024 + 9
         final class Mirror: StreamProtocol {
             var whenEnded: ((Int) -> Void)?
             func connectionMade(_ transport: any StreamTransport) {
-                pipe(from: transport, to: transport).addCallback { [self] in whenEnded?($0) }
+                transport.pipe(to: transport).addCallback { [self] in whenEnded?($0) }
             }
             func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
         }

@@ -178,7 +178,7 @@ private func unchunked(_ body: [UInt8]) -> [UInt8]? {
             let made = Chunks(to: transport)
             chunks = made
             made.write(Bytes("a first chunk"))
-            pipe(from: file, to: made).whenFailed { Issue.record("\($0)") }
+            file.pipe(to: made).whenFailed { Issue.record("\($0)") }
         }
         #expect(unchunked(body) == Array("a first chunk".utf8) + Self.content)
         // io_uring's streams send no files.
@@ -190,7 +190,7 @@ private func unchunked(_ body: [UInt8]) -> [UInt8]? {
         let bytes = try received(backend) { transport, file in
             transport.write("clear,")
             transport.startFilter(Inverting()).whenFailed { Issue.record("\($0)") }
-            pipe(from: file, to: transport).addBoth { _ in transport.loseConnection() }
+            file.pipe(to: transport).addBoth { _ in transport.loseConnection() }
         }
         #expect(bytes == Array("clear,".utf8) + Self.content.map { ~$0 })
     }

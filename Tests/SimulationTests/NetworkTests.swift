@@ -163,16 +163,30 @@ struct NetworkTests {
         final class Token: StreamFilter {
             override func begin() {}
 
-            override func receive(_ bytes: RawSpan) { if hasAgreed { deliver(bytes) } else { agree() } }
+            override func receive(_ bytes: RawSpan) {
+                if hasAgreed { deliver(bytes) } else { agree() }
+            }
         }
         /// Holds the stop for as long as it may.
-        final class Stubborn: Witness {
-            override func shutdownRequested(_ transport: any StreamTransport) {}
+        final class Stubborn: StreamProtocol {
+            var transport: (any StreamTransport)?
+            var loss: ConnectionLoss?
+
+            func connectionMade(_ transport: any StreamTransport) { self.transport = transport }
+
+            func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+
+            func shutdownRequested(_ transport: any StreamTransport) {}
+
+            func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+                loss = why
+                self.transport = nil
+            }
         }
         let world = SimulatedWorld(seed: 1)
         let early = Stubborn(), late = Witness()
         try world.host("server").run { reactor in
-            var protocols: [Witness] = [late, early]
+            var protocols: [any StreamProtocol] = [late, early]
             try ServerEndpoint.address(.ipv4(.any, port: 7)).filtered { Token() }
                 .listen(on: reactor) { protocols.popLast() }
         }

@@ -300,7 +300,7 @@ final class Collector: Consumer {
 final class Motto: ByteSource {
     private let reactor: Reactor
     init(on reactor: Reactor) { self.reactor = reactor }
-    func produce(into consumer: any Consumer) -> Deferred<Int> {
+    func pipe(to consumer: any Consumer) -> Deferred<Int> {
         consumer.write("share nothing\n")
         consumer.finishConsuming()
         return .succeeded(14, on: reactor)

@@ -13,7 +13,7 @@ final class SentFile: StreamProtocol {
     init(_ path: String) { self.path = path }
 
     func connectionMade(_ transport: any StreamTransport) {
-        pipe(from: FileProducer(path: path, on: transport.reactor), to: transport)
+        FileProducer(path: path, on: transport.reactor).pipe(to: transport)
             .addCallback { count in print("sent \(count) bytes") }
             .whenFailed { error in print("\(transport.peerAddress): \(error)") }
     }
@@ -35,7 +35,7 @@ func part(of path: String, on reactor: Reactor) -> FileProducer {
 /// Copies a file to another, and says how many bytes the copy has.
 func copy(_ path: String, to copy: String, on reactor: Reactor) -> Deferred<Int> {
     let destination = FileConsumer(path: copy, on: reactor)
-    pipe(from: FileProducer(path: path, on: reactor), to: destination)
+    FileProducer(path: path, on: reactor).pipe(to: destination)
         .whenFailed { _ in }  // `written` fails with the same error.
     return destination.written
 }
@@ -86,7 +86,7 @@ private final class SentPart: StreamProtocol {
     private let path: String
     init(_ path: String) { self.path = path }
     func connectionMade(_ transport: any StreamTransport) {
-        pipe(from: part(of: path, on: transport.reactor), to: transport).whenFailed { _ in }
+        part(of: path, on: transport.reactor).pipe(to: transport).whenFailed { _ in }
     }
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 }

@@ -109,7 +109,7 @@ final class Upload: StreamProtocol {
                 transport.abortConnection()
             }
         // A client that breaks off fails `written` too: one place is enough.
-        pipe(from: transport, to: file).whenFailed { _ in }
+        transport.pipe(to: file).whenFailed { _ in }
     }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}

@@ -34,7 +34,7 @@ import TorsionTesting
             Responding { _, exchange in
                 let body = exchange.body
                 let pending = exchange.later()
-                pipe(from: body, to: tub)
+                body.pipe(to: tub)
                     .addCallback {
                         count = $0
                         pending.respond(.created)
@@ -65,7 +65,7 @@ import TorsionTesting
                 Responding { _, exchange in
                     let body = exchange.body
                     let pending = exchange.later()
-                    pipe(from: body, to: tub)
+                    body.pipe(to: tub)
                         .whenFailed {
                             error = $0
                             pending.respond(.badRequest)
@@ -94,7 +94,7 @@ import TorsionTesting
             Responding { _, exchange in
                 let body = exchange.body
                 let pending = exchange.later()
-                pipe(from: body, to: tub)
+                body.pipe(to: tub)
                     .whenFailed {
                         error = $0
                         pending.respond(.badRequest)
@@ -225,7 +225,7 @@ import TorsionTesting
             var events: [String] = []
             let result: Deferred<Int>
             init(_ reactor: Reactor) { result = Deferred(on: reactor) }
-            func produce(into consumer: any Consumer) -> Deferred<Int> {
+            func pipe(to consumer: any Consumer) -> Deferred<Int> {
                 self.consumer = consumer
                 consumer.registerProducer(self)
                 return result

@@ -575,7 +575,7 @@ final class Endless: ByteSource, PushProducer {
 
     init(on reactor: Reactor) { self.reactor = reactor }
 
-    func produce(into consumer: any Consumer) -> Deferred<Int> {
+    func pipe(to consumer: any Consumer) -> Deferred<Int> {
         self.consumer = consumer
         consumer.registerProducer(self)
         go()
@@ -614,7 +614,7 @@ final class Pieces: ByteSource, PullProducer {
         result = Deferred(on: reactor)
     }
 
-    func produce(into consumer: any Consumer) -> Deferred<Int> {
+    func pipe(to consumer: any Consumer) -> Deferred<Int> {
         self.consumer = consumer
         consumer.registerProducer(self)
         return result

@@ -125,7 +125,7 @@ private final class RepeatedBytes: ByteSource, PullProducer {
         result = Deferred(on: reactor)
     }
 
-    func produce(into consumer: any Consumer) -> Deferred<Int> {
+    func pipe(to consumer: any Consumer) -> Deferred<Int> {
         self.consumer = consumer
         consumer.registerProducer(self)
         return result

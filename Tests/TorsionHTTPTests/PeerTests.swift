@@ -69,7 +69,7 @@ import Torsion
                     request.url = (try? HTTPURL(parsing: address + target)) ?? request.url
                 }
                 // One that has only just started may not listen yet.
-                retry(policy, on: reactor) { asker.send(request) }
+                reactor.retry(policy) { asker.send(request) }
                     .addCallback { response in
                         let status = response.status.code
                         return response.body.collect(limitBytes: 1 << 22)

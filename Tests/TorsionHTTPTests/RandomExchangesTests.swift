@@ -77,7 +77,7 @@ private final class Play {
 
     private func stream(_ writer: ResponseWriter, pieces: Int, with body: HTTPBody?) {
         if let body, body.isOpen {
-            return watch(pipe(from: body, to: writer)).addCallback { _ in }.whenFailed { _ in }
+            return watch(body.pipe(to: writer)).addCallback { _ in }.whenFailed { _ in }
         }
         later("writes") { [unowned self] in
             if pieces == 0 { return writer.finish() }
@@ -98,7 +98,7 @@ private final class Play {
         default:
             let tub = Pausing { [unowned self] name, body in later(name, body) }
             tub.mayPause = { [unowned self] in roll(2) == 0 }
-            watch(pipe(from: body, to: tub))
+            watch(body.pipe(to: tub))
                 .addBoth { _ in pending.respond(.created) }
                 .whenFailed { _ in }
         }

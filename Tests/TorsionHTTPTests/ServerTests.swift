@@ -152,7 +152,7 @@ import TorsionTesting
 
     @Test func `H-25: HEAD, 204 and 304 have no body, however it is given`() {
         final class Source: ByteSource {
-            func produce(into consumer: any Consumer) -> Deferred<Int> {
+            func pipe(to consumer: any Consumer) -> Deferred<Int> {
                 Issue.record("a body was asked for")
                 return Deferred(on: ManualClock().reactor)
             }

@@ -282,8 +282,8 @@ private final class Counted: StreamFilter {
         let right = MemoryTransport(far, clock: clock, layers: .passing(kind))
         var counts: [Int] = []
         let leftTop = near.transport!, rightTop = far.transport!
-        pipe(from: leftTop, to: rightTop).addCallback { counts.append($0) }
-        pipe(from: rightTop, to: leftTop).addCallback { counts.append($0) }
+        leftTop.pipe(to: rightTop).addCallback { counts.append($0) }
+        rightTop.pipe(to: leftTop).addCallback { counts.append($0) }
         left.receive("question")
         left.peerCloses()
         #expect(right.takeText() == "question" && right.hasEnded && !left.hasEnded)

@@ -33,7 +33,7 @@ final class Listener: LineProtocol {
 
 /// What a server says first, or why it says nothing: it never fails.
 func greeting(of place: String, on reactor: Reactor) -> Deferred<String> {
-    maybeDeferred(on: reactor) {
+    reactor.maybeDeferred {
         try ClientEndpoint(parsing: place).connect(on: reactor) { Listener(on: reactor) }
     }
     .addCallback { listener in listener.line }

@@ -38,7 +38,7 @@ final class Tally: Consumer {
 final class Counter: StreamProtocol {
     func connectionMade(_ transport: any StreamTransport) {
         let tally = Tally(on: transport.reactor)
-        pipe(from: transport, to: tally)
+        transport.pipe(to: tally)
             .addCallback { _ in
                 transport.write("\(tally.lineCount) lines, \(tally.byteCount) bytes\n")
                 transport.loseConnection()
@@ -54,7 +54,7 @@ Reactor.main { reactor in
     if words.first == "file" {
         // A file is a source as well. `pipe` and `Tally` do not know the difference.
         let tally = Tally(on: reactor)
-        pipe(from: FileProducer(path: words[1], on: reactor), to: tally)
+        FileProducer(path: words[1], on: reactor).pipe(to: tally)
             .addCallback { _ in print("\(tally.lineCount) lines, \(tally.byteCount) bytes") }
             .addErrback { error in print("\(error)") }
             .addBoth { _ in _ = reactor.stop() }

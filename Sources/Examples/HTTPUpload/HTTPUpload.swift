@@ -14,7 +14,7 @@ final class Upload: HTTPResponder {
         }
         let file = FileConsumer(path: path, on: exchange.reactor)
         // What breaks the body fails `written` as well.
-        pipe(from: exchange.body, to: file).whenFailed { _ in }
+        exchange.body.pipe(to: file).whenFailed { _ in }
         exchange.respond(
             when: file.written.addCallback { count in
                 HTTPResponse(.created, body: Bytes("\(count) bytes\n"))

@@ -25,8 +25,8 @@ final class Joint: StreamProtocol {
     init(with client: any StreamTransport) { self.client = client }
 
     func connectionMade(_ server: any StreamTransport) {
-        pipe(from: client, to: server).whenFailed { error in print("to the server: \(error)") }
-        pipe(from: server, to: client).whenFailed { error in print("to the client: \(error)") }
+        client.pipe(to: server).whenFailed { error in print("to the server: \(error)") }
+        server.pipe(to: client).whenFailed { error in print("to the client: \(error)") }
     }
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 }

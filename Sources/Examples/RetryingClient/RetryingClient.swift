@@ -24,7 +24,7 @@ Reactor.main { reactor in
     // back in the same instant.
     let policy = RetryPolicy(
         firstDelay: .milliseconds(20), factor: 2, longestDelay: .seconds(5), jitter: 0.5)
-    retry(policy, on: reactor) {
+    reactor.retry(policy) {
         endpoint.connect(on: reactor) { Greeter() }
             .addErrback { error -> Greeter in
                 print("\(error); trying again")

@@ -4,7 +4,7 @@
 /// A consumer whose bytes are an asynchronous sequence: what any source produces, for a loop.
 ///
 ///     let body = ConsumedBytes(on: reactor)
-///     pipe(from: FileProducer(path: path, on: reactor), to: body).whenFailed { _ in }
+///     FileProducer(path: path, on: reactor).pipe(to: body).whenFailed { _ in }
 ///     for try await bytes in body { checksum.add(bytes.span) }
 ///
 /// No more than the high mark and one write is held: a loop that is busy pauses the producer. It

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// An asynchronous sequence of bytes as a source for ``pipe(from:to:)``.
+/// An asynchronous sequence of bytes as a source for ``ByteSource/pipe(to:)``.
 ///
-///     pipe(from: SequenceSource(rows.map { Bytes($0.csv) }, on: reactor), to: transport)
+///     SequenceSource(rows.map { Bytes($0.csv) }, on: reactor).pipe(to: transport)
 ///
 /// The next element is only asked for while the consumer has room. What the sequence throws breaks
 /// the pipe; a consumer that goes cancels the task that iterates.
@@ -21,7 +21,8 @@ where Elements.Element == Bytes {
     }
 
     /// Starts the task.
-    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+    @discardableResult
+    public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         let feed = SequenceFeed(to: consumer, on: reactor)
         return feed.start { [elements] in
             for try await bytes in elements { try await feed.write(bytes) }

@@ -11,7 +11,7 @@
 /// no result yet.
 ///
 /// - SeeAlso: Twisted `DeferredList`, whose flags are the methods here, since their results are of
-///   different types; ``gatherResults(_:on:atFirstFailure:file:line:)``, ``race(_:on:file:line:)``.
+///   different types; ``gatherResults(_:on:atFirstFailure:file:line:)``, ``Reactor/race(_:file:line:)``.
 public struct DeferredList<Value> {
     private let members: [Deferred<Value>]
     private let reactor: Reactor

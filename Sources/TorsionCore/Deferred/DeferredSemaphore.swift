@@ -109,7 +109,7 @@ public final class DeferredSemaphore {
     ) -> Deferred<Waited.Value> {
         // Unowned: the line, which this owns, owns the closure.
         acquire(file: file, line: line).addCallback(file: file, line: line) { [unowned self] in
-            maybeDeferred(on: reactor, file: file, line: line, body)
+            reactor.maybeDeferred(file: file, line: line, body)
                 .addBoth(file: file, line: line) { [self] result throws -> Waited.Value in
                     release()
                     return try result.get()

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Waits for the first value of several Deferreds, and cancels the others.
-///
-///     race(mirrors.map { fetch(from: $0) }, on: reactor)
-///         .addCallback { index, page in print("from \(mirrors[index])") }
-///
-/// It takes the one callback of each. The losers are cancelled before the winner's callbacks run;
-/// what they give or fail with is dropped. Cancelling the Deferred returned cancels all.
-///
-/// - Returns: A Deferred for the value and its place in `deferreds`. If all fail it fails with a
-///   ``FailureGroup``; with none to wait for it has failed already.
-/// - SeeAlso: Twisted `race`, which never fires for an empty list.
-public func race<Value>(
-    _ deferreds: [Deferred<Value>], on reactor: Reactor, file: StaticString = #fileID,
-    line: UInt = #line
-) -> Deferred<(index: Int, value: Value)> {
-    DeferredList(deferreds, on: reactor).firstValue(.cancelOthers, file: file, line: line)
+extension Reactor {
+    /// Waits for the first value of several Deferreds, and cancels the others.
+    ///
+    ///     reactor.race(mirrors.map { fetch(from: $0) })
+    ///         .addCallback { index, page in print("from \(mirrors[index])") }
+    ///
+    /// It takes the one callback of each. The losers are cancelled before the winner's callbacks run;
+    /// what they give or fail with is dropped. Cancelling the Deferred returned cancels all.
+    ///
+    /// - Parameters:
+    ///   - deferreds: What to wait for; all belong to this reactor.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    /// - Returns: A Deferred for the value and its place in `deferreds`. If all fail it fails with a
+    ///   ``FailureGroup``; with none to wait for it has failed already.
+    /// - SeeAlso: Twisted `race`, which never fires for an empty list.
+    public func race<Value>(
+        _ deferreds: [Deferred<Value>], file: StaticString = #fileID,
+        line: UInt = #line
+    ) -> Deferred<(index: Int, value: Value)> {
+        DeferredList(deferreds, on: self).firstValue(.cancelOthers, file: file, line: line)
+    }
 }

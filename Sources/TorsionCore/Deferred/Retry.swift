@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Calls `body` until the Deferred that it returns succeeds, with growing delays between.
-///
-///     retry(RetryPolicy(attemptLimit: 5), on: reactor) { endpoint.connect(on: reactor) { Greeter() } }
-///
-/// The first call is made before this returns; what `body` throws is a failure like any other.
-/// Cancelling the Deferred returned cancels the attempt, or the delay.
-///
-/// - Returns: A Deferred for the first value. It fails with the error of the last attempt, or with
-///   one that the policy calls permanent.
-public func retry<Waited: DeferredResult>(
-    _ policy: RetryPolicy = RetryPolicy(), on reactor: Reactor, file: StaticString = #fileID,
-    line: UInt = #line, _ body: @escaping () throws -> Waited
-) -> Deferred<Waited.Value> {
-    Retrying(policy, on: reactor) { try body().deferred }.start(file: file, line: line)
+extension Reactor {
+    /// Calls `body` until the Deferred that it returns succeeds, with growing delays between.
+    ///
+    ///     reactor.retry(RetryPolicy(attemptLimit: 5)) { endpoint.connect(on: reactor) { Greeter() } }
+    ///
+    /// The first call is made before this returns; what `body` throws is a failure like any other.
+    /// Cancelling the Deferred returned cancels the attempt, or the delay.
+    ///
+    /// - Parameters:
+    ///   - policy: How long the delays are, and when to give up.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called for each attempt.
+    /// - Returns: A Deferred for the first value. It fails with the error of the last attempt, or with
+    ///   one that the policy calls permanent.
+    public func retry<Waited: DeferredResult>(
+        _ policy: RetryPolicy = RetryPolicy(), file: StaticString = #fileID,
+        line: UInt = #line, _ body: @escaping () throws -> Waited
+    ) -> Deferred<Waited.Value> {
+        Retrying(policy, on: self) { try body().deferred }.start(file: file, line: line)
+    }
 }
 
 /// One `retry`; kept alive by what it waits for.
@@ -48,7 +55,7 @@ private final class Retrying<Value> {
 
     private func attemptNow() {
         delay = nil
-        let link = maybeDeferred(on: reactor, body).addBoth { [self] result in
+        let link = reactor.maybeDeferred(body).addBoth { [self] result in
             attempt = nil
             ended(result)
         }

@@ -271,7 +271,7 @@ public final class ClientService<Made: StreamProtocol> {
     private func begin(preparing made: Made, _ connection: StreamConnection) {
         guard let prepare else { return connected(connection, made) }
         state = .preparing(connection, nil)
-        let preparation = maybeDeferred(on: reactor) { try prepare(made) }
+        let preparation = reactor.maybeDeferred { try prepare(made) }
         let link = preparation.addBoth { [self] result in
             // A loss or a stop came first.
             guard case .preparing(let current, _) = state, current === connection else { return }

@@ -4,7 +4,7 @@
 /// A file that takes bytes, and slows their source down while the disk is busy.
 ///
 ///     let file = FileConsumer(path: "/tmp/received", on: reactor)
-///     pipe(from: transport, to: file).whenFailed { error in print("\(error)") }
+///     transport.pipe(to: file).whenFailed { error in print("\(error)") }
 ///     file.written.addCallback { count in print("\(count) bytes") }
 ///         .whenFailed { error in print("\(error)") }
 ///

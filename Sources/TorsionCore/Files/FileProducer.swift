@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// A file, or a part of it, for ``pipe(from:to:)``.
+/// A file, or a part of it, for ``ByteSource/pipe(to:)``.
 ///
-///     pipe(from: FileProducer(path: "/srv/big.iso", on: reactor), to: transport)
+///     FileProducer(path: "/srv/big.iso", on: reactor).pipe(to: transport)
 ///         .addCallback { count in print("\(count) bytes") }
 ///         .whenFailed { error in print("\(error)") }
 ///
@@ -70,7 +70,8 @@ public final class FileProducer: ByteSource {
     }
 
     /// Opens the file and sends it.
-    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+    @discardableResult
+    public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         let transfer = FileTransfer(
             of: path, from: offset, byteCount: byteCount, to: consumer, on: reactor, progress)
         return transfer.begin(file)

@@ -1,51 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Carries everything that a source has to a consumer, no faster than it is taken, until it ends.
-///
-///     pipe(from: client, to: server)              // with its counterpart, a proxy
-///     pipe(from: server, to: client)
-///     pipe(from: FileProducer(path: path, on: reactor), to: client)
-///     pipe(from: client, to: FileConsumer(path: path, on: reactor))
-///
-/// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
-/// outgoing direction; everything before it was handed to the destination by then, which may have
-/// some of it still: whether a file has it all, ``FileConsumer/written`` tells. If the source
-/// breaks, ``Consumer/abandonConsuming(because:)`` is called, which resets a transport behind what was
-/// written. If the destination is
-/// lost, the source is stopped. A transport that is a source and closes by this side has ended as if
-/// its peer had: what joins two connections lets both end when either closes. A transport that is a source is closed then if the destination is a
-/// transport, so that what that has answered still leaves; else it is aborted: its peer must not
-/// take what a file could not keep for delivered. A transport that is a source has its protocol
-/// replaced.
-///
-/// Each of two pipes that make a proxy ends by itself, so one may wait for its source for ever when
-/// the other has ended: ``StreamProxy`` has a deadline for that.
-///
-/// - Precondition: The destination has no producer.
-/// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
-///   before; fails with what broke the source, a ``ConnectionLoss`` for a transport, or with
-///   ``PipeBroken`` if the destination was lost first.
-@discardableResult
-public func pipe(from source: any ByteSource, to destination: any Consumer) -> Deferred<Int> {
-    source.produce(into: destination)
-}
-
 /// Something whose bytes can be carried to any consumer: what arrives at a transport, a file, an
 /// asynchronous sequence.
 public protocol ByteSource {
-    /// Writes everything there is to `consumer`, heeding its backpressure, then finishes it.
+    /// Carries everything there is to a consumer, no faster than it is taken, until it ends.
     ///
-    /// ``pipe(from:to:)`` says what is called at which end. Called once.
+    ///     client.pipe(to: server)                     // with its counterpart, a proxy
+    ///     server.pipe(to: client)
+    ///     FileProducer(path: path, on: reactor).pipe(to: client)
+    ///     client.pipe(to: FileConsumer(path: path, on: reactor))
     ///
+    /// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
+    /// outgoing direction; everything before it was handed to the destination by then, which may have
+    /// some of it still: whether a file has it all, ``FileConsumer/written`` tells. If the source
+    /// breaks, ``Consumer/abandonConsuming(because:)`` is called, which resets a transport behind what was
+    /// written. If the destination is
+    /// lost, the source is stopped.
+    ///
+    /// A transport that is a source has its protocol replaced. If it closes by this side, it has ended as if
+    /// its peer had: what joins two connections lets both end when either closes. If its destination is
+    /// lost, it is closed if that was a transport, so that what that has answered still leaves; else it
+    /// is aborted: its peer must not take what a file could not keep for delivered.
+    ///
+    /// Each of two pipes that make a proxy ends by itself, so one may wait for its source for ever when
+    /// the other has ended: ``StreamProxy`` has a deadline for that.
+    ///
+    /// Called once.
+    ///
+    /// - Parameter consumer: The destination.
     /// - Precondition: The consumer has no producer.
-    /// - Returns: Fires with the number of bytes that were written when the source has ended.
-    func produce(into consumer: any Consumer) -> Deferred<Int>
+    /// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
+    ///   before; fails with what broke the source, a ``ConnectionLoss`` for a transport, or with
+    ///   ``PipeBroken`` if the destination was lost first.
+    @discardableResult
+    func pipe(to consumer: any Consumer) -> Deferred<Int>
 }
 
 extension StreamTransport {
     /// Replaces the protocol by one that writes what arrives to `consumer`.
-    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+    @discardableResult
+    public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         producing(into: consumer).result
     }
 

@@ -54,11 +54,11 @@ public protocol Consumer: AnyObject {
     /// The producer has finished. Harmless when none is registered.
     func unregisterProducer()
 
-    /// Nothing more comes: told by a ``pipe(from:to:)`` behind the last byte, its producer being
+    /// Nothing more comes: told by a ``ByteSource/pipe(to:)`` behind the last byte, its producer being
     /// unregistered. By default does nothing, since the pipe's Deferred tells it too.
     func finishConsuming()
 
-    /// Nothing more comes and something is missing: told by a ``pipe(from:to:)`` whose source
+    /// Nothing more comes and something is missing: told by a ``ByteSource/pipe(to:)`` whose source
     /// broke. By default does nothing, since the pipe's Deferred fails with the same error.
     func abandonConsuming(because error: any Error)
 }

@@ -8,7 +8,7 @@
 /// more is held here than what it writes before it heeds that:
 ///
 ///     let pulling = PullingProducer(into: transport)
-///     pipe(from: source, to: pulling)
+///     source.pipe(to: pulling)
 ///
 /// - SeeAlso: ``PushingProducer``, the other way round.
 public final class PullingProducer: PullProducer, Consumer {

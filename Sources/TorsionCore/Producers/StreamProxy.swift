@@ -7,7 +7,7 @@
 ///     try ServerEndpoint(parsing: "tcp:8009").listen(on: reactor) { StreamProxy(to: target) }
 ///
 /// Nothing is read of a client before there is somewhere to put it. Then each direction is a
-/// ``pipe(from:to:)``: it ends by itself, and who reads slowly slows the other end down. A client
+/// ``ByteSource/pipe(to:)``: it ends by itself, and who reads slowly slows the other end down. A client
 /// whose target cannot be reached is aborted; one that goes while it waits ends the attempt.
 ///
 /// A peer that has closed its connection looks like one that has only said all it wants to say, so

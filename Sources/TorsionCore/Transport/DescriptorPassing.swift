@@ -76,7 +76,7 @@ extension StreamConnection: DescriptorTransport {
     private static let messageDescriptorLimit = 253
 
     /// Not over a filter that is to come either: they would pass it by.
-    var passesDescriptors: Bool { !(extras?.awaitsFilter ?? false) && stream.passesDescriptors }
+    var passesDescriptors: Bool { !awaitsFilter && stream.passesDescriptors }
 
     func write(_ bytes: RawSpan, passing descriptors: [Int32]) throws(IOError) {
         reactor.checkThread()

@@ -51,7 +51,7 @@ extension StreamConnection {
     var spliceEntrance: (any BackendStream)? {
         if case .pull = producer { return nil }
         let isEmpty = unsafe coalesced == nil && cork.pointee.owner != address
-        guard isEmpty, queue?.isEmpty ?? true, acceptsWrites, !(extras?.awaitsFilter ?? false)
+        guard isEmpty, queue?.isEmpty ?? true, acceptsWrites, !awaitsFilter
         else { return nil }
         return stream.spliceEntrance
     }
@@ -72,7 +72,7 @@ extension StreamConnection: FileSendingConsumer {
         // What was written before it leaves before it: a header, for example. The caller is the
         // producer, and learns from the result that it has to wait.
         sendCoalesced()
-        guard queue?.isEmpty ?? true, acceptsWrites, !(extras?.awaitsFilter ?? false) else {
+        guard queue?.isEmpty ?? true, acceptsWrites, !awaitsFilter else {
             reactor.performEvent { callProducer() }
             return .full
         }

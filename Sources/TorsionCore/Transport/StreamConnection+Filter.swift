@@ -36,6 +36,9 @@ extension StreamConnection.Extras {
 }
 
 extension StreamConnection {
+    /// Whether a filter comes before anything else is delivered or leaves.
+    var awaitsFilter: Bool { extras?.awaitsFilter ?? false }
+
     func startFilter(_ filter: StreamFilter, remaining: RawSpan) -> Deferred<Void> {
         reactor.checkThread()
         checkNotLending()

@@ -96,7 +96,7 @@ extension StreamConnection: StreamReceiver {
     @inline(never)
     func readOtherwise(_ bytes: RawSpan) {
         // They came behind the command that lets a filter in, and are the filter's.
-        if let extras, extras.awaitsFilter { return keep { $0.append(bytes) } }
+        if awaitsFilter { return keep { $0.append(bytes) } }
         // While closing, what still arrives is read only so that the close is no reset.
         guard machine.deliversReads else { return progress.hasDiscardedInput = true }
         if reactor.meter != nil { nameRead(bytes.byteCount) }
@@ -127,8 +127,7 @@ extension StreamConnection: StreamReceiver {
     }
 
     var spliceTarget: (any BackendStream)? {
-        guard machine.deliversReads, extras.map({ $0.observer == nil && !$0.awaitsFilter }) ?? true
-        else { return nil }
+        guard machine.deliversReads, extras?.observer == nil, !awaitsFilter else { return nil }
         return (proto as? PipeProtocol)?.spliceTarget
     }
 

@@ -141,7 +141,7 @@ extension StreamConnection: StreamTransport {
 
     var isDelivering: Bool {
         machine.deliversUnread && !isPaused && seat.pendingSwitch == nil
-            && !(extras?.awaitsFilter ?? false)
+            && !awaitsFilter
     }
 
     func unread(_ bytes: RawSpan) {

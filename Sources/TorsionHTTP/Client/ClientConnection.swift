@@ -91,7 +91,7 @@ final class ClientConnection: HalfCloseableProtocol {
             let writer = ResponseWriter(
                 self, machine.number, .ok, plan.framing, isOmitted: false)
             // What breaks it is told to the writer.
-            source.produce(into: writer).whenFailed { _ in }
+            source.pipe(to: writer).whenFailed { _ in }
         }
     }
 

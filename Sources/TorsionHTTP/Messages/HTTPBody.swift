@@ -17,7 +17,7 @@ protocol BodyCarrier: AnyObject {
 /// The body of a request or of an answer, which is read when you ask for it.
 ///
 ///     exchange.body.collect(limitBytes: 64 * 1024)                     // all of it
-///     pipe(from: exchange.body, to: FileConsumer(path: path, on: reactor))   // with backpressure
+///     exchange.body.pipe(to: FileConsumer(path: path, on: reactor))   // with backpressure
 ///     for try await piece in exchange.body { … }                       // in a task
 ///
 /// One way for one body. Nothing is read ahead: a sender is not faster than you. A client that waits for `100 Continue` is sent it when the body is first asked
@@ -112,7 +112,8 @@ public final class HTTPBody: ByteSource {
     }
 
     /// Writes the body to a consumer as fast as that takes it.
-    public func produce(into consumer: any Consumer) -> Deferred<Int> {
+    @discardableResult
+    public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         switch outcome {
         case .success:
             consumer.finishConsuming()

@@ -123,7 +123,7 @@ public final class ReverseProxy: HTTPResponder {
         guard !writer.isOmitted else { return writer.finishOmitted() }
         // What breaks it aborts the client's connection: that is not a mistake of this program.
         writer.isQuiet = true
-        response.body.produce(into: writer).whenFailed { [self] error in
+        response.body.pipe(to: writer).whenFailed { [self] error in
             // That the client has gone is its own affair.
             if !(error is PipeBroken), !(error is CancellationError) { whenFailed?(error) }
         }

@@ -252,7 +252,7 @@ extension HTTPConnection {
         guard !writer.isOmitted else { return writer.finishOmitted() }
         guard writer.isOpen else { return }
         // What breaks it is reported where the writer is abandoned.
-        source.produce(into: writer).whenFailed { _ in }
+        source.pipe(to: writer).whenFailed { _ in }
     }
 
     /// A writer has finished.

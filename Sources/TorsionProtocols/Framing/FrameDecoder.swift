@@ -16,59 +16,13 @@ public import TorsionCore
 ///     }
 ///
 /// A class, since the callback that it makes may touch it: a protocol that stores it may set
-/// ``isRaw`` from inside `frameReceived`.
+/// ``StreamDecoder/isRaw`` from inside `frameReceived`.
 ///
 /// - Complexity: Linear in the bytes, whatever the cuts.
-public final class FrameDecoder {
+public final class FrameDecoder: StreamDecoder {
     /// What the frames look like, and how long they may be.
     public let format: FrameFormat
 
-    /// Whether what follows is not frames: it goes to `rawDataReceived` as it comes.
-    ///
-    /// You may set it inside `frameReceived` and `rawDataReceived`: what is behind the bytes of that call
-    /// is cut accordingly. If you set it elsewhere, the beginning of a frame that is held is raw
-    /// too: see ``takePartial()``. If you know how many raw bytes follow, use ``expect(rawBytes:)``.
-    public var isRaw: Bool {
-        get { mode.isRaw }
-        set { mode = newValue ? .raw : .frames }
-    }
-
-    /// How many raw bytes come before the next frame, those that `rawDataReceived` is called with
-    /// not counted: 0 while frames are cut, nil if ``isRaw`` was set.
-    public var expectedRawByteCount: Int? { mode.expectedRawByteCount }
-
-    /// Delivers the next `count` bytes to `rawDataReceived`, then cuts frames again.
-    ///
-    /// The bytes arrive in as many calls as the network makes of them, and ``isRaw`` is false in the
-    /// last one already:
-    ///
-    ///     func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) {
-    ///         frames.expect(rawBytes: bodyByteCount(of: frame))
-    ///         answerIfComplete(transport)
-    ///     }
-    ///
-    ///     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-    ///         body += bytes
-    ///         answerIfComplete(transport)
-    ///     }
-    ///
-    ///     func answerIfComplete(_ transport: any StreamTransport) {
-    ///         if !frames.isRaw { transport.write("\(body.count) bytes\r\n") }
-    ///     }
-    ///
-    /// Call it where you may set ``isRaw``. It replaces an earlier expectation. If you call
-    /// ``decode(_:_:)`` yourself, you take the raw bytes yourself, too, and call this again with how
-    /// many are left.
-    ///
-    /// - Parameter count: 0 or more; with 0 the next frame follows and `rawDataReceived` is not
-    ///   called. A negative count traps: check a number that a peer has sent.
-    public func expect(rawBytes count: Int) { mode = .expecting(rawBytes: count) }
-
-    /// How many frames were shown, the one that is being shown included.
-    public private(set) var shownCount = 0
-
-    var mode = CuttingMode.frames
-    var passage = Passage()
     private var partial = PartialFrame()
     /// Whether it has thrown a ``FrameError``.
     private(set) var hasRefused = false
@@ -97,7 +51,7 @@ public final class FrameDecoder {
     ///   - frame: Called with each frame, borrowed for that call: the payload; with the header in
     ///     front of it in a format of ``FrameFormat/header(byteCount:length:at:counting:limitBytes:)``.
     /// - Returns: How many bytes were used: all of them, unless `frame` returned false, which stops
-    ///   behind its frame, or ``isRaw`` was set.
+    ///   behind its frame, or ``StreamDecoder/isRaw`` was set.
     /// - Throws: ``FrameError``, as soon as the bytes that show it are there; or what `frame` throws.
     public func decode(
         _ bytes: RawSpan, _ frame: (_ frame: RawSpan) throws -> Bool

@@ -8,10 +8,10 @@ public import TorsionCore
 /// A line that arrives whole is shown where it lies; only one that spans two reads is copied.
 ///
 /// A class, since the callback that it makes may touch it: a protocol that stores it may set
-/// ``isRaw`` from inside `lineReceived`.
+/// ``StreamDecoder/isRaw`` from inside `lineReceived`.
 ///
 /// - Complexity: Linear in the bytes, whatever the cuts.
-public final class LineDecoder {
+public final class LineDecoder: StreamDecoder {
     /// What ends a line.
     public enum Terminator: Hashable, Sendable {
         /// A line feed; a carriage return right before it is left out too. What most tools send.
@@ -39,52 +39,6 @@ public final class LineDecoder {
     /// What ends a line.
     public let terminator: Terminator
 
-    /// Whether what follows is not lines: it goes to `rawDataReceived` as it comes.
-    ///
-    /// You may set it inside `lineReceived` and `rawDataReceived`: what is behind the bytes of that call
-    /// is cut accordingly. If you set it elsewhere, the beginning of a line that is held is raw
-    /// too: see ``takePartial()``. If you know how many raw bytes follow, use ``expect(rawBytes:)``.
-    public var isRaw: Bool {
-        get { mode.isRaw }
-        set { mode = newValue ? .raw : .frames }
-    }
-
-    /// How many raw bytes come before the next line, those that `rawDataReceived` is called with
-    /// not counted: 0 while lines are cut, nil if ``isRaw`` was set.
-    public var expectedRawByteCount: Int? { mode.expectedRawByteCount }
-
-    /// Delivers the next `count` bytes to `rawDataReceived`, then cuts lines again.
-    ///
-    /// The bytes arrive in as many calls as the network makes of them, and ``isRaw`` is false in the
-    /// last one already:
-    ///
-    ///     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
-    ///         lines.expect(rawBytes: bodyByteCount(of: line))
-    ///         answerIfComplete(transport)
-    ///     }
-    ///
-    ///     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-    ///         body += bytes
-    ///         answerIfComplete(transport)
-    ///     }
-    ///
-    ///     func answerIfComplete(_ transport: any StreamTransport) {
-    ///         if !lines.isRaw { transport.write("\(body.count) bytes\r\n") }
-    ///     }
-    ///
-    /// Call it where you may set ``isRaw``. It replaces an earlier expectation. If you call
-    /// ``decode(_:_:)`` yourself, you take the raw bytes yourself, too, and call this again with how
-    /// many are left.
-    ///
-    /// - Parameter count: 0 or more; with 0 the next line follows and `rawDataReceived` is not
-    ///   called. A negative count traps: check a number that a peer has sent.
-    public func expect(rawBytes count: Int) { mode = .expecting(rawBytes: count) }
-
-    /// How many lines were shown, the one that is being shown included.
-    public private(set) var shownCount = 0
-
-    var mode = CuttingMode.frames
-    var passage = Passage()
     private var partial = PartialFrame()
     /// Whether it has thrown ``LineTooLong``.
     private(set) var hasRefused = false
@@ -132,7 +86,7 @@ public final class LineDecoder {
     ///   - bytes: Borrowed for the call.
     ///   - line: Called with each line, without its end, borrowed for that call.
     /// - Returns: How many bytes were used: all of them, unless `line` returned false, which stops
-    ///   behind its line, or ``isRaw`` was set.
+    ///   behind its line, or ``StreamDecoder/isRaw`` was set.
     /// - Throws: ``LineTooLong``, or what `line` throws.
     public func decode(
         _ bytes: RawSpan, _ line: (_ line: RawSpan) throws -> Bool

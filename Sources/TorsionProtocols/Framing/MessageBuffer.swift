@@ -15,43 +15,17 @@ public import TorsionCore
 ///     }
 ///
 /// A class, since the callback that it makes may touch it: a protocol that stores it may set
-/// ``isRaw`` from inside `messageReceived`.
+/// ``StreamDecoder/isRaw`` from inside `messageReceived`.
 ///
 /// - Complexity: Linear in the bytes, whatever the cuts, if each message is linear in its own: see
 ///   ``MessageDecoder``.
-public final class MessageBuffer {
+public final class MessageBuffer: StreamDecoder {
     /// The most bytes that a message may need, those behind the last `ByteReader.commit()` if it uses
     /// that.
     ///
     /// A look at what is behind the message counts: a decoder is shown no more.
     public let limitBytes: Int
 
-    /// Whether what follows is not messages: it goes to `rawDataReceived` as it comes.
-    ///
-    /// You may set it inside `messageReceived` and `rawDataReceived`: what is behind the bytes of that
-    /// call is cut accordingly. If you set it elsewhere, the beginning of a message that is held is raw
-    /// too: see ``takePartial()``. If you know how many raw bytes follow, use ``expect(rawBytes:)``.
-    public var isRaw: Bool {
-        get { mode.isRaw }
-        set { mode = newValue ? .raw : .frames }
-    }
-
-    /// How many raw bytes come before the next message: 0 while messages are cut, nil if ``isRaw``
-    /// was set.
-    public var expectedRawByteCount: Int? { mode.expectedRawByteCount }
-
-    /// Delivers the next `count` bytes to `rawDataReceived`, then cuts messages again.
-    ///
-    /// As ``LineDecoder/expect(rawBytes:)``.
-    ///
-    /// - Parameter count: 0 or more; a negative count traps.
-    public func expect(rawBytes count: Int) { mode = .expecting(rawBytes: count) }
-
-    /// How many messages were taken.
-    public private(set) var shownCount = 0
-
-    var mode = CuttingMode.frames
-    var passage = Passage()
     private var partial = PartialFrame()
     private var attempt: DecodingAttempt
     /// Whether it has thrown `MessageTooLong` or `EmptyMessage`.
@@ -87,7 +61,7 @@ public final class MessageBuffer {
     ///   - message: Called at the first byte of each message, and again for one that was not complete.
     ///     It returns whether to go on.
     /// - Returns: How many bytes were used: all of them, unless `message` returned false, which stops
-    ///   behind its message, or ``isRaw`` was set.
+    ///   behind its message, or ``StreamDecoder/isRaw`` was set.
     /// - Throws: `MessageTooLong`, as soon as it is known; `EmptyMessage`; or what `message`
     ///   throws, except `ByteReaderError.needsMore(byteCount:)`.
     public func decode(

@@ -43,8 +43,8 @@ extension ConformanceSuite {
             let world = try World(backend)
             let (client, front) = try world.connectedPair()
             let (back, server) = try world.connectedPair(server: Echoing())
-            pipe(from: front.transport, to: back.transport).whenFailed { _ in }
-            pipe(from: back.transport, to: front.transport).whenFailed { _ in }
+            front.transport.pipe(to: back.transport).whenFailed { _ in }
+            back.transport.pipe(to: front.transport).whenFailed { _ in }
             client.transport.write("question")
             try world.run { client.text == "question" }
             (closesFirst ? front : back).transport.loseConnection()
@@ -160,9 +160,9 @@ extension ConformanceSuite {
         _ = try world.connectedPair(client: inner, server: echo)
         _ = try world.connectedPair(client: outside, server: outer)
         var carried: [Int] = []
-        pipe(from: outer.transport, to: inner.transport)
+        outer.transport.pipe(to: inner.transport)
             .addCallback { carried.append($0) }.whenFailed { _ in carried.append(-1) }
-        pipe(from: inner.transport, to: outer.transport)
+        inner.transport.pipe(to: outer.transport)
             .addCallback { carried.append($0) }.whenFailed { _ in carried.append(-1) }
         outside.transport.registerProducer(CountingProducer())
         outside.transport.write([UInt8].pattern(count: 4_000_000))

@@ -401,7 +401,7 @@ private final class Piping: StreamProtocol {
     }
 
     func connectionMade(_ transport: any StreamTransport) {
-        pipe(from: transport, to: consumer).whenFailed(failed)
+        transport.pipe(to: consumer).whenFailed(failed)
     }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}

@@ -236,7 +236,7 @@ private final class WakeCount: BackendWaker {
     @Test func `a sequence that never waits leaves others their turn`() {
         let clock = ManualClock()
         let sink = MemoryTransport(Quiet(), clock: clock)
-        pipe(from: SequenceSource(Endless(), on: clock.reactor), to: sink.transport)
+        SequenceSource(Endless(), on: clock.reactor).pipe(to: sink.transport)
             .whenFailed { _ in }
         var most = 0
         for _ in 0..<3 {

@@ -50,8 +50,7 @@ extension ManualClock {
         let peer = MemoryTransport(Idle(), roomBytes: 5_000, options: options)
         let asked = Pieces.Asked()
         var carried = 0
-        pipe(
-            from: SequenceSource(Pieces(count: 9, asked: asked), on: peer.clock.reactor),
+        SequenceSource(Pieces(count: 9, asked: asked), on: peer.clock.reactor).pipe(
             to: peer.transport
         ).addCallback { carried = $0 }.whenFailed { Issue.record("\($0)") }
         peer.clock.turns()
@@ -68,7 +67,7 @@ extension ManualClock {
         var failure = ""
         let source = SequenceSource(
             Pieces(count: 2, throwsAtEnd: true, asked: Pieces.Asked()), on: peer.clock.reactor)
-        pipe(from: source, to: peer.transport).whenFailed { failure = "\($0)" }
+        source.pipe(to: peer.transport).whenFailed { failure = "\($0)" }
         peer.clock.turns()
         #expect(failure == "Mishap()" && peer.wasReset)
     }
@@ -80,7 +79,7 @@ extension ManualClock {
         var failure: (any Error)?
         let source = SequenceSource(
             Pieces(count: 1_000, asked: Pieces.Asked()), on: peer.clock.reactor)
-        pipe(from: source, to: peer.transport).whenFailed { failure = $0 }
+        source.pipe(to: peer.transport).whenFailed { failure = $0 }
         peer.clock.turns()
         #expect(peer.clock.reactor.statistics.tasks == 1)
         peer.peerResets()
@@ -97,7 +96,7 @@ extension ManualClock {
         var text = ""
         var isEnded = false
         let gate = Deferred<Void>(on: reactor)
-        pipe(from: peer.transport, to: body).whenFailed { Issue.record("\($0)") }
+        peer.transport.pipe(to: body).whenFailed { Issue.record("\($0)") }
         reactor.spawn {
             try await gate.value
             for try await bytes in body { text += String(decoding: bytes.span) }
@@ -125,7 +124,7 @@ extension ManualClock {
         let reactor = peer.clock.reactor
         let body = ConsumedBytes(on: reactor)
         var story: [String] = []
-        pipe(from: peer.transport, to: body).whenFailed { _ in }
+        peer.transport.pipe(to: body).whenFailed { _ in }
         peer.clock.turns(3)
         peer.receive("abc")
         peer.peerResets()

@@ -207,7 +207,7 @@ extension ListModelTests.Script {
         case .results: note(list.results()) { "\($0.map(Self.number))" }
         case .values: note(list.values()) { "\($0)" }
         case .firstValue: note(list.firstValue()) { "\($0.index) gave \($0.value)" }
-        case .race: note(race(members, on: reactor)) { "\($0.index) gave \($0.value)" }
+        case .race: note(reactor.race(members)) { "\($0.index) gave \($0.value)" }
         }
     }
 

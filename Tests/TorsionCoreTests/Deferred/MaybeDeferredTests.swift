@@ -17,7 +17,7 @@ struct MaybeDeferredTests {
         var seen: [Int] = []
         var failures: [Failed] = []
         for number in [1, 0] {
-            maybeDeferred(on: reactor) { try check(number) }
+            reactor.maybeDeferred { try check(number) }
                 .addCallback { seen.append($0) }
                 .whenFailed { failures.append($0 as? Failed ?? Failed(number: -1)) }
         }
@@ -30,7 +30,7 @@ struct MaybeDeferredTests {
         var failures = 0
         let inner = Deferred<Int>(on: reactor)
         for number in [1, 0] {
-            maybeDeferred(on: reactor) {
+            reactor.maybeDeferred {
                 _ = try check(number)
                 return inner
             }

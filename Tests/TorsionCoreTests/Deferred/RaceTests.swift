@@ -14,7 +14,7 @@ struct RaceTests {
         let members = (0..<3).map { index in
             Deferred<Int>(on: reactor) { _ in log.append("cancelled \(index)") }
         }
-        race(members, on: reactor).addCallback { log.append("\($0.index) gave \($0.value)") }
+        reactor.race(members).addCallback { log.append("\($0.index) gave \($0.value)") }
         members[0].fail(Failed())
         #expect(log.isEmpty)
         members[1].succeed(5)
@@ -29,14 +29,14 @@ struct RaceTests {
         let members = [
             early, .succeeded(1, on: reactor), .succeeded(2, on: reactor), late,
         ]
-        race(members, on: reactor).addCallback { log.append("\($0.index) gave \($0.value)") }
+        reactor.race(members).addCallback { log.append("\($0.index) gave \($0.value)") }
         #expect(log == ["early", "late", "1 gave 1"])
     }
 
     @Test func `a late value of a loser without a canceller is dropped`() {
         var seen: [Int] = []
         let members = (0..<2).map { _ in Deferred<Int>(on: reactor) }
-        race(members, on: reactor).addCallback { seen.append($0.value) }
+        reactor.race(members).addCallback { seen.append($0.value) }
         members[0].succeed(1)
         members[1].succeed(2)
         #expect(seen == [1])
@@ -47,7 +47,7 @@ struct RaceTests {
         var counts: [Int] = []
         let members = (0..<2).map { _ in Deferred<Int>(on: reactor) }
         for members in [members, []] {
-            race(members, on: reactor)
+            reactor.race(members)
                 .whenFailed { counts.append(try #require($0 as? FailureGroup).errors.count) }
         }
         #expect(counts == [0])
@@ -63,7 +63,7 @@ struct RaceTests {
         let members = (0..<2).map { index in
             Deferred<Int>(on: reactor) { _ in cancelled.append(index) }
         }
-        let whole = race(members, on: reactor)
+        let whole = reactor.race(members)
         whole.whenFailed { seen.append($0) }
         withExtendedLifetime(members) { whole.cancel() }
         #expect(cancelled == [0, 1])
@@ -77,7 +77,7 @@ struct RaceTests {
         do {
             let members = (0..<3).map { _ in Deferred<Resident>(on: reactor) }
             let resident = Resident(census)
-            race(members, on: reactor).addCallback { _ in resident.touch() }
+            reactor.race(members).addCallback { _ in resident.touch() }
             if fires { members[1].succeed(Resident(census)) }
         }
         #expect(census.living == 0)

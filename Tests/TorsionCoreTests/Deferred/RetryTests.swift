@@ -17,7 +17,7 @@ struct RetryTests {
     @Test func `it tries until it succeeds, after delays that grow up to a limit`() {
         var times: [Int] = []
         var seen: [Int] = []
-        retry(steady, on: reactor) { () throws -> Deferred<Int> in
+        reactor.retry(steady) { () throws -> Deferred<Int> in
             times.append(time)
             if times.count == 1 { throw Failed() }
             if times.count == 2 { return .failed(Failed(), on: reactor) }
@@ -38,7 +38,7 @@ struct RetryTests {
     @Test func `the last error is told when the attempts are used up`() {
         var attempts = 0
         var failures: [Failed] = []
-        retry(steady, on: reactor) { () throws -> Deferred<Int> in
+        reactor.retry(steady) { () throws -> Deferred<Int> in
             attempts += 1
             throw Failed(number: attempts)
         }
@@ -54,7 +54,7 @@ struct RetryTests {
         for error in [Failed(number: 2), CancellationError()] as [any Error] {
             var attempts = 0
             var failures = 0
-            retry(policy, on: reactor) { () throws -> Deferred<Int> in
+            reactor.retry(policy) { () throws -> Deferred<Int> in
                 attempts += 1
                 throw attempts == 1 ? Failed(number: 1) : error
             }
@@ -69,7 +69,7 @@ struct RetryTests {
         for inDelay in [true, false] {
             var log: [String] = []
             let work = Deferred<Int>(on: reactor) { _ in log.append("attempt cancelled") }
-            let whole = retry(steady, on: reactor) { () throws -> Deferred<Int> in
+            let whole = reactor.retry(steady) { () throws -> Deferred<Int> in
                 if inDelay { throw Failed() }
                 return work
             }
@@ -91,7 +91,7 @@ struct RetryTests {
                     deferred.fail(Failed(number: number))
                 }
             }
-            let whole = retry(steady, on: reactor) { work }
+            let whole = reactor.retry(steady) { work }
             whole.addCallbacks {
                 seen.append($0)
             } onFailure: {
@@ -137,7 +137,7 @@ struct RetryTests {
         var most = 0
         var attempts = 0
         let policy = RetryPolicy(firstDelay: .zero, jitter: 0)
-        _ = retry(policy, on: reactor) { () -> Deferred<Resident> in
+        _ = reactor.retry(policy) { () -> Deferred<Resident> in
             attempts += 1
             let resident = Resident(census)
             most = max(most, census.living)

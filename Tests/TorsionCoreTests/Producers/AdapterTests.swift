@@ -176,7 +176,7 @@ private final class Letters: PushProducer {
         let peer = MemoryTransport(Idle())
         let sink = Sink(peer.clock.reactor)
         var carried = 0
-        pipe(from: peer.transport, to: sink).addCallback { carried = $0 }
+        peer.transport.pipe(to: sink).addCallback { carried = $0 }
             .whenFailed { Issue.record("\($0)") }
         peer.clock.turn()
         peer.receive("hello")
@@ -195,7 +195,7 @@ private final class Letters: PushProducer {
         let peer = MemoryTransport(Idle())
         let sink = Sink(peer.clock.reactor)
         var failure = ""
-        pipe(from: peer.transport, to: sink).whenFailed { failure = "\($0)" }
+        peer.transport.pipe(to: sink).whenFailed { failure = "\($0)" }
         peer.clock.turn()
         peer.peerResets()
         #expect(sink.events == [failure] && failure.contains("ECONNRESET"))

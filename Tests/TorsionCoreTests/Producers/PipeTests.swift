@@ -43,7 +43,7 @@ private final class Pair {
 
     func carry(from source: MemoryTransport, to destination: MemoryTransport) {
         // Weak, for what the test does not end: the pair has the connections, which have the pipe.
-        pipe(from: source.transport, to: destination.transport).addBoth { [weak self] result in
+        source.transport.pipe(to: destination.transport).addBoth { [weak self] result in
             switch result {
             case .success(let count): self?.results.append("\(count) bytes")
             case .failure(let error): self?.results.append("\(error)")
@@ -309,7 +309,7 @@ private final class Pair {
     @Test func `a source that is aborted in the event that began its pipe fails the pipe`() {
         let pair = Pair()
         pair.left.clock.reactor.callLater(.zero) {
-            pipe(from: pair.left.transport, to: pair.right.transport)
+            pair.left.transport.pipe(to: pair.right.transport)
                 .whenFailed { pair.results.append("\($0)") }
             pair.left.transport.abortConnection()
         }
@@ -353,8 +353,8 @@ private final class Pair {
         do {
             let left = MemoryTransport(Idle(), clock: clock)
             let right = MemoryTransport(Idle(), clock: clock)
-            pipe(from: left.transport, to: right.transport)
-            pipe(from: right.transport, to: left.transport)
+            left.transport.pipe(to: right.transport)
+            right.transport.pipe(to: left.transport)
             left.receive("x")
             left.peerCloses()
             right.peerCloses()

@@ -62,7 +62,7 @@ import TorsionTesting
                     ended(Broken())
                 }
             }
-            if delay == .zero { return maybeDeferred(on: reactor) { try begin() } }
+            if delay == .zero { return reactor.maybeDeferred { try begin() } }
             return reactor.deferLater(delay) { try begin() }
         }
 

@@ -189,11 +189,11 @@ private final class Fetch {
         _ response: ClientResponse, to terminal: (any StreamTransport)?, on reactor: Reactor
     ) -> Deferred<Int> {
         if prints { terminal?.write(Self.described(response.head)) }
-        if let terminal { return response.body.produce(into: terminal) }
+        if let terminal { return response.body.pipe(to: terminal) }
         guard let file else { return .succeeded(0, on: reactor) }
         let consumer = FileConsumer(path: file.partPath, on: reactor)
         // What breaks the body fails `written` as well.
-        response.body.produce(into: consumer).whenFailed { _ in }
+        response.body.pipe(to: consumer).whenFailed { _ in }
         return consumer.written.addCallback { count in
             try file.finish()
             return count

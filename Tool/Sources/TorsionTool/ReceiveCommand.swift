@@ -173,7 +173,7 @@ private final class FileReceiver: StreamProtocol {
         port?.stopListening()
         self.transport = transport
         // How it ends, the file tells too.
-        pipe(from: transport, to: file).whenFailed { _ in }
+        transport.pipe(to: file).whenFailed { _ in }
     }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}

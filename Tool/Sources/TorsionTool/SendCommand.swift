@@ -124,7 +124,7 @@ private final class FileSender: StreamProtocol {
     }
 
     func connectionMade(_ transport: any StreamTransport) {
-        pipe(from: producer, to: transport)
+        producer.pipe(to: transport)
             .addCallback { [self] count in
                 sent = count
                 transport.loseConnection()

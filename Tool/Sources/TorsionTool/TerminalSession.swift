@@ -32,11 +32,11 @@ final class TerminalSession {
         // it has left by standard output.
         // Pipes take the protocols' places, and of their destinations say only that they were lost.
         reactor.watchLoss(of: terminal) { [self] why in localLost(why) }
-        pipe(from: peer, to: terminal)
+        peer.pipe(to: terminal)
             .addCallback { [gracePeriod] _ in _ = reactor.stop(within: gracePeriod) }
             .whenFailed { [self] error in end(with: error, on: reactor) }
         // Its failure says no more than the other's.
-        pipe(from: terminal, to: peer).whenFailed { _ in }
+        terminal.pipe(to: peer).whenFailed { _ in }
         // The connection is the program: a signal ends both sides, not the terminal first.
         reactor.addTrigger(.during, .shutdown) { peer.loseConnection() }
     }
