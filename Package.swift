@@ -32,6 +32,7 @@ let isDevelopment = Context.environment["TORSION_DEVELOPMENT"] != nil
 let traits = [
     "IOUring": "The io_uring backend, product TorsionURing. Needs liburing-dev.",
     "TLS": "TLS over OpenSSL 3, product TorsionTLS. Needs libssl-dev.",
+    "Zlib": "Compression in TorsionHTTP's client and TorsionWebSocket. Needs zlib1g-dev.",
 ]
 
 /// Adapters to other packages, each a product and a trait that fetches what it needs.
@@ -174,6 +175,13 @@ let package = Package(
             name: "CTorsionTLS",
             dependencies: [.byName(name: "COpenSSL", condition: with("TLS"))],
             path: "CShims/CTorsionTLS", cSettings: [define("TLS")]),
+        .systemLibrary(
+            name: "CZlib", path: "CShims/CZlib", pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "CTorsionZlib",
+            dependencies: [.byName(name: "CZlib", condition: with("Zlib"))],
+            path: "CShims/CTorsionZlib", cSettings: [define("Zlib")]),
         .target(name: "CTorsionCore", path: "CShims/CTorsionCore"),
         .target(name: "CTorsionProcesses", path: "CShims/CTorsionProcesses"),
 
@@ -197,7 +205,9 @@ let package = Package(
         .target(
             name: "TorsionTLS", dependencies: ["TorsionCore", "CTorsionTLS"],
             swiftSettings: settings),
-        .target(name: "TorsionHTTP", dependencies: ["TorsionCore"], swiftSettings: settings),
+        .target(
+            name: "TorsionHTTP", dependencies: ["TorsionCore", "CTorsionZlib"],
+            swiftSettings: settings),
         .target(
             name: "TorsionWebSocket", dependencies: ["TorsionCore", "TorsionHTTP"],
             swiftSettings: settings),
@@ -331,7 +341,8 @@ let package = Package(
         tests(
             "TorsionWebSocketTests",
             [
-                "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
+                "CTorsionZlib", "TestPrograms", "TestedBackends", "Torsion", "TorsionCore",
+                "TorsionHTTP",
                 "TorsionTLS", "TorsionTesting", "TorsionWebSocket",
             ]),
         tests(

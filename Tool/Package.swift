@@ -22,7 +22,8 @@ let package = Package(
     dependencies: [
         // In our own runs the library's manifest turns them on by itself.
         .package(
-            name: "torsion", path: "..", traits: isDevelopment ? [.defaults] : ["IOUring", "TLS"]),
+            name: "torsion", path: "..",
+            traits: isDevelopment ? [.defaults] : ["IOUring", "TLS", "Zlib"]),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     ],
     targets: [

@@ -13,7 +13,7 @@ BEGIN {
     may["Sources/TorsionEpoll"] = "TorsionCore TorsionSockets CTorsionSockets"
     may["Sources/TorsionURing"] = "TorsionCore TorsionSockets CTorsionSockets CTorsionURing"
     may["Sources/TorsionTLS"] = "TorsionCore CTorsionTLS"
-    may["Sources/TorsionHTTP"] = "TorsionCore"
+    may["Sources/TorsionHTTP"] = "TorsionCore CTorsionZlib"
     may["Sources/TorsionWebSocket"] = "TorsionCore TorsionHTTP"
     may["Sources/TorsionDNS"] = "TorsionCore"
     may["Sources/TorsionFoundation"] = "TorsionCore FoundationEssentials"
@@ -30,8 +30,8 @@ BEGIN {
     may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionProcesses TorsionTLS TorsionURing TorsionWebSocket ArgumentParser FoundationEssentials Glibc"
     may["Sources/Examples"] = "Torsion TorsionHTTP TorsionProcesses TorsionTLS TorsionTesting TorsionWebSocket"
 
-    internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL CTorsionProcesses "
-    never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL "
+    internal_only = " Glibc CTorsionCore CTorsionSockets CTorsionUV CTorsionURing CURing CTorsionTLS COpenSSL CTorsionZlib CZlib CTorsionProcesses "
+    never_in_tests = " Foundation FoundationEssentials Dispatch XCTest CUV COpenSSL CZlib "
     conditional_targets = "^Sources/(TorsionSockets|TorsionUV|TorsionEpoll|TorsionURing|TorsionServices)/"
     # Portable but for the files that say so, so that another system needs no new design.
     portable_targets = "^Sources/(TorsionCore|TorsionSockets|TorsionUV)/"

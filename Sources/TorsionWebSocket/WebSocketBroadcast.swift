@@ -104,7 +104,20 @@ public final class WebSocketBroadcast {
     ///   - text: Any.
     ///   - sender: Left out.
     public func send(_ text: String, except sender: WebSocket? = nil) {
-        send(EncodedMessage(text), except: sender)
+        send(encoded(EncodedMessage(text)), except: sender)
+    }
+
+    /// Compresses a message, if a member wants it so.
+    private func encoded(_ message: EncodedMessage) -> EncodedMessage {
+        let member = members.first { member in
+            guard let compression = member.connection.compression else { return false }
+            return compression.takesShared && message.byteCount >= compression.minimumByteCount
+        }
+        guard let shared = member?.connection.shared.compression else { return message }
+        let output = shared.takeBuffer()
+        defer { shared.giveBack(output) }
+        guard let deflater = try? shared.takeDeflater() else { return message }
+        return message.compressed(by: deflater, output)
     }
 
     /// Sends a message to all, and waits while a member is full, if slow ones pause the producer.

@@ -41,6 +41,12 @@ public struct WebSocketOptions: Sendable {
     /// client offers all.
     public var subprotocols: [String] = []
 
+    /// How messages are compressed if the peer agrees: they are not.
+    ///
+    /// A client offers it, a server accepts it. The limit of a message holds for what it is
+    /// uncompressed.
+    public var compression: WebSocketCompression?
+
     /// The defaults.
     public init() {}
 
@@ -54,6 +60,7 @@ public struct WebSocketOptions: Sendable {
                 pingInterval > .zero,
                 "WebSocketOptions: pingInterval is above zero, or nil, not \(pingInterval)")
         }
+        compression?.check()
         require(
             closeTimeout > .zero,
             "WebSocketOptions: closeTimeout is above zero, not \(closeTimeout)")

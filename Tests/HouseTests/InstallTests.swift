@@ -46,7 +46,7 @@ private struct Machine {
     #expect(outcome.status == 0, "\(outcome.output)")
     let command =
         "apt-get install -y -qq --no-install-recommends"
-        + " pkg-config libuv1-dev liburing-dev libssl-dev\n"
+        + " pkg-config libuv1-dev liburing-dev libssl-dev zlib1g-dev\n"
     #expect(outcome.output.hasSuffix(command), "\(outcome.output)")
     #expect(!outcome.output.contains("apt-get update"))
 }
@@ -58,7 +58,7 @@ private struct Machine {
 
     let outcome = try machine.install()
 
-    let missing = "libuv1-dev liburing-dev libssl-dev"
+    let missing = "libuv1-dev liburing-dev libssl-dev zlib1g-dev"
     #expect(outcome.output.hasPrefix("Torsion lacks on this machine: \(missing)\n"))
 }
 

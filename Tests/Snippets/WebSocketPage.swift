@@ -67,6 +67,28 @@ func askSecurely(on reactor: Reactor) {
     // snippet end
 }
 
+#if Zlib
+// snippet: Compression
+func serveCompressed(on reactor: Reactor) throws {
+    var options = WebSocketOptions()
+    options.compression = WebSocketCompression()
+    let responder = Upgrading(options)
+    try ServerEndpoint.tcp(port: 8080).listen(on: reactor, http: HTTPServerOptions()) { responder }
+}
+
+final class Upgrading: HTTPResponder {
+    let options: WebSocketOptions
+
+    init(_ options: WebSocketOptions) { self.options = options }
+
+    func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
+        guard head.asksForWebSocket else { return exchange.respond(.notFound) }
+        exchange.upgrade(toWebSocket: Shout(), for: head, options: options)
+    }
+}
+// snippet end
+#endif
+
 // snippet: Broadcast
 final class News {
     let readers = WebSocketBroadcast(slowReaders: .drop(aboveBytes: 256 * 1024))

@@ -32,7 +32,7 @@ let answers: [Answer] =
         // First lines: RFC 9112 §4.
         Answer("HTTP/2.0 200|Content-Length: 0||", .error(.unsupportedVersion)),
         Answer("HTTP/2 200 OK|Content-Length: 0||", .error(.badVersion)),
-        Answer("HTTP/1.2 200 OK|Content-Length: 0||", .error(.unsupportedVersion)),
+        Answer("HTTP/2.1 200 OK|Content-Length: 0||", .error(.unsupportedVersion)),
         Answer("HTTP/0.9 200 OK|Content-Length: 0||", .error(.unsupportedVersion)),
         Answer("http/1.1 200 OK|Content-Length: 0||", .error(.badVersion)),
         Answer("ICY 200 OK|Content-Length: 0||", .error(.badVersion)),

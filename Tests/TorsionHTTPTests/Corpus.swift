@@ -127,8 +127,11 @@ private func addRequestLines(_ rows: inout Rows) {
         ])
     rows.lines(
         "2.3; RFC 9110 15.6.6", .unsupportedVersion,
-        ["GET / HTTP/2.0", "GET / HTTP/0.9", "GET / HTTP/1.2", "GET / HTTP/3.0", "PRI * HTTP/2.0"]
+        ["GET / HTTP/2.0", "GET / HTTP/0.9", "GET / HTTP/2.1", "GET / HTTP/3.0", "PRI * HTTP/2.0"]
             .map { $0.replacing("PRI *", with: "PRI /") })
+    // As if they were 1.1, whose rules hold for them.
+    rows.lines("RFC 9110 2.5", nil, ["GET / HTTP/1.2", "GET / HTTP/1.9"])
+    rows.add("RFC 9110 2.5; 3.2", .missingHost, ["GET / HTTP/1.2||"])
     rows.add(
         "2.2", .badVersion, ["GET / HTTP/1.1~Host: a||", "GET / HTTP/1.1~Host: a~~ and more"])
     rows.add("2.2", nil, ["|GET / HTTP/1.1|Host: a||", "GET / HTTP/1.0||", "POST / HTTP/1.0||"])
@@ -173,7 +176,8 @@ private func addFields(_ rows: inout Rows) {
         "3.2; RFC 9110 7.2", nil,
         [
             "a", "a.b", "a:80", "127.0.0.1", "[::1]", "[::1]:80", "a:", "A-b.C", "", "a_b", "a.",
-            "x%41", "a!$&'()*+;=b", "[2001:db8::1]", "a:0", "a:65535", "\\~a",
+            "x%41", "a!$&'()*+;=b", "[2001:db8::1]", "a:0", "a:65535", "\\~a", "[v1.a]",
+            "[vF0.a:b]:80", "[V1.a!$&'()*+;=]",
         ])
     rows.hosts(
         "3.2; RFC 9110 7.2", .badHost,
@@ -181,6 +185,7 @@ private func addFields(_ rows: inout Rows) {
             "a b", "a/b", "u@a", "a:b", "a:80:80", ":80", "[::1", "::1", "[a]", "a,b", "a\\\\b",
             "a?b", "a#b", "http://a", "a:65536", "a:123456", "\u{e9}", "%4", "%zz", "a\"b",
             "<a>", "[::1]x", "[::1]:x", "a:+1", "[fe80::1%25a]", "a\tb",
+            "[v.a]", "[v1.]", "[v1a]", "[vg.a]", "[v1.a/b]", "[v1.a,b]", "[v1.%41]", "[v1.a]x",
         ])
     rows.add(
         "3.2", .missingHost,

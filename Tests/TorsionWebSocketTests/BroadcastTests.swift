@@ -29,9 +29,9 @@ import TorsionTesting
     @Test func `H-74: a broadcast is encoded once, and all that wait share its bytes`() {
         let message = EncodedMessage(Bytes(repeating: 7, count: 50_000).span, .binary)
         #expect(message.byteCount == 50_004)
-        let address = message.frame.withUnsafeBytes { $0.baseAddress }
+        let address = message.frame(for: nil).withUnsafeBytes { $0.baseAddress }
         // What a socket queues is the frame itself: a slice of it lies where it does.
-        let slice = message.frame[4...]
+        let slice = message.frame(for: nil)[4...]
         #expect(slice.withUnsafeBytes { $0.baseAddress } == address.map { $0 + 4 })
         let clock = ManualClock()
         let members = members([.max, 1_000, 1_000], clock)

@@ -12,10 +12,12 @@ struct Decoded: Equatable {
     var error: WebSocketError?
 
     init(
-        _ pieces: [Bytes], from sender: FrameHeader.Sender, limit: Int = 1 << 20, frame: Int = .max
+        _ pieces: [Bytes], from sender: FrameHeader.Sender, limit: Int = 1 << 20, frame: Int = .max,
+        mayBeCompressed: Bool = false
     ) {
         var decoder = WebSocketDecoder(
-            from: sender, messageLimitBytes: limit, frameLimitBytes: frame)
+            from: sender, messageLimitBytes: limit, frameLimitBytes: frame,
+            mayBeCompressed: mayBeCompressed)
         let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 4_096, alignment: 8)
         defer { scratch.deallocate() }
         do throws(WebSocketError) {
@@ -31,7 +33,9 @@ struct Decoded: Equatable {
                     events.append(describe(event, piece, scratch, &decoder))
                 }
                 #expect(position == piece.count)
-                #expect(decoder.heldByteCount <= limit + WebSocketDecoder.controlFrameLimitBytes)
+                let most =
+                    mayBeCompressed ? WebSocketDecoder.compressedLimit(for: limit) : limit
+                #expect(decoder.heldByteCount <= most + WebSocketDecoder.controlFrameLimitBytes)
             }
         } catch {
             self.error = error
@@ -67,8 +71,9 @@ struct Decoded: Equatable {
         }
         switch event {
         case .needsMore: return ""
-        case .message(let isText, _, let place):
-            return (isText ? "text " : "binary ") + "\(text(place))"
+        case .message(let isText, let isCompressed, let place):
+            return (isCompressed ? "compressed " : "") + (isText ? "text " : "binary ")
+                + "\(text(place))"
         case .ping(let place): return "ping \(text(place))"
         case .pong(let place): return "pong \(text(place))"
         case .close(let code, let place):

@@ -62,6 +62,8 @@ func request(_ fields: String = handshakeFields, path: String = "/chat") -> Stri
 final class Client {
     let memory: MemoryTransport
     let clock: ManualClock
+    /// Extensions.
+    private let offer: String?
     private(set) var unhandled: [String] = []
     private var input: [UInt8] = []
 
@@ -70,8 +72,10 @@ final class Client {
     /// `upgrades`: Whether the handshake is done at once.
     init(
         _ proto: Recorder, _ options: WebSocketOptions = WebSocketOptions(),
-        roomBytes: Int = .max, upgrades: Bool = true, clock: ManualClock? = nil
+        roomBytes: Int = .max, upgrades: Bool = true, clock: ManualClock? = nil,
+        offer: String? = nil
     ) {
+        self.offer = offer
         self.clock = clock ?? ManualClock()
         memory = MemoryTransport(
             serveHTTP(
@@ -81,9 +85,11 @@ final class Client {
                 }), clock: self.clock, roomBytes: roomBytes)
         self.clock.reactor.unhandledError = { [unowned self] in unhandled.append("\($0)") }
         guard upgrades else { return }
-        memory.receive(request())
+        let field = offer.map { "Sec-WebSocket-Extensions: \($0)\r\n" } ?? ""
+        memory.receive(request(handshakeFields + field))
         settle()
         let answer = memory.takeText()
+        #expect(answer.contains("permessage-deflate") == (offer != nil))
         #expect(answer.hasPrefix("HTTP/1.1 101 ") && answer.contains(accepted), "\(answer)")
     }
 
@@ -99,7 +105,8 @@ final class Client {
     /// What frames the server has sent, since the last time.
     func frames() -> [String] {
         let bytes = memory.takeBytes()
-        let decoded = Decoded([bytes], from: .server, limit: 1 << 26)
+        let decoded = Decoded(
+            [bytes], from: .server, limit: 1 << 26, mayBeCompressed: offer != nil)
         #expect(decoded.error == nil)
         return decoded.events
     }

@@ -65,6 +65,27 @@ public struct HTTPClientOptions: Sendable {
     /// Whether the client goes where a server sends it: it does not.
     public var redirects = Redirects.deliver
 
+    #if Zlib
+    /// Whether the client asks for compressed bodies and takes the compression off: it does not.
+    ///
+    /// A request then says `Accept-Encoding: gzip, deflate`, unless it has such a field of its own, asks
+    /// for a range or for a head. What comes with one of these two codings is delivered without it: the
+    /// answer has neither `Content-Encoding` nor `Content-Length` then. No more is made than you read:
+    /// how much a body may become is the limit that you give to `collect`. One that is damaged or breaks off
+    /// fails with ``ContentCodingError``.
+    public var decompresses = false
+    #else
+    /// Decompression, which this build is without: turn the trait on.
+    @available(
+        *, unavailable,
+        message: "depend on Torsion with the trait: .package(…, traits: [\"Zlib\"])"
+    )
+    public var decompresses: Bool {
+        get { false }
+        set {}
+    }
+    #endif
+
     /// Where a URL's server is, in place of its host and port: a UNIX socket, for one.
     ///
     /// Over it TLS is put for an `https:` URL all the same. Connections are shared by URLs of one origin.
@@ -72,6 +93,14 @@ public struct HTTPClientOptions: Sendable {
 
     /// The defaults.
     public init() {}
+
+    var isDecompressing: Bool {
+        #if Zlib
+        decompresses
+        #else
+        false
+        #endif
+    }
 
     var headLimits: HeadLimits {
         require(

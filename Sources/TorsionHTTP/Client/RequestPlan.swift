@@ -9,11 +9,14 @@ struct RequestPlan {
     let framing: AnswerFraming
     /// Whether it asks for the connection to be closed.
     let closes: Bool
+    /// The value of `Accept-Encoding`, if the client adds one.
+    private let accepted: Bytes?
     private let capacity: Int
 
     /// Checks the program's fields.
-    init(_ request: ClientRequest) throws(HTTPClientError) {
+    init(_ request: ClientRequest, accepts accepted: Bytes?) throws(HTTPClientError) {
         self.request = request
+        self.accepted = accepted
         var framing = AnswerFraming.none
         switch request.body {
         // A method that usually has a body has none of no bytes without a word (RFC 9110 §8.6).
@@ -24,7 +27,9 @@ struct RequestPlan {
         self.framing = framing
         closes = AnswerPlan.wantsClose(request.fields)
         // The line's version and spaces, `Host`, the framing's field, `Upgrade`'s names, the end.
-        var capacity = 160 + request.method.bytes.count + request.url.target.count
+        var capacity =
+            160 + (accepted.map { $0.count + 20 } ?? 0) + request.method.bytes.count
+            + request.url.target.count
         capacity += request.url.host.utf8.count + 16 + (request.upgrade?.count ?? 0)
         for field in request.fields {
             let number = field.name.number
@@ -68,6 +73,11 @@ struct RequestPlan {
             encoder.put(field.name.bytes.span)
             encoder.put(": ")
             encoder.put(field.value.span)
+            encoder.put("\r\n")
+        }
+        if let accepted {
+            encoder.put("Accept-Encoding: ")
+            encoder.put(accepted.span)
             encoder.put("\r\n")
         }
         if let upgrade = request.upgrade {

@@ -38,11 +38,19 @@ final class Sending {
     private func submit(needsNew: Bool) {
         do {
             // What cannot be sent fails before it costs a connection.
-            plan = try RequestPlan(request)
+            plan = try RequestPlan(request, accepts: acceptedCoding)
             _ = try client.origin(of: request.url).submit(self, needsNew: needsNew)
         } catch {
             failed(error)
         }
+    }
+
+    /// What is accepted besides what the program says.
+    private var acceptedCoding: Bytes? {
+        guard client.options.isDecompressing, request.method != .head,
+            request.fields[.acceptEncoding] == nil, request.fields[.range] == nil
+        else { return nil }
+        return ContentCoding.accepted
     }
 
     func isSubmitted(as number: Int, to origin: Origin) {
@@ -80,10 +88,25 @@ final class Sending {
         } catch {
             return failed(error)
         }
-        let response = ClientResponse(
-            head, request.url, contentLength: contentLength, body, upgraded: connection)
         let result = result.take()
-        result?.succeed(response)
+        result?.succeed(
+            decompressed(head, body)
+                ?? ClientResponse(
+                    head, request.url, contentLength: contentLength, body, upgraded: connection))
+    }
+
+    // MARK: Compression
+
+    /// - Returns: `nil` for an answer that is delivered as it came.
+    private func decompressed(_ head: ResponseHead, _ body: HTTPBody) -> ClientResponse? {
+        // A part of a compressed body is none that could be decompressed.
+        guard client.options.isDecompressing, body.isOpen, head.status != .partialContent,
+            let coding = ContentCoding(head.fields)
+        else { return nil }
+        var head = head
+        head.fields.removeAll { $0 == .contentEncoding || $0 == .contentLength }
+        return ClientResponse(
+            head, request.url, contentLength: nil, ContentDecoding.body(of: body, coding))
     }
 
     func failed(_ error: any Error) {

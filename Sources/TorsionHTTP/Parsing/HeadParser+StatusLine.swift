@@ -19,12 +19,7 @@ extension HeadParser {
         }
         end &-= 1
         guard end >= 12, unsafe base[8] == UInt8(ascii: " ") else { return .error(.badVersion) }
-        let version = unsafe load(base, 0)
-        switch version {
-        case 0x312e_312f_5054_5448: facts.minorVersion = 1  // "HTTP/1.1"
-        case 0x302e_312f_5054_5448: facts.minorVersion = 0
-        default: return .error(Self.isVersion(version) ? .unsupportedVersion : .badVersion)
-        }
+        if let error = unsafe takeVersion(load(base, 0)) { return .error(error) }
         var status: UInt16 = 0
         for index in 9..<12 {
             let digit = unsafe base[index] &- UInt8(ascii: "0")

@@ -214,12 +214,7 @@ package struct HeadParser {
         // The line's end first: what is behind it must not change the verdict.
         guard index &+ 10 <= count, unsafe base[index &+ 8] == 13, unsafe base[index &+ 9] == 10
         else { return .error(.badVersion) }
-        let version = unsafe load(base, index)
-        switch version {
-        case 0x312e_312f_5054_5448: facts.minorVersion = 1  // "HTTP/1.1"
-        case 0x302e_312f_5054_5448: facts.minorVersion = 0
-        default: return .error(Self.isVersion(version) ? .unsupportedVersion : .badVersion)
-        }
+        if let error = unsafe takeVersion(load(base, index)) { return .error(error) }
         index &+= 10
         if index &- start > limits.requestLineByteCount { return .error(.requestLineTooLong) }
         position = index
@@ -227,12 +222,28 @@ package struct HeadParser {
     }
 
     /// `HTTP/`, a digit, a point, a digit.
-    static func isVersion(_ word: UInt64) -> Bool {
+    @inline(__always)
+    mutating func takeVersion(_ word: UInt64) -> RequestError? {
+        switch word {
+        case 0x312e_312f_5054_5448: facts.minorVersion = 1  // "HTTP/1.1"
+        case 0x302e_312f_5054_5448: facts.minorVersion = 0
+        default: return takeRareVersion(word)
+        }
+        return nil
+    }
+
+    @inline(never)
+    private mutating func takeRareVersion(_ word: UInt64) -> RequestError? {
         let major = UInt8(truncatingIfNeeded: word &>> 40) &- UInt8(ascii: "0")
         let point = UInt8(truncatingIfNeeded: word &>> 48)
         let minor = UInt8(truncatingIfNeeded: word &>> 56) &- UInt8(ascii: "0")
-        return word & 0xff_ffff_ffff == 0x2f_5054_5448 && major < 10 && minor < 10
-            && point == UInt8(ascii: ".")
+        guard word & 0xff_ffff_ffff == 0x2f_5054_5448, major < 10, minor < 10,
+            point == UInt8(ascii: ".")
+        else { return .badVersion }
+        // A later 1.x is used as 1.1, whose rules hold for it: RFC 9110 §2.5.
+        guard major == 1 else { return .unsupportedVersion }
+        facts.minorVersion = 1
+        return nil
     }
 
     // MARK: Fields

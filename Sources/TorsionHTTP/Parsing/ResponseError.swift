@@ -76,7 +76,7 @@ extension ResponseError: CustomStringConvertible {
         case .badReason: "its reason phrase has a control character"
         case .badStatus: "its status is no number from 100 to 599"
         case .badVersion: "it begins with no version of HTTP"
-        case .unsupportedVersion: "its version is neither HTTP/1.0 nor HTTP/1.1"
+        case .unsupportedVersion: "its version is not HTTP/1"
         case .statusLineTooLong: "its first line is too long"
         case .badFieldName: "a field has no proper name"
         case .badFieldValue: "a field's value has a control character"

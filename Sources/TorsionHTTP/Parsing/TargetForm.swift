@@ -104,9 +104,27 @@ enum Authority {
     static func isValid(_ text: RawSpan, needsPort: Bool = false) -> Bool {
         guard text.first == UInt8(ascii: "[") else { return isValidName(text, needsPort) }
         guard let end = text.firstIndex(of: UInt8(ascii: "]")) else { return false }
-        let address = String(decoding: text[1..<end])
-        guard IPv6Address(address) != nil, !address.contains("%") else { return false }
+        guard isAddress(text[1..<end]) else { return false }
         return isPortPart(text[(end + 1)...], needsPort)
+    }
+
+    /// What stands in brackets: RFC 3986 §3.2.2.
+    private static func isAddress(_ text: RawSpan) -> Bool {
+        if text.first.map({ $0 | 0x20 }) == UInt8(ascii: "v") { return isFutureAddress(text) }
+        let address = String(decoding: text)
+        return IPv6Address(address) != nil && !address.contains("%")
+    }
+
+    /// One of a later version than IPv6, of which there is none yet: `v`, its number, a point, and what
+    /// may stand in a name, or colons.
+    private static func isFutureAddress(_ text: RawSpan) -> Bool {
+        guard let point = text.firstIndex(of: UInt8(ascii: ".")), point > 1,
+            point + 1 < text.byteCount
+        else { return false }
+        for index in 1..<point where !isHexadecimal(text[index]) { return false }
+        for index in (point + 1)..<text.byteCount
+        where !nameBytes[Int(text[index])] && text[index] != UInt8(ascii: ":") { return false }
+        return true
     }
 
     private static func isValidName(_ text: RawSpan, _ needsPort: Bool) -> Bool {

@@ -46,6 +46,9 @@ public final class ReverseProxy: HTTPResponder {
         require(
             client.options.redirects == .deliver,
             "ReverseProxy: its client follows redirects, which the browser is to follow")
+        require(
+            !client.options.isDecompressing,
+            "ReverseProxy: its client decompresses bodies, which the browser is to do")
         let bytes = Bytes(name)
         require(
             FieldNameTable.shared.isToken(bytes.span),

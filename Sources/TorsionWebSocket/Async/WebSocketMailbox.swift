@@ -164,7 +164,7 @@ extension WebSocket {
     /// - Throws: ``WebSocketLoss`` or `ConnectionLoss` if the socket is closed, `CancellationError`.
     public nonisolated(nonsending) func send(_ message: WebSocketMessage) async throws {
         try checkOpen()
-        connection.send(message.kind.firstByte, message.bytes)
+        connection.sendMessage(message.kind.firstByte, message.bytes)
         try await connection.waitForRoom(afterSending: message.bytes.count)
     }
 

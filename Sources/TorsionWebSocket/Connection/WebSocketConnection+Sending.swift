@@ -7,6 +7,33 @@ extension WebSocketConnection {
     /// Frames up to this size are put together where small writes are collected.
     private static var inlineByteCount: Int { 2 * 1024 }
 
+    /// Sends a message, compressed if that was agreed on.
+    ///
+    /// - Parameters:
+    ///   - first: The first byte of its frame, were it not compressed.
+    ///   - message: Borrowed for the call.
+    @inline(__always)
+    func sendMessage(_ first: UInt8, _ message: RawSpan) {
+        if compression == nil { send(first, message) } else { sendCompressed(first, message) }
+    }
+
+    @inline(never)
+    private func sendCompressed(_ first: UInt8, _ message: RawSpan) {
+        guard machine.maySend, let compression, let shared,
+            message.byteCount >= compression.minimumByteCount
+        else { return send(first, message) }
+        let output = shared.compression.takeBuffer()
+        defer { shared.compression.giveBack(output) }
+        do throws(IOError) {
+            guard try compression.deflate(message, into: output, shared.compression) else {
+                return put(first, message)
+            }
+            unsafe put(first | FrameHeader.compressionBit, output.bytes.bytes)
+        } catch {
+            programFailed(error)
+        }
+    }
+
     /// Sends one frame.
     ///
     /// - Parameters:
@@ -60,10 +87,12 @@ extension WebSocketConnection {
         }
     }
 
-    /// Sends one frame, whose payload is shared if it is long.
-    func send(_ first: UInt8, _ payload: Bytes) {
+    /// Sends a message, whose bytes are shared if they are many.
+    func sendMessage(_ first: UInt8, _ payload: Bytes) {
         guard machine.maySend else { return }
-        if isServer, payload.count > Self.inlineByteCount {
+        if compression != nil {
+            sendCompressed(first, payload.span)
+        } else if isServer, payload.count > Self.inlineByteCount {
             putByteCount &+= payload.count
             putHeader(first, payload.count)
             transport?.write(payload)
@@ -76,10 +105,11 @@ extension WebSocketConnection {
     func send(_ message: EncodedMessage) {
         guard machine.maySend else { return }
         if isServer {
-            putByteCount &+= message.byteCount
-            transport?.write(message.frame)
+            let frame = message.frame(for: compression)
+            putByteCount &+= frame.count
+            transport?.write(frame)
         } else {
-            put(message.firstByte, message.payload.span)
+            sendMessage(message.firstByte, message.payload.span)
         }
     }
 
@@ -172,7 +202,7 @@ final class WebSocketOutput: PushProducer {
     func resumeProducing() {
         isFull = false
         if let pong = owedPong.take() {
-            connection.send(0x80 | FrameOpcode.pong, pong)
+            connection.send(0x80 | FrameOpcode.pong, pong.span)
         }
         updateReading()
         resumeWriters()

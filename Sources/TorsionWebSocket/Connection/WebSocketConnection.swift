@@ -12,6 +12,8 @@ final class WebSocketConnection: StreamProtocol {
     let isServer: Bool
     let options: WebSocketOptions
     let subprotocol: String?
+    /// `nil` if it was not agreed on.
+    let compression: MessageCompression?
     @exclusivity(unchecked) var transport: (any StreamTransport)?
     @exclusivity(unchecked) var machine: WebSocketStateMachine
     @exclusivity(unchecked) private var decoder: WebSocketDecoder
@@ -50,11 +52,16 @@ final class WebSocketConnection: StreamProtocol {
     /// - Parameters:
     ///   - isServer: Which side this is.
     ///   - options: Checked.
-    ///   - subprotocol: What was agreed on.
-    init(isServer: Bool, _ options: WebSocketOptions, subprotocol: String?) {
+    ///   - terms: What was agreed on.
+    init(isServer: Bool, _ options: WebSocketOptions, _ terms: WebSocketTerms) {
         self.isServer = isServer
         self.options = options
-        self.subprotocol = subprotocol
+        subprotocol = terms.subprotocol
+        compression = terms.compression.map {
+            MessageCompression(
+                $0, isServer: isServer,
+                minimumByteCount: options.compression?.minimumByteCount ?? 0)
+        }
         machine = WebSocketStateMachine(
             isServer: isServer,
             WebSocketStateMachine.Times(
@@ -62,7 +69,8 @@ final class WebSocketConnection: StreamProtocol {
             at: MonotonicInstant(nanoseconds: 0))
         decoder = WebSocketDecoder(
             from: isServer ? .client : .server, messageLimitBytes: options.messageLimitBytes,
-            frameLimitBytes: options.frameLimitBytes)
+            frameLimitBytes: options.frameLimitBytes,
+            mayBeCompressed: terms.compression != nil)
     }
 
     var reactor: Reactor {
@@ -182,8 +190,9 @@ final class WebSocketConnection: StreamProtocol {
     ) -> Bool {
         switch event {
         case .needsMore: return false
-        case .message(let isText, _, let place):
+        case .message(let isText, let isCompressed, let place):
             let kind: WebSocketMessage.Kind = isText ? .text : .binary
+            if isCompressed { return unsafe inflate(place, bytes, scratch, kind) }
             switch place {
             case .input(let range): deliver(bytes.extracting(range), kind)
             case .scratch(let count):
@@ -198,6 +207,45 @@ final class WebSocketConnection: StreamProtocol {
         case .pong: break
         }
         return true
+    }
+
+    /// Delivers a compressed message.
+    ///
+    /// - Returns: Whether there may be more events.
+    @inline(never)
+    private func inflate(
+        _ place: WebSocketDecoder.Place, _ bytes: RawSpan,
+        _ scratch: UnsafeMutableRawBufferPointer, _ kind: WebSocketMessage.Kind
+    ) -> Bool {
+        let held = place == .held ? decoder.takeHeld() : nil
+        guard machine.delivers, let compression else { return true }
+        let shared = shared.compression
+        let output = shared.takeBuffer()
+        defer { shared.giveBack(output) }
+        do {
+            let inflate = { [limit = options.messageLimitBytes] (message: RawSpan) throws in
+                try compression.inflate(message, into: output, limitBytes: limit, shared)
+            }
+            switch place {
+            case .input(let range): try inflate(bytes.extracting(range))
+            case .scratch(let count):
+                let message = unsafe UnsafeRawBufferPointer(rebasing: scratch[..<count])
+                try inflate(unsafe message.bytes)
+            case .held:
+                if let held { try inflate(unsafe held.bytes.bytes) }
+            }
+            let message = unsafe output.bytes
+            var check = TextCheck()
+            let isValid = kind == .binary || check.add(unsafe message.bytes) && check.isComplete
+            guard isValid else { throw WebSocketError.notUTF8 }
+            deliver(unsafe message.bytes, kind)
+            return true
+        } catch let error as WebSocketError {
+            peerFailed(error)
+        } catch {
+            programFailed(error)
+        }
+        return false
     }
 
     @inline(never)
@@ -269,12 +317,17 @@ final class WebSocketConnection: StreamProtocol {
 }
 
 extension WebSocketConnection: InvariantChecking {
+    private var heldLimitBytes: Int {
+        let limit = options.messageLimitBytes
+        return WebSocketDecoder.controlFrameLimitBytes
+            + (compression == nil ? limit : WebSocketDecoder.compressedLimit(for: limit))
+    }
+
     func checkInvariants() {
         require(
             transport != nil || look == nil, "WebSocketConnection: a timer outlives its connection")
         require(
-            decoder.heldByteCount <= options.messageLimitBytes
-                + WebSocketDecoder.controlFrameLimitBytes,
+            decoder.heldByteCount <= heldLimitBytes,
             "WebSocketConnection: holds \(decoder.heldByteCount) bytes")
         require(
             !isThrottled || output != nil, "WebSocketConnection: throttled without a full queue")

@@ -11,6 +11,8 @@ final class WebSocketShared: ReactorCompanion {
     private static let randomByteCount = 4 * 1024
 
     let block: UnsafeMutablePointer<Block>
+    /// Of all connections whose messages refer to no earlier ones.
+    let compression = SharedCompression()
     private unowned let reactor: Reactor
 
     /// What each message needs, without references: reading a stored one would retain it.

@@ -17,6 +17,7 @@ package struct FrameHeader: Equatable {
     package var isFinal: Bool
     /// The first reserved bit, by which a compressed message begins: RFC 7692 §6.
     package var isCompressed: Bool
+    package static let compressionBit: UInt8 = 0x40
     package var mask: FrameMask
     /// Bytes of the header itself.
     package var byteCount: Int
@@ -46,7 +47,7 @@ package struct FrameHeader: Equatable {
         let opcode = first & 0x0f
         let isControl = opcode >= 8
         if first & 0x70 != 0 {
-            guard first & 0x70 == 0x40, mayBeCompressed, opcode == 1 || opcode == 2 else {
+            guard first & 0x70 == compressionBit, mayBeCompressed, opcode == 1 || opcode == 2 else {
                 throw .reservedBits
             }
         }
@@ -83,7 +84,7 @@ package struct FrameHeader: Equatable {
             byteCount &+= 4
         }
         return FrameHeader(
-            opcode: opcode, isFinal: first & 0x80 != 0, isCompressed: first & 0x40 != 0,
+            opcode: opcode, isFinal: first & 0x80 != 0, isCompressed: first & compressionBit != 0,
             mask: mask, byteCount: byteCount, payloadByteCount: payloadByteCount)
     }
 

@@ -7,7 +7,7 @@
 @safe
 package final class PayloadBuffer {
     private var start: UnsafeMutableRawPointer
-    private var capacity: Int
+    private(set) var capacity: Int
     package private(set) var count = 0
 
     private static let firstCapacity = 4 * 1024
@@ -36,6 +36,34 @@ package final class PayloadBuffer {
         let place = unsafe start + count
         count += more
         return unsafe place
+    }
+
+    /// Room for bytes whose number is not known before.
+    ///
+    /// - Parameter most: How many may be wanted; 1 or more.
+    /// - Returns: At least 64 bytes, behind those that are there; valid until the buffer changes.
+    func room(atMost most: Int) -> UnsafeMutableRawBufferPointer {
+        if capacity - count < 64 {
+            _ = unsafe append(count: 64)
+            count -= 64
+        }
+        return unsafe UnsafeMutableRawBufferPointer(
+            start: start + count, count: max(64, min(most, capacity - count)))
+    }
+
+    /// So many bytes of ``room(atMost:)`` were filled.
+    func fill(_ more: Int) { count += more }
+
+    /// Takes the last bytes away, as many as there are at least.
+    func dropLast(_ less: Int) { count -= less }
+
+    /// Empties it for another message; what a long one took goes.
+    func clear() {
+        count = 0
+        guard capacity > 64 * 1024 else { return }
+        unsafe start.deallocate()
+        capacity = Self.firstCapacity
+        unsafe start = .allocate(byteCount: capacity, alignment: 8)
     }
 
     /// Its bytes; valid until the buffer changes.

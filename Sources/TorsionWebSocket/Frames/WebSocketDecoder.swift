@@ -37,6 +37,7 @@ package struct WebSocketDecoder {
     private let frameLimitBytes: Int
     private let mayBeCompressed: Bool
     private let shortLimitBytes: Int
+    private let compressedLimitBytes: Int
 
     private var state = State.header
     /// Of a message that is not whole: whether there is one, and what it is.
@@ -69,6 +70,15 @@ package struct WebSocketDecoder {
         self.frameLimitBytes = frameLimitBytes
         self.mayBeCompressed = mayBeCompressed
         shortLimitBytes = min(messageLimitBytes, frameLimitBytes)
+        compressedLimitBytes = Self.compressedLimit(for: messageLimitBytes)
+    }
+
+    /// The most that a message of so many bytes has when it is compressed.
+    ///
+    /// What cannot be compressed becomes longer, by an eighth at most: RFC 1951 §3.2.6.
+    package static func compressedLimit(for limit: Int) -> Int {
+        let (sum, overflow) = limit.addingReportingOverflow(limit / 8 + 64)
+        return overflow ? .max : sum
     }
 
     /// What is held of a message or a frame that is not whole.
@@ -169,7 +179,7 @@ package struct WebSocketDecoder {
         } else {
             try begin(header)
             let isWhole =
-                header.isFinal && !header.isCompressed && !isInMessage
+                header.isFinal && !isInMessage
                 && available &- header.byteCount >= count
                 && (sender == .server || count <= scratch.count)
             guard isWhole else {
@@ -193,12 +203,12 @@ package struct WebSocketDecoder {
             return try unsafe control(header.opcode, bytes, count, place)
         }
         let isText = header.opcode == FrameOpcode.text
-        if isText, seen & .highBits != 0 {
+        if isText, seen & .highBits != 0, !header.isCompressed {
             let text = unsafe sender == .client ? UnsafeRawPointer(scratch.baseAddress!) : payload
             var check = TextCheck()
             guard unsafe check.add(text, count: count), check.isComplete else { throw .notUTF8 }
         }
-        return .message(isText: isText, isCompressed: false, place)
+        return .message(isText: isText, isCompressed: header.isCompressed, place)
     }
 
     /// Checks a data frame against what has come before, and the limits.
@@ -211,7 +221,9 @@ package struct WebSocketDecoder {
         }
         let count = header.payloadByteCount
         guard count <= frameLimitBytes else { throw .frameTooLong(limitBytes: frameLimitBytes) }
-        guard count <= messageLimitBytes &- (isInMessage ? held?.count ?? 0 : 0) else {
+        let isCompressed = isInMessage ? isCompressed : header.isCompressed
+        let limit = isCompressed ? compressedLimitBytes : messageLimitBytes
+        guard count <= limit &- (isInMessage ? held?.count ?? 0 : 0) else {
             throw .messageTooLong(limitBytes: messageLimitBytes)
         }
     }

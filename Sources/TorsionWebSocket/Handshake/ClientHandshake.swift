@@ -6,25 +6,27 @@ public import TorsionHTTP
 
 /// What a client asks a server for, and what it makes of the answer: RFC 6455 §4.1.
 ///
-/// Pure: a key in, a request out; an answer in, a subprotocol or an error out.
+/// Pure: a key in, a request out; an answer in, terms or an error out.
 struct ClientHandshake {
     private let key: Bytes
     private let subprotocols: [String]
+    private let compression: WebSocketCompression?
     /// The whole request.
     let request: Bytes
 
     /// - Parameters:
     ///   - url: What is asked for.
     ///   - nonce: 16 unpredictable bytes.
-    ///   - subprotocols: Offered, the best first.
+    ///   - options: Subprotocols and compression, which are offered.
     ///   - fields: Added to the request.
     /// - Throws: A field that cannot be sent.
     init(
-        _ url: HTTPURL, nonce: [UInt8], subprotocols: [String], fields: FieldList
+        _ url: HTTPURL, nonce: [UInt8], _ options: WebSocketOptions, fields: FieldList
     ) throws(WebSocketHandshakeError) {
         let key = HandshakeKey.encode(nonce)
         self.key = key
-        self.subprotocols = subprotocols
+        subprotocols = options.subprotocols
+        compression = options.compression
         for field in fields where !Self.maySend(field) { throw .badField(field.name) }
         request = Bytes { writer in
             writer.write("GET ")
@@ -34,9 +36,14 @@ struct ClientHandshake {
             writer.write("\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ")
             writer.write(key)
             writer.write("\r\nSec-WebSocket-Version: 13\r\n")
-            if !subprotocols.isEmpty {
+            if !options.subprotocols.isEmpty {
                 writer.write("Sec-WebSocket-Protocol: ")
-                writer.write(subprotocols.joined(separator: ", "))
+                writer.write(options.subprotocols.joined(separator: ", "))
+                writer.write("\r\n")
+            }
+            if let compression = options.compression {
+                writer.write("Sec-WebSocket-Extensions: ")
+                writer.write(CompressionAgreement.offer(compression))
                 writer.write("\r\n")
             }
             for field in fields {
@@ -62,9 +69,9 @@ struct ClientHandshake {
     /// Checks an answer.
     ///
     /// - Parameter head: The first that is not interim.
-    /// - Returns: The subprotocol that the server has chosen.
+    /// - Returns: What the server has chosen.
     /// - Throws: Why it is no WebSocket.
-    func accept(_ head: ResponseHead) throws(WebSocketHandshakeError) -> String? {
+    func accept(_ head: ResponseHead) throws(WebSocketHandshakeError) -> WebSocketTerms {
         guard head.status == .switchingProtocols else { throw .refused(head) }
         let fields = head.fields
         guard has("websocket", in: fields.all(.upgrade)),
@@ -73,14 +80,24 @@ struct ClientHandshake {
         guard fields.all(.secWebSocketAccept) == [HandshakeKey.accept(for: key)] else {
             throw .wrongKey
         }
-        guard listed(fields.all(.secWebSocketExtensions)).isEmpty else {
-            throw .unwantedExtension
-        }
+        let agreement = try accept(
+            WebSocketExtension.list(fields.all(.secWebSocketExtensions)))
         let chosen = fields.all(.secWebSocketProtocol).map { String(decoding: $0) }
         guard chosen.count <= 1, chosen.allSatisfy(subprotocols.contains) else {
             throw .unwantedSubprotocol
         }
-        return chosen.first
+        return WebSocketTerms(subprotocol: chosen.first, compression: agreement)
+    }
+
+    private func accept(
+        _ extensions: [WebSocketExtension]?
+    ) throws(WebSocketHandshakeError) -> CompressionAgreement? {
+        guard let extensions, extensions.count <= 1 else { throw .unwantedExtension }
+        guard let chosen = extensions.first else { return nil }
+        guard let compression,
+            let agreement = CompressionAgreement(answer: chosen, to: compression)
+        else { throw .unwantedExtension }
+        return agreement
     }
 }
 
@@ -99,7 +116,7 @@ public enum WebSocketHandshakeError: Error, Hashable, Sendable, CustomStringConv
     case notWebSocket
     /// The server has not answered to this client's key.
     case wrongKey
-    /// The server uses an extension that was not offered.
+    /// The server uses an extension that was not offered, or not as it was.
     case unwantedExtension
     /// The server uses a subprotocol that was not offered.
     case unwantedSubprotocol
@@ -115,7 +132,7 @@ public enum WebSocketHandshakeError: Error, Hashable, Sendable, CustomStringConv
             "the server answered \(head.status.code) \(String(decoding: head.reason)), no WebSocket"
         case .notWebSocket: "the server answered 101 for another protocol"
         case .wrongKey: "the server's answer has a wrong Sec-WebSocket-Accept"
-        case .unwantedExtension: "the server uses an extension that was not offered"
+        case .unwantedExtension: "the server uses an extension that was not offered, or not so"
         case .unwantedSubprotocol: "the server uses a subprotocol that was not offered"
         }
     }

@@ -9,7 +9,7 @@ public import TorsionHTTP
 /// Pure: fields in, fields or a refusal out.
 struct ServerHandshake {
     let accept: Bytes
-    let subprotocol: String?
+    let terms: WebSocketTerms
 
     /// Why a request is refused; the connection goes on.
     enum Refusal: Error, Equatable {
@@ -53,16 +53,35 @@ struct ServerHandshake {
         }
         accept = HandshakeKey.accept(for: key)
         let offered = listed(fields.all(.secWebSocketProtocol)).map { String(decoding: $0) }
-        subprotocol = options.subprotocols.first { offered.contains($0) }
+        // What is no list has to fail the handshake, whether it is used or not: RFC 6455 §9.1.
+        guard let extensions = WebSocketExtension.list(fields.all(.secWebSocketExtensions)) else {
+            throw .badRequest("Sec-WebSocket-Extensions is no list of extensions")
+        }
+        terms = WebSocketTerms(
+            subprotocol: options.subprotocols.first { offered.contains($0) },
+            compression: options.compression.flatMap {
+                CompressionAgreement(accepting: extensions, $0)
+            })
     }
 
     /// The answer's fields.
     func fields(_ more: FieldList) -> FieldList {
         var fields: FieldList = [.upgrade: "websocket", .secWebSocketAccept: accept]
-        if let subprotocol { fields.append(.secWebSocketProtocol, subprotocol) }
+        if let subprotocol = terms.subprotocol {
+            fields.append(.secWebSocketProtocol, subprotocol)
+        }
+        if let compression = terms.compression {
+            fields.append(.secWebSocketExtensions, compression.answer)
+        }
         for field in more { fields.append(field.name, field.value) }
         return fields
     }
+}
+
+/// What both sides of a WebSocket have agreed on.
+struct WebSocketTerms: Equatable {
+    var subprotocol: String?
+    var compression: CompressionAgreement?
 }
 
 /// The elements of a list that may be spread over several fields: RFC 9110 §5.6.1.
@@ -75,6 +94,21 @@ func listed(_ values: [Bytes]) -> [Bytes] {
         }
     }
     return elements
+}
+
+extension RequestHead {
+    /// Whether it asks for a WebSocket: `Upgrade` names it, alone or among others.
+    ///
+    /// Whether it does so as RFC 6455 has it, ``TorsionHTTP/HTTPExchange/upgrade(toWebSocket:for:options:fields:)``
+    /// sees.
+    public var asksForWebSocket: Bool {
+        var next = index(of: .upgrade)
+        while let index = next {
+            if has("websocket", in: [Bytes(fieldValue(index))]) { return true }
+            next = self.index(of: .upgrade, from: index + 1)
+        }
+        return false
+    }
 }
 
 func has(_ token: String, in values: [Bytes]) -> Bool {
@@ -105,8 +139,7 @@ extension HTTPExchange {
         do throws(ServerHandshake.Refusal) {
             options.check()
             let handshake = try ServerHandshake(head.copied(), options)
-            let connection = WebSocketConnection(
-                isServer: true, options, subprotocol: handshake.subprotocol)
+            let connection = WebSocketConnection(isServer: true, options, handshake.terms)
             connection.use(newProtocol)
             upgrade(to: connection, .switchingProtocols, handshake.fields(fields))
         } catch {
@@ -131,8 +164,7 @@ extension PendingExchange {
         do throws(ServerHandshake.Refusal) {
             options.check()
             let handshake = try ServerHandshake(head, options)
-            let connection = WebSocketConnection(
-                isServer: true, options, subprotocol: handshake.subprotocol)
+            let connection = WebSocketConnection(isServer: true, options, handshake.terms)
             connection.use(newProtocol)
             upgrade(to: connection, .switchingProtocols, handshake.fields(fields))
         } catch {
@@ -167,8 +199,7 @@ extension AsyncExchange {
         } catch {
             throw error.response
         }
-        let connection = WebSocketConnection(
-            isServer: true, options, subprotocol: handshake.subprotocol)
+        let connection = WebSocketConnection(isServer: true, options, handshake.terms)
         let opened = Deferred<Void>(on: exchange.reactor)
         let socket = connection.makeSocketForTasks()
         connection.whenMade = { opened.succeed(()) }

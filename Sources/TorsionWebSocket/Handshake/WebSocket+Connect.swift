@@ -74,8 +74,7 @@ extension WebSocket {
                 throw WebSocketHandshakeError.noWebSocketURL(url)
             }
             let handshake = try ClientHandshake(
-                url, nonce: reactor.randomBytes(count: 16), subprotocols: options.subprotocols,
-                fields: fields)
+                url, nonce: reactor.randomBytes(count: 16), options, fields: fields)
             let endpoint = try endpoint ?? Self.endpoint(url, security)
             let opening = WebSocketOpening(handshake, options, newProtocol, on: reactor)
             return endpoint.connect(on: reactor) { opening }.addCallback { $0.result }
@@ -135,8 +134,8 @@ private final class WebSocketOpening: StreamProtocol {
             while let event = try reader.next(bytes, &position) {
                 guard case .head(let head) = event else { return }
                 if head.status.isInterim { continue }
-                let subprotocol = try handshake.accept(head)
-                return upgrade(transport, subprotocol, bytes[position...])
+                let terms = try handshake.accept(head)
+                return upgrade(transport, terms, bytes[position...])
             }
         } catch {
             self.error = error
@@ -145,12 +144,11 @@ private final class WebSocketOpening: StreamProtocol {
     }
 
     private func upgrade(
-        _ transport: any StreamTransport, _ subprotocol: String?, _ remaining: RawSpan
+        _ transport: any StreamTransport, _ terms: WebSocketTerms, _ remaining: RawSpan
     ) {
         endTimeout()
         self.transport = nil
-        let connection = WebSocketConnection(
-            isServer: false, options, subprotocol: subprotocol)
+        let connection = WebSocketConnection(isServer: false, options, terms)
         successor = connection
         let result: Deferred<WebSocket> = result
         if let newProtocol {

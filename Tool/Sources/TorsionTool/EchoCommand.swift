@@ -41,6 +41,9 @@ struct EchoCommand: ParsableCommand {
             """)
     var framing = Framing.bytes
 
+    @Flag(help: "Compress the messages of a WebSocket whose client offers it.")
+    var compress = false
+
     @Option(
         name: .customLong("exec"),
         help: "Let the shell run this for each client, with the client as its input and output.")
@@ -76,6 +79,9 @@ struct EchoCommand: ParsableCommand {
         }
         guard framing != .http || style == .callbacks else {
             throw ValidationError("--style is for --framing bytes and lines")
+        }
+        guard framing == .http || !compress else {
+            throw ValidationError("--compress is for --framing http")
         }
         if let handOver {
             guard serving.threads == 1 else {
@@ -120,6 +126,9 @@ struct EchoCommand: ParsableCommand {
     func run() throws {
         let place = try place
         let (framing, style, threads) = (framing, style, serving.threads)
+        var options = MessageEcho.options
+        if compress { options.compression = MessageEcho.compression }
+        let messageOptions = options
         let command = line.map { ProcessEndpoint(Command("sh", "-c", $0)) }
         try tls.announce()
         try serving.run(handingOverBy: handOver) { reactor, announcement in
@@ -138,7 +147,9 @@ struct EchoCommand: ParsableCommand {
                     case .bytes: try endpoint.listen(on: reactor) { Echo() }
                     case .lines: try endpoint.listen(on: reactor) { LineEcho() }
                     case .http:
-                        try endpoint.listen(on: reactor, http: HTTPServerOptions()) { HTTPEcho() }
+                        try endpoint.listen(on: reactor, http: HTTPServerOptions()) {
+                            HTTPEcho(messageOptions)
+                        }
                     }
                 announcement.make(for: port)
             case .streams(let endpoint):
@@ -210,6 +221,10 @@ private final class LineEcho: LineProtocol {
 /// Answers each request with its method, its target as it came, and its body without its coding.
 private final class HTTPEcho: HTTPResponder {
     private static let bodyLimitBytes = 16 << 20
+    private let options: WebSocketOptions
+
+    /// - Parameter options: Of WebSockets.
+    init(_ options: WebSocketOptions) { self.options = options }
 
     func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
         let line = Bytes { writer in
@@ -218,9 +233,8 @@ private final class HTTPEcho: HTTPResponder {
             writer.write(head.target)
             writer.write("\n")
         }
-        if head[.upgrade]?.equalsIgnoringCase("websocket") ?? false {
-            return exchange.upgrade(
-                toWebSocket: MessageEcho(), for: head, options: MessageEcho.options)
+        if head.asksForWebSocket {
+            return exchange.upgrade(toWebSocket: MessageEcho(), for: head, options: options)
         }
         guard head.hasBody else { return exchange.respond(.ok, body: line) }
         let body = exchange.body.collect(limitBytes: Self.bodyLimitBytes)
@@ -242,6 +256,13 @@ final class MessageEcho: WebSocketProtocol {
         var options = WebSocketOptions()
         options.messageLimitBytes = 16 << 20
         return options
+    }
+
+    /// Of every message: whoever asks for it here wants to see it.
+    static var compression: WebSocketCompression {
+        var compression = WebSocketCompression()
+        compression.minimumByteCount = 0
+        return compression
     }
 
     func messageReceived(

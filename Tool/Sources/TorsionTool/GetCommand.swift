@@ -41,6 +41,9 @@ struct GetCommand: ParsableCommand {
     @Option(help: "Follow so many redirects.")
     var follow = 0
 
+    @Flag(help: "Ask for a compressed body, and take the compression off: gzip and deflate.")
+    var compressed = false
+
     @Flag(name: .shortAndLong, help: "Print the head of the answer on standard error.")
     var verbose = false
 
@@ -87,6 +90,7 @@ struct GetCommand: ParsableCommand {
                 security = .tls
             }
             var options = HTTPClientOptions()
+            options.decompresses = compressed
             if follow > 0 { options.redirects = .follow(limit: follow) }
             try Reactor.run(backend: backend, signals: .stop(within: .zero)) { reactor in
                 try fetch.start(by: HTTPClient(on: reactor, options: options, security: security))

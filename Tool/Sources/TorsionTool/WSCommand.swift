@@ -27,6 +27,9 @@ struct WSCommand: ParsableCommand {
     @Flag(help: "Send each message back until the server closes; standard input is not read.")
     var echo = false
 
+    @Flag(help: "Offer to compress messages, by permessage-deflate.")
+    var compress = false
+
     @Option(help: "The subprotocols to offer, with commas between.")
     var subprotocols = ""
 
@@ -49,6 +52,7 @@ struct WSCommand: ParsableCommand {
         let session = Session(echoes: echo)
         let dies = BrokenPipeSignal.isDefault
         var options = MessageEcho.options
+        if compress { options.compression = MessageEcho.compression }
         options.subprotocols = subprotocols.split(separator: ",").map(String.init)
         try reportingErrors {
             try Reactor.run(backend: backend) { reactor in
