@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,7 +169,14 @@ ptrdiff_t torsion_uring_send_now(int descriptor, const void *first, size_t first
 int torsion_uring_is_always_ready(int descriptor) {
     struct stat status;
     if (fstat(descriptor, &status) != 0) return -errno;
-    return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode);
+    if (!S_ISCHR(status.st_mode)) return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode);
+    /* Of devices some cannot be polled either, such as /dev/null: epoll_ctl(2) tells, by EPERM. */
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0) return -errno;
+    struct epoll_event nothing = {0};
+    int code = epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &nothing) == 0 ? 0 : errno;
+    close(epoll);
+    return code == EPERM;
 }
 
 #endif

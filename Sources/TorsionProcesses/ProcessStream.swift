@@ -135,6 +135,8 @@ extension ProcessStream: BackendStream {
 
     var needsDraining: Bool { inner.needsDraining }
 
+    var lentDescriptor: Int32? { inner.lentDescriptor }
+
     var unsentByteCount: Int? { inner.unsentByteCount }
 
     var hasUnsentOutput: Bool { inner.hasUnsentOutput }

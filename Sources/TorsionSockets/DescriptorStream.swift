@@ -22,7 +22,10 @@ final class DescriptorStream {
     private var isOpen = true
     private var queue: WriteQueue?
 
-    init(backend: SocketBackend, input: Int32, output: Int32) throws(IOError) {
+    /// `lender`: What both are duplicates of, if they are; others may share it.
+    init(
+        backend: SocketBackend, input: Int32, output: Int32, lender: Int32? = nil
+    ) throws(IOError) {
         self.backend = backend
         guard input >= 0 || output >= 0 else {
             throw IOError(.open, function: "", code: .badDescriptor, subject: "descriptor \(input)")
@@ -31,8 +34,14 @@ final class DescriptorStream {
         let isShared = input == output && input >= 0
         let other = isShared ? try secondNumber(of: output) : output
         do throws(IOError) {
-            if input >= 0 { self.input = try Side(stream: self, given: input, mode: O_RDONLY) }
-            if other >= 0 { self.output = try Side(stream: self, given: other, mode: O_WRONLY) }
+            if input >= 0 {
+                self.input = try Side(
+                    stream: self, given: input, mode: O_RDONLY, lender: lender ?? input)
+            }
+            if other >= 0 {
+                self.output = try Side(
+                    stream: self, given: other, mode: O_WRONLY, lender: lender ?? output)
+            }
         } catch {
             // The descriptors stay their owner's.
             self.input?.giveBack()
@@ -72,12 +81,15 @@ final class DescriptorStream {
         var isAlwaysReady = false
         var isOpen = true
 
-        init(stream: DescriptorStream, given: Int32, mode: Int32) throws(IOError) {
+        init(
+            stream: DescriptorStream, given: Int32, mode: Int32, lender: Int32
+        ) throws(IOError) {
             self.stream = stream
             self.given = given
+            try checkUse(of: given, for: mode, calling: lender)
             isTerminal = isatty(given) == 1
             isSocket = integerOption(given, SOL_SOCKET, SO_TYPE) != nil
-            let isUsable = isSocket || isOwnAndNonblocking(given)
+            let isUsable = isSocket || isOwnAndNonblocking(lender)
             let own = isUsable ? -1 : torsion_reopen(given, mode)
             flags = isUsable || own >= 0 ? nil : fcntl(given, F_GETFL)
             super.init(descriptor: own >= 0 ? own : given)
@@ -85,7 +97,7 @@ final class DescriptorStream {
             guard flags >= 0, fcntl(given, F_SETFL, flags | O_NONBLOCK) >= 0 else {
                 throw IOError(
                     .open, function: "fcntl", code: ErrorCode(errno: errno),
-                    subject: "descriptor \(given)")
+                    subject: "descriptor \(lender)")
             }
         }
 
@@ -97,21 +109,24 @@ final class DescriptorStream {
             guard isOpen, wanted != interest else { return nil }
             let isRegistered = interest != nil
             if isAlwaysReady {
-                if isRegistered { backend.removeAlwaysReady(self) }
-                if wanted != nil { backend.addAlwaysReady(self) }
+                if isUse(interest) { backend.removeAlwaysReady(self) }
+                if isUse(wanted) { backend.addAlwaysReady(self) }
             } else if let wanted, isRegistered {
                 backend.poller.update(self, for: wanted)
             } else if let wanted, let code = backend.poller.add(self, for: wanted) {
                 // EPERM: a regular file, epoll_ctl(2).
                 guard code == .notPermitted else { return code }
                 isAlwaysReady = true
-                backend.addAlwaysReady(self)
+                if isUse(wanted) { backend.addAlwaysReady(self) }
             } else if wanted == nil {
                 backend.poller.remove(self)
             }
             interest = wanted
             return nil
         }
+
+        /// A file has no reader that could go.
+        private func isUse(_ events: PollEvents?) -> Bool { events != nil && events != .errorsOnly }
 
         func close(in backend: SocketBackend) {
             guard isOpen else { return }
@@ -237,6 +252,12 @@ final class DescriptorStream {
 }
 
 extension DescriptorStream: BackendStream {
+    var lentDescriptor: Int32? {
+        if let input, input.isOpen { return input.descriptor }
+        guard let output, output.isOpen else { return nil }
+        return output.descriptor
+    }
+
     var peerAddress: SocketAddress { .unix(.unnamed) }
 
     var localAddress: SocketAddress { .unix(.unnamed) }
@@ -330,6 +351,49 @@ extension DescriptorStream: BackendStream {
 private func isOwnAndNonblocking(_ descriptor: Int32) -> Bool {
     let (status, flags) = (fcntl(descriptor, F_GETFL), fcntl(descriptor, F_GETFD))
     return status >= 0 && flags >= 0 && status & O_NONBLOCK != 0 && flags & FD_CLOEXEC != 0
+}
+
+/// Throws for what can never be read, or written to, as it is wanted.
+///
+/// `name`: What the caller calls it.
+private func checkUse(of descriptor: Int32, for mode: Int32, calling name: Int32) throws(IOError) {
+    func refusal(_ function: String, _ code: ErrorCode, _ addition: String = "") -> IOError {
+        IOError(.open, function: function, code: code, subject: "descriptor \(name)\(addition)")
+    }
+    let flags = fcntl(descriptor, F_GETFL)
+    guard flags >= 0 else { throw refusal("fcntl", ErrorCode(errno: errno)) }
+    let access = flags & O_ACCMODE
+    guard access == O_RDWR || access == mode else {
+        let use = mode == O_RDONLY ? "reading" : "writing"
+        throw refusal("", .badDescriptor, ", which is not open for \(use)")
+    }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+        throw refusal("fstat", ErrorCode(errno: errno))
+    }
+    if status.st_mode & S_IFMT == S_IFDIR { throw refusal("", .isDirectory) }
+}
+
+extension SocketBackend {
+    /// A stream over a duplicate of what is no socket, in the directions that it is open for.
+    func adoptFile(_ descriptor: Int32) throws(IOError) -> any BackendStream {
+        let flags = fcntl(descriptor, F_GETFL)
+        let own = flags >= 0 ? try secondNumber(of: descriptor) : -1
+        let access = flags & O_ACCMODE
+        do throws(IOError) {
+            return try DescriptorStream(
+                backend: self, input: access == O_WRONLY ? -1 : own,
+                output: access == O_RDONLY ? -1 : own, lender: descriptor)
+        } catch {
+            if own >= 0 { Glibc.close(own) }
+            throw error
+        }
+    }
+}
+
+/// Whether a descriptor is open, and no socket.
+func isFile(_ descriptor: Int32) -> Bool {
+    integerOption(descriptor, SOL_SOCKET, SO_TYPE) == nil && errno == ENOTSOCK
 }
 
 /// Another number for a descriptor that serves as input and as output.

@@ -55,6 +55,7 @@ extension ErrorCode {
             case ENOEXEC: .notExecutable
             case E2BIG: .argumentListTooLong
             case EIO: .inputOutput
+            case ENOTTY: .notTerminal
             case EBUSY: .busy
             case EINTR: .interrupted
             case EAGAIN: .wouldBlock

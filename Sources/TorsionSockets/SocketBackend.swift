@@ -147,10 +147,11 @@ package func availableMemoryByteCount() -> Int? {
         try DescriptorStream(backend: self, input: input, output: output)
     }
 
-    /// Listens or reads with a duplicate of a descriptor.
+    /// Listens or reads with a duplicate of a descriptor; of what is no socket too.
     public func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> AdoptedSocket {
+        if isFile(descriptor) { return .stream(try adoptFile(descriptor)) }
         let own = try duplicate(of: descriptor, SOCK_STREAM)
         do throws(IOError) {
             let subject = "descriptor \(descriptor)"

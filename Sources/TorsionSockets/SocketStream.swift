@@ -452,6 +452,16 @@ extension SocketStream: BackendStream {
         return PeerCredentials(processID: process, userID: user, groupID: group)
     }
 
+    var lentDescriptor: Int32? { phase == .closed ? nil : descriptor }
+
+    func socketOptions() throws(IOError) -> SocketOptions {
+        try readSocketOptions(of: descriptor, at: peerAddress)
+    }
+
+    func setSocketOptions(_ options: SocketOptions) throws(IOError) {
+        try changeSocketOptions(of: descriptor, at: peerAddress, to: options)
+    }
+
     func receiveDescriptors(_ isWanted: Bool) {
         if isWanted {
             manner = .withDescriptors

@@ -390,6 +390,16 @@ extension URingStream: BackendStream {
     /// What the ring's buffers have already is dropped by the close.
     func discardInput() { torsion_discard_input(descriptor) }
 
+    var lentDescriptor: Int32? { phase == .closed ? nil : descriptor }
+
+    func socketOptions() throws(IOError) -> SocketOptions {
+        try readSocketOptions(of: descriptor, at: peerAddress)
+    }
+
+    func setSocketOptions(_ options: SocketOptions) throws(IOError) {
+        try changeSocketOptions(of: descriptor, at: peerAddress, to: options)
+    }
+
     var needsDraining: Bool { true }
 
     var unsentByteCount: Int? {

@@ -77,7 +77,7 @@ func listen(at text: String, on reactor: Reactor) throws -> ListeningPort {
     @Test(arguments: [
         (
             "tpc:8007",
-            "unknown endpoint type 'tpc': allowed are tcp, tcp6, unix, stdio, fd, systemd"
+            "unknown endpoint type 'tpc': allowed are tcp, tcp6, unix, stdio, fd, pipe, systemd"
         ),
         ("tcp:", "an endpoint of type 'tcp' needs a port, as in 'tcp:8080:interface=127.0.0.1'"),
         ("tcp:99999", "'99999' is no valid port: allowed is 0 to 65535"),

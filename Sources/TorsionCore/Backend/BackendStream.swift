@@ -98,6 +98,20 @@
     /// Who is at the other end of a UNIX socket: `SO_PEERCRED`. By default nil.
     var peerCredentials: PeerCredentials? { get }
 
+    /// The descriptor of its socket, pipe or terminal, for calls that the engine does not make: of two
+    /// the one that is read. Nil when it is closed, and by default.
+    var lentDescriptor: Int32? { get }
+
+    /// The options of its socket now.
+    ///
+    /// - Throws: ``IOError`` of operation `configure`; by default ``ErrorCode/notSupported``.
+    func socketOptions() throws(IOError) -> SocketOptions
+
+    /// Sets those options of its socket that are others now.
+    ///
+    /// - Throws: ``IOError`` of operation `configure`; by default ``ErrorCode/notSupported``.
+    func setSocketOptions(_ options: SocketOptions) throws(IOError)
+
     /// Says whether descriptors that arrive are told, by
     /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed.
     func receiveDescriptors(_ isWanted: Bool)
@@ -193,6 +207,19 @@
 
     /// Nil.
     public var peerCredentials: PeerCredentials? { nil }
+
+    /// Nil.
+    public var lentDescriptor: Int32? { nil }
+
+    /// Throws.
+    public func socketOptions() throws(IOError) -> SocketOptions {
+        throw IOError(.configure, function: "", code: .notSupported, subject: peerAddress)
+    }
+
+    /// Throws.
+    public func setSocketOptions(_ options: SocketOptions) throws(IOError) {
+        throw IOError(.configure, function: "", code: .notSupported, subject: peerAddress)
+    }
 
     /// Does nothing.
     public func receiveDescriptors(_ isWanted: Bool) {}

@@ -73,8 +73,9 @@
     /// - Throws: ``IOError`` of operation `open`.
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream
 
-    /// Uses a duplicate of a stream socket that somebody made: one that listens, or is connected.
-    /// The descriptor stays the caller's. It becomes non-blocking, for whoever shares it too.
+    /// Uses a duplicate of what somebody has opened: a stream socket that listens or is connected, or
+    /// a pipe, a terminal or a file, in the directions that it is open for. The descriptor stays the
+    /// caller's. A socket becomes non-blocking, for whoever shares it too.
     ///
     /// `options`: Those that can be set on a socket that is bound.
     /// `receiver`: Told of clients, if it listens.

@@ -14,6 +14,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
         case address(SocketAddress)
         case host(String, port: UInt16)
         case descriptor(Int32)
+        case pair(OpenPair)
     }
 
     let place: Place
@@ -52,14 +53,32 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
         ClientEndpoint(.address(.unix(.path(path))), options)
     }
 
-    /// A socket that is connected already.
+    /// A descriptor that is open already: a socket that is connected, a pipe, a terminal, a file.
     ///
     /// The descriptor stays yours: each use works with a duplicate, made at once. The end of a
-    /// connection is that of the socket, for whoever else has it too.
+    /// connection is that of the socket, for whoever else has it too. That of a pipe is not: its
+    /// reader sees EOF when you have closed yours as well. Of a pipe only one direction is there; one
+    /// that cannot be written to breaks the connection at the first write.
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
         ClientEndpoint(.descriptor(descriptor), options)
+    }
+
+    /// Two descriptors that are open already, which may be the same: what arrives is read from one,
+    /// what you write goes to the other. Pipes, terminals, sockets, regular files.
+    ///
+    /// They become the connection's, which closes them, so that the endpoint can be used once. Without
+    /// an input, EOF is that the reader of the output has gone; without an output each write fails.
+    ///
+    /// - Parameters:
+    ///   - input: What is read; nil for none.
+    ///   - output: What is written to; nil for none.
+    /// - Precondition: There is one of them, and none is negative.
+    public static func open(
+        input: Int32?, output: Int32?, options: StreamOptions = StreamOptions()
+    ) -> ClientEndpoint {
+        ClientEndpoint(.pair(OpenPair(input: input, output: output)), options)
     }
 
     /// The types of texts.
@@ -67,14 +86,18 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
         EndpointType("tcp", "tcp:example.org:80", tcp(reading:)),
         EndpointType("unix", "unix:/run/echo.socket", unix(reading:)),
         EndpointType("fd", "fd:3", descriptor(reading:)),
+        EndpointType("pipe", "pipe:3:4") { arguments throws(EndpointError) in
+            ClientEndpoint(.pair(try arguments.openPair()), StreamOptions())
+        },
     ]
 
     /// Reads an endpoint from text.
     ///
     /// `tcp:HOST:PORT`, where an IPv6 address is written `[::1]`; `unix:PATH`, or `unix:@NAME` for
-    /// an abstract name; `fd:DESCRIPTOR`, a socket that is connected. Options: `timeout=SECONDS` for
-    /// each attempt to connect, `bindAddress=ADDRESS`, `nodelay=no`, `keepalive=SECONDS` of silence
-    /// before the first probe, or `keepalive=no`.
+    /// an abstract name; `fd:DESCRIPTOR`, a socket that is connected, a pipe or a terminal;
+    /// `pipe:INPUT:OUTPUT`, two descriptors, of which one may be missing, as in `pipe:input=3`.
+    /// Options: `timeout=SECONDS` for each attempt to connect, `bindAddress=ADDRESS`, `nodelay=no`,
+    /// `keepalive=SECONDS` of silence before the first probe, or `keepalive=no`.
     ///
     /// What stands in capitals may be written by its name too: `tcp:host=example.org:port=80`. A
     /// backslash takes the next character as it is. ``EndpointParser`` reads types of your own as
@@ -140,13 +163,13 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
 }
 
 extension ClientEndpoint: CustomStringConvertible {
-    /// The host's name, or its address without a port and brackets; nil for a UNIX socket or an
-    /// adopted one.
+    /// The host's name, or its address without a port and brackets; nil for a UNIX socket or what is
+    /// open already.
     public var host: String? {
         switch place {
         case .address(let address): address.host
         case .host(let host, _): host
-        case .descriptor: nil
+        case .descriptor, .pair: nil
         }
     }
 
@@ -156,6 +179,7 @@ extension ClientEndpoint: CustomStringConvertible {
         case .address(let address): address.description
         case .host(let host, let port): "\(host):\(port)"
         case .descriptor(let descriptor): "descriptor \(descriptor)"
+        case .pair(let pair): "\(pair)"
         }
     }
 
@@ -178,6 +202,8 @@ extension ClientEndpoint: CustomStringConvertible {
             text.addConnecting(options)
         case .descriptor(let descriptor):
             text = EndpointText("fd", "\(descriptor)")
+        case .pair(let pair):
+            return EndpointText(pair).text
         }
         text.addSocket(options)
         return text.text

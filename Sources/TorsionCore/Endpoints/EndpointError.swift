@@ -28,7 +28,8 @@ extension EndpointError: CustomStringConvertible {
         case .unknownType(let type, let allowed):
             "unknown endpoint type \(quoted(type)): allowed are \(listed(allowed))"
         case .missing(let part, let type, let example):
-            "an endpoint of type '\(type)' needs a \(part), as in '\(example)'"
+            "an endpoint of type '\(type)' needs \("aeio".contains(part.first ?? "x") ? "an" : "a")"
+                + " \(part), as in '\(example)'"
         case .unexpected(let part, let type, let example):
             "\(quoted(part)) is one part too many for an endpoint of type '\(type)',"
                 + " as in '\(example)'"

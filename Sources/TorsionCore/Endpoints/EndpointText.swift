@@ -42,6 +42,18 @@ extension EndpointArguments {
         Int32(try argument("descriptor", in: 0...Int(Int32.max)))
     }
 
+    /// `pipe:INPUT:OUTPUT`, or one of them by its name.
+    mutating func openPair() throws(EndpointError) -> OpenPair {
+        let numbers = 0...Int(Int32.max)
+        let input = try option("input", in: numbers), output = try option("output", in: numbers)
+        if input != nil || output != nil {
+            return OpenPair(input: input.map { Int32($0) }, output: output.map { Int32($0) })
+        }
+        return OpenPair(
+            input: Int32(try argument("input", in: numbers)),
+            output: Int32(try argument("output", in: numbers)))
+    }
+
     /// `systemd:NAME`, or `systemd:index=N`.
     mutating func systemdSocket() throws(EndpointError) -> OpenSocket {
         if let index = try option("index", in: 0...4_095) { return .systemdPlace(index) }
@@ -83,6 +95,16 @@ extension EndpointText {
         case .descriptor(let number): self.init("fd", "\(number)")
         case .systemd(let name): self.init("systemd", EndpointParser.escaped(name))
         case .systemdPlace(let index): self.init("systemd", "index=\(index)")
+        }
+    }
+
+    init(_ pair: OpenPair) {
+        switch (pair.input, pair.output) {
+        case (let input?, let output?): self.init("pipe", "\(input)", "\(output)")
+        case (let input, let output):
+            self.init("pipe")
+            add("input", input.map { "\($0)" })
+            add("output", output.map { "\($0)" })
         }
     }
 

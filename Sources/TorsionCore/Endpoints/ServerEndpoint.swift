@@ -13,6 +13,7 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
         case address(SocketAddress)
         case standardStreams
         case open(OpenSocket)
+        case pair(OpenPair)
     }
 
     private let place: Place
@@ -53,14 +54,30 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// Standard input and output, which serve one connection: pipes, a terminal, regular files.
     public static let standardStreams = ServerEndpoint(.standardStreams, StreamOptions())
 
-    /// A socket that is open already.
+    /// A descriptor that is open already.
     ///
-    /// One that listens accepts clients here; one that is connected serves its peer, once. The
-    /// descriptor stays yours: each use works with a duplicate of it.
+    /// A socket that listens accepts clients here; one that is connected, a pipe, a terminal or a file
+    /// serves its peer, once. The descriptor stays yours: each use works with a duplicate of it, so
+    /// that the reader of a pipe sees EOF when you have closed yours as well.
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
         ServerEndpoint(.open(.descriptor(descriptor)), options)
+    }
+
+    /// Two descriptors that are open already, which serve one connection: what arrives is read from
+    /// one, what you write goes to the other.
+    ///
+    /// As ``ClientEndpoint/open(input:output:options:)``: they become the connection's, once.
+    ///
+    /// - Parameters:
+    ///   - input: What is read; nil for none.
+    ///   - output: What is written to; nil for none.
+    /// - Precondition: There is one of them, and none is negative.
+    public static func open(
+        input: Int32?, output: Int32?, options: StreamOptions = StreamOptions()
+    ) -> ServerEndpoint {
+        ServerEndpoint(.pair(OpenPair(input: input, output: output)), options)
     }
 
     /// The first socket of this name that systemd opened for the process: `FileDescriptorName=` in
@@ -86,6 +103,9 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
         EndpointType("unix", "unix:/run/echo.socket", unix(reading:)),
         EndpointType("stdio", "stdio:") { _ in standardStreams },
         EndpointType("fd", "fd:3", descriptor(reading:)),
+        EndpointType("pipe", "pipe:3:4") { arguments throws(EndpointError) in
+            ServerEndpoint(.pair(try arguments.openPair()), StreamOptions())
+        },
         EndpointType("systemd", "systemd:echo.socket", systemd(reading:)),
     ]
 
@@ -93,10 +113,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     ///
     /// `tcp:PORT`, all IPv4 interfaces, with `interface=ADDRESS` one of them; an IPv6 address is
     /// written `[::1]`. `tcp6:PORT`, all IPv6 interfaces. `unix:PATH`, or `unix:@NAME` for an
-    /// abstract name; with `mode=600`. `stdio:`. `fd:DESCRIPTOR`, a socket that is open already.
-    /// `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened. Further options:
-    /// `backlog=N`, `reuseport=yes`, `nodelay=no`, `keepalive=SECONDS` of silence before the first
-    /// probe, or `keepalive=no`.
+    /// abstract name; with `mode=600`. `stdio:`. `fd:DESCRIPTOR`, a socket, a pipe or a terminal that
+    /// is open already. `pipe:INPUT:OUTPUT`, two descriptors, of which one may be missing, as in
+    /// `pipe:input=3`. `systemd:NAME`, or `systemd:index=N` counted from 0, a socket that systemd
+    /// opened. Further options: `backlog=N`, `reuseport=yes`, `nodelay=no`, `keepalive=SECONDS` of
+    /// silence before the first probe, or `keepalive=no`.
     ///
     /// What stands in capitals may be written by its name too: `tcp:port=8080`. A backslash takes the
     /// next character as it is. ``EndpointParser`` reads types of your own as well.
@@ -178,6 +199,8 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
             return try reactor.listen(on: address, service)
         case .standardStreams:
             return try reactor.serve(input: 0, output: 1, service)
+        case .pair(let pair):
+            return try reactor.serve(input: pair.input ?? -1, output: pair.output ?? -1, service)
         case .open(let socket):
             return try reactor.listen(adopting: try reactor.descriptor(of: socket), service)
         }
@@ -247,6 +270,8 @@ extension ServerEndpoint: CustomStringConvertible {
             text.addSocket(options)
         case .standardStreams:
             return "stdio:"
+        case .pair(let pair):
+            return EndpointText(pair).text
         case .open(let socket):
             text = EndpointText(socket)
             text.addSocket(options)

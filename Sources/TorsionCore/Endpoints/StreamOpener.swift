@@ -40,6 +40,10 @@ final class StreamOpener: DeferredWork<ByteStream> {
                 race()
             case .host(let host, let port): try resolve(host, port)
             case .descriptor(let descriptor): try adopt(descriptor)
+            case .pair(let pair):
+                openLater(
+                    try reactor.backend.open(
+                        input: pair.input ?? -1, output: pair.output ?? -1))
             }
         } catch {
             finish(.failure(error))
@@ -58,6 +62,10 @@ final class StreamOpener: DeferredWork<ByteStream> {
             if case .listener(let listener) = adopted { listener.close() }
             throw IOError(.connect, function: "", code: .notConnected, subject: endpoint.name)
         }
+        openLater(stream)
+    }
+
+    private func openLater(_ stream: any BackendStream) {
         // Not inline: `connect` may be called inside a callback.
         reactor.callLater(.zero) { [self] in
             // Cancelled meanwhile.

@@ -94,6 +94,8 @@ public enum ErrorCode: Hashable, Sendable {
     case argumentListTooLong
     /// A device failed.
     case inputOutput
+    /// `ENOTTY`: it is no terminal, or has no such property.
+    case notTerminal
     /// Someone else uses it.
     case busy
     /// A signal came first.
@@ -186,6 +188,7 @@ extension ErrorCode {
         case .notExecutable: ("ENOEXEC", "exec format error")
         case .argumentListTooLong: ("E2BIG", "argument list too long")
         case .inputOutput: ("EIO", "input/output error")
+        case .notTerminal: ("ENOTTY", "inappropriate ioctl for device")
         case .busy: ("EBUSY", "device or resource busy")
         case .interrupted: ("EINTR", "interrupted system call")
         case .wouldBlock: ("EAGAIN", "resource temporarily unavailable")

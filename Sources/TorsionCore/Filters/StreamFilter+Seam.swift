@@ -497,6 +497,19 @@ extension StreamFilter {
         flags.contains(.isTransparent) && below.passesDescriptors
     }
 
+    /// That of the stream below.
+    public final var lentDescriptor: Int32? { stage == .closed ? nil : below.lentDescriptor }
+
+    /// Those of the stream below.
+    public final func socketOptions() throws(IOError) -> SocketOptions {
+        try below.socketOptions()
+    }
+
+    /// Passes the call down.
+    public final func setSocketOptions(_ options: SocketOptions) throws(IOError) {
+        try below.setSocketOptions(options)
+    }
+
     /// Passes the call down.
     public final func receiveDescriptors(_ isWanted: Bool) { below.receiveDescriptors(isWanted) }
 

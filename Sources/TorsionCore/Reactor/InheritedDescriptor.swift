@@ -82,3 +82,25 @@ enum OpenSocket: Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
+
+/// Two descriptors that make one stream, or one of them.
+struct OpenPair: Hashable, Sendable, CustomStringConvertible {
+    let input: Int32?
+    let output: Int32?
+
+    init(input: Int32?, output: Int32?) {
+        require(
+            (input ?? output) != nil && input ?? 0 >= 0 && output ?? 0 >= 0,
+            "an endpoint needs an open descriptor, got input \(input.map { "\($0)" } ?? "none") and"
+                + " output \(output.map { "\($0)" } ?? "none")")
+        self.input = input
+        self.output = output
+    }
+
+    var description: String {
+        switch (input, output) {
+        case (let input?, let output?): "descriptors \(input) and \(output)"
+        case (let input, let output): "descriptor \(input ?? output ?? -1)"
+        }
+    }
+}

@@ -134,6 +134,14 @@ extension FaultStream: BackendStream {
 
     var peerCredentials: PeerCredentials? { inner.peerCredentials }
 
+    var lentDescriptor: Int32? { inner.lentDescriptor }
+
+    func socketOptions() throws(IOError) -> SocketOptions { try inner.socketOptions() }
+
+    func setSocketOptions(_ options: SocketOptions) throws(IOError) {
+        try inner.setSocketOptions(options)
+    }
+
     func receiveDescriptors(_ isWanted: Bool) { inner.receiveDescriptors(isWanted) }
 
     func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {

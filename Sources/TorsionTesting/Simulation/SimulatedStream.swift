@@ -18,6 +18,10 @@ final class SimulatedStream: SimulatedHandle {
     /// The failure was reported, and the core still reads what had arrived before it.
     private var hasFailed = false
     private var queue: WriteQueue?
+    /// What a program has set; they change nothing in a simulation.
+    private var options = SocketOptions(
+        noDelay: true, keepAlive: StreamOptions.KeepAlive(), receiveBufferBytes: 65_536,
+        sendBufferBytes: 65_536)
 
     private enum Phase { case connecting, open, failed, closed }
 
@@ -170,6 +174,10 @@ final class SimulatedStream: SimulatedHandle {
 }
 
 extension SimulatedStream: BackendStream {
+    func socketOptions() -> SocketOptions { options }
+
+    func setSocketOptions(_ options: SocketOptions) { self.options = options }
+
     var peerAddress: SocketAddress { socket.peerAddress }
 
     var localAddress: SocketAddress { socket.localAddress }

@@ -112,7 +112,7 @@ private let parser = EndpointParser.standard
         (
             "named:a:1",
             "unknown endpoint type 'named': allowed are"
-                + " tcp, tcp6, unix, stdio, fd, systemd, keyed"
+                + " tcp, tcp6, unix, stdio, fd, pipe, systemd, keyed"
         ),
     ])
     func `a type that was added refuses with a sentence`(text: String, sentence: String) {

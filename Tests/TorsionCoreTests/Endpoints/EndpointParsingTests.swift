@@ -86,6 +86,11 @@ private let tooLong = longest + "x"
             ("unix:path=/a:mode=600", server("unix:/a") { $0.unixMode = 0o600 }),
             ("fd:descriptor=3", .adopted(descriptor: 3)),
             ("systemd:name=echo.socket", .systemd(name: "echo.socket")),
+            ("pipe:3:4", .open(input: 3, output: 4)),
+            ("pipe:5:5", .open(input: 5, output: 5)),
+            ("pipe:input=3", .open(input: 3, output: nil)),
+            ("pipe:output=0", .open(input: nil, output: 0)),
+            ("pipe:output=4:input=3", .open(input: 3, output: 4)),
             ("stdio:", .standardStreams),
             ("stdio", .standardStreams),
         ] as [(String, ServerEndpoint)])
@@ -140,7 +145,7 @@ private let tooLong = longest + "x"
 
     // MARK: What is refused, and how it is said
 
-    private static let serverTypes = "allowed are tcp, tcp6, unix, stdio, fd, systemd"
+    private static let serverTypes = "allowed are tcp, tcp6, unix, stdio, fd, pipe, systemd"
     private static let serverOptions =
         "allowed are port, interface, backlog, reuseport, nodelay, keepalive"
     private static let asServer = "as in 'tcp:8080:interface=127.0.0.1'"
@@ -217,6 +222,13 @@ private let tooLong = longest + "x"
         ("stdio:x=1", "an endpoint of type 'stdio' has no option 'x': allowed are none"),
         ("fd:", "an endpoint of type 'fd' needs a descriptor, as in 'fd:3'"),
         ("fd:-1", "'-1' is no valid descriptor: allowed is 0 to 2147483647"),
+        ("pipe:", "an endpoint of type 'pipe' needs an input, as in 'pipe:3:4'"),
+        ("pipe:3", "an endpoint of type 'pipe' needs an output, as in 'pipe:3:4'"),
+        ("pipe:3:x", "'x' is no valid output: allowed is 0 to 2147483647"),
+        (
+            "pipe:input=3:4",
+            "'4' is one part too many for an endpoint of type 'pipe', as in 'pipe:3:4'"
+        ),
         ("systemd:", "an endpoint of type 'systemd' needs a name, as in 'systemd:echo.socket'"),
         ("systemd:index=4096", "'4096' is no valid index: allowed is 0 to 4095"),
         (
@@ -230,7 +242,7 @@ private let tooLong = longest + "x"
         #expect(error?.description == sentence)
     }
 
-    private static let clientTypes = "allowed are tcp, unix, fd"
+    private static let clientTypes = "allowed are tcp, unix, fd, pipe"
     private static let asClient = "as in 'tcp:example.org:80'"
     private static let clientPort = "is no valid port: allowed is 1 to 65535"
     private static let hosts =

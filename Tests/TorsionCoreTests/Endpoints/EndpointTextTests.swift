@@ -57,13 +57,14 @@ private struct EndpointDice {
 
     mutating func server() -> ServerEndpoint {
         var endpoint: ServerEndpoint
-        let kind = number(0...5)
+        let kind = number(0...6)
         switch kind {
         case 0, 1: endpoint = .address(network(port: 0...65_535))
         case 2: endpoint = .address(unix())
         case 3: endpoint = .adopted(descriptor: Int32(number(0...9_999)))
         case 4 where isTrue(): endpoint = .systemd(name: word(1...9))
         case 4: endpoint = .systemd(index: number(0...4_095))
+        case 6: return .open(input: isTrue() ? 3 : nil, output: Int32(number(0...9_999)))
         default: return .standardStreams
         }
         if kind != 2 { socketOptions(&endpoint.options) }
@@ -75,9 +76,10 @@ private struct EndpointDice {
 
     mutating func client() -> ClientEndpoint {
         var endpoint: ClientEndpoint
-        let kind = number(0...3)
+        let kind = number(0...4)
         switch kind {
         case 0: endpoint = .address(network(port: 1...65_535))
+        case 4: return .open(input: Int32(number(0...9_999)), output: isTrue() ? 3 : nil)
         case 1: endpoint = .tcp(host: "h" + word(0...9), port: UInt16(number(1...65_535)))
         case 2: endpoint = .address(unix())
         default: endpoint = .adopted(descriptor: Int32(number(0...9_999)))
@@ -123,7 +125,8 @@ private struct EndpointDice {
     @Test(arguments: [
         "tcp:80", "tcp6:80", "tcp:80:interface=127.0.0.1", "tcp:80:interface=[::1]:backlog=5",
         "unix:/run/a.socket:mode=060", "unix:@name", #"unix:/a\:b\=c\\d"#, #"unix:\[a"#, "stdio:",
-        "fd:3:nodelay=no", "systemd:echo.socket", "systemd:index=2:keepalive=9",
+        "fd:3:nodelay=no", "pipe:3:4", "pipe:input=3", "systemd:echo.socket",
+        "systemd:index=2:keepalive=9",
         "tcp:80:reuseport=yes:nodelay=no:keepalive=no",
     ])
     func `a server's description is its text`(text: String) throws {
@@ -133,6 +136,7 @@ private struct EndpointDice {
     @Test(arguments: [
         "tcp:127.0.0.1:80", "tcp:[fe80::1%2]:80", "tcp:example.org:80:timeout=3",
         "tcp:example.org:80:bindAddress=[::1]:nodelay=no:keepalive=5", "unix:/a:timeout=5", "fd:3",
+        "pipe:output=3",
     ])
     func `a client's description is its text`(text: String) throws {
         #expect("\(try ClientEndpoint(parsing: text))" == text)

@@ -112,7 +112,7 @@ import TorsionUV
         (["echo", "--backend", "kqueue"], "libuv, epoll, io_uring"),
         (
             ["echo", "--listen", "tpc:80"],
-            "allowed are tcp, tcp6, unix, stdio, fd, systemd, tls, udp, udp6, unix-datagram"
+            "allowed are tcp, tcp6, unix, stdio, fd, pipe, systemd, tls, udp, udp6, unix-datagram"
         ),
         (["echo", "--listen", "udp:70000"], "0 to 65535"),
         (["echo", "--listen", "udp:0", "--framing", "lines"], "are for streams"),
