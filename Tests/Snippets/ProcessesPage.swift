@@ -85,6 +85,29 @@ func showTerminal(on reactor: Reactor) throws {
     // snippet end
 }
 
+// snippet: Keys
+/// Counts keys as they are pressed, until it is `q`.
+final class Keys: StreamProtocol {
+    private let quit: Deferred<Int>
+    private var count = 0
+
+    init(_ quit: Deferred<Int>) { self.quit = quit }
+
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+        count += bytes.byteCount
+        if String(decoding: bytes).contains("q") { quit.succeed(count) }
+    }
+}
+
+func countKeys(on reactor: Reactor) throws -> Deferred<Int> {
+    let terminal = try Terminal(on: reactor)
+    try terminal.onResize { size in print("\(size.columns) columns\r") }
+    let quit = Deferred<Int>(on: reactor)
+    try ServerEndpoint.adopted(descriptor: terminal.descriptor).listen(on: reactor) { Keys(quit) }
+    return try terminal.withRawMode { quit }
+}
+// snippet end
+
 @Suite struct ProcessesPage {
     // snippet: Played
     @Test func `a sorter is played`() throws {

@@ -90,6 +90,24 @@ int torsion_process_terminal(int rows, int columns, int *_Nonnull controlling,
 /* TIOCSWINSZ. */
 int torsion_process_resize(int controlling, int rows, int columns);
 
+/* SIGWINCH. */
+int torsion_terminal_window_signal(void);
+
+/* The terminal that controls this process: open(2) of /dev/tty. Returns it, or a negative errno. */
+int torsion_terminal_open(void);
+
+/* TIOCGWINSZ. */
+int torsion_terminal_size(int descriptor, int *_Nonnull rows, int *_Nonnull columns);
+
+/* cfmakeraw(3). Until torsion_terminal_restore() of what is returned the flags are also restored by
+ * exit(3), by signals that end the process and that nobody handles, and while it is stopped by SIGTSTP.
+ * One terminal may be made raw several times, and is restored by the last. Any thread. Returns a
+ * negative errno on failure; EIO in the background. */
+int torsion_terminal_make_raw(int descriptor);
+
+/* Takes back one torsion_terminal_make_raw(). Any thread. */
+int torsion_terminal_restore(int number);
+
 /* Why a folder cannot be the working directory; 0 if it can. */
 int torsion_process_check_folder(const char *_Nonnull path);
 
