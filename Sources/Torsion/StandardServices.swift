@@ -32,6 +32,8 @@ final class StandardServices: ReactorServices {
     var files: any FileSystem { system.files }
     var inheritedDescriptors: [InheritedDescriptor] { system.inheritedDescriptors }
 
+    func makeFileNotifier() throws(IOError) -> any FileNotifier { try system.makeFileNotifier() }
+
     func wallTime() throws(IOError) -> WallTime { system.wallTime() }
 
     func randomBytes(count: Int) throws(IOError) -> [UInt8] {

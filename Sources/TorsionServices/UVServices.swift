@@ -24,6 +24,11 @@ public final class UVServices: ReactorServices {
     /// The machine's files, by libuv's calls without a callback.
     public let files: any FileSystem = UVFiles()
 
+    /// One of the kernel's: `inotify(7)`.
+    public func makeFileNotifier() throws(IOError) -> any FileNotifier {
+        try InotifyNotifier(on: guest.reactor)
+    }
+
     /// What systemd opened for this process, by `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
     ///
     /// They are closed on exec from the first look on.

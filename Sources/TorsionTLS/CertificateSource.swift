@@ -4,12 +4,13 @@
 #if TLS
 
 internal import Synchronization
+public import TorsionCore
 
 /// A certificate and its key that can be replaced while servers and clients use them.
 ///
 ///     let certificates = try CertificateSource(certificate: "cert.pem", key: "key.pem")
 ///     try ServerEndpoint.tcp(port: 443).tls(TLSServer(certificates)).listen(on: reactor) { Echo() }
-///     try certificates.reload()
+///     try certificates.reloadWhenChanged(on: reactor)
 ///
 /// Each new connection uses the latest, on every reactor; those that are open keep what they have.
 /// Usable on any thread.
@@ -65,6 +66,41 @@ public final class CertificateSource: Sendable {
     /// - Throws: ``TLSError`` that names the file. What was used before stays in use.
     public func reload() throws(TLSError) {
         if let files { put(try files.read()) }
+    }
+
+    /// Reads the files again whenever they have changed, and uses what they have from the next
+    /// connection on.
+    ///
+    /// Files that are replaced, one after the other, are read when nothing has happened to them for
+    /// `pause`; so are those behind links that are made to lead elsewhere. What cannot be used, since
+    /// only one of two files has come, is told, and what was used before stays in use. Waits for the
+    /// disk when it reads. One reactor of a program is enough.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends.
+    ///   - pause: How long nothing has to happen to the files.
+    ///   - told: Called on the reactor behind each reading, with what it met; by default an error goes
+    ///     to `Reactor/unhandledError`.
+    /// - Returns: The watch.
+    /// - Throws: `IOError` of operation `watch`.
+    /// - Precondition: It has files.
+    @discardableResult
+    public func reloadWhenChanged(
+        on reactor: Reactor, gathering pause: Duration = .milliseconds(200),
+        _ told: ((TLSError?) -> Void)? = nil
+    ) throws(IOError) -> FileWatch {
+        require(
+            !paths.isEmpty, "CertificateSource: reloadWhenChanged(on:) of a source without files")
+        return try FileWatch(of: paths, gathering: pause, on: reactor) { [weak self] _ in
+            var failure: TLSError?
+            do throws(TLSError) { try self?.reload() } catch { failure = error }
+            if let told { told(failure) } else if let failure { throw failure }
+        }
+    }
+
+    var paths: [String] {
+        guard let files else { return [] }
+        return files.key == files.certificate ? [files.key] : [files.certificate, files.key]
     }
 
     private func put(_ identity: IdentityBox) {

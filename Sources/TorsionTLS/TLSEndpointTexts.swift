@@ -72,7 +72,7 @@ extension EndpointArguments {
 ///     // Later, for example at SIGHUP:
 ///     try sources.reload()
 ///
-/// It keeps none that no endpoint uses any more. Usable on any thread.
+/// ``reloadWhenChanged(on:gathering:_:)`` does so by itself. It keeps none that no endpoint uses any more. Usable on any thread.
 public final class CertificateSources: Sendable {
     private struct Entry {
         weak var source: CertificateSource?
@@ -105,6 +105,30 @@ public final class CertificateSources: Sendable {
             do { try source.reload() } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
+    }
+
+    /// Reads all of them again whenever the files of one have changed: see
+    /// ``CertificateSource/reloadWhenChanged(on:gathering:_:)``.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends.
+    ///   - pause: How long nothing has to happen to the files.
+    ///   - told: Called on the reactor behind each reading, with the first error that it met; by
+    ///     default an error goes to `Reactor/unhandledError`.
+    /// - Returns: The watch; nil if no text has named files so far.
+    /// - Throws: `IOError` of operation `watch`.
+    @discardableResult
+    public func reloadWhenChanged(
+        on reactor: Reactor, gathering pause: Duration = .milliseconds(200),
+        _ told: ((TLSError?) -> Void)? = nil
+    ) throws(IOError) -> FileWatch? {
+        let paths = Set(all.flatMap(\.paths)).sorted()
+        guard !paths.isEmpty else { return nil }
+        return try FileWatch(of: paths, gathering: pause, on: reactor) { [weak self] _ in
+            var failure: TLSError?
+            do throws(TLSError) { try self?.reload() } catch { failure = error }
+            if let told { told(failure) } else if let failure { throw failure }
+        }
     }
 
     private func open(_ certificate: String, _ key: String?) throws(TLSError) -> TLSIdentity {

@@ -363,6 +363,16 @@ final class EmptyFile: OpenFile {
 }
 // snippet end
 
+// snippet: FileNotifier
+final class StillFiles: FileNotifier {
+    var receiver: ((FileNotice) -> Void)?
+    func watch(folder: String, for events: FileEvents) -> Int32 { 1 }
+    func unwatch(_ number: Int32) {}
+    func entry(at path: String) -> FileEntry { .none }
+    func names(in folder: String) -> [String] { [] }
+}
+// snippet end
+
 // snippet: SignalRegistration
 final class NoRegistration: SignalRegistration {
     func cancel() {}

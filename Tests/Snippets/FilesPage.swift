@@ -91,6 +91,24 @@ private final class SentPart: StreamProtocol {
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 }
 
+// snippet: watch
+/// Reads the configuration now, and again whenever it has changed.
+final class Configuration {
+    private(set) var text = Bytes()
+
+    func follow(_ path: String, on reactor: Reactor) throws {
+        try read(path, on: reactor)
+        try FileWatch(of: path, on: reactor) { [weak self] _ in
+            try self?.read(path, on: reactor)
+        }
+    }
+
+    private func read(_ path: String, on reactor: Reactor) throws {
+        text = try reactor.files.open(path, for: .reading).read(at: 0, limit: 65_536)
+    }
+}
+// snippet end
+
 @Suite struct FilesPage {
     @Test(arguments: [false, true])
     func `a file, or a part of it, arrives, also through a proxy`(isWhole: Bool) throws {
@@ -129,5 +147,23 @@ private final class SentPart: StreamProtocol {
         }
         #expect(count == 10)
         #expect((failure as? IOError)?.code == .noSuchFile, "\(String(describing: failure))")
+    }
+
+    @Test
+    func `a configuration is read again when it is replaced`() throws {
+        let file = try TenBytes(), configuration = Configuration()
+        try Reactor.run(signals: .ignore) { reactor in
+            try configuration.follow(file.path, on: reactor)
+            #expect(configuration.text == Bytes("0123456789"))
+            // Other bytes, in one step.
+            let next = file.path + ".next", written = fopen(next, "w")!
+            fputs("01234567890123456789", written)
+            fclose(written)
+            #expect(rename(next, file.path) == 0)
+            LoopingCall(on: reactor) {
+                if configuration.text.count == 20 { reactor.stop() }
+            }.start(every: .milliseconds(5)).whenFailed { error in Issue.record(error) }
+        }
+        #expect(configuration.text.count == 20)
     }
 }

@@ -65,12 +65,12 @@ func names(_ identity: TLSIdentity, _ other: TLSIdentity) throws -> TLSServer {
     return server
 }
 
-func reload() throws {
+func reload(on reactor: Reactor) throws {
     // snippet: Reload
     let certificates = try CertificateSource(certificate: "cert.pem", key: "key.pem")
     let server = TLSServer(certificates)
-    // Later, when the files have changed:
-    try certificates.reload()
+    // Whenever the files change; or by `certificates.reload()`, when you know that they have.
+    try certificates.reloadWhenChanged(on: reactor)
     // snippet end
     _ = server
 }
@@ -121,9 +121,9 @@ final class Mail: LineProtocol {
 @Suite struct TLSPageTests {
     @Test func `what cannot be read says so`() {
         #expect(throws: TLSError.self) { try trust("nowhere") }
-        #expect(throws: TLSError.self) { try reload() }
         #expect(throws: EndpointError.self) { try readTexts() }
         let reactor = Reactor(backend: .simulated, services: nil)
+        #expect(throws: TLSError.self) { try reload(on: reactor) }
         #expect(throws: TLSError.self) { try serveSecurely(on: reactor) }
         reactor.shutDown()
     }

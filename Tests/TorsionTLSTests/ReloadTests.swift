@@ -3,6 +3,7 @@
 
 #if TLS
 
+import Glibc
 import Synchronization
 import TestedBackends
 import Testing
@@ -189,6 +190,89 @@ private func exchange(_ text: String, over connection: AsyncConnection) async th
         #expect(source.generation == 2)
         #expect(try shown() == TestIdentity.renewed.der)
         pair.finish()
+    }
+
+    /// Turns a reactor that may do what `import Torsion` lets it.
+    private func turn(_ reactor: Reactor, until isDone: () -> Bool) -> Bool {
+        let end = reactor.now.advanced(by: .seconds(20))
+        while !isDone(), reactor.now < end { reactor.turn(until: end) }
+        return isDone()
+    }
+
+    @Test(arguments: BackendChoice.tested)
+    func `TLS-19: files that are replaced by rename are read by themselves`(
+        backend: BackendChoice
+    ) throws {
+        let folder = Folder()
+        let certificate = folder.file("cert.pem", TestIdentity.server.certificate)
+        let key = folder.file("key.pem", TestIdentity.server.key)
+        let source = try CertificateSource(certificate: certificate, key: key)
+        let pair = try Pair(
+            backend, context: TLSServerContext(TLSServer(source)), services: UVServices.make)
+        var readings: [TLSError?] = []
+        try source.reloadWhenChanged(on: pair.reactor, gathering: .milliseconds(20)) {
+            readings.append($0)
+        }
+        // One behind the other, as programs that renew certificates do.
+        for (name, text) in [
+            ("cert.pem", TestIdentity.renewed.certificate), ("key.pem", TestIdentity.renewed.key),
+        ] {
+            let next = folder.file(name + ".next", text)
+            #expect(rename(next, folder.file(name)) == 0)
+        }
+        #expect(turn(pair.reactor) { !readings.isEmpty })
+        #expect(readings.count == 1 && readings[0] == nil && source.generation == 2)
+        let client = try TLSClientContext(clientConfiguration()), note = Note()
+        pair.server.whenMade = { $0.loseConnection() }
+        try pair.connect(client, as: note)
+        pair.run { note.loss != nil || pair.failure != nil }
+        #expect(note.security?.peerCertificate == TestIdentity.renewed.der)
+        pair.port.stopListening()
+        #expect(turn(pair.reactor) { pair.reactor.statistics.openConnections == 0 })
+        pair.reactor.shutDown()
+    }
+
+    @Test func `TLS-19: rapid writes of half a file keep the last good, and end with the new`()
+        throws
+    {
+        let folder = Folder()
+        let certificate = folder.file("cert.pem", TestIdentity.server.certificate)
+        let key = folder.file("key.pem", TestIdentity.server.key)
+        let sources = CertificateSources()
+        let endpoint = try EndpointParser.standard.addingTLS(loading: sources)
+            .server(parsing: "tls:0:certificate=\(certificate):key=\(key)")
+        let reactor = Reactor(backend: .epoll, services: UVServices.make)
+        var readings: [TLSError?] = []
+        let watch = try sources.reloadWhenChanged(on: reactor, gathering: .milliseconds(5)) {
+            readings.append($0)
+        }
+        #expect(watch?.paths == [certificate, key])
+        // Both are taken to pieces, so that each piece is a file of its own to whoever looks.
+        for (path, text) in [
+            (certificate, TestIdentity.renewed.certificate), (key, TestIdentity.renewed.key),
+        ] {
+            truncate(path, 0)
+            let bytes = Array(text.utf8)
+            for start in stride(from: 0, to: bytes.count, by: 100) {
+                let file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+                let piece = bytes[start..<min(start + 100, bytes.count)]
+                #expect(write(file, Array(piece), piece.count) == piece.count)
+                close(file)
+                reactor.turn(until: reactor.now)
+            }
+        }
+        #expect(turn(reactor) { !readings.isEmpty && readings.last! == nil })
+        #expect(readings.dropLast().allSatisfy { $0 != nil })
+        #expect("\(endpoint)".isEmpty == false)
+        watch?.cancel()
+        #expect(readings.count < 20, "\(readings.count) readings")
+        reactor.shutDown()
+    }
+
+    @Test func `TLS-19: texts that have named no files have nothing to be watched`() throws {
+        let reactor = Reactor(backend: .epoll, services: UVServices.make)
+        #expect(try CertificateSources().reloadWhenChanged(on: reactor) == nil)
+        reactor.shutDown()
     }
 
     @Test func `TLS-19: names and clients follow their sources, too`() throws {

@@ -223,6 +223,57 @@ int torsion_uv_open_descriptors(void);
 /* fcntl(2) of FD_CLOEXEC; nothing for a descriptor that is not open. */
 void torsion_uv_close_on_exec(int descriptor);
 
+/* notify.c: what happens in folders, by inotify(7); Linux only, UV_ENOSYS elsewhere. Any thread, one
+ * call for a notifier at a time. */
+
+#define TORSION_UV_NOTIFY_CREATED 1
+#define TORSION_UV_NOTIFY_ARRIVED 2
+#define TORSION_UV_NOTIFY_REMOVED 3
+#define TORSION_UV_NOTIFY_DEPARTED 4
+#define TORSION_UV_NOTIFY_ENDED 5
+#define TORSION_UV_NOTIFY_OVERFLOW 6
+/* These are asked for. */
+#define TORSION_UV_NOTIFY_MODIFIED 8
+#define TORSION_UV_NOTIFY_WRITTEN 16
+#define TORSION_UV_NOTIFY_ATTRIBUTES 32
+
+/* Returns a descriptor that is readable when something has happened, or a negative code. */
+int torsion_uv_notify_open(void);
+
+void torsion_uv_notify_close(int notify);
+
+/* Begins to tell of a folder; `events` has bits of those that are asked for, besides what was asked for
+ * before. Returns the folder's number, or a negative code. */
+int torsion_uv_notify_add(int notify, const char *folder, int events);
+
+/* Harmless for a number that is no more. */
+void torsion_uv_notify_remove(int notify, int number);
+
+/* `name` is borrowed for the call, and empty for what is about the folder. */
+typedef void (*torsion_uv_notice_callback)(void *context, int kind, int number, const char *name,
+                                           int is_folder, uint32_t move);
+
+/* Tells what has happened, as much as fits a buffer of 16 KiB. Returns 0 or a negative code. */
+int torsion_uv_notify_read(int notify, torsion_uv_notice_callback callback, void *context);
+
+#define TORSION_UV_ENTRY_NONE 0
+#define TORSION_UV_ENTRY_LINK 1
+#define TORSION_UV_ENTRY_FOLDER 2
+#define TORSION_UV_ENTRY_FILE 3
+
+struct torsion_uv_entry {
+    uint64_t device, inode;
+    char link[4096]; /* PATH_MAX, with its zero */
+};
+
+/* What is at a path, links not followed: lstat(2), readlink(2). Returns its kind. */
+int torsion_uv_entry(const char *path, struct torsion_uv_entry *result);
+
+typedef void (*torsion_uv_name_callback)(void *context, const char *name);
+
+/* Tells the names in a folder: readdir(3). None if it cannot be read. */
+void torsion_uv_names(const char *folder, torsion_uv_name_callback callback, void *context);
+
 /* file.c: regular files, by calls that block. Any thread, one call for a descriptor at a time.
  * Each returns what the libuv function returns: a count, or a negative code. */
 

@@ -18,6 +18,12 @@ public protocol ReactorServices: AnyObject {
     /// Opens files, on whichever thread asks. By default there are none.
     var files: any FileSystem { get }
 
+    /// Makes what tells of changes in folders; ``FileWatch`` asks for it once. By default fails.
+    ///
+    /// - Returns: One that tells nothing yet.
+    /// - Throws: ``IOError`` of operation `watch`, for example when the user has 128 already.
+    func makeFileNotifier() throws(IOError) -> any FileNotifier
+
     /// The descriptors that whoever started the process opened for it: `sd_listen_fds(3)`. By
     /// default there are none.
     var inheritedDescriptors: [InheritedDescriptor] { get }
@@ -44,6 +50,11 @@ extension ReactorServices {
 
     /// None.
     public var inheritedDescriptors: [InheritedDescriptor] { [] }
+
+    /// Fails.
+    public func makeFileNotifier() throws(IOError) -> any FileNotifier {
+        throw IOError(.watch, function: "", code: .notSupported, subject: "files")
+    }
 
     /// Refuses every path.
     public var files: any FileSystem { NoFiles() }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// What can happen to a file, as a set.
+public struct FileEvents: OptionSet, Hashable, Sendable {
+    /// The bits.
+    public let rawValue: UInt8
+
+    /// Makes a set of its bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// The path leads to a file, where it led to none or to another one: made, moved here, or put in
+    /// the place of the former by `rename(2)`.
+    public static let created = FileEvents(rawValue: 1)
+    /// The path leads to no file any more: removed, or moved away.
+    public static let removed = FileEvents(rawValue: 2)
+    /// Something was written to it. More may follow: a file that is read as a whole is read when it is
+    /// ``written``.
+    public static let modified = FileEvents(rawValue: 4)
+    /// It was closed by a program that had it open for writing.
+    public static let written = FileEvents(rawValue: 8)
+    /// Its owner, mode, times or number of names changed.
+    public static let attributes = FileEvents(rawValue: 16)
+
+    /// What changes what a reader finds, once it is complete: ``created``, ``removed``, ``written``.
+    public static let contents: FileEvents = [.created, .removed, .written]
+    /// Everything.
+    public static let all: FileEvents = [.contents, .modified, .attributes]
+}
+
+/// What has happened to watched files since it was told last.
+///
+/// A plain value.
+public struct FileChanges: Hashable, Sendable {
+    /// What happened, by path: the path as it was given to ``FileWatch``, or what is below it. The
+    /// events of one path are those of the whole burst, in no order; look at the file.
+    public var byPath: [String: FileEvents] = [:]
+
+    /// Files that have other names now, in order, if both names are watched.
+    public var moves: [FileMove] = []
+
+    /// Whether something may have happened that is not told: the kernel lost events, more than a
+    /// thousand paths changed, or a new folder cannot be watched. Look at everything.
+    public var isIncomplete = false
+
+    /// None yet.
+    public init() {}
+
+    var isEmpty: Bool { byPath.isEmpty && moves.isEmpty && !isIncomplete }
+}
+
+/// A file that has another name now.
+///
+/// A plain value.
+public struct FileMove: Hashable, Sendable {
+    /// The name that it had.
+    public var from: String
+    /// The name that it has.
+    public var to: String
+
+    /// A move.
+    ///
+    /// - Parameters:
+    ///   - from: The name that it had.
+    ///   - to: The name that it has.
+    public init(from: String, to: String) {
+        self.from = from
+        self.to = to
+    }
+}
+
+/// A path that is watched: each folder with a name of the way to it, and what it leads to.
+struct WatchedPlace {
+    struct Step: Hashable {
+        let folder: Int32
+        let name: String
+    }
+
+    let path: String
+    var steps: [Step] = []
+    var entry = FileEntry.none
+    /// Folders whose names are told, and what they are called.
+    var folders: [Int32: String] = [:]
+
+    init(_ path: String) {
+        var path = path[...]
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        self.path = String(path)
+    }
+
+    var numbers: Set<Int32> { Set(steps.map(\.folder)).union(folders.keys) }
+
+    func step(of notice: FileNotice) -> Int? {
+        steps.lastIndex { $0.folder == notice.folder && $0.name == notice.name }
+    }
+
+    /// The path of a name in one of its folders.
+    static func joined(_ folder: String, _ name: String) -> String {
+        folder == "/" ? "/" + name : folder + "/" + name
+    }
+
+    mutating func removeTree(_ path: String) {
+        folders = folders.filter { $0.value != path && !$0.value.hasPrefix(path + "/") }
+    }
+}
+
+/// A path while it is followed, name by name.
+struct FilePath {
+    /// The folder that the next name is in.
+    private(set) var folder: String
+    /// Names, the next one last.
+    private var rest: [Substring]
+    private var linkCount = 0
+
+    /// `ELOOP` in the kernel.
+    private static let linkLimit = 40
+
+    init(_ path: String) {
+        folder = path.hasPrefix("/") ? "/" : "."
+        rest = Self.names(path)
+    }
+
+    private static func names(_ path: String) -> [Substring] {
+        path.split(separator: "/").filter { $0 != "." }.reversed()
+    }
+
+    var isAtEnd: Bool { rest.isEmpty }
+
+    /// Takes the next name; enters the folder above for `..`.
+    mutating func next() -> String? {
+        guard let name = rest.popLast().map(String.init) else { return nil }
+        if name == ".." { folder = joined(name) }
+        return name
+    }
+
+    mutating func enter(_ name: String) { folder = joined(name) }
+
+    /// Goes on where a link leads.
+    ///
+    /// - Returns: Whether that is not without end.
+    mutating func follow(_ target: String) -> Bool {
+        linkCount += 1
+        if target.hasPrefix("/") { folder = "/" }
+        rest += Self.names(target)
+        return linkCount <= Self.linkLimit
+    }
+
+    func joined(_ name: String) -> String { WatchedPlace.joined(folder, name) }
+}
+
+extension FileNotice {
+    /// Whether a name leads nowhere now.
+    var isRemoval: Bool { kind == .removed || kind == .departed }
+
+    /// Whether a name leads elsewhere now.
+    var changesName: Bool {
+        switch kind {
+        case .created, .arrived, .removed, .departed: true
+        case .modified, .written, .attributes, .ended, .overflow: false
+        }
+    }
+}
