@@ -283,6 +283,9 @@ let package = Package(
         .executableTarget(
             name: "AtMain", dependencies: ["Torsion"], path: "Tests/Programs/AtMain",
             swiftSettings: settings),
+        .executableTarget(
+            name: "RawTerminal", dependencies: ["Torsion", "TorsionProcesses"],
+            path: "Tests/Programs/RawTerminal", swiftSettings: settings),
         tests(
             "Snippets",
             [
@@ -298,6 +301,7 @@ let package = Package(
                 "TorsionWebSocket",
             ]
                 + exampleNames.map { .byName(name: $0) }),
+        tests("SupervisorTests", ["Supervisor", "Torsion", "TorsionProcesses", "TorsionTesting"]),
         .target(
             name: "BookSockets", path: "Sources/Book/BookSockets", swiftSettings: settings),
         tests("BookTests", ["TestPrograms"] + bookNames.map { .byName(name: $0) }),
@@ -355,8 +359,8 @@ let package = Package(
         tests(
             "TorsionProcessesTests",
             [
-                "CCallFaults", "TestPrograms", "TestedBackends", "Torsion", "TorsionProcesses",
-                "TorsionTesting",
+                "CCallFaults", "RawTerminal", "TestPrograms", "TestedBackends", "Torsion",
+                "TorsionProcesses", "TorsionTesting",
             ]),
         tests("TorsionTestingTests", ["Torsion", "TorsionCore", "TorsionTesting"]),
         tests("TorsionCoreTests", ["TorsionCore", "TorsionTesting"]),
@@ -366,7 +370,10 @@ let package = Package(
         tests("TorsionUVTests", ["TorsionCore", "TorsionSockets", "TorsionUV"]),
         tests(
             "TorsionServicesTests",
-            ["TestedBackends", "Torsion", "TorsionCore", "TorsionServices", "TorsionTesting"]),
+            [
+                "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionServices",
+                "TorsionTesting",
+            ]),
         tests(
             "TorsionOperationsTests",
             [
@@ -382,7 +389,7 @@ let package = Package(
 if let wanted = Context.environment["TORSION_TESTS"]?.split(separator: " ").map(String.init) {
     package.targets.removeAll { target in
         let name =
-            exampleNames.contains(target.name)
+            exampleNames.contains(target.name) && !wanted.contains(target.name + "Tests")
             ? "ExampleTests" : bookNames.contains(target.name) ? "BookTests" : target.name
         return (target.type == .test || name != target.name) && !wanted.contains(name)
     }
