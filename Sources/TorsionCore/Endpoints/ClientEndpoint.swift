@@ -65,15 +65,17 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
         ClientEndpoint(.descriptor(descriptor), options)
     }
 
-    /// Two descriptors that are open already, which may be the same: what arrives is read from one,
-    /// what you write goes to the other. Pipes, terminals, sockets, regular files.
+    /// Two descriptors that are open already: what arrives is read from one, what you write goes to
+    /// the other.
     ///
-    /// They become the connection's, which closes them, so that the endpoint can be used once. Without
+    /// Pipes, terminals, sockets or regular files, and both may be the same. They become the connection's, which closes them, so that the endpoint can be used once. Without
     /// an input, EOF is that the reader of the output has gone; without an output each write fails.
     ///
     /// - Parameters:
     ///   - input: What is read; nil for none.
     ///   - output: What is written to; nil for none.
+    ///   - options: How the transport behaves.
+    /// - Returns: The endpoint.
     /// - Precondition: There is one of them, and none is negative.
     public static func open(
         input: Int32?, output: Int32?, options: StreamOptions = StreamOptions()

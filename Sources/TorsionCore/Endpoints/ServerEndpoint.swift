@@ -73,6 +73,8 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// - Parameters:
     ///   - input: What is read; nil for none.
     ///   - output: What is written to; nil for none.
+    ///   - options: How the transport behaves.
+    /// - Returns: The endpoint.
     /// - Precondition: There is one of them, and none is negative.
     public static func open(
         input: Int32?, output: Int32?, options: StreamOptions = StreamOptions()

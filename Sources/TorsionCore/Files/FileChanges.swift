@@ -14,8 +14,9 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
     public static let created = FileEvents(rawValue: 1)
     /// The path leads to no file any more: removed, or moved away.
     public static let removed = FileEvents(rawValue: 2)
-    /// Something was written to it. More may follow: a file that is read as a whole is read when it is
-    /// ``written``.
+    /// Something was written to it.
+    ///
+    /// More may follow: a file that is read as a whole is read when it is ``written``.
     public static let modified = FileEvents(rawValue: 4)
     /// It was closed by a program that had it open for writing.
     public static let written = FileEvents(rawValue: 8)
@@ -32,15 +33,19 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
 ///
 /// A plain value.
 public struct FileChanges: Hashable, Sendable {
-    /// What happened, by path: the path as it was given to ``FileWatch``, or what is below it. The
-    /// events of one path are those of the whole burst, in no order; look at the file.
+    /// What happened, by path.
+    ///
+    /// The path is as it was given to ``FileWatch``, or is below that. The events of one path are those
+    /// of the whole burst, in no order: look at the file.
     public var byPath: [String: FileEvents] = [:]
 
     /// Files that have other names now, in order, if both names are watched.
     public var moves: [FileMove] = []
 
-    /// Whether something may have happened that is not told: the kernel lost events, more than a
-    /// thousand paths changed, or a new folder cannot be watched. Look at everything.
+    /// Whether something may have happened that is not told.
+    ///
+    /// The kernel lost events, more than a thousand paths changed, or a new folder cannot be watched:
+    /// look at everything.
     public var isIncomplete = false
 
     /// None yet.

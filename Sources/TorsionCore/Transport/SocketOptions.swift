@@ -79,6 +79,7 @@ extension StreamTransport {
     /// - Parameter body: Called once, now, if there is a descriptor.
     /// - Returns: What `body` returns; nil without a descriptor, as in memory and in a simulation, and
     ///   when the connection is lost.
+    /// - Throws: What `body` throws.
     /// - SeeAlso: Twisted `ISystemHandle`.
     public func withDescriptor<Result, Failure>(
         _ body: (Int32) throws(Failure) -> Result
