@@ -318,6 +318,28 @@ private func withoutServerLines(_ text: String) -> String {
         try chain.finish()
     }
 
+    @Test func `a stop carries what was upgraded on, until its time is up`() throws {
+        let chain = try Chain { conversation in
+            if conversation.requestCount == 1, !conversation.text.hasSuffix("more") {
+                conversation.answer("HTTP/1.1 101 Yes|Upgrade: chat|Connection: upgrade||welcome")
+            } else {
+                conversation.answer(" and more")
+            }
+        }
+        let asker = try chain.connect()
+        asker.transport?.write(get("/", "Connection: Upgrade\r\nUpgrade: chat\r\n"))
+        try chain.world.run { asker.text.hasSuffix("welcome") }
+        chain.world.host("proxy").reactor.stop(within: .seconds(30))
+        try chain.world.run(for: .seconds(20))
+        #expect(asker.loss == nil)
+        asker.transport?.write("more")
+        try chain.world.run { asker.text.hasSuffix("welcome and more") || asker.loss != nil }
+        #expect(asker.text.hasSuffix("welcome and more"))
+        try chain.world.run { asker.loss != nil }
+        #expect(chain.world.elapsed >= .seconds(30) && chain.world.elapsed < .seconds(40))
+        try chain.world.finish()
+    }
+
     @Test func `an upgrade is passed on, with what comes right behind it, both ways`() throws {
         let chain = try Chain { conversation in
             if conversation.text.contains("plain") {

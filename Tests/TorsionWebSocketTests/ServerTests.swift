@@ -237,6 +237,23 @@ import TorsionTesting
         client.finish()
     }
 
+    @Test func `H-73: a peer that takes what is queued behind a close is given more time`() {
+        let recorder = Recorder()
+        let client = Client(recorder, roomBytes: 5_000)
+        recorder.socket?.send(WebSocketMessage(Bytes(repeating: 7, count: 50_000)))
+        recorder.socket?.close()
+        client.settle()
+        for _ in 0..<4 {
+            client.clock.advance(by: .seconds(4))
+            client.memory.drain(5_000)
+        }
+        #expect(recorder.losses.isEmpty && !client.memory.wasReset)
+        // It takes nothing any more.
+        client.clock.advance(by: .seconds(11))
+        #expect(recorder.losses.count == 1 && client.memory.wasReset)
+        client.finish()
+    }
+
     @Test func `H-76: a ping after 30 s of silence, lost after two`() {
         let recorder = Recorder()
         let client = Client(recorder)

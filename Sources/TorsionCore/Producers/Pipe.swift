@@ -45,9 +45,14 @@ extension StreamTransport {
     }
 
     /// The same, with the protocol that carries.
-    func producing(into consumer: any Consumer) -> (pipe: PipeProtocol, result: Deferred<Int>) {
+    ///
+    /// `outlivesStop`: Whether a stop of the reactor leaves it alone.
+    func producing(
+        into consumer: any Consumer, outlivesStop: Bool = false
+    ) -> (pipe: PipeProtocol, result: Deferred<Int>) {
         let result = Deferred<Int>(on: reactor)
-        let pipe = PipeProtocol(to: consumer, from: self, result: result)
+        let pipe = PipeProtocol(
+            to: consumer, from: self, outlivesStop: outlivesStop, result: result)
         switchProtocol(to: pipe)
         return (pipe, result)
     }
@@ -84,6 +89,7 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
 final class PipeProtocol: HalfCloseableProtocol {
     private let source: any StreamTransport
     private let destination: any Consumer
+    private let outlivesStop: Bool
     private var result: Deferred<Int>?
     /// What was carried so far.
     private(set) var byteCount = 0
@@ -95,10 +101,12 @@ final class PipeProtocol: HalfCloseableProtocol {
     private var isSourceClosing = false
 
     init(
-        to destination: any Consumer, from source: any StreamTransport, result: Deferred<Int>
+        to destination: any Consumer, from source: any StreamTransport, outlivesStop: Bool,
+        result: Deferred<Int>
     ) {
         self.destination = destination
         self.source = source
+        self.outlivesStop = outlivesStop
         self.result = result
     }
 
@@ -149,8 +157,9 @@ final class PipeProtocol: HalfCloseableProtocol {
 
     func writeConnectionLost(from transport: any StreamTransport) {}
 
-    /// The reactor stops: what arrives is cut off here.
+    /// The reactor stops: what arrives is cut off here, or carried on as long as the stop waits.
     func shutdownRequested(_ transport: any StreamTransport) {
+        if outlivesStop { return }
         isShutDown = true
         transport.loseConnection()
     }

@@ -28,6 +28,8 @@ public final class StreamProxy: StreamProtocol {
     private var whenEnded: ((Result<ProxiedBytes, any Error>) -> Void)?
     private var attempt: Deferred<FarEnd>?
     private let halfClosedTimeout: Duration?
+    /// Whether a stop of the reactor lets both ends go on, until its time is up.
+    private var outlivesStop = false
     private var deadline: DelayedCall?
     /// What came of the directions that have ended.
     private var toTarget: Result<Int, any Error>?
@@ -63,7 +65,8 @@ public final class StreamProxy: StreamProtocol {
         self.whenEnded = whenEnded
     }
 
-    /// Relays a connection to one that is there already, or about to be switched to its far end.
+    /// Relays a connection to one that is there already, or about to be switched to its far end; a stop of
+    /// the reactor lets both go on, until its time is up.
     ///
     /// - Parameters:
     ///   - farEnd: The protocol of the other connection. If the client's never comes, that is aborted.
@@ -72,6 +75,7 @@ public final class StreamProxy: StreamProtocol {
         let arrival = farEnd.awaitArrival(on: reactor)
         connect = { _ in arrival }
         unjoined = farEnd
+        outlivesStop = true
         halfClosedTimeout = StreamProxy.defaultHalfClosedTimeout
         whenEnded = { _ in }
     }
@@ -109,8 +113,8 @@ public final class StreamProxy: StreamProtocol {
             client.abortConnection()
             return end(.failure(PipeBroken(byteCount: 0)))
         }
-        let out = client.producing(into: server)
-        let back = server.producing(into: client)
+        let out = client.producing(into: server, outlivesStop: outlivesStop)
+        let back = server.producing(into: client, outlivesStop: outlivesStop)
         out.result.addBoth { [self] result in
             toTarget = result
             directionEnded(result, left: back.pipe, of: client, server)

@@ -14,7 +14,7 @@ internal import TorsionCore
 /// names, and those that `Connection` names. How a body is framed is decided anew on either side, and
 /// `Via` says that a gateway was passed. Bodies stream both ways, no faster than whoever reads them;
 /// nothing is stored. A request for another protocol, such as a WebSocket's, is passed on, and if the
-/// origin agrees both connections are joined; `h2c`, HTTP/2 in the clear, is not passed on.
+/// origin agrees both connections are joined, also while the reactor stops, until its time is up; `h2c`, HTTP/2 in the clear, is not passed on.
 ///
 /// A client is answered 502 if the origin cannot be reached, breaks off or answers with what is none, 504
 /// if it takes too long, 503 if too many requests wait for it. If the answer had begun, its connection is

@@ -22,8 +22,7 @@ extension WebSocketConnection {
         guard let transport else { return }
         let action = machine.look(
             at: transport.reactor.now, queuedByteCount: transport.pendingByteCount,
-            takenByteCount: putByteCount - transport.pendingByteCount,
-            isPaused: isPausedByProgram)
+            takenByteCount: takenByteCount, isPaused: isPausedByProgram)
         switch action {
         case .none: planLook()
         case .ping:
@@ -44,7 +43,14 @@ extension WebSocketConnection {
         }
     }
 
+    private var takenByteCount: Int { putByteCount - (transport?.pendingByteCount ?? 0) }
+
     // MARK: Closing
+
+    private func noteQueue() {
+        machine.closingBegins(
+            queuedByteCount: transport?.pendingByteCount ?? 0, takenByteCount: takenByteCount)
+    }
 
     /// - Parameters:
     ///   - code: One that may be sent.
@@ -53,6 +59,7 @@ extension WebSocketConnection {
     func close(_ code: WebSocketCloseCode, reason: String, delivers: Bool = false) {
         guard let transport else { return closeLater(code, reason) }
         guard machine.close(at: transport.reactor.now, delivers: delivers) else { return }
+        noteQueue()
         putClose(code, reason)
         planLook()
         if delivers { return }
@@ -81,6 +88,7 @@ extension WebSocketConnection {
         guard let transport else { return }
         let action = machine.closeReceived(at: transport.reactor.now)
         if action == .none { return }
+        noteQueue()
         let code = code.map { WebSocketCloseCode(rawValue: $0) } ?? .none
         let reason = payload.byteCount > 2 ? String(decoding: payload[2...]) : ""
         farewell = (code, reason)

@@ -124,6 +124,16 @@ package struct WebSocketStateMachine {
 
     // MARK: Times
 
+    /// How much waits for the peer when the closing begins: what a look compares with.
+    ///
+    /// - Parameters:
+    ///   - byteCount: What is queued.
+    ///   - taken: What was sent and is not queued any more.
+    package mutating func closingBegins(queuedByteCount byteCount: Int, takenByteCount taken: Int) {
+        queuedByteCount = byteCount
+        takenByteCount = taken
+    }
+
     /// When the clock is to be looked at next.
     package var nextLook: MonotonicInstant? {
         switch state {
