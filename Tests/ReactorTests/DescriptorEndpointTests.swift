@@ -179,6 +179,19 @@ private func openTerminal() -> (user: Int32, program: Int32) {
     }
 
     @Test(arguments: backendNames)
+    func `a run that ends before its first turn closes what was opened`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        let request = PipeEnds(), answer = PipeEnds()
+        let input = request.takeInput()
+        try ServerEndpoint.open(input: input, output: nil).listen(on: reactor) { Witness() }
+        try ServerEndpoint.adopted(descriptor: answer.output).listen(on: reactor) { Witness() }
+        ClientEndpoint.adopted(descriptor: answer.input).connect(on: reactor) { Witness() }
+            .whenFailed { _ in }
+        reactor.shutDown()
+        #expect(!isOpen(input) && isOpen(answer.input) && isOpen(answer.output))
+    }
+
+    @Test(arguments: backendNames)
     func `a file is read to its end and written to, each from its offset`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
         let file = open(folder.file("notes", "one two"), O_RDWR | O_CLOEXEC)

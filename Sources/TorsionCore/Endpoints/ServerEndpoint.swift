@@ -243,9 +243,10 @@ extension ServerEndpoint {
             switch place {
             case .address(let address):
                 return try ListeningPort(reactor: reactor, address: address, service)
-            case .standardStreams:
+            case .standardStreams, .pair:
+                // One connection cannot be shared.
                 throw IOError(
-                    .listen, function: "", code: .notSupported, subject: "stdio: in a group")
+                    .listen, function: "", code: .notSupported, subject: "\(self) in a group")
             case .open(let socket):
                 return try ListeningPort.adopting(
                     try reactor.descriptor(of: socket), on: reactor, service)

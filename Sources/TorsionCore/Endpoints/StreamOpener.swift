@@ -66,11 +66,12 @@ final class StreamOpener: DeferredWork<ByteStream> {
     }
 
     private func openLater(_ stream: any BackendStream) {
+        // Closed with the call, if the run ends before it is made.
+        let held = ByteStream(stream, options: endpoint.options)
         // Not inline: `connect` may be called inside a callback.
         reactor.callLater(.zero) { [self] in
-            // Cancelled meanwhile.
-            guard isUnderWay else { return stream.close() }
-            open(stream)
+            // Else it was cancelled meanwhile.
+            if isUnderWay { open(held) }
         }
     }
 
@@ -153,7 +154,7 @@ final class StreamOpener: DeferredWork<ByteStream> {
     ) {
         switch outcome {
         case .success(let stream):
-            open(stream)
+            open(ByteStream(stream, options: endpoint.options))
         case .failure(let error) where error.code == .canceled:
             // The reactor is stopping: no further attempt.
             finish(.failure(error))
@@ -181,8 +182,7 @@ final class StreamOpener: DeferredWork<ByteStream> {
 
     // MARK: The end
 
-    private func open(_ stream: any BackendStream) {
-        let opened = ByteStream(stream, options: endpoint.options)
+    private func open(_ opened: ByteStream) {
         let filters = reactor.streamFilters + reactor.endFilters.client
         guard !filters.isEmpty else { return finish(.success(opened)) }
         stopTrying()

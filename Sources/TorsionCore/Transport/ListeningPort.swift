@@ -86,9 +86,11 @@ public final class ListeningPort {
         self.reactor = reactor
         self.service = service
         localAddress = stream.localAddress
+        // Closed with the call, if the run ends before it is made.
+        let held = ByteStream(stream, options: service.options.value)
         // Not inline: `listen` may be called inside a callback.
         reactor.callLater(.zero) { [self] in
-            accept(stream)
+            accept(held.take().stream)
             service.portEnded()
         }
     }
