@@ -188,6 +188,25 @@ private let zone = record(
         #expect(played.error?.reason == .serverFailure(.formatError))
     }
 
+    @Test func `N-22: where nobody can be asked again, it says that the answer could not be read`()
+        throws
+    {
+        var played = try Played()
+        for server in [Played.first, Played.second, Played.first, Played.second] {
+            guard played.outcome == nil else { break }
+            var response = DNSMessage(answering: played.sent[played.sent.count - 1].query)
+            response.answers = [record("www.example.org")]
+            let unreadable = try response.encoded() + Bytes("junk")
+            try played.receive(unreadable, from: server, attempt: played.sent.count - 1)
+            try #require(played.sent[played.sent.count - 1].isOverTCP)
+            try played.fail()
+        }
+        #expect(played.error?.reason == .unreadable)
+        let sentence = played.error.map { "\($0)" } ?? ""
+        #expect(
+            sentence.hasPrefix("www.example.org. A: the answer could not be read, it came from "))
+    }
+
     @Test func `N-23: of 65,536 ids a spoofer tries, none is believed without the letters' case`()
         throws
     {

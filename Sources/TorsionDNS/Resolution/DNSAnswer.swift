@@ -44,6 +44,8 @@ public struct DNSLookupError: Error, Hashable, Sendable, CustomStringConvertible
         case serverFailure(DNSResponseCode)
         /// The names lead in a circle, or further than 16 aliases.
         case aliasLoop
+        /// An answer came that could not be read, and no server gave another one.
+        case unreadable
         /// No server could be asked.
         case unreachable(ErrorCode)
     }
@@ -57,9 +59,11 @@ public struct DNSLookupError: Error, Hashable, Sendable, CustomStringConvertible
             case .timedOut: "no server answered in time"
             case .serverFailure(let code): "no server could say (\(code))"
             case .aliasLoop: "the aliases lead nowhere"
+            case .unreadable: "the answer could not be read"
             case .unreachable(let code): "no server could be asked: \(code)"
             }
-        return "\(question): \(text)" + (server.map { ", says \($0)" } ?? "")
+        let word = reason == .unreadable ? "it came from" : "says"
+        return "\(question): \(text)" + (server.map { ", \(word) \($0)" } ?? "")
     }
 
     /// The code by which `getaddrinfo(3)` says the same.
@@ -68,7 +72,7 @@ public struct DNSLookupError: Error, Hashable, Sendable, CustomStringConvertible
         case .noSuchName: .hostNotFound
         case .noRecords: .noAddress
         case .timedOut: .timedOut
-        case .serverFailure, .unreachable: .resolverUnavailable
+        case .serverFailure, .unreadable, .unreachable: .resolverUnavailable
         case .aliasLoop: .resolverFailed
         }
     }

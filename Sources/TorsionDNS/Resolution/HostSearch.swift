@@ -81,7 +81,7 @@ extension DNSLookupError {
         switch reason {
         case .noSuchName: 0
         case .noRecords: 1
-        case .timedOut, .serverFailure, .aliasLoop, .unreachable: 2
+        case .timedOut, .serverFailure, .aliasLoop, .unreadable, .unreachable: 2
         }
     }
 }

@@ -141,6 +141,8 @@ struct Resolution {
             guard repeats(attempt.question, bytes), !attempt.isOverTCP else {
                 return strange(number, now, &random)
             }
+            lastFailure = .unreadable
+            lastServer = server
             return askOverTCP(number, now, &random)
         }
         guard response.flags.contains(.response), response.operation == 0,
