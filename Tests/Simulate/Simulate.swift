@@ -13,8 +13,20 @@ import TorsionTesting
 struct Simulate {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        let count = arguments.first.flatMap { UInt64($0) } ?? 10_000
-        let names = arguments.dropFirst()
+        if arguments.contains(where: { ["--help", "-h", "help"].contains($0) }) {
+            return print(usage)
+        }
+        // A word that is no number is a name: all seeds of that one.
+        let seeds = arguments.first.map { UInt64($0) } ?? 10_000
+        let names = seeds == nil ? arguments[...] : arguments.dropFirst()
+        let count = seeds ?? 10_000
+        let unknown = names.filter { name in !Scenario.all.contains { $0.name == name } }
+        guard unknown.isEmpty else {
+            let words = unknown.map { "'\($0)'" }.joined(separator: ", ")
+            let text = "Simulate: no scenario is called \(words)\n\(usage)\n"
+            _ = text.withCString { write(STDERR_FILENO, $0, strlen($0)) }
+            exit(64)
+        }
         var total = SimulationReport()
         var hasFailed = false
         for scenario in Scenario.all where names.isEmpty || names.contains(scenario.name) {
@@ -33,6 +45,17 @@ struct Simulate {
         }
         print("all: \(total)")
         if hasFailed { exit(1) }
+    }
+
+    private static var usage: String {
+        """
+        usage: Simulate [SEEDS] [NAME…]
+
+        Runs the scenarios of these names, else all, under so many seeds each (10000), and ends with
+        status 1 if one fails, which prints the seed that plays it again.
+
+        names: \(Scenario.all.map(\.name).sorted().joined(separator: " "))
+        """
     }
 
     private static func printCoverage() {
