@@ -79,7 +79,9 @@ public struct TorsionService: Service {
         defer { thread.withLock { $0.take() }?.join() }
         try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
             do {
-                let started = try NativeThread.start { done.resume(with: Result { try work() }) }
+                let started = try NativeThread.startWithTaskLocals {
+                    done.resume(with: Result { try work() })
+                }
                 thread.withLock { $0 = started }
             } catch {
                 done.resume(throwing: error)

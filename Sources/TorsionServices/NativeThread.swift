@@ -25,6 +25,22 @@ package final class NativeThread: Sendable {
             .start, function: "pthread_create", code: ErrorCode(libuv: code), subject: "a thread")
     }
 
+    /// Runs `body` on a new thread as a part of a task, which has the task-locals of the caller's.
+    ///
+    /// Only a task can be given another one's locals, and only by being made there. So a caller that is
+    /// in a task makes one whose single job is the new thread's; any other pays nothing.
+    ///
+    /// - Throws: As ``start(_:)``.
+    package static func startWithTaskLocals(
+        _ body: @escaping @Sendable () -> Void
+    ) throws(IOError) -> NativeThread {
+        guard withUnsafeCurrentTask(body: { $0 != nil }) else { return try start(body) }
+        let executor = OneJobExecutor()
+        let thread = try start { executor.runJob() }
+        Task(executorPreference: executor) { body() }
+        return thread
+    }
+
     private static func launch(_ body: ThreadBody) -> (NativeThread?, Int32) {
         let context = Unmanaged.passRetained(body)
         var handle: OpaquePointer?
@@ -37,6 +53,23 @@ package final class NativeThread: Sendable {
     ///
     /// Called once, on another thread.
     package func join() { torsion_uv_thread_join(thread) }
+}
+
+/// Lets a thread of its own run the one job that it gets.
+private final class OneJobExecutor: TaskExecutor {
+    private let job = Lock<UnownedJob?>(nil)
+    private let isThere = NativeSemaphore()
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        self.job.withLock { $0 = job }
+        isThere.signal()
+    }
+
+    func runJob() {
+        isThere.wait()
+        job.withLock { $0 }?.runSynchronously(on: asUnownedTaskExecutor())
+    }
 }
 
 private final class ThreadBody: Sendable {

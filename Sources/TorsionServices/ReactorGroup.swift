@@ -38,13 +38,14 @@ public enum ReactorGroup {
             return reactor
         }
         var threads: [NativeThread] = []
-        group.run(makeReactor(), signals: signals) { reactor in
+        group.run(makeReactor(), number: 0, signals: signals, body) {
             // Signals are caught here: none that comes when a member serves already ends the process.
-            for _ in 1..<count {
+            for number in 1..<count {
                 threads.append(
-                    try NativeThread.start { group.run(makeReactor(), signals: .ignore, body) })
+                    try NativeThread.startWithTaskLocals {
+                        group.run(makeReactor(), number: number, signals: .ignore, body)
+                    })
             }
-            try body(reactor)
         }
         for thread in threads { thread.join() }
         if let failure = group.failure { throw failure }
@@ -53,6 +54,8 @@ public enum ReactorGroup {
     /// What the threads of a group share.
     private final class Members: Sendable {
         let ports: GroupPorts
+        /// Passed when each knows the others' doors.
+        private let entrance: Barrier
 
         private struct State {
             var handles: [Remote<Reactor>] = []
@@ -62,19 +65,26 @@ public enum ReactorGroup {
 
         private let state = Lock(State())
 
-        init(ports: GroupPorts) { self.ports = ports }
+        init(ports: GroupPorts) {
+            self.ports = ports
+            entrance = Barrier(count: ports.reactorCount)
+        }
 
         var failure: (any Error)? { state.withLock { $0.failure } }
 
         /// Runs one member.
         ///
         /// Whichever reason it ends for, a stop of one stops all.
+        ///
+        /// `startOthers`: Called by the first, when signals are caught.
         func run(
-            _ reactor: Reactor, signals: SignalPolicy, _ body: (Reactor) throws -> Void
+            _ reactor: Reactor, number: Int, signals: SignalPolicy,
+            _ body: (Reactor) throws -> Void, startOthers: () throws -> Void = {}
         ) {
             // Often holds the reactor, which is not used after this.
             defer { reactor.forgetHooks() }
             let handle = reactor.remote
+            ports.add(handle, number: number)
             let isLate = state.withLock { state in
                 state.handles.append(handle)
                 return state.isStopping
@@ -85,7 +95,9 @@ public enum ReactorGroup {
             }
             do {
                 try reactor.run(signals: signals) { reactor in
-                    if isLate { reactor.stop(within: .zero) } else { try body(reactor) }
+                    try startOthers()
+                    let isWhole = entrance.pass()
+                    if isLate || !isWhole { reactor.stop(within: .zero) } else { try body(reactor) }
                     // Behind the triggers of the body.
                     reactor.addTrigger(.after, .startup) { [unowned reactor] in
                         if reactor.isReady { self.ports.memberIsReady() }
@@ -100,6 +112,7 @@ public enum ReactorGroup {
             state.withLock { state in
                 if state.failure == nil { state.failure = error }
             }
+            entrance.abandon()
             stopOthers(within: .zero)
         }
 

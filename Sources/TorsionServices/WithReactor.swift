@@ -12,7 +12,8 @@ public import TorsionCore
 /// `body` runs once on each reactor, as one of its tasks. When all have returned, one has thrown,
 /// a signal came or the calling task is cancelled, every reactor is stopped gracefully, as
 /// `Reactor/stop(lameDuck:within:)` does, and this returns when their threads have ended. Being cancelled
-/// also cancels `body`.
+/// also cancels `body`. Task-locals of the caller hold on the reactors: in `body`, in callbacks, and in
+/// the tasks that either starts, unless these were given others.
 ///
 /// As a service of ServiceLifecycle, whose `run()` is this one line:
 ///
@@ -71,7 +72,9 @@ final class ReactorScope: Sendable {
     func run(_ group: @escaping @Sendable () throws -> Void) async throws {
         try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
             do {
-                let thread = try NativeThread.start { done.resume(with: Result { try group() }) }
+                let thread = try NativeThread.startWithTaskLocals {
+                    done.resume(with: Result { try group() })
+                }
                 state.withLock { $0.thread = thread }
             } catch {
                 done.resume(throwing: error)

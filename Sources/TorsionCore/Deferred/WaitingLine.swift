@@ -30,6 +30,11 @@ struct WaitingLine<Element> {
         count += 1
     }
 
+    /// Who stands first.
+    ///
+    /// O(*n*) in those who have left before.
+    var first: Element? { places[head...].lazy.compactMap(\.element).first }
+
     mutating func popFirst() -> Element? { popFirst(before: .max) }
 
     /// Takes out the first, if its number is lower than this one.

@@ -37,6 +37,7 @@ package final class GroupPorts: Sendable {
         /// What the reactors share beside their ports.
         var objects: [String: any AnyObject & Sendable] = [:]
         var readyCount = 0
+        var doors: [Int: Remote<Reactor>] = [:]
         /// Called when all are ready.
         var whenAllReady: [@Sendable () -> Void] = []
     }
@@ -135,6 +136,18 @@ package final class GroupPorts: Sendable {
             state.objects[name] = made
             return made
         }
+    }
+
+    /// The doors of the reactors, in the order of their numbers.
+    ///
+    /// All of them from the first call of the group's closure on.
+    var doors: [Remote<Reactor>] {
+        state.withLock { state in state.doors.sorted { $0.key < $1.key }.map(\.value) }
+    }
+
+    /// A reactor of the group was made; called on its thread.
+    package func add(_ door: Remote<Reactor>, number: Int) {
+        state.withLock { $0.doors[number] = door }
     }
 
     /// Calls `body` once, on any thread, when all reactors have started: at once if they have.

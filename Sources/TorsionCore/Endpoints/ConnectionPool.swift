@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+/// Keeps connections to one place, and lends each to one user at a time.
+///
+///     let pool = ConnectionPool(to: endpoint, on: reactor, limit: 8) { RedisClient() }
+///     pool.withConnection { redis in redis.send("GET", key) }
+///         .addCallback { reply in print(reply) }
+///
+/// The connection that was used last is lent first; if none is free, a new one is made, up to the
+/// limit, and beyond it users wait in a line. A free connection is closed when it was idle for too
+/// long. Call every member on the reactor's thread.
+///
+/// - SeeAlso: ``ClientService``, which keeps one connection for everybody.
+public final class ConnectionPool<Made: StreamProtocol> {
+    /// One connection, with what speaks over it.
+    private final class Entry {
+        let made: Made
+        let connection: StreamConnection
+        /// Closes it when it was idle for long.
+        var end: DelayedCall?
+
+        init(_ made: Made, _ connection: StreamConnection) {
+            self.made = made
+            self.connection = connection
+        }
+    }
+
+    /// The reactor that the connections belong to.
+    public let reactor: Reactor
+    /// How many connections there are at most.
+    public let limit: Int
+
+    private let idleLimit: Duration
+    private let waitingLimit: Int
+    private let open: (_ opened: @escaping (StreamConnection) -> Void) -> Deferred<Made>
+    private let prepare: ((Made) throws -> Deferred<Void>)?
+    private let check: ((Made) throws -> Deferred<Void>)?
+    /// Free ones; the last was used last.
+    private var idle: [Entry] = []
+    private var line = WaitingLine<Deferred<Entry>>()
+    private var isStopped = false
+
+    /// How many connections there are: free, lent, being made and being closed.
+    public private(set) var connectionCount = 0
+
+    /// How many of them are free.
+    public var idleCount: Int { idle.count }
+
+    /// How many users wait.
+    public var waitingCount: Int { line.count }
+
+    /// Makes a pool without connections.
+    ///
+    /// - Parameters:
+    ///   - endpoint: Where to connect to.
+    ///   - reactor: The reactor that the connections belong to.
+    ///   - limit: How many connections there are at most, at least 1.
+    ///   - idleLimit: A free connection is closed after this time.
+    ///   - waitingLimit: More users who wait fail with ``PoolExhausted``.
+    ///   - makeProtocol: Makes the protocol of each connection.
+    ///   - prepare: Called with each new one before it is lent, to log in for example.
+    ///   - check: Called with one that was free before it is lent again; if it fails, the connection is
+    ///     closed, and another is taken.
+    public init(
+        to endpoint: some StreamClientEndpoint, on reactor: Reactor, limit: Int = 8,
+        idleLimit: Duration = .seconds(60), waitingLimit: Int = 10_000,
+        _ makeProtocol: @escaping () throws -> Made,
+        prepare: ((Made) throws -> Deferred<Void>)? = nil,
+        check: ((Made) throws -> Deferred<Void>)? = nil
+    ) {
+        reactor.checkThread()
+        require(limit >= 1, "ConnectionPool: limit \(limit); need at least 1")
+        require(idleLimit > .zero, "ConnectionPool: idleLimit \(idleLimit); need more than 0")
+        require(waitingLimit >= 0, "ConnectionPool: waitingLimit \(waitingLimit); need at least 0")
+        self.reactor = reactor
+        self.limit = limit
+        self.idleLimit = idleLimit
+        self.waitingLimit = waitingLimit
+        self.prepare = prepare
+        self.check = check
+        open = { opened in
+            Connector(on: reactor, opened: opened) { _ in try makeProtocol() }
+                .start(endpoint.openStream(on: reactor))
+        }
+    }
+
+    /// Lends a connection until the Deferred that `body` returns fires.
+    ///
+    /// If it fails, or `body` throws, the connection is closed: nobody knows what would still come
+    /// over it. Cancelling the Deferred leaves the line, or cancels the work.
+    ///
+    /// - Parameter body: Called with the connection's protocol; must not use it behind its Deferred.
+    /// - Returns: What `body` makes of it; ``PoolExhausted``, or `CancellationError` if the pool is
+    ///   stopped, or why there is no connection.
+    public func withConnection<Value>(
+        _ body: @escaping (Made) throws -> Deferred<Value>
+    ) -> Deferred<Value> {
+        reactor.checkThread()
+        return take().addCallback { [self] entry in
+            let work: Deferred<Value>
+            do { work = try body(entry.made) } catch {
+                giveBack(entry, isUsable: false)
+                throw error
+            }
+            return work.addBoth { [self] result -> Value in
+                var isUsable = true
+                if case .failure = result { isUsable = false }
+                giveBack(entry, isUsable: isUsable)
+                return try result.get()
+            }
+        }
+    }
+
+    /// Closes what is free, and what is lent when it comes back; who waits or asks fails with
+    /// `CancellationError`.
+    ///
+    /// A stop of the reactor closes the connections without this. Harmless when repeated.
+    public func stop() {
+        reactor.checkThread()
+        isStopped = true
+        while let waiter = line.popFirst() { waiter.fail(CancellationError()) }
+        let free = idle
+        idle = []
+        for entry in free { close(entry) }
+    }
+
+    // MARK: Lending
+
+    private func take() -> Deferred<Entry> {
+        if isStopped { return .failed(CancellationError(), on: reactor) }
+        if let entry = idle.popLast() { return checked(entry) }
+        if connectionCount < limit { return connect() }
+        guard line.count < waitingLimit else {
+            return .failed(PoolExhausted(limit: limit, waitingLimit: waitingLimit), on: reactor)
+        }
+        let place = line.nextNumber
+        let waiter = Deferred<Entry>(on: reactor) { [weak self] _ in _ = self?.line.remove(place) }
+        line.append(waiter)
+        return waiter
+    }
+
+    /// One that was free, if it still serves; else another.
+    private func checked(_ entry: Entry) -> Deferred<Entry> {
+        entry.end?.cancel()
+        entry.end = nil
+        guard let check else { return .succeeded(entry, on: reactor) }
+        let checking: Deferred<Void>
+        do { checking = try check(entry.made) } catch {
+            close(entry)
+            return take()
+        }
+        return checking.addBoth { [self] result -> Deferred<Entry> in
+            if case .success = result, !entry.connection.isLost {
+                return .succeeded(entry, on: reactor)
+            }
+            close(entry)
+            return take()
+        }
+    }
+
+    private func connect() -> Deferred<Entry> {
+        connectionCount += 1
+        var connection: StreamConnection?
+        return open { connection = $0 }
+            .addBoth { [self] result -> Deferred<Entry> in
+                guard case .success(let made) = result, let connection else {
+                    connectionCount -= 1
+                    serveNext()
+                    return .failed(result.failure ?? CancellationError(), on: reactor)
+                }
+                let entry = Entry(made, connection)
+                reactor.watchLoss(of: connection) { [weak self, weak entry] _ in
+                    self?.wasLost(entry)
+                }
+                return prepared(entry)
+            }
+    }
+
+    private func prepared(_ entry: Entry) -> Deferred<Entry> {
+        guard let prepare else { return .succeeded(entry, on: reactor) }
+        let preparing: Deferred<Void>
+        do { preparing = try prepare(entry.made) } catch {
+            close(entry)
+            return .failed(error, on: reactor)
+        }
+        return preparing.addBoth { [self] result -> Entry in
+            if case .failure = result { close(entry) }
+            try result.get()
+            return entry
+        }
+    }
+
+    private func giveBack(_ entry: Entry, isUsable: Bool) {
+        guard !entry.connection.isLost else { return }
+        guard isUsable, !isStopped else { return close(entry) }
+        if let waiter = line.popFirst() { return waiter.succeed(entry) }
+        entry.end = reactor.callLater(idleLimit) { [self] in
+            idle.removeAll { $0 === entry }
+            close(entry)
+        }
+        idle.append(entry)
+    }
+
+    // MARK: Ending
+
+    /// It counts until it is lost.
+    private func close(_ entry: Entry) {
+        entry.end?.cancel()
+        entry.end = nil
+        if !entry.connection.isLost { entry.connection.loseConnection() }
+    }
+
+    private func wasLost(_ entry: Entry?) {
+        connectionCount -= 1
+        entry?.end?.cancel()
+        idle.removeAll { $0 === entry }
+        serveNext()
+    }
+
+    /// There may be room for a connection that somebody waits for.
+    private func serveNext() {
+        guard !isStopped, connectionCount < limit, let waiter = line.popFirst() else { return }
+        connect().addBoth { result in
+            switch result {
+            case .success(let entry): waiter.succeed(entry)
+            case .failure(let error): waiter.fail(error)
+            }
+        }.whenFailed { _ in }
+    }
+}
+
+extension Result {
+    fileprivate var failure: Failure? {
+        guard case .failure(let error) = self else { return nil }
+        return error
+    }
+}
+
+/// All connections of a ``ConnectionPool`` are lent, and too many wait for one.
+public struct PoolExhausted: Error, Hashable, Sendable, CustomStringConvertible {
+    /// How many connections the pool has at most.
+    public let limit: Int
+    /// How many may wait for one.
+    public let waitingLimit: Int
+
+    /// A sentence.
+    public var description: String {
+        "all \(limit) connections of the pool are in use, and \(waitingLimit) users wait already"
+    }
+
+    /// Makes one.
+    public init(limit: Int, waitingLimit: Int) {
+        self.limit = limit
+        self.waitingLimit = waitingLimit
+    }
+}
