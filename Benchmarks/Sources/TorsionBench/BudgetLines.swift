@@ -19,6 +19,14 @@ extension Budget {
                     .cpu($0, of: "torsion-io_uring", to: "uring-c")
                 }),
         Line(
+            work: "what is seen of a message",
+            items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
+                [
+                    "instructions an echoed message, observed and measured",
+                    "instructions of statistics in a turn with one message",
+                ].map { Item.count($0, of: server) }
+            }),
+        Line(
             work: "instructions of an echoed message beside other engines",
             items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
                 ["half of tokio's instructions", "a twentieth of SwiftNIO's instructions"]

@@ -23,6 +23,8 @@ struct Counts {
 
     private static let crowd = "instructions an echoed message, in a crowd"
     private static let instructions = "instructions an echoed message"
+    private static let observed = "instructions an echoed message, observed and measured"
+    private static let turn = "instructions of statistics in a turn with one message"
 
     /// Engines that a message is held against as well, if they are among the servers.
     private static let peers = [
@@ -284,11 +286,17 @@ struct Counts {
                 progress.note("\(name): instructions among \(plan.crowd) connections that wait")
                 let inCrowd = try counter.perMessage(
                     server, .echoCounted(inCrowdOf: plan.crowd))
+                progress.note("\(name): instructions with statistics and observers")
+                let observed = try counter.perMessage(server.measuring, .echoCounted)
+                let turn = try counter.perMessage(server, .echoTurns)
+                let observedTurn = try counter.perMessage(server.measuring, .echoTurns)
                 progress.note("\(name): instructions of a connection")
                 let made = try counter.perMessage(server, .connectAndClose)
                 return [
                     .init(Counts.instructions, name, alone, twin * factor),
                     .init(Counts.crowd, name, inCrowd, alone * 1.05),
+                    .init(Counts.observed, name, observed, name == "torsion-libuv" ? 365 : 290),
+                    .init(Counts.turn, name, observedTurn - turn, 30),
                     // Held where they are: most is the life of three objects, which the C servers
                     // take from a list.
                     .init(

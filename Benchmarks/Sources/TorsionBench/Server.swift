@@ -23,6 +23,11 @@ struct Server: Sendable {
 }
 
 extension Server {
+    /// The same, with its statistics and observers on.
+    var measuring: Server {
+        Server(name: name, kind: kind, isFace: true) { [command] in command($0) + ["--measuring"] }
+    }
+
     static func twin(_ name: String, programs: String, isFace: Bool = false) -> Server {
         Server(name: name, kind: .twin, isFace: isFace) { _ in ["\(programs)/\(name)", "0"] }
     }

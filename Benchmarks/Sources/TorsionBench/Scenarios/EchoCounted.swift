@@ -12,4 +12,10 @@ extension Scenario {
         name: "echo.16connections",
         summary: "one 64-byte message in flight on each of 16 connections",
         connections: 16, countedLengths: (4_000, 36_000))
+
+    /// One connection, so that each message is a turn of the reactor.
+    static let echoTurns = Scenario(
+        name: "echo.1connection",
+        summary: "one 64-byte message in flight on one connection",
+        connections: 1, countedLengths: (1_000, 9_000))
 }
