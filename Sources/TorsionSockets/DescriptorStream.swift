@@ -21,12 +21,16 @@ final class DescriptorStream {
     private var isReading = false
     private var isOpen = true
     private var queue: WriteQueue?
+    /// As they were given, for errors.
+    private let inputNumber, outputNumber: Int32
 
     /// `lender`: What both are duplicates of, if they are; others may share it.
     init(
         backend: SocketBackend, input: Int32, output: Int32, lender: Int32? = nil
     ) throws(IOError) {
         self.backend = backend
+        inputNumber = input
+        outputNumber = output
         guard input >= 0 || output >= 0 else {
             throw IOError(.open, function: "", code: .badDescriptor, subject: "descriptor \(input)")
         }
@@ -261,6 +265,16 @@ extension DescriptorStream: BackendStream {
     var peerAddress: SocketAddress { .unix(.unnamed) }
 
     var localAddress: SocketAddress { .unix(.unnamed) }
+
+    func subject(of operation: IOError.Operation) -> String? {
+        switch operation == .write ? outputNumber : inputNumber {
+        case ..<0: nil
+        case 0: "standard input"
+        case 1: "standard output"
+        case 2: "standard error"
+        case let number: "descriptor \(number)"
+        }
+    }
 
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
 

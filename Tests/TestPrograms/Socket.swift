@@ -87,6 +87,12 @@ public final class Socket {
     /// Another number for the same socket, which children inherit; it stays open until closed.
     public func duplicateForChildren() -> Int32 { dup(descriptor) }
 
+    /// Whether a client waits to be accepted.
+    public var hasClient: Bool {
+        var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&wait, 1, 0) == 1
+    }
+
     /// Takes the next client.
     public func accept() throws -> Socket {
         try Socket(Int32(untilUninterrupted { Int(Glibc.accept(descriptor, nil, nil)) }))

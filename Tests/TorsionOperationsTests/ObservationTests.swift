@@ -35,7 +35,7 @@ import TorsionTesting
                 told.append($0)
                 order.append("told")
             }
-            let port = try ServerEndpoint.anywhere.listen(on: reactor) { Sleeper(80) }
+            let port = try ServerEndpoint.anywhere.listen(on: reactor) { Sleeper(300) }
             ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
                 .addCallback { $0.transport?.write("go") }.orIssue()
             client.onText = { _ in
@@ -48,7 +48,7 @@ import TorsionTesting
         let source = slow.source
         #expect(source.connection != nil && source.peerAddress != nil)
         #expect(source.protocolType?.hasSuffix("Sleeper") == true)
-        #expect(slow.duration >= .milliseconds(80) && slow.isOver)
+        #expect(slow.duration >= .milliseconds(300) && slow.isOver)
         #expect(order.first == "told" && order.last == "answered")
         let line = "\(slow)"
         #expect(line.contains("was held for ") && line.contains("Sleeper"))
@@ -89,6 +89,41 @@ import TorsionTesting
         let slow = try #require(events.first { $0.source.kind == .delayedCall })
         #expect(!slow.isOver && slow.duration >= .milliseconds(40))
         #expect(hang.withLock { $0 } == false)
+    }
+
+    /// Blocks until it is told to end.
+    private final class Hanging: StreamProtocol {
+        private let hangs: () -> Bool
+        init(while hangs: @escaping () -> Bool) { self.hangs = hangs }
+
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+            for _ in 0..<2_000 where hangs() { usleep(5_000) }
+            transport.reactor.stop()
+        }
+    }
+
+    @Test(arguments: backends)
+    func `a callback that hangs is named with its type and connection while it hangs`(
+        backend: BackendChoice
+    ) throws {
+        let told = Lock<[SlowEvent]>([])
+        let hang = Lock<Bool>(true)
+        try run(on: backend) { reactor in
+            try reactor.watchSlowEvents(longerThan: .milliseconds(300)) { event in
+                told.withLock { $0.append(event) }
+                if event.source.kind == .dataReceived { hang.withLock { $0 = false } }
+            }
+            let port = try ServerEndpoint.anywhere.listen(on: reactor) {
+                Hanging { hang.withLock { $0 } }
+            }
+            ClientEndpoint.address(port.localAddress).connect(on: reactor) { Client() }
+                .addCallback { $0.transport?.write("go") }.orIssue()
+        }
+        let events = told.withLock { $0 }
+        let slow = try #require(events.first { $0.source.kind == .dataReceived })
+        #expect(!slow.isOver && slow.duration >= .milliseconds(300))
+        #expect(slow.source.protocolType?.hasSuffix("Hanging") == true)
+        #expect(slow.source.connection != nil && slow.source.peerAddress != nil)
     }
 
     @Test(arguments: backends)

@@ -23,6 +23,9 @@
     /// `connectionLost`.
     var localAddress: SocketAddress { get }
 
+    /// What an error of the stream names, if that is something else than the peer's address.
+    func subject(of operation: IOError.Operation) -> String?
+
     /// Names the receiver of what happens on this stream, in place of the former one.
     ///
     /// Called for an accepted stream before its first byte is asked for, and again when another
@@ -169,6 +172,9 @@
     public func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
     }
+
+    /// Nil.
+    public func subject(of operation: IOError.Operation) -> String? { nil }
 
     /// False.
     public var hasUnreadInput: Bool { false }

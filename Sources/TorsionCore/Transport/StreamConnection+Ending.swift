@@ -227,7 +227,7 @@ extension StreamConnection {
         _ code: ErrorCode, _ function: String, _ operation: IOError.Operation
     ) {
         guard loss == nil else { return }
-        let subject = "\(peerAddress)"
+        let subject = stream.subject(of: operation) ?? "\(peerAddress)"
         loss = .failed(IOError(operation, function: function, code: code, subject: subject))
     }
 

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
-internal import FoundationEssentials
 internal import Glibc
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
@@ -81,7 +80,7 @@ struct BenchCommand: ParsableCommand {
         var report: BenchReport?
         let processorTime = Self.processorSeconds()
         let start = ContinuousClock.now
-        try reportingErrors {
+        try reportingErrors(asJSON: json) {
             try Reactor.run(backend: backend) { reactor in
                 let run = BenchRun(plan, target, on: reactor)
                 run.start(isLive: isatty(STDERR_FILENO) == 1 && !json) { report = $0 }
@@ -93,9 +92,7 @@ struct BenchCommand: ParsableCommand {
             (Self.processorSeconds() - processorTime)
             / max(0.001, (ContinuousClock.now - start) / .seconds(1))
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            try printJSON(report)
         } else {
             print(report.text(of: endpoint))
         }

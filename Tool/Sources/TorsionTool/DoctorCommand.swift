@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
-internal import FoundationEssentials
 internal import Torsion
 
 /// `torsion doctor`: what of this machine matters for a server, and why.
@@ -13,8 +12,8 @@ struct DoctorCommand: ParsableCommand {
         discussion: """
             Without an argument it looks at the machine. With unix:PATH it asks the program that \
             listens there by an AdminEndpoint, such as torsion echo --admin PATH, which answers its \
-            own user and root. A line a finding: "ok", "note" for what costs something under load, "bad" for what does \
-            not work. Ends with status 1 if something is bad, with --strict also at a note.
+            own user and root. A line a finding: "ok", "note" for what costs something under load, \
+            "bad" for what does not work. Ends with status 1 if something is bad, with --strict also at a note.
             """)
 
     @Argument(help: "The admin socket of a running program, for example unix:/run/app.admin.")
@@ -40,7 +39,7 @@ struct DoctorCommand: ParsableCommand {
     func run() throws {
         var findings: [Finding] = []
         if let program {
-            try reportingErrors {
+            try reportingErrors(asJSON: json) {
                 let endpoint = try ClientEndpoint(parsing: clientText(program))
                 findings = Finding.of(try ProgramAnswer.ask(endpoint))
             }
@@ -48,11 +47,9 @@ struct DoctorCommand: ParsableCommand {
             findings = Finding.ofThisMachine()
         }
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(findings), as: UTF8.self))
+            try printJSON(findings)
         } else {
-            for finding in findings { print(finding) }
+            for finding in findings { print(finding.line) }
         }
         let worst = findings.map(\.verdict).max() ?? .ok
         if worst == .bad || strict && worst == .note { throw ExitCode.failure }

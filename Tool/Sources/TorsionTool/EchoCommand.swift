@@ -52,13 +52,16 @@ struct EchoCommand: ParsableCommand {
     @Option(
         help: """
             A UNIX path at which the echo server that runs hands its port to this one, and this one \
-            to the next. Of one thread, and not for tls or udp.
+            to the next. Not for tls or udp.
             """)
     var handOver: String?
 
     // For measurements: each face of the engine costs something else.
     @Option(help: .hidden)
     var style = Style.callbacks
+
+    @Flag(help: .hidden)
+    var measuring = false
 
     enum Framing: String, ExpressibleByArgument, CaseIterable, Sendable {
         case bytes, lines, http
@@ -84,9 +87,6 @@ struct EchoCommand: ParsableCommand {
             throw ValidationError("--compress is for --framing http")
         }
         if let handOver {
-            guard serving.threads == 1 else {
-                throw ValidationError("--hand-over is for one thread, not \(serving.threads)")
-            }
             guard handOver.hasPrefix("/") || handOver.hasPrefix("./") else {
                 throw ValidationError("--hand-over takes a path, such as /run/echo.handover")
             }
@@ -105,11 +105,7 @@ struct EchoCommand: ParsableCommand {
             if let handOver {
                 let own = ServerEndpoint.tcp(port: port ?? 8007, interface: .loopback)
                 let endpoint =
-                    try listen.map {
-                        try readEndpoint(serverText($0)) { text throws(EndpointError) in
-                            try ServerEndpoint(parsing: text)
-                        }
-                    } ?? own
+                    try listen.map(handedOverEndpoint) ?? own
                 return .streams(
                     endpoint.handedOver(by: handOver, within: .seconds(serving.grace)))
             }
@@ -123,6 +119,24 @@ struct EchoCommand: ParsableCommand {
         }
     }
 
+    /// What can be handed over: not what has TLS above it, and no datagrams.
+    private func handedOverEndpoint(_ listen: String) throws -> ServerEndpoint {
+        let text = serverText(listen)
+        do throws(EndpointError) {
+            return try ServerEndpoint(parsing: text)
+        } catch {
+            guard case .unknownType = error else { throw ValidationError("\(error)") }
+            let parser = try tls.parser()
+            do throws(EndpointError) { _ = try Place(parsing: text, by: parser) } catch {
+                // What is wrong with one that could not be handed over anyway is not of interest.
+                if case .unknownType = error { throw ValidationError("\(error)") }
+            }
+            throw ValidationError(
+                "'\(listen)' cannot be handed over: allowed with --hand-over is tcp, tcp6, unix, fd"
+                    + " or systemd")
+        }
+    }
+
     func run() throws {
         let place = try place
         let (framing, style, threads) = (framing, style, serving.threads)
@@ -131,7 +145,9 @@ struct EchoCommand: ParsableCommand {
         let messageOptions = options
         let command = line.map { ProcessEndpoint(Command("sh", "-c", $0)) }
         try tls.announce()
+        let isMeasuring = measuring
         try serving.run(handingOverBy: handOver) { reactor, announcement in
+            if isMeasuring { measure(reactor) }
             switch place {
             case .datagrams(let endpoint):
                 let port = try endpoint.listen(on: reactor) { DatagramEcho() }
@@ -199,6 +215,14 @@ private enum Place {
             }
         }
     }
+}
+
+/// Has all that a reactor can tell of itself told, for the price of it.
+private func measure(_ reactor: Reactor) {
+    reactor.isMeasuring = true
+    var (made, lost) = (0, 0)
+    reactor.connectionObserver.made = { _ in made += 1 }
+    reactor.connectionObserver.lost = { _, _ in lost += 1 }
 }
 
 /// Sends every byte back.

@@ -12,6 +12,14 @@ struct Finding: Codable, CustomStringConvertible {
 
         static func < (one: Verdict, other: Verdict) -> Bool { one.rank < other.rank }
 
+        var colour: Colour {
+            switch self {
+            case .ok: .green
+            case .note: .yellow
+            case .bad: .red
+            }
+        }
+
         private var rank: Int {
             switch self {
             case .ok: 0
@@ -34,10 +42,15 @@ struct Finding: Codable, CustomStringConvertible {
         self.reason = reason
     }
 
-    var description: String {
-        let mark = verdict.rawValue + String(repeating: " ", count: 5 - verdict.rawValue.count)
-        return "\(mark)\(name): \(value) (\(reason))"
+    var description: String { "\(verdict.rawValue): \(text)" }
+
+    /// For people, in colour where that is wanted.
+    var line: String {
+        let space = String(repeating: " ", count: 5 - verdict.rawValue.count)
+        return verdict.colour(verdict.rawValue) + space + text
     }
+
+    private var text: String { "\(name): \(value) (\(reason))" }
 }
 
 extension Finding {

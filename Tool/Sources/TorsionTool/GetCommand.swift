@@ -16,9 +16,9 @@ struct GetCommand: ParsableCommand {
         discussion: """
             The body goes to standard output, and the status is 0 if the answer is whole and its status \
             is of 200 to 299. Otherwise one sentence goes to standard error: with status 22, as with \
-            curl --fail, for an answer of another status, whose body is not printed; with status 1 if \
-            no whole answer came, since the server cannot be reached, takes too long, breaks off, is \
-            not who it should be, or answers with what is none. A body that breaks off is printed as \
+            curl --fail, for an answer of another status, whose body is not printed; with status 69 if \
+            the server cannot be reached, 2 if it answers with what is no HTTP, and 1 if it takes too \
+            long, breaks off, or is not who it should be. A body that breaks off is printed as \
             far as it came, never in silence; with --output it stays in FILE.part. Over https: the \
             server's certificate is verified. If the reader of standard output has gone, the command \
             ends by SIGPIPE, as other tools do.
@@ -78,7 +78,7 @@ struct GetCommand: ParsableCommand {
             try place, prints: head, file: output.map { ReceivedFile(path: $0, keeps: false) },
             isVerbose: verbose)
         let dies = BrokenPipeSignal.isDefault
-        try reportingErrors(status: { $0 is RefusedFetch ? 22 : 1 }) {
+        try reportingErrors(status: { $0 is RefusedFetch ? 22 : ExitStatus.of($0) }) {
             // The reactor puts /dev/null in its place, where the body would go in silence.
             if output == nil, fcntl(STDOUT_FILENO, F_GETFD) < 0 { throw ClosedOutput() }
             let security: ClientSecurity
@@ -122,7 +122,7 @@ private struct InterruptedFetch: Error, CustomStringConvertible {
 }
 
 /// What failed, with the URL.
-private struct FailedFetch: Error, CustomStringConvertible {
+private struct FailedFetch: CausedError, CustomStringConvertible {
     let url: HTTPURL
     let cause: any Error
 

@@ -20,6 +20,14 @@ struct NewCommand: ParsableCommand {
     @Option(help: "Where Torsion is: a path from the new folder, or an address to clone.")
     var torsion = "../torsion"
 
+    @Flag(help: "Print an object: made, files; or error.")
+    var json = false
+
+    private struct Made: Encodable {
+        let made: String
+        let files: [String]
+    }
+
     func validate() throws {
         let first = name.utf8.first ?? 0
         let isLetter = UInt8(ascii: "a")...UInt8(ascii: "z") ~= first | 0x20
@@ -39,11 +47,12 @@ struct NewCommand: ParsableCommand {
 
     func run() throws {
         let package = NewPackage(name: name, torsion: torsion)
-        try reportingErrors {
+        try reportingErrors(asJSON: json) {
             try makeFolder(name)
             for folder in package.folders { try makeFolder("\(name)/\(folder)") }
             for (path, text) in package.files { try writeFile("\(name)/\(path)", text) }
         }
+        if json { return try printJSON(Made(made: name, files: package.files.map(\.0).sorted())) }
         print("made \(name): cd \(name) && swift run")
     }
 

@@ -2,147 +2,114 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
+internal import Glibc
 internal import Torsion
-internal import TorsionDNS
+@_spi(Tool) internal import TorsionCore
 
-/// `torsion probe`: asks a question, and prints what came and from whom.
+/// `torsion probe`: looks whether a service is up, or a name is known, and how long each step takes.
 struct ProbeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "probe",
-        abstract: "Look a name up, and print what was found and who said so.",
+        abstract: "Connect to a service, or look a name up, and say how long each step took.",
         discussion: """
+            For an endpoint it resolves the name, connects, agrees on TLS if the endpoint has it, and \
+            with --first-byte waits until the server sends something. Ends with status 0 if all of \
+            that went well, and with 69 if nobody is there. With --until-up it tries again until then, \
+            or until --limit has passed, and tells on standard error why not yet: probe --until-up \
+            :8080 && run-tests.
+
             dns:NAME asks for the addresses of a host as a connection would: the hosts file, then the \
             name servers of this machine, with its search list, or getaddrinfo(3) if the machine's \
             configuration asks for it. dns:NAME:type=MX asks the name servers for the records of one \
             type; server=ADDRESS asks another server. An IPv6 address is written [::1].
             """)
 
-    @Argument(help: "What to ask for, for example dns:example.org or dns:example.org:type=MX.")
+    @Argument(
+        help:
+            "What to ask, for example :8080, tls:example.org:443, /run/app, dns:example.org or dns:example.org:type=MX."
+    )
     var probe: String
+
+    @Flag(help: "Try again until it is up.")
+    var untilUp = false
+
+    @Option(help: "Seconds for all of it; else 10, with --until-up 60.")
+    var limit: Double?
+
+    @Flag(help: "Wait for the first bytes that the server sends.")
+    var firstByte = false
+
+    @Flag(help: "Print an object: up, attempts, seconds, and each step; or error.")
+    var json = false
 
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
+    private var isOfName: Bool { probe.hasPrefix("dns:") }
+
     func validate() throws {
-        _ = try NameProbe(parsing: probe)
+        if isOfName {
+            _ = try NameProbe(parsing: probe)
+            guard !untilUp, !firstByte, limit == nil else {
+                throw ValidationError("--until-up, --first-byte and --limit are for services")
+            }
+        } else {
+            _ = try endpoint
+        }
+        if let limit, !(0.001...86_400 ~= limit) {
+            throw ValidationError("'\(limit)' is no limit: allowed is 0.001 to 86400 seconds")
+        }
         _ = try BackendChoice.chosen(backend)
     }
 
+    private var endpoint: any StreamClientEndpoint {
+        get throws {
+            let parser = EndpointParser.commandLine()
+                .adding(client: "dns", example: "dns:example.org") { try NameProbe(&$0) }
+            return try readEndpoint(clientText(probe), parser.client(parsing:))
+        }
+    }
+
     func run() throws {
-        let probe = try NameProbe(parsing: probe)
         let backend = try BackendChoice.chosen(backend)
-        var failure: (any Error)?
-        try reportingErrors {
+        if isOfName { return try look(on: backend) }
+        let service = ServiceProbe(
+            try endpoint, host: ServiceProbe.host(of: clientText(probe)),
+            limit: .seconds(limit ?? (untilUp ? 60 : 10)), triesAgain: untilUp,
+            waitsForByte: firstByte)
+        if untilUp, !json { service.whenNotYet = { _ = writeStandardError("not yet: \($0)\n") } }
+        try reportingErrors(asJSON: json) {
             try Reactor.run(backend: backend) { reactor in
-                try probe.lines(on: reactor).addBoth { outcome in
-                    switch outcome {
-                    case .success(let lines): for line in lines { print(line) }
-                    case .failure(let error): failure = error
-                    }
+                try service.start(on: reactor)
+            }
+            if let failure = service.failure { throw failure }
+            guard service.report.up else { throw TransferInterrupted() }
+            if json { return try printJSON(service.report) }
+            for line in service.report.lines { print(line) }
+        }
+    }
+
+    private struct Found: Encodable {
+        let records: [String]
+        let comments: [String]
+    }
+
+    private func look(on backend: BackendChoice) throws {
+        let probe = try NameProbe(parsing: probe)
+        var outcome: Result<[String], any Error>?
+        try reportingErrors(asJSON: json) {
+            try Reactor.run(backend: backend) { reactor in
+                try probe.lines(on: reactor).addBoth { result in
+                    outcome = result
                     reactor.stop(within: .zero)
                 }.whenFailed { _ in }
             }
-            if let failure { throw failure }
+            guard let lines = try outcome?.get() else { throw TransferInterrupted() }
+            guard json else { return lines.forEach { print($0) } }
+            try printJSON(
+                Found(
+                    records: lines.filter { !$0.hasPrefix("; ") },
+                    comments: lines.filter { $0.hasPrefix("; ") }.map { String($0.dropFirst(2)) }))
         }
-    }
-}
-
-/// What `dns:NAME` asks for: read as an endpoint is, though nothing can be connected to it.
-private struct NameProbe: StreamClientEndpoint {
-    private let name: String
-    private let type: DNSRecordType?
-    private let server: SocketAddress?
-
-    /// - Throws: `ValidationError`, which ends the command with status 64.
-    init(parsing text: String) throws {
-        let parser = EndpointParser.standard.adding(client: "dns", example: "dns:example.org") {
-            try NameProbe(&$0)
-        }
-        guard let probe = try readEndpoint(text, parser.client(parsing:)) as? NameProbe else {
-            throw ValidationError("'\(text)' is no probe: allowed is dns:NAME")
-        }
-        self = probe
-    }
-
-    private init(_ arguments: inout EndpointArguments) throws {
-        name = try arguments.argument("name")
-        type = try arguments.option("type").map { text in
-            guard let type = DNSRecordType(text) else {
-                throw EndpointError.invalid(
-                    "type", value: text, allowed: "a type of records, as in MX or TYPE99")
-            }
-            return type
-        }
-        server = try arguments.option("server").map { text in
-            let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
-            let bare = isBracketed ? String(text.dropFirst().dropLast()) : text
-            guard let address = SocketAddress(host: bare, port: 53) ?? SocketAddress(text) else {
-                throw EndpointError.invalid(
-                    "server", value: text, allowed: #"an address, or 127.0.0.1\:5353"#)
-            }
-            return address
-        }
-    }
-
-    func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
-        .failed(
-            IOError(.connect, function: "", code: .notSupported, subject: name), on: reactor)
-    }
-
-    func lines(on reactor: Reactor) throws -> Deferred<[String]> {
-        if type == nil, server == nil { return try hostLines(on: reactor) }
-        let dns =
-            server.map { DNSResolver(on: reactor, DNSConfiguration(servers: [$0])) }
-            ?? reactor.companion(of: DNSResolver.self)
-        guard let question = DNSName(name) else {
-            throw IOError(.resolve, function: "", code: .invalidArgument, subject: name)
-        }
-        let answers = (type.map { [$0] } ?? [.aaaa, .a]).map { type in
-            // A resolver of its own lives as long as the look-up.
-            dns.lookUp(DNSQuestion(name: question, type: type)).addBoth { outcome in
-                withExtendedLifetime(dns) { outcome }
-            }
-        }
-        return gatherResults(answers, on: reactor).addCallback { outcomes in
-            // Where there is nothing at all, the first says why.
-            if !outcomes.contains(where: { (try? $0.get()) != nil }) { _ = try outcomes[0].get() }
-            return outcomes.flatMap { outcome in
-                switch outcome {
-                case .success(let answer): Self.lines(answer)
-                case .failure(let error): ["; \(error)"]
-                }
-            }
-        }
-    }
-
-    private func hostLines(on reactor: Reactor) throws -> Deferred<[String]> {
-        let dns = reactor.companion(of: DNSResolver.self)
-        let resolver = try reactor.resolver
-        let start = reactor.now
-        return resolver.resolve(name, port: 0).addCallback { addresses in
-            let time = start.duration(to: reactor.now)
-            return addresses.map { $0.host ?? "\($0)" } + ["; \(Self.source(dns, time))"]
-        }
-    }
-
-    private static func source(_ dns: DNSResolver, _ time: Duration) -> String {
-        let milliseconds = time / .milliseconds(1)
-        let rounded = (milliseconds * 10).rounded() / 10
-        let statistics = dns.statistics
-        if statistics.lookups == 0, statistics.systemLookups == 0 {
-            return "from this machine, without a query, in \(rounded) ms"
-        }
-        switch dns.choice {
-        case .system(let reason): return "from getaddrinfo (\(reason)), in \(rounded) ms"
-        case .own:
-            let servers = dns.configuration.servers.map(\.description).joined(separator: ", ")
-            return "from \(servers), in \(rounded) ms"
-        }
-    }
-
-    private static func lines(_ answer: DNSAnswer) -> [String] {
-        let way = answer.isOverTCP ? " over TCP" : ""
-        let aliases = answer.aliases.map { "; alias \($0)" }
-        return aliases + answer.records.map(\.description) + ["; from \(answer.server)\(way)"]
     }
 }

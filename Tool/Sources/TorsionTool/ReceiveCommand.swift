@@ -39,6 +39,9 @@ struct ReceiveCommand: ParsableCommand {
     @Flag(help: "Print the SHA-256 of what was received, to compare with the sender's.")
     var sha256 = false
 
+    @Flag(help: "Print objects: listening, backend, threads; then received, sha256; or error.")
+    var json = false
+
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
@@ -52,12 +55,12 @@ struct ReceiveCommand: ParsableCommand {
     func run() throws {
         let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         let backend = try BackendChoice.chosen(backend)
-        let announcement = Announcement("backend=\(backend.name) threads=1")
+        let announcement = Announcement(backend: backend, threads: 1, asJSON: json)
         try tls.announce()
         let outcome = TransferOutcome()
         let place = ReceivedFile(path: file, keeps: keep)
         let line = ProgressLine()
-        try reportingErrors {
+        try reportingErrors(asJSON: json) {
             try place.check(isReadAgain: sha256)
             try Reactor.run(backend: backend) { reactor in
                 // At once: a file that cannot be opened is no reason to wait for a client.
@@ -77,10 +80,17 @@ struct ReceiveCommand: ParsableCommand {
                 throw OtherCount(received: received, expected: count)
             }
             try place.finish()
+            let digest = sha256 ? try SHA256.ofFile(file, byteCount: received) : nil
+            if json { return try printJSON(Received(received: received, sha256: digest)) }
             print("received \(received) bytes")
-            if sha256 { print("sha256 \(try SHA256.ofFile(file, byteCount: received))") }
+            if let digest { print("sha256 \(digest)") }
         }
     }
+}
+
+private struct Received: Encodable {
+    let received: Int
+    let sha256: String?
 }
 
 /// The client ended with more or less than was said.
@@ -118,12 +128,20 @@ struct ReceivedFile {
         return stat(path, &status) == 0 ? Int64(status.st_size) : 0
     }
 
-    /// - Throws: That there is a file which must stay, or what cannot be read again.
+    /// - Throws: That there is a file which must stay, what cannot be read again, or why nothing can be
+    ///   written.
     func check(isReadAgain: Bool) throws {
         guard !isReadAgain || !isSpecial else { throw NotReadable(path: path) }
         var status = stat()
-        guard keeps, lstat(path, &status) == 0 else { return }
-        throw IOError(.open, function: "", code: .fileExists, subject: path)
+        if keeps, lstat(path, &status) == 0 {
+            throw IOError(.open, function: "", code: .fileExists, subject: path)
+        }
+        // What cannot be written is said before anybody is asked to send.
+        let isThere = isSpecial || stat(partPath, &status) == 0
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        guard access(isThere ? partPath : folder, W_OK) == 0 else {
+            throw IOError.ofFile("open", partPath)
+        }
     }
 
     /// Everything has arrived: the part becomes the file, in one step.

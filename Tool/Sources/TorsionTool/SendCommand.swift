@@ -12,7 +12,8 @@ struct SendCommand: ParsableCommand {
         commandName: "send",
         abstract: "Send a file to a server, and wait until it has taken all of it.",
         discussion: """
-            The file is opened before the server is called, so that a misspelt name disturbs nobody. \
+            The file is opened before the server is called, so that a misspelt name, or a folder, \
+            disturbs nobody. \
             On a terminal one line tells how far it is. A file whose size the system does not know, as \
             of /proc, is refused: cat FILE | torsion connect ENDPOINT sends such. Ends with status 1 if \
             the file could not be sent whole.
@@ -36,6 +37,9 @@ struct SendCommand: ParsableCommand {
     @Flag(help: "Print the SHA-256 of what was sent, to compare with the receiver's.")
     var sha256 = false
 
+    @Flag(help: "Print an object: sent, sha256; or error.")
+    var json = false
+
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
@@ -53,7 +57,7 @@ struct SendCommand: ParsableCommand {
         let backend = try BackendChoice.chosen(backend)
         let outcome = TransferOutcome()
         let line = ProgressLine()
-        try reportingErrors {
+        try reportingErrors(asJSON: json) {
             try checkFile()
             try Reactor.run(backend: backend) { reactor in
                 let producer = FileProducer(
@@ -67,11 +71,16 @@ struct SendCommand: ParsableCommand {
             }
             line.clear()
             let sent = try outcome.byteCount()
+            let digest = sha256 ? try SHA256.ofFile(file, offset: offset, byteCount: sent) : nil
+            if json { return try printJSON(Sent(sent: sent, sha256: digest)) }
             print("sent \(sent) bytes")
-            if sha256 {
-                print("sha256 \(try SHA256.ofFile(file, offset: offset, byteCount: sent))")
-            }
+            if let digest { print("sha256 \(digest)") }
         }
+    }
+
+    private struct Sent: Encodable {
+        let sent: Int
+        let sha256: String?
     }
 
     private struct UnknownSize: Error, CustomStringConvertible {
@@ -89,6 +98,9 @@ struct SendCommand: ParsableCommand {
         var status = stat()
         var byte: UInt8 = 0
         guard fstat(descriptor, &status) == 0 else { throw IOError.ofFile("fstat", file) }
+        guard status.st_mode & S_IFMT != S_IFDIR else {
+            throw IOError(.open, function: "", code: .isDirectory, subject: file)
+        }
         let isRegular = status.st_mode & S_IFMT == S_IFREG
         if isRegular, status.st_size == 0, read(descriptor, &byte, 1) == 1 {
             throw UnknownSize(path: file)

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
+internal import Glibc
 internal import Torsion
 internal import TorsionHTTP
 
@@ -31,9 +32,17 @@ struct ServeCommand: ParsableCommand {
         _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
     }
 
+    /// - Throws: Why it cannot be served, before anybody asks for a file.
+    private func checkFolder(_ path: String) throws {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw IOError.ofFile("open", path) }
+        close(descriptor)
+    }
+
     func run() throws {
         let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         let folder = folder
+        try reportingErrors(asJSON: serving.json) { try checkFolder(folder) }
         try tls.announce()
         try serving.run { reactor, announcement in
             let files = FileResponder(folder: folder)

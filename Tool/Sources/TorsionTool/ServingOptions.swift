@@ -25,6 +25,9 @@ struct ServingOptions: ParsableArguments {
         help: "A UNIX path at which torsion doctor unix:PATH may ask this server. Of one thread.")
     var admin: String?
 
+    @Flag(help: "Print an object: listening, backend, threads; errors as objects, too.")
+    var json = false
+
     /// - Throws: `ValidationError`, which ends the command with status 64.
     func check() throws {
         guard 1...1024 ~= threads else {
@@ -54,11 +57,11 @@ struct ServingOptions: ParsableArguments {
         _ body: @escaping @Sendable (Reactor, Announcement) throws -> Void
     ) throws {
         let backend = try BackendChoice.chosen(backend)
-        let announcement = Announcement("backend=\(backend.name) threads=\(threads)")
+        let announcement = Announcement(backend: backend, threads: threads, asJSON: json)
         raiseDescriptorLimit()
         let reloads = Once()
         let policy = SignalPolicy.stop(lameDuck: .seconds(lameDuck), within: .seconds(grace))
-        try reportingErrors {
+        try reportingErrors(asJSON: json) {
             try ReactorGroup.run(
                 count: threads, backend: backend, signals: policy
             ) { reactor in
@@ -96,16 +99,30 @@ final class Once: Sendable {
 ///
 ///     listening on 127.0.0.1:41234 backend=epoll threads=1
 final class Announcement: Sendable {
-    private let details: String
+    private struct Object: Encodable {
+        let listening: String
+        let backend: String
+        let threads: Int
+    }
+
+    private let backend: String
+    private let threads: Int
+    private let isJSON: Bool
     private let isMade = Atomic(false)
 
-    init(_ details: String) { self.details = details }
+    init(backend: BackendChoice, threads: Int, asJSON isJSON: Bool) {
+        self.backend = backend.name
+        self.threads = threads
+        self.isJSON = isJSON
+    }
 
     func make(for port: ListeningPort) { make(at: port.localAddress) }
 
     func make(at address: SocketAddress) {
         guard !isMade.exchange(true, ordering: .relaxed) else { return }
-        print("listening on \(address) \(details)")
+        let object = Object(listening: "\(address)", backend: backend, threads: threads)
+        let line = "listening on \(address) backend=\(backend) threads=\(threads)"
+        print(isJSON ? (try? json(object)) ?? line : line)
         fflush(nil)
     }
 }

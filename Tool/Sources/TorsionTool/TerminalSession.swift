@@ -47,10 +47,10 @@ final class TerminalSession {
     }
 
     private func localLost(_ why: ConnectionLoss) {
-        if case .failed(let error) = why, error.code == .brokenPipe {
-            isOutputBroken = true
-            failure = error
-        }
+        guard case .failed(let error) = why else { return }
+        isOutputBroken = error.code == .brokenPipe
+        // It says more than the pipe, which only knows that its end was lost.
+        failure = error
     }
 }
 

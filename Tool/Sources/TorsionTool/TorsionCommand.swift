@@ -16,8 +16,14 @@ struct TorsionCommand: ParsableCommand {
             exec:PROGRAM; where one is asked for, HOST:PORT, :PORT and /path do as well.
 
             Exit status: 0 all went well; 1 something went wrong, which one line on standard error \
-            says; 22, of get alone, an answer of another status than 2xx; 64 the command line is \
-            wrong; 130 and 143, as of every program, ended by a second SIGINT or SIGTERM.
+            says; 2 the other side broke the protocol; 22, of get alone, an answer of another status \
+            than 2xx; 64 the command line is wrong; 69 there is nobody to talk to: the name is not \
+            found, or the connection is refused or takes too long; 130 and 143, as of every program, \
+            ended by a second SIGINT or SIGTERM.
+
+            With --json a command prints objects, one a line, and an error is an object on standard \
+            error. What prints the other side's bytes has no such option. Colour is for terminals \
+            only, and not if NO_COLOR is set.
             """,
         version: "0.2.0",
         subcommands: [
@@ -26,6 +32,26 @@ struct TorsionCommand: ParsableCommand {
             GetCommand.self, WSCommand.self, BenchCommand.self, ProbeCommand.self,
             DoctorCommand.self, BackendsCommand.self, NewCommand.self,
         ])
+
+    static func main() {
+        let words = Array(CommandLine.arguments.dropFirst())
+        if let word = words.first, let near = Suggestion.near(word, among: subcommandNames) {
+            writeToStandardError(
+                "Error: there is no command '\(word)'. Did you mean '\(near)'?\n"
+                    + "  See 'torsion --help' for all of them.\n")
+            exit(withError: ExitCode(64))
+        }
+        main(words)
+    }
+
+    private static var subcommandNames: [String] {
+        var names = ["help"]
+        // A key path to it crashes the compiler of Swift 6.3.
+        for command in configuration.subcommands {
+            if let name = command.configuration.commandName { names.append(name) }
+        }
+        return names
+    }
 }
 
 extension BackendChoice {
@@ -60,22 +86,31 @@ func readEndpoint<Endpoint>(
     do throws(EndpointError) { return try make(text) } catch { throw ValidationError("\(error)") }
 }
 
-/// Runs a command's work; an error of the world is one sentence on standard error, and status 1 or
-/// what `status` says.
+/// Runs a command's work; an error of the world is one sentence on standard error, an object with it
+/// if `asJSON` is set, and the status that `status` says.
 func reportingErrors(
-    status: (any Error) -> Int32 = { _ in 1 }, _ body: () throws -> Void
+    asJSON: Bool = false, status: (any Error) -> Int32 = ExitStatus.of, _ body: () throws -> Void
 ) throws {
     do { try body() } catch {
-        fail(with: error)
+        fail(with: error, asJSON: asJSON)
         throw ExitCode(status(error))
     }
 }
 
+private struct FailureObject: Encodable {
+    let error: String
+    let advice: String?
+}
+
 /// Prints the sentence of an error, and on a line of its own what to do instead: other tools read
 /// the first line.
-private func fail(with error: any Error) {
-    let lines =
-        (error as? IOError).map { [$0.sentence, $0.advice].compactMap(\.self) } ?? ["\(error)"]
+private func fail(with error: any Error, asJSON: Bool) {
+    let (sentence, advice) =
+        (error as? IOError).map { ($0.sentence, $0.advice) } ?? ("\(error)", nil)
+    if asJSON, let text = try? json(FailureObject(error: sentence, advice: advice)) {
+        return writeToStandardError(text + "\n")
+    }
+    let lines = [sentence, advice].compactMap(\.self)
     writeToStandardError(withoutControls(lines.joined(separator: "\n")) + "\n")
 }
 

@@ -233,6 +233,110 @@ import TorsionUV
         #expect(second.readErrors() == "interrupted\n" && second.wait() == 1)
     }
 
+    @Test(arguments: ["tls:0", "udp:0"])
+    func `what cannot be handed over is told so`(place: String) throws {
+        let program = try Program(
+            "torsion", ["echo", "--hand-over", "/tmp/handover", "--listen", place])
+        #expect(
+            program.readErrorLine() == "Error: '\(place)' cannot be handed over: allowed with"
+                + " --hand-over is tcp, tcp6, unix, fd or systemd")
+        #expect(program.wait() == 64)
+    }
+
+    @Test func `a folder is refused before anybody is called`() throws {
+        let listener = try Socket.bound()
+        try listener.listen()
+        let program = try Program("torsion", ["send", "/tmp", ":\(listener.port)"])
+        #expect(program.readErrors() == "cannot open /tmp: is a directory (EISDIR)\n")
+        #expect(program.wait() == 1)
+        #expect(!listener.hasClient)
+    }
+
+    @Test func `what cannot be written or served is said before anybody is asked`() throws {
+        let receiver = try Program("torsion", ["receive", "/nowhere/a", "--listen", "127.0.0.1:0"])
+        #expect(
+            receiver.readErrors()
+                == "cannot open /nowhere/a.part: no such file or directory (ENOENT)\n")
+        #expect(receiver.readOutput() == "" && receiver.wait() == 1)
+        let server = try Program("torsion", ["serve", "/nowhere", "--listen", "127.0.0.1:0"])
+        #expect(
+            server.readErrors() == "cannot open /nowhere: no such file or directory (ENOENT)\n")
+        #expect(server.readOutput() == "" && server.wait() == 1)
+    }
+
+    @Test func `standard output that cannot be written is named`() throws {
+        let listener = try Socket.bound()
+        try listener.listen()
+        let torsion = Program.folder + "/torsion"
+        let program = try Program(
+            path: "bash", ["-c", "exec '\(torsion)' connect :\(listener.port) >/dev/full"])
+        let client = try listener.accept()
+        client.write("something")
+        let errors = program.readErrors()
+        #expect(
+            errors.hasPrefix("cannot write to standard output: no space left on device"),
+            "\(errors)")
+        #expect(program.wait() == 1)
+    }
+
+    @Test(arguments: [
+        ("ehco", "echo"), ("probes", "probe"), ("conect", "connect"), ("lsiten", "listen"),
+    ])
+    func `a misspelt command is told what may have been meant`(word: String, name: String) throws {
+        let program = try Program("torsion", [word, "--listen", ":0"])
+        let errors = program.readErrors()
+        #expect(
+            errors.hasPrefix("Error: there is no command '\(word)'. Did you mean '\(name)'?\n"),
+            "\(errors)")
+        #expect(program.wait() == 64)
+        let strange = try Program("torsion", ["xyzzy"])
+        #expect(strange.readErrors().hasPrefix("Error: Unexpected argument 'xyzzy'"))
+        #expect(strange.wait() == 64)
+    }
+
+    @Test func `colour is for terminals, and not if NO_COLOR is set`() throws {
+        let mark = "\u{1b}[3"
+        let terminal = try Program(
+            "torsion", ["doctor"], environment: ["NO_COLOR=", "TERM=xterm"], hasTerminal: true)
+        #expect(terminal.readOutput().contains(mark))
+        _ = terminal.wait()
+        for (environment, hasTerminal) in [
+            (["NO_COLOR=1", "TERM=xterm"], true), (["NO_COLOR=", "TERM=dumb"], true),
+            (["NO_COLOR=", "TERM=xterm"], false),
+        ] {
+            let plain = try Program(
+                "torsion", ["doctor"], environment: environment, hasTerminal: hasTerminal)
+            let output = plain.readOutput()
+            #expect(output.contains("descriptors") && !output.contains(mark))
+            _ = plain.wait()
+        }
+    }
+
+    @Test func `with --json a command prints objects`() throws {
+        let target = "/tmp/torsion-json.\(getpid())"
+        let source = target + ".source"
+        defer { for name in [source, target] { unlink(name) } }
+        try write("hello\n", to: source)
+        let receiver = try Program(
+            "torsion", ["receive", target, "--listen", "127.0.0.1:0", "--sha256", "--json"])
+        let line = receiver.readLine()
+        #expect(
+            line.hasPrefix(#"{"backend":""#) && line.hasSuffix(#","threads":1}"#), "\(line)")
+        let port = line.split(separator: ":")[3].prefix { $0 != "\"" }
+        let sender = try Program("torsion", ["send", source, ":\(port)", "--sha256", "--json"])
+        let digest = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+        #expect(sender.readLine() == #"{"sent":6,"sha256":"\#(digest)"}"#)
+        #expect(receiver.readLine() == #"{"received":6,"sha256":"\#(digest)"}"#)
+        #expect(sender.wait() == 0 && receiver.wait() == 0)
+        let failed = try Program("torsion", ["send", "/nowhere", ":1", "--json"])
+        #expect(
+            failed.readErrors()
+                == #"{"error":"cannot open /nowhere: no such file or directory (ENOENT)"}"# + "\n")
+        #expect(failed.wait() == 1)
+        let backends = try Program("torsion", ["backends", "--json"])
+        #expect(backends.readOutput().hasPrefix(#"[{"isDefault":"#) && backends.wait() == 0)
+    }
+
     // Case P11
     @Test func `a file stays as it is until all of the next one has arrived`() throws {
         let target = "/tmp/torsion-kept.\(getpid())"

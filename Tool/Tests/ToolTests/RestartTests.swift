@@ -58,12 +58,15 @@ import Testing
     ) throws {
         let path = "/tmp/torsion-handover.\(getpid()).\(backend)"
         var port: UInt16?
+        var count = 0
         func start() throws -> Program {
+            // One thread, then two, and so on.
+            count += 1
             let server = try Program(
                 "torsion",
                 [
                     "echo", "--listen", "127.0.0.1:0", "--hand-over", path, "--backend", backend,
-                    "--grace", "20",
+                    "--grace", "20", "--threads", "\(2 - count % 2)",
                 ])
             let words = server.readLine().split(separator: " ")
             try #require(words.count == 5 && words[0] == "listening", "\(words)")

@@ -45,7 +45,7 @@ import Testing
         refused.endInput()
         let sentence = refused.readErrors()
         #expect(sentence.contains("refused") && sentence.contains("127.0.0.1"), "\(sentence)")
-        #expect(refused.wait() == 1)
+        #expect(refused.wait() == 69)
         let folder = try Program(
             "torsion", ["serve", "/", "--listen", "tcp:0:interface=127.0.0.1"])
         let words = folder.readLine().split(separator: " ")

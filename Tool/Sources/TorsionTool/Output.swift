@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: the Torsion authors
+
+internal import FoundationEssentials
+internal import Glibc
+
+/// Prints a value as one line of JSON, its keys in order.
+func printJSON(_ value: some Encodable) throws { print(try json(value)) }
+
+/// One line of JSON, its keys in order.
+func json(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+}
+
+/// Colour for people: on a terminal that can have it, unless `NO_COLOR` is set to something.
+///
+/// - SeeAlso: https://no-color.org
+enum Colour: String {
+    case green = "32"
+    case yellow = "33"
+    case red = "31"
+
+    static let isOn =
+        isatty(STDOUT_FILENO) == 1 && (variable("NO_COLOR") ?? "").isEmpty
+        && variable("TERM") != "dumb"
+
+    private static func variable(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    /// The text in this colour, if there are colours.
+    func callAsFunction(_ text: String) -> String {
+        Self.isOn ? "\u{1b}[\(rawValue)m\(text)\u{1b}[0m" : text
+    }
+}
+
+/// A duration in milliseconds, rounded for people.
+func milliseconds(_ duration: Duration) -> Double {
+    ((duration / .milliseconds(1)) * 1_000).rounded() / 1_000
+}
