@@ -19,7 +19,7 @@ SEEDS ?=
 # has one thread, so that many find no more there, and each takes ten times as long.
 SAN_SEEDS ?= 30
 # What `make ci` runs after lint and build, in this order
-CI_TARGETS ?= test docs first-program fuzz-short bench-counts-short
+CI_TARGETS ?= test adapters docs first-program fuzz-short bench-counts-short
 
 # Warnings are errors and every trait is on in our own runs: see Package.swift.
 export TORSION_DEVELOPMENT := 1

@@ -99,7 +99,7 @@ import TorsionTLS
             ),
             ("HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\ngone", "", "404 Not Found", 22),
             ("HTTP/1.1 302 No\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n", "", "302 Found", 22),
-            ("HTTP/2.0 200\r\nContent-Length: 2\r\n\r\nok", "", "its version is neither", 2),
+            ("HTTP/2.0 200\r\nContent-Length: 2\r\n\r\nok", "", "its version is not HTTP/1", 2),
             ("\(head)+5\r\n\r\nhello", "", "Content-Length is no number", 2),
             ("", "", "it broke off", 1),
         ] {

@@ -163,6 +163,99 @@ import TorsionMetrics
         #expect(seen == [String](repeating: "stopped", count: count) + ["below ends"])
     }
 
+    /// Answers each line after a moment; asked to end, it answers first.
+    private final class Slow: LineProtocol {
+        let lines = LineDecoder()
+        private let lineReceived: () -> Void
+        private var unanswered = 0
+        private var isEnding = false
+
+        init(_ lineReceived: @escaping () -> Void) { self.lineReceived = lineReceived }
+
+        func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
+            unanswered += 1
+            lineReceived()
+            transport.reactor.callLater(.milliseconds(20)) { [self] in
+                unanswered -= 1
+                transport.write("answer\n")
+                if isEnding, unanswered == 0 { transport.loseConnection() }
+            }
+        }
+
+        func shutdownRequested(_ transport: any StreamTransport) {
+            isEnding = true
+            if unanswered == 0 { transport.loseConnection() }
+        }
+    }
+
+    @Test(arguments: BackendChoice.linked)
+    func `one program logs its connections, counts what the load sent, and drains`(
+        backend: BackendChoice
+    ) async throws {
+        let count = 20
+        let lines = Lines()
+        nonisolated(unsafe) let handler = lines
+        let metrics = TestMetrics()
+        let port = Locked<SocketAddress?>(nil)
+        let asked = Locked(0)
+        let ready = AsyncStream<Void>.makeStream()
+        let whole = AsyncStream<Void>.makeStream()
+        let web = TorsionService(backend: backend, within: .seconds(5)) { reactor in
+            reactor.log(to: Logger(label: "web") { _ in handler })
+            reactor.isMeasuring = true
+            reactor.reportMetrics(every: .milliseconds(5), factory: metrics)
+            let open = try ServerEndpoint.tcp(port: 0, interface: .loopback).listen(on: reactor) {
+                Slow {
+                    let all = asked.withLock { asked in
+                        asked += 1
+                        return asked
+                    }
+                    if all == count { whole.continuation.yield() }
+                }
+            }
+            port.withLock { $0 = open.localAddress }
+            reactor.addTrigger(.after, .startup) { ready.continuation.yield() }
+        }
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: web)],
+                logger: Logger(label: "group") { _ in SwiftLogNoOpLogHandler() }))
+        async let end: Void = group.run()
+        var start = ready.stream.makeAsyncIterator()
+        _ = await start.next()
+        let place = try #require(port.withLock { $0 })
+        let answers = Locked<[String]>([])
+        async let load: Void = withReactor(signals: .ignore) { reactor in
+            let clients = (0..<count).map { _ in
+                reactor.spawn {
+                    let client = try await ClientEndpoint.address(place).connect(on: reactor).value
+                    try await client.write("question\n")
+                    let answer = try await client.readToEnd(limitBytes: 100)
+                    let text = String(decoding: answer)
+                    answers.withLock { $0.append(text) }
+                }
+            }
+            for client in clients { try await client.value }
+        }
+        // All have asked, and nobody has been answered.
+        var middle = whole.stream.makeAsyncIterator()
+        _ = await middle.next()
+        await group.triggerGracefulShutdown()
+        try await end
+        try await load
+        #expect(answers.withLock { $0 } == [String](repeating: "answer\n", count: count))
+        let events = lines.seen.withLock { $0 }
+        for text in ["connection made", "connection lost"] {
+            let told = events.filter { "\($0.message)" == text }
+            #expect(told.count == count)
+            #expect(told.allSatisfy { "\($0.metadata?["peer"] ?? "")".hasPrefix("127.0.0.1:") })
+        }
+        func total(_ name: String) -> Int64 { metrics.counterTotal(label: "torsion." + name) }
+        #expect(total("connections_made") == count && total("connections_lost") == count)
+        #expect(total("bytes_read") == Int64(count * "question\n".utf8.count))
+        #expect(total("bytes_written") == Int64(count * "answer\n".utf8.count))
+    }
+
     @Test(arguments: BackendChoice.linked)
     func `cancelling ends a shutdown that takes too long`(backend: BackendChoice) async throws {
         /// Never closes by itself.
