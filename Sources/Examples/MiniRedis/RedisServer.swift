@@ -12,8 +12,8 @@ final class RedisServer: MessageProtocol {
     let messages = MessageBuffer(limitBytes: limitBytes)
     private let store: Store
     /// Where the words of the present command lie; kept, so that a command costs no allocation.
-    private var words: [Range<Int>] = []
-    private var channels: [Bytes] = []
+    @exclusivity(unchecked) private var words: [Range<Int>] = []
+    @exclusivity(unchecked) private var channels: [Bytes] = []
 
     init(_ store: Store) { self.store = store }
 
@@ -153,12 +153,11 @@ final class RedisServer: MessageProtocol {
 
     private func write(_ value: Bytes?, _ transport: any StreamTransport) {
         guard let value else { return transport.write("$-1\r\n") }
-        transport.write { writer in
-            writer.writeByte(UInt8(ascii: "$"))
-            writer.writeDecimal(value.count)
-            writer.write("\r\n")
+        guard value.count > 4_096 else {
+            return transport.write { $0.writeBulk(value.span) }
         }
         // A long value is queued without a copy.
+        transport.write("$\(value.count)\r\n")
         transport.write(value)
         transport.write("\r\n")
     }

@@ -8,13 +8,12 @@ import Torsion
 final class Store {
     /// The most that keys and values may take, in bytes, those that keep an entry counted.
     let limitBytes: Int
-    private(set) var byteCount = 0
+    @exclusivity(unchecked) private(set) var byteCount = 0
 
     private let reactor: Reactor
-    private var values: [Bytes: Bytes] = [:]
+    @exclusivity(unchecked) private var values: [Bytes: Bytes] = [:]
     private var expiries: [Bytes: DelayedCall] = [:]
     private var channels: [Bytes: [any StreamTransport]] = [:]
-    private static let entryByteCount = 64
 
     init(on reactor: Reactor, limitBytes: Int = 256 << 20) {
         self.reactor = reactor
@@ -63,15 +62,18 @@ final class Store {
     private func remove(_ key: Bytes) {
         expiries[key] = nil
         guard let value = values.removeValue(forKey: key) else { return }
-        byteCount -= key.count + value.count + Self.entryByteCount
+        byteCount -= size(key, value)
     }
 
+    private func size(_ key: Bytes, _ value: Bytes) -> Int { key.count + value.count + 64 }
+
     private func store(_ value: Bytes, for key: Bytes) -> Bool {
-        let old = values[key].map { key.count + $0.count + Self.entryByteCount } ?? 0
-        let count = byteCount - old + key.count + value.count + Self.entryByteCount
-        guard count <= limitBytes else { return false }
-        byteCount = count
-        values[key] = value
+        if byteCount + size(key, value) > limitBytes {
+            let old = values[key].map { size(key, $0) } ?? 0
+            guard byteCount - old + size(key, value) <= limitBytes else { return false }
+        }
+        byteCount += size(key, value)
+        if let old = values.updateValue(value, forKey: key) { byteCount -= size(key, old) }
         return true
     }
 

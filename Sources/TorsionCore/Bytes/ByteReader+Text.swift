@@ -37,6 +37,7 @@ extension ByteReader {
     /// - Complexity: O(*n*), and O(*n* · *m*) for a delimiter of *m* bytes that nearly fits
     ///   everywhere; goes on as ``readSpan(until:)-(UInt8)`` does.
     @inlinable
+    @_disfavoredOverload
     @_lifetime(copy self)
     @_lifetime(self: copy self)
     public mutating func readSpan(until delimiter: String) throws(ByteReaderError) -> RawSpan {
@@ -44,6 +45,19 @@ extension ByteReader {
         delimiter.makeContiguousUTF8()
         // Unsafe for types with padding, which a byte has not.
         return unsafe try readSpan(until: delimiter.utf8Span.span.bytes)
+    }
+
+    /// The same for a literal, which costs nothing to look at.
+    ///
+    /// - Parameter delimiter: What to look for; an empty one traps.
+    /// - Returns: What is before the delimiter, borrowed; it may be empty.
+    /// - Throws: ``ByteReaderError`` if it is not there.
+    @inlinable
+    @_lifetime(copy self)
+    @_lifetime(self: copy self)
+    public mutating func readSpan(until delimiter: StaticString) throws(ByteReaderError) -> RawSpan
+    {
+        try readSpan(until: delimiter.utf8Bytes)
     }
 
     /// Reads up to a delimiter of one or more bytes, which is read too and left out of the result.
@@ -136,6 +150,7 @@ extension ByteReader {
     /// - Parameter text: What must come next, as UTF-8.
     /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
     @inlinable
+    @_disfavoredOverload
     @_lifetime(self: copy self)
     public mutating func expect(_ text: String) throws(ByteReaderError) {
         var text = text
@@ -144,19 +159,56 @@ extension ByteReader {
         unsafe try expect(text.utf8Span.span.bytes)
     }
 
+    /// Reads exactly the bytes of a literal: `try reader.expect("\r\n")`.
+    ///
+    /// - Parameter literal: What must come next.
+    /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
+    @inlinable
+    @inline(__always)
+    @_lifetime(self: copy self)
+    public mutating func expect(_ literal: StaticString) throws(ByteReaderError) {
+        try expect(literal.utf8Bytes)
+    }
+
     /// Reads exactly these bytes.
     ///
     /// - Parameter literal: What must come next.
     /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
     @inlinable
+    @inline(__always)
     @_lifetime(self: copy self)
     public mutating func expect(_ literal: RawSpan) throws(ByteReaderError) {
+        let count = literal.byteCount
+        guard count <= remainingByteCount, isNext(literal) else { throw mismatch(with: literal) }
+        next &+= count
+    }
+
+    /// Whether these bytes come next, as many being there.
+    @inlinable
+    @inline(__always)
+    func isNext(_ literal: RawSpan) -> Bool {
+        var index = 0
+        while index < literal.byteCount {
+            // The caller has compared the counts.
+            let (byte, wanted) = unsafe (
+                bytes.unsafeLoad(fromUncheckedByteOffset: position &+ index, as: UInt8.self),
+                literal.unsafeLoad(fromUncheckedByteOffset: index, as: UInt8.self)
+            )
+            if byte != wanted { return false }
+            index &+= 1
+        }
+        return true
+    }
+
+    /// Where the next bytes differ from these, or how many are missing.
+    @inlinable
+    @inline(never)
+    func mismatch(with literal: RawSpan) -> ByteReaderError {
         let count = min(literal.byteCount, remainingByteCount)
         for index in 0..<count where bytes[position &+ index] != literal[index] {
-            throw invalid(.literal, at: position &+ index)
+            return invalid(.literal, at: position &+ index)
         }
-        guard count == literal.byteCount else { throw shortage(literal.byteCount &- count) }
-        next &+= count
+        return shortage(literal.byteCount &- count)
     }
 
     /// Reads these bytes if they come next.
@@ -166,10 +218,38 @@ extension ByteReader {
     /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if what is there is their beginning and
     ///   more may follow.
     @inlinable
+    @_disfavoredOverload
     @_lifetime(self: copy self)
     public mutating func skip(ifNext text: String) throws(ByteReaderError) -> Bool {
+        var text = text
+        text.makeContiguousUTF8()
+        // Unsafe for types with padding, which a byte has not.
+        return unsafe try skip(ifNext: text.utf8Span.span.bytes)
+    }
+
+    /// Reads the bytes of a literal if they come next.
+    ///
+    /// - Parameter literal: What may come next.
+    /// - Returns: Whether they came, and were read.
+    /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if what is there is their beginning and
+    ///   more may follow.
+    @inlinable
+    @_lifetime(self: copy self)
+    public mutating func skip(ifNext literal: StaticString) throws(ByteReaderError) -> Bool {
+        try skip(ifNext: literal.utf8Bytes)
+    }
+
+    /// Reads these bytes if they come next.
+    ///
+    /// - Parameter literal: What may come next.
+    /// - Returns: Whether they came, and were read.
+    /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if what is there is their beginning and
+    ///   more may follow.
+    @inlinable
+    @_lifetime(self: copy self)
+    public mutating func skip(ifNext literal: RawSpan) throws(ByteReaderError) -> Bool {
         do throws(ByteReaderError) {
-            try expect(text)
+            try expect(literal)
             return true
         } catch {
             if case .needsMore = error { throw error }

@@ -372,6 +372,7 @@ extension Bytes {
     /// - Throws: What `body` throws.
     /// - Complexity: O(*n*).
     @inlinable
+    @inline(__always)
     public init<Failure: Error>(
         reserving byteCount: Int = 0, writing body: (inout ByteWriter) throws(Failure) -> Void
     ) throws(Failure) {
@@ -381,11 +382,17 @@ extension Bytes {
             self = writer.finish()
             return
         }
-        self = unsafe try withTemporaryRoom(byteCount: 512) { room throws(Failure) in
+        var written = Bytes()
+        var failure: Failure?
+        unsafe withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { room in
             var writer = unsafe ByteWriter(unsafeRoom: room)
-            try body(&writer)
-            return writer.finish()
+            do throws(Failure) {
+                try body(&writer)
+                written = writer.finish()
+            } catch { failure = error }
         }
+        if let failure { throw failure }
+        self = written
     }
 }
 
@@ -403,25 +410,19 @@ extension Consumer {
     /// - Parameter body: Called once, before this returns.
     /// - Throws: What `body` throws; then nothing is queued.
     @inlinable
+    @inline(__always)
     public func write<Failure: Error>(
         _ body: (inout ByteWriter) throws(Failure) -> Void
     ) throws(Failure) {
-        try withTemporaryRoom(byteCount: 1024) { room throws(Failure) in
+        // A closure that throws, and a result, would be generic: metadata is looked up at each call then.
+        var failure: Failure?
+        unsafe withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { room in
             var writer = unsafe ByteWriter(unsafeRoom: room)
-            try body(&writer)
-            if writer.storage == nil { write(writer.written) } else { write(writer.finish()) }
+            do throws(Failure) {
+                try body(&writer)
+                if writer.storage == nil { write(writer.written) } else { write(writer.finish()) }
+            } catch { failure = error }
         }
+        if let failure { throw failure }
     }
-}
-
-/// Calls `body` with memory of the stack.
-@inlinable
-func withTemporaryRoom<Result, Failure: Error>(
-    byteCount: Int, _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Result
-) throws(Failure) -> Result {
-    // The library's function predates typed throws: it throws what the closure does.
-    let result = unsafe withUnsafeTemporaryAllocation(byteCount: byteCount, alignment: 8) { room in
-        Swift.Result { () throws(Failure) -> Result in try unsafe body(room) }
-    }
-    return try result.get()
 }

@@ -131,11 +131,23 @@ extension RawSpan {
     /// - Returns: The position of its first byte; nil if it is not there.
     /// - Complexity: O(*n* · *m*) at most for a text of *m* bytes, O(*n*) as a rule.
     @inlinable
+    @_disfavoredOverload
     public func firstIndex(of text: String, from start: Int = 0) -> Int? {
         var text = text
         text.makeContiguousUTF8()
         // Unsafe for types with padding, which a byte has not.
         return unsafe firstIndex(of: text.utf8Span.span.bytes, from: start)
+    }
+
+    /// Finds the first place of a literal, from a position on.
+    ///
+    /// - Parameters:
+    ///   - literal: What to look for; an empty one is found at once.
+    ///   - start: Where to begin, from 0 to `byteCount`; any other traps.
+    /// - Returns: The position of its first byte; nil if it is not there.
+    @inlinable
+    public func firstIndex(of literal: StaticString, from start: Int = 0) -> Int? {
+        firstIndex(of: literal.utf8Bytes, from: start)
     }
 
     /// Finds the first place of some bytes, from a position on.
@@ -175,10 +187,15 @@ extension RawSpan {
 
     /// Whether the first bytes are the UTF-8 of `prefix`: `bytes.starts(with: "GET ")`.
     @inlinable
+    @_disfavoredOverload
     public func starts(with prefix: String) -> Bool {
         // Unsafe for types with padding, which a byte has not.
         unsafe starts(with: prefix.utf8.span.bytes)
     }
+
+    /// Whether the first bytes are those of a literal: `bytes.starts(with: "GET ")`.
+    @inlinable
+    public func starts(with prefix: StaticString) -> Bool { starts(with: prefix.utf8Bytes) }
 
     /// Whether the first bytes are those of `prefix`.
     @inlinable
@@ -194,11 +211,22 @@ extension RawSpan {
     /// - Parameter text: Compared as UTF-8; letters outside ASCII must be the same.
     /// - Returns: True if they are.
     @inlinable
+    @_disfavoredOverload
     public func equalsIgnoringCase(_ text: String) -> Bool {
         var text = text
         text.makeContiguousUTF8()
         // Unsafe for types with padding, which a byte has not.
         return unsafe equalsIgnoringCase(text.utf8Span.span.bytes)
+    }
+
+    /// Whether the bytes are those of a literal, the letters A to Z being the same as a to z.
+    ///
+    /// - Parameter literal: What to compare with; letters outside ASCII must be the same.
+    /// - Returns: True if they are.
+    @inlinable
+    @inline(__always)
+    public func equalsIgnoringCase(_ literal: StaticString) -> Bool {
+        byteCount == literal.utf8CodeUnitCount && equalsIgnoringCase(literal.utf8Bytes)
     }
 
     /// Whether the bytes are those of another span, the letters A to Z being the same as a to z.
@@ -355,5 +383,19 @@ extension [UInt8] {
     @inlinable
     public static func += (array: inout [UInt8], bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { unsafe array.append(contentsOf: $0) }
+    }
+}
+
+extension StaticString {
+    /// The bytes of a literal, which are there as long as the process.
+    @inlinable
+    @inline(__always)
+    var utf8Bytes: RawSpan {
+        @_lifetime(immortal)
+        get {
+            let bytes = unsafe UnsafeRawBufferPointer(
+                start: utf8Start, count: utf8CodeUnitCount)
+            return unsafe _overrideLifetime(RawSpan(_unsafeBytes: bytes), copying: ())
+        }
     }
 }

@@ -83,6 +83,26 @@ private func failure(
         #expect(failure(of: "ab") { try $0.expect("abc") } == .ended(missingByteCount: 1))
     }
 
+    @Test func `a text that is no literal is compared as one that is`() throws {
+        for text in ["", "x", "GET ", "\r\n", String(repeating: "längeres ", count: 9)] {
+            let bytes = Bytes(text.utf8) + Bytes("!")
+            var reader = ByteReader(bytes)
+            try reader.expect(text)
+            try reader.expect("!")
+            reader = ByteReader(bytes)
+            #expect(try reader.skip(ifNext: text) && reader.position == text.utf8.count)
+            #expect(try !reader.skip(ifNext: "?") && reader.skip(ifNext: "!"))
+            reader = ByteReader(bytes)
+            #expect(throws: ByteReaderError.self) { try reader.expect(text + "?") }
+            #expect(reader.position == 0)
+        }
+        let end = "\r\n"
+        var reader = ByteReader("one\r\ntwo")
+        #expect(try reader.readSpan(until: end) == Bytes("one").span)
+        reader = ByteReader("one\r\ntwo")
+        #expect(try reader.readSpan(until: "\r\n") == Bytes("one").span)
+    }
+
     @Test func `a reader of a stream says that more is needed`() {
         func needs(_ bytes: Bytes, _ read: (inout ByteReader) throws -> Void) -> Int? {
             guard case .needsMore(let count) = failure(of: bytes, moreMayFollow: true, read) else {
