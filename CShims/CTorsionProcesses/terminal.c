@@ -32,6 +32,8 @@ struct slot {
 static struct slot slots[SLOT_LIMIT];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int is_registered;
+/* A child by fork(2) that exits has the table, and not the terminal. */
+static pid_t owner;
 
 /* What ends a process unless it is handled, and stops it: signal(7). Not SIGKILL and SIGSTOP. */
 static const int ends[] = {SIGHUP, SIGINT,  SIGQUIT, SIGILL,  SIGTRAP, SIGABRT,   SIGBUS,
@@ -47,6 +49,7 @@ static int is_in_background(int descriptor) {
 
 /* Everything here may be called by a signal's handler: signal-safety(7). */
 static void set_all(int is_raw) {
+    if (getpid() != owner) return;
     for (int index = 0; index < SLOT_LIMIT; index++) {
         struct slot *slot = &slots[index];
         if (atomic_load(&slot->state) != SLOT_RAW || is_in_background(slot->descriptor)) continue;
@@ -167,6 +170,7 @@ static int make_raw(int descriptor, dev_t device) {
         }
         is_registered = 1;
     }
+    owner = getpid();
     slot->descriptor = own;
     slot->device = device;
     slot->user_count = 1;

@@ -29,6 +29,10 @@ public final class Terminal {
     public let descriptor: Int32
 
     private var rawNumber: Int32?
+    /// Whether it is raw until it is told otherwise.
+    private var isKept = false
+    /// How many bodies want it raw.
+    private var useCount = 0
     private var registration: (any SignalRegistration)?
     private var lastSize: TerminalSize?
 
@@ -53,8 +57,6 @@ public final class Terminal {
     }
 
     private init(_ own: Int32, on reactor: Reactor, _ subject: String) throws(IOError) {
-        self.reactor = reactor
-        descriptor = own
         var rows: Int32 = 0, columns: Int32 = 0
         let code = own < 0 ? -own : torsion_terminal_size(own, &rows, &columns)
         // Before the object is complete, which would close it.
@@ -64,11 +66,13 @@ public final class Terminal {
                 .open, function: own < 0 ? "open" : "ioctl", code: ErrorCode(errno: code),
                 subject: subject)
         }
+        self.reactor = reactor
+        descriptor = own
         reactor.companion(of: RawTerminals.self).add(self)
     }
 
     deinit {
-        restore()
+        giveBack()
         registration?.cancel()
         torsion_process_close(descriptor)
     }
@@ -109,30 +113,29 @@ public final class Terminal {
     /// Whether it is in raw mode by this object.
     public var isRaw: Bool { rawNumber != nil }
 
-    /// Puts it in raw mode: `cfmakeraw(3)`.
+    /// Puts it in raw mode until ``restore()``: `cfmakeraw(3)`.
     ///
     /// Harmless when repeated.
     ///
     /// - Throws: `IOError` of operation `configure`: `EIO` if the process runs in the background, or the
     ///   terminal was hung up.
     public func makeRaw() throws(IOError) {
-        reactor.checkThread()
-        guard rawNumber == nil else { return }
-        let number = torsion_terminal_make_raw(descriptor)
-        try check(number < 0 ? -number : 0, "tcsetattr")
-        rawNumber = number
+        try enter()
+        isKept = true
     }
 
-    /// Gives it back the flags that it had.
+    /// Gives it back the flags that it had, behind the last ``withRawMode(_:)`` that is under way.
     ///
     /// Harmless when it is not in raw mode. If several objects have made one terminal raw, the last
     /// restores it. A terminal that was hung up has no flags any more, which is no error.
     public func restore() {
-        guard let number = rawNumber.take() else { return }
-        _ = torsion_terminal_restore(number)
+        isKept = false
+        leave()
     }
 
     /// Puts it in raw mode until a Deferred has fired.
+    ///
+    /// Several may overlap: the last restores it.
     ///
     /// - Parameter body: Called once, now.
     /// - Returns: A Deferred for what that of `body` came to, when the flags are back.
@@ -140,27 +143,54 @@ public final class Terminal {
     public func withRawMode<Value>(
         _ body: () throws -> Deferred<Value>
     ) throws -> Deferred<Value> {
-        try makeRaw()
+        try enter()
+        useCount += 1
         do {
             return try body().addBoth { [self] outcome in
-                restore()
+                endUse()
                 return try outcome.get()
             }
         } catch {
-            restore()
+            endUse()
             throw error
         }
     }
 
     /// Puts it in raw mode while `body` runs.
     ///
+    /// Several may overlap: the last restores it.
+    ///
     /// - Parameter body: Runs on the reactor.
     /// - Returns: What `body` returns, when the flags are back.
     /// - Throws: What ``makeRaw()`` or `body` threw; the flags are back.
     public func withRawMode<Result>(_ body: () async throws -> Result) async throws -> Result {
-        try makeRaw()
-        defer { restore() }
+        try enter()
+        useCount += 1
+        defer { endUse() }
         return try await body()
+    }
+
+    private func enter() throws(IOError) {
+        reactor.checkThread()
+        guard rawNumber == nil else { return }
+        let number = torsion_terminal_make_raw(descriptor)
+        try check(number < 0 ? -number : 0, "tcsetattr")
+        rawNumber = number
+    }
+
+    private func endUse() {
+        useCount -= 1
+        leave()
+    }
+
+    private func leave() {
+        if !isKept, useCount == 0 { giveBack() }
+    }
+
+    /// Restores it, whoever wants it raw: the object or the run ends.
+    fileprivate func giveBack() {
+        guard let number = rawNumber.take() else { return }
+        _ = torsion_terminal_restore(number)
     }
 
     private func check(_ code: Int32, _ function: String) throws(IOError) {
@@ -182,5 +212,5 @@ private final class RawTerminals: ReactorCompanion {
         all.append(Reference(terminal: terminal))
     }
 
-    deinit { for one in all { one.terminal?.restore() } }
+    deinit { for one in all { one.terminal?.giveBack() } }
 }

@@ -122,5 +122,14 @@ func openDescriptorCount() -> Int {
 /// has threads that open some, so what is to show a leak does so several times.
 func hasNoMoreDescriptors(than count: Int) -> Bool { openDescriptorCount() <= count + 4 }
 
+/// How many threads this process has; what runs the tests may start one.
+func threadCount() -> Int {
+    guard let folder = opendir("/proc/self/task") else { return 0 }
+    defer { closedir(folder) }
+    var count = 0
+    while readdir(folder) != nil { count += 1 }
+    return count - 2
+}
+
 /// Whether there is a child of this process, a zombie or not.
 func hasChildren() -> Bool { waitpid(-1, nil, WNOHANG) >= 0 }

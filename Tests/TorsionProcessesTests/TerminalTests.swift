@@ -120,6 +120,48 @@ private final class Screen {
         reactor.finish()
     }
 
+    @Test func `raw modes within each other, and overlapping ones, end with the last`() throws {
+        let reactor = try Reactor.turned(by: "epoll")
+        let screen = Screen()
+        let terminal = try Terminal(descriptor: screen.program, on: reactor)
+        let works = [Deferred<Int>(on: reactor), Deferred<Int>(on: reactor)]
+        let wholes = try works.map { work in try terminal.withRawMode { work } }
+        works[0].succeed(1)
+        #expect(try reactor.wait(for: wholes[0]) == 1)
+        #expect(screen.isRaw)
+        terminal.restore()
+        #expect(screen.isRaw, "the other goes on")
+        works[1].succeed(2)
+        #expect(try reactor.wait(for: wholes[1]) == 2)
+        #expect(!screen.isRaw)
+        try terminal.makeRaw()
+        let within = try terminal.withRawMode { Deferred.succeeded(3, on: reactor) }
+        #expect(try reactor.wait(for: within) == 3)
+        #expect(screen.isRaw, "it was raw before")
+        terminal.restore()
+        #expect(!screen.isRaw)
+        reactor.finish()
+    }
+
+    @Test func `more terminals than are guarded are refused, and none is left raw`() throws {
+        let reactor = try Reactor.turned(by: "epoll")
+        let screens = (0..<24).map { _ in Screen() }
+        let terminals = try screens.map { screen in
+            try Terminal(descriptor: screen.program, on: reactor)
+        }
+        var refusals = 0
+        for terminal in terminals {
+            do throws(IOError) { try terminal.makeRaw() } catch {
+                #expect(error.code == .tooManyOpenFiles)
+                refusals += 1
+            }
+        }
+        #expect(8...24 ~= refusals, "other tests may have some")
+        for terminal in terminals { terminal.restore() }
+        #expect(screens.allSatisfy { !$0.isRaw })
+        reactor.finish()
+    }
+
     @Test func `the end of the run restores it`() throws {
         let screen = Screen()
         var kept: Terminal?

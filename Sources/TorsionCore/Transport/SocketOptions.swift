@@ -63,7 +63,12 @@ extension StreamTransport {
     ///
     /// - Parameter options: What ``options`` told, with changes.
     /// - Throws: ``IOError`` of operation `configure`, as ``options``.
+    /// - Precondition: The buffers have 1 byte or more.
     public func setOptions(_ options: SocketOptions) throws(IOError) {
+        require(
+            options.receiveBufferBytes > 0 && options.sendBufferBytes > 0,
+            "StreamTransport: need buffers of 1 byte or more, got \(options.receiveBufferBytes) and"
+                + " \(options.sendBufferBytes)")
         try openStream(for: .configure).setSocketOptions(options)
     }
 
