@@ -538,10 +538,70 @@ static void watches_do_as_they_promise(void) {
     deadlines_are_kept();
 }
 
+typedef struct {
+    int kinds[8], count, last_number;
+    uint32_t moves[8];
+    char name[64];
+} notices;
+
+static void note_file(void *context, int kind, int number, const char *name, int is_folder,
+                      uint32_t move) {
+    notices *it = context;
+    if (it->count == 8) return;
+    it->last_number = number;
+    it->moves[it->count] = move;
+    it->kinds[it->count++] = kind;
+    CHECK(!is_folder);
+    snprintf(it->name, sizeof it->name, "%s", name);
+}
+
+static void count_name(void *context, const char *name) {
+    CHECK(strcmp(name, "b") == 0);
+    *(int *)context += 1;
+}
+
+static void files_are_told_and_looked_at(void) {
+    char folder[] = "/tmp/torsion-shim-XXXXXX", one[64], two[64], loose[64];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(one, sizeof one, "%s/a", folder);
+    snprintf(two, sizeof two, "%s/b", folder);
+    snprintf(loose, sizeof loose, "%s/link", folder);
+    int notify = torsion_uv_notify_open();
+    CHECK(notify >= 0);
+    int number = torsion_uv_notify_add(notify, folder, TORSION_UV_NOTIFY_WRITTEN);
+    CHECK(number > 0 && torsion_uv_notify_add(notify, folder, 0) == number);
+    CHECK(torsion_uv_notify_add(notify, "/dev/null", 0) == UV_ENOTDIR);
+    close(open(one, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    CHECK(rename(one, two) == 0);
+    notices told = {0};
+    CHECK(torsion_uv_notify_read(notify, note_file, &told) == 0);
+    CHECK(told.count == 4 && told.kinds[0] == TORSION_UV_NOTIFY_CREATED);
+    CHECK(told.kinds[1] == TORSION_UV_NOTIFY_WRITTEN && told.last_number == number);
+    CHECK(told.kinds[2] == TORSION_UV_NOTIFY_DEPARTED && told.kinds[3] == TORSION_UV_NOTIFY_ARRIVED);
+    CHECK(told.moves[2] != 0 && told.moves[2] == told.moves[3] && strcmp(told.name, "b") == 0);
+    CHECK(torsion_uv_notify_read(notify, note_file, &told) == 0 && told.count == 4);
+    struct torsion_uv_entry entry;
+    int names = 0;
+    torsion_uv_names(folder, count_name, &names);
+    torsion_uv_names("/no/such/folder", count_name, &names);
+    CHECK(names == 1);
+    CHECK(torsion_uv_entry(one, &entry) == TORSION_UV_ENTRY_NONE);
+    CHECK(torsion_uv_entry(two, &entry) == TORSION_UV_ENTRY_FILE && entry.inode != 0);
+    CHECK(torsion_uv_entry(folder, &entry) == TORSION_UV_ENTRY_FOLDER);
+    CHECK(symlink("nowhere", loose) == 0);
+    CHECK(torsion_uv_entry(loose, &entry) == TORSION_UV_ENTRY_LINK);
+    CHECK(strcmp(entry.link, "nowhere") == 0);
+    torsion_uv_notify_remove(notify, number);
+    torsion_uv_notify_remove(notify, number);
+    torsion_uv_notify_close(notify);
+    CHECK(unlink(two) == 0 && unlink(loose) == 0 && rmdir(folder) == 0);
+}
+
 int main(void) {
     torsion_uv_ignore_sigpipe();
     the_process_dies_by_the_signal();
     the_way_is_chosen_by_both_versions();
+    files_are_told_and_looked_at();
     for (int is_plain = 0; is_plain <= 1; is_plain++) {
         CHECK(torsion_uv_loop_new(&loop) == 0);
         CHECK(torsion_uv_watch_prepare(loop, is_plain) == 0);
