@@ -35,6 +35,8 @@ void load_echo(const struct request *request, struct result *result);
 void load_connect(const struct request *request, struct result *result);
 void load_idle(const struct request *request, struct result *result);
 void load_datagrams(const struct request *request, struct result *result);
+void load_web_socket(const struct request *request, struct result *result);
+void load_http(const struct request *request, struct result *result);
 void load_secure(const struct request *request, struct result *result);
 void load_secure_idle(const struct request *request, struct result *result);
 

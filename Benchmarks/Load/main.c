@@ -91,7 +91,7 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle|datagrams|secure|secure-idle --port N [--connections N] [--idle N]\n"
+    "usage: load echo|connect|idle|datagrams|websocket|http|secure|secure-idle --port N [--connections N] [--idle N]\n"
     "            [--size BYTES] [--depth N] [--burst] [--server PID]\n"
     "            [--messages N | --warm SECONDS --seconds SECONDS]\n"
     "Prints one line of JSON.\n";
@@ -128,6 +128,8 @@ int main(int argc, char **argv) {
     if (!strcmp(kind, "connect")) load = load_connect;
     if (!strcmp(kind, "idle")) load = load_idle;
     if (!strcmp(kind, "datagrams")) load = load_datagrams;
+    if (!strcmp(kind, "websocket")) load = load_web_socket;
+    if (!strcmp(kind, "http")) load = load_http;
     if (!strcmp(kind, "secure")) load = load_secure;
     if (!strcmp(kind, "secure-idle")) load = load_secure_idle;
     if (!load || !parse(argc, argv, &request)) {

@@ -7,10 +7,12 @@ internal import TorsionHTTP
 /// What all compressed connections of a reactor share, made when it is first needed.
 ///
 /// Where no message refers to an earlier one, nothing of it belongs to one connection.
-final class SharedCompression {
+package final class SharedCompression {
     private var inflater: Inflater?
     private var deflater: Deflater?
     private var spare: PayloadBuffer?
+
+    package init() {}
 
     /// Ready for a stream of its own.
     func takeInflater() throws(IOError) -> Inflater {
@@ -35,9 +37,9 @@ final class SharedCompression {
     }
 
     /// For one message, which may be delivered inside of another one's delivery.
-    func takeBuffer() -> PayloadBuffer { spare.take() ?? PayloadBuffer(expecting: 0) }
+    package func takeBuffer() -> PayloadBuffer { spare.take() ?? PayloadBuffer(expecting: 0) }
 
-    func giveBack(_ buffer: PayloadBuffer) {
+    package func giveBack(_ buffer: PayloadBuffer) {
         buffer.clear()
         spare = buffer
     }
@@ -58,7 +60,7 @@ private var noMemory: IOError {
 }
 
 /// The compression of one connection, in both directions.
-final class MessageCompression {
+package final class MessageCompression {
     private let peerKeepsContext: Bool
     private let keepsContext: Bool
     private let windowBits: Int
@@ -67,7 +69,7 @@ final class MessageCompression {
     private var inflater: Inflater?
     private var deflater: Deflater?
 
-    init(_ agreement: CompressionAgreement, isServer: Bool, minimumByteCount: Int) {
+    package init(_ agreement: CompressionAgreement, isServer: Bool, minimumByteCount: Int) {
         keepsContext = isServer ? agreement.serverKeepsContext : agreement.clientKeepsContext
         peerKeepsContext = isServer ? agreement.clientKeepsContext : agreement.serverKeepsContext
         windowBits = (isServer ? agreement.serverWindowBits : agreement.clientWindowBits) ?? 15
@@ -83,7 +85,7 @@ final class MessageCompression {
     /// Takes the compression off a message.
     ///
     /// - Throws: `WebSocketError`, or `IOError` without memory.
-    func inflate(
+    package func inflate(
         _ message: RawSpan, into output: PayloadBuffer, limitBytes: Int, _ shared: SharedCompression
     ) throws {
         // Some peers send nothing for nothing, where RFC 7692 §7.2.3.6 has one byte of it.

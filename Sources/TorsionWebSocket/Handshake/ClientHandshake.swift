@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+package import TorsionCore
 public import TorsionHTTP
 
 /// What a client asks a server for, and what it makes of the answer: RFC 6455 §4.1.
 ///
 /// Pure: a key in, a request out; an answer in, terms or an error out.
-struct ClientHandshake {
+package struct ClientHandshake {
     private let key: Bytes
     private let subprotocols: [String]
     private let compression: WebSocketCompression?
     /// The whole request.
-    let request: Bytes
+    package let request: Bytes
 
     /// - Parameters:
     ///   - url: What is asked for.
@@ -20,7 +20,7 @@ struct ClientHandshake {
     ///   - options: Subprotocols and compression, which are offered.
     ///   - fields: Added to the request.
     /// - Throws: A field that cannot be sent.
-    init(
+    package init(
         _ url: HTTPURL, nonce: [UInt8], _ options: WebSocketOptions, fields: FieldList
     ) throws(WebSocketHandshakeError) {
         let key = HandshakeKey.encode(nonce)
@@ -71,7 +71,7 @@ struct ClientHandshake {
     /// - Parameter head: The first that is not interim.
     /// - Returns: What the server has chosen.
     /// - Throws: Why it is no WebSocket.
-    func accept(_ head: ResponseHead) throws(WebSocketHandshakeError) -> WebSocketTerms {
+    package func accept(_ head: ResponseHead) throws(WebSocketHandshakeError) -> WebSocketTerms {
         guard head.status == .switchingProtocols else { throw .refused(head) }
         let fields = head.fields
         guard has("websocket", in: fields.all(.upgrade)),

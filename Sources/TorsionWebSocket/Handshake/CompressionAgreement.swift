@@ -4,12 +4,12 @@
 /// What both sides have agreed on about compression: RFC 7692 §7.1.
 ///
 /// Pure: offers in, an agreement out.
-struct CompressionAgreement: Equatable {
-    var serverKeepsContext = true
-    var clientKeepsContext = true
+package struct CompressionAgreement: Equatable {
+    package var serverKeepsContext = true
+    package var clientKeepsContext = true
     /// How far back the server refers, as a power of two; `nil` is 15, without a word.
-    var serverWindowBits: Int?
-    var clientWindowBits: Int?
+    package var serverWindowBits: Int?
+    package var clientWindowBits: Int?
 
     private static let name = "permessage-deflate"
 
@@ -48,7 +48,7 @@ struct CompressionAgreement: Equatable {
     /// - Parameters:
     ///   - offers: All extensions that a client offers, the best first.
     ///   - wanted: What the server's program allows.
-    init?(accepting offers: [WebSocketExtension], _ wanted: WebSocketCompression) {
+    package init?(accepting offers: [WebSocketExtension], _ wanted: WebSocketCompression) {
         let terms = offers.lazy.compactMap { Terms($0, isOffer: true) }.first
         guard let terms else { return nil }
         serverKeepsContext = wanted.keepsContext && !terms.serverDropsContext

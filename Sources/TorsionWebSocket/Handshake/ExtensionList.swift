@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-internal import TorsionCore
+package import TorsionCore
 
 /// An extension that a client offers, or a server has chosen: RFC 6455 §9.1.
-struct WebSocketExtension: Equatable {
-    struct Parameter: Equatable {
-        var name: String
-        var value: String?
+package struct WebSocketExtension: Equatable {
+    package struct Parameter: Equatable {
+        package var name: String
+        package var value: String?
     }
 
-    var name: String
-    var parameters: [Parameter] = []
+    package var name: String
+    package var parameters: [Parameter] = []
+
+    package init(name: String) { self.name = name }
 
     /// Reads the values of `Sec-WebSocket-Extensions`.
     ///
     /// - Returns: All of them, in order; `nil` if they are none by the grammar.
-    static func list(_ values: [Bytes]) -> [WebSocketExtension]? {
+    package static func list(_ values: [Bytes]) -> [WebSocketExtension]? {
         var all: [WebSocketExtension] = []
         for value in values {
             var reader = ExtensionReader(value)

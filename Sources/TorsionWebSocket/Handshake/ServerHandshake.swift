@@ -7,12 +7,12 @@ public import TorsionHTTP
 /// What a server makes of a request for a WebSocket: RFC 6455 §4.2.
 ///
 /// Pure: fields in, fields or a refusal out.
-struct ServerHandshake {
+package struct ServerHandshake {
     let accept: Bytes
-    let terms: WebSocketTerms
+    package let terms: WebSocketTerms
 
     /// Why a request is refused; the connection goes on.
-    enum Refusal: Error, Equatable {
+    package enum Refusal: Error, Equatable {
         /// It asks for no WebSocket, or not as one is asked for.
         case badRequest(String)
         /// It asks for something else than version 13.
@@ -34,7 +34,7 @@ struct ServerHandshake {
         }
     }
 
-    init(_ head: CopiedRequestHead, _ options: WebSocketOptions) throws(Refusal) {
+    package init(_ head: CopiedRequestHead, _ options: WebSocketOptions) throws(Refusal) {
         guard head.method == .get, head.minorVersion >= 1 else {
             throw .badRequest("a WebSocket is asked for by GET in HTTP/1.1")
         }
@@ -65,7 +65,7 @@ struct ServerHandshake {
     }
 
     /// The answer's fields.
-    func fields(_ more: FieldList) -> FieldList {
+    package func fields(_ more: FieldList) -> FieldList {
         var fields: FieldList = [.upgrade: "websocket", .secWebSocketAccept: accept]
         if let subprotocol = terms.subprotocol {
             fields.append(.secWebSocketProtocol, subprotocol)
@@ -79,9 +79,9 @@ struct ServerHandshake {
 }
 
 /// What both sides of a WebSocket have agreed on.
-struct WebSocketTerms: Equatable {
-    var subprotocol: String?
-    var compression: CompressionAgreement?
+package struct WebSocketTerms: Equatable {
+    package var subprotocol: String?
+    package var compression: CompressionAgreement?
 }
 
 /// The elements of a list that may be spread over several fields: RFC 9110 §5.6.1.

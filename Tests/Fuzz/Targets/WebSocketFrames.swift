@@ -27,7 +27,8 @@ private func outcome(
     let limit = [1 << 20, 0x200, 125, 7][choice / 2 % 4]
     var decoder = WebSocketDecoder(
         from: choice % 2 == 0 ? .client : .server, messageLimitBytes: limit,
-        frameLimitBytes: choice / 8 % 2 == 0 ? .max : 64)
+        frameLimitBytes: choice / 8 % 2 == 0 ? .max : 64, mayBeCompressed: choice & 32 != 0)
+    var inflating = choice & 32 != 0 ? Inflating(limit: limit, keepsContext: choice & 64 != 0) : nil
     // The smallest that is allowed, and one that takes every message.
     let room = choice / 16 % 2 == 0 ? WebSocketDecoder.controlFrameLimitBytes : 4_096
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 1)
@@ -50,17 +51,51 @@ private func outcome(
                 }
                 let event = try decoder.next(bytes.span, &position, scratch: scratch)
                 if event == .needsMore { break }
-                outcome.add(event, bytes, scratch, &decoder)
+                outcome.add(event, bytes, scratch, &decoder, &inflating)
             }
             expect(position == bytes.count, "\(bytes.count - position) bytes are left")
+            let most = inflating == nil ? limit : WebSocketDecoder.compressedLimit(for: limit)
             expect(
-                decoder.heldByteCount <= limit + WebSocketDecoder.controlFrameLimitBytes,
+                decoder.heldByteCount <= most + WebSocketDecoder.controlFrameLimitBytes,
                 "\(decoder.heldByteCount) bytes are held")
         }
     } catch {
         outcome.error = error
     }
     return outcome
+}
+
+/// Takes the compression off, bounded; a message that is none ends it.
+private struct Inflating {
+    let limit: Int
+    private let shared = SharedCompression()
+    private let compression: MessageCompression?
+    private var isOver = false
+
+    init(limit: Int, keepsContext: Bool) {
+        self.limit = limit
+        var wanted = WebSocketCompression()
+        wanted.peerKeepsContext = keepsContext
+        compression = CompressionAgreement(
+            accepting: [WebSocketExtension(name: "permessage-deflate")], wanted
+        ).map { MessageCompression($0, isServer: true, minimumByteCount: 0) }
+    }
+
+    mutating func inflate(_ message: [UInt8]) -> String {
+        guard let compression, !isOver else { return "over" }
+        let output = shared.takeBuffer()
+        defer { shared.giveBack(output) }
+        do {
+            try compression.inflate(
+                Bytes(message).span, into: output, limitBytes: limit, shared)
+            expect(output.bytes.count <= limit, "\(output.bytes.count) bytes of \(limit)")
+            return "inflated \(Array(output.bytes))"
+        } catch {
+            isOver = true
+            expect(output.bytes.count <= limit + 64, "\(output.bytes.count) bytes of \(limit)")
+            return "\(error)"
+        }
+    }
 }
 
 extension Outcome {
@@ -77,10 +112,15 @@ extension Outcome {
 
     fileprivate mutating func add(
         _ event: WebSocketDecoder.Event, _ bytes: Bytes,
-        _ scratch: UnsafeMutableRawBufferPointer, _ decoder: inout WebSocketDecoder
+        _ scratch: UnsafeMutableRawBufferPointer, _ decoder: inout WebSocketDecoder,
+        _ inflating: inout Inflating?
     ) {
         switch event {
         case .needsMore: break
+        case .message(_, true, let place):
+            let payload = payload(place, bytes, scratch, &decoder)
+            events.append(inflating?.inflate(payload) ?? "compressed, and that was not agreed on")
+            payloads.append(payload)
         case .message(let isText, _, let place):
             let payload = payload(place, bytes, scratch, &decoder)
             if isText {
