@@ -96,7 +96,7 @@ final class FileTransfer: FileSource {
     /// How far ahead of what was sent that is done.
     private static let aheadByteCount: Int64 = 4 << 20
     /// More in one go would keep the reactor from its other connections.
-    private static let byteCountPerTurn: Int64 = 1 << 20
+    private static let byteCountPerTurn: Int64 = 256 << 10
     /// A piece that a thread reads.
     private static let pieceByteCount: Int64 = 256 << 10
 
