@@ -64,11 +64,15 @@ extension Reactor {
 /// What a connection writes while its own event is handled, nearly all that a server writes.
 ///
 /// There is one, the reactor's, so that nothing is taken and given back for a message.
-struct Cork {
+package struct Cork {
     let base: UnsafeMutableRawPointer
-    var count = 0
+    /// How many bytes it has.
+    package var count = 0
     /// Whose event it is: an address, compared and never followed; 0 outside of such events.
     var owner: UInt = 0
+
+    /// Where the next byte goes.
+    package var end: UnsafeMutableRawPointer { unsafe base + count }
 }
 
 /// Buffers for what an event writes to other connections (a broadcast, a proxy), reused so that the

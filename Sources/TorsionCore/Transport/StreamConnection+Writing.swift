@@ -28,10 +28,6 @@ extension StreamConnection {
             && reactor.meter == nil
     }
 
-    var address: UInt {
-        unsafe UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())
-    }
-
     @inline(__always)
     func coalesce(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }

@@ -16,8 +16,7 @@
 /// called with; `+Writing`, what leaves; `+Transport`, what a program calls; `+Filter`, a filter that
 /// comes into a live connection; `+Capabilities`, descriptors, files and splices.
 @safe
-final class StreamConnection {
-    let reactor: Reactor
+final class StreamConnection: CorkedConnection {
     let id: ConnectionID
     /// What carries the bytes, as it was when the connection was made: constant, since loading a variable
     /// would retain it for each message.
@@ -25,16 +24,12 @@ final class StreamConnection {
     let options: SharedOptions
 
     @exclusivity(unchecked) var machine = ConnectionStateMachine()
-    /// Cached fast-path test: open, nothing queued, no pull producer, no observer, no switch or filter
-    /// to come.
-    @exclusivity(unchecked) var isPlain = false
     @exclusivity(unchecked) var proto: (any StreamProtocol)?
     @exclusivity(unchecked) var seat = ProtocolSeat()
     @exclusivity(unchecked) var gate: BackpressureGate
 
-    /// Small writes made in this connection's own event are coalesced here, see ``Cork``.
-    let cork: UnsafeMutablePointer<Cork>
-    /// Those made in another event: borrowed from the reactor's pool from the first until its end.
+    /// What was written in another event than its own: borrowed from the reactor's pool from the first
+    /// write until its end.
     @exclusivity(unchecked) var coalesced: UnsafeMutableRawPointer?
     @exclusivity(unchecked) var coalescedCount = 0
     @exclusivity(unchecked) var isOnFlushList = false
@@ -104,16 +99,15 @@ final class StreamConnection {
         reactor: Reactor, _ stream: any BackendStream, proto: any StreamProtocol,
         options: SharedOptions
     ) {
-        self.reactor = reactor
         firstStream = stream
         self.proto = proto
         self.options = options
-        unsafe cork = reactor.coalescingPool.cork
         gate = BackpressureGate(watermarks: options.value.watermarks)
         client = ServedClient(madeAt: reactor.presentTime)
         reactor.nextConnection += 1
         id = ConnectionID(reactorNumber: reactor.number, sequence: reactor.nextConnection)
         reactor.counters.liveTransports += 1
+        super.init(on: reactor)
     }
 
     /// Takes what few connections have, before it opens: who watches it, and what its filters have
