@@ -165,6 +165,23 @@ private func addFields(_ rows: inout Rows) {
     rows.fields(
         "RFC 9110 5.5", .badFieldValue,
         ["X: a`b", "X: `", "X: \u{1}", "X: a\u{7f}", "X: a\u{b}b", "X: \u{1b}[m", "X: a\u{8}"])
+    // Of a name that is known, before, in and behind the words of eight bytes in which it is read.
+    rows.fields(
+        "RFC 9110 5.5", .badFieldValue,
+        ["`", "1234567`", "12345678`", "123456789`", "1234567`9", "123456789012345`7"].flatMap {
+            ["Accept: \($0)", "Accept: \($0.replacing("`", with: "\u{7f}"))"]
+        })
+    rows.fields(
+        "RFC 9110 5.5", nil,
+        [
+            "\t", "1\t2", "12345678\t", "1234567\t8",
+            "123456789\t\u{e9}\u{ff}~".replacing("~", with: ""),
+        ]
+        .map { "Accept: \($0)" })
+    rows.fields(
+        "2.2", .bareCarriageReturn,
+        ["Accept: ^", "Accept: 1234567^", "Accept: 12345678^", "Accept: 12345678^9"])
+    rows.fields("2.2", .bareLineFeed, ["Accept: ~", "Accept: 1234567~", "Accept: 12345678~9"])
     rows.fields(
         "2.2", .bareCarriageReturn,
         ["X: a^b", "X: ^", "X: a^Y: b", "X: a^^~".replacing("~", with: ""), "^x"])

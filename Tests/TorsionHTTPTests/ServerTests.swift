@@ -181,6 +181,80 @@ import TorsionTesting
         #expect(client.unhandled == [])
     }
 
+    // RFC 9110 §15.3.6
+    @Test func `H-25: 205 has a length of 0 and no body, however it is given`() {
+        let reset = "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"
+        for kind in 0..<4 {
+            let client = Client(
+                Responding { _, exchange in
+                    if kind == 0 { return exchange.respond(.resetContent, body: "hello") }
+                    if kind == 1 { return exchange.respond(.resetContent) }
+                    let writer = exchange.begin(.resetContent, byteCount: kind == 2 ? 5 : nil)
+                    writer.write("hello")
+                    writer.finish(trailers: ["X": "y"])
+                })
+            #expect(client.ask(get("/") + get("/")) == reset + reset, "\(kind)")
+            client.finish()
+            #expect(client.unhandled == [])
+        }
+    }
+
+    @Test func `an exchange that is kept as a value keeps its connection, and is answered later`() {
+        final class Keeping: HTTPResponder {
+            var kept: HTTPExchange?
+            func requestReceived(
+                _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange
+            ) {
+                kept = consume exchange
+            }
+        }
+        weak var released: Keeping?
+        do {
+            let keeping = Keeping()
+            released = keeping
+            check(keeping)
+        }
+        // Its connection would keep it.
+        #expect(released == nil)
+
+        func check(_ keeping: Keeping) {
+            let client = Client(keeping)
+            #expect(client.ask(get("/a")) == "")
+            keeping.kept.take()?.respond(.ok, body: "later")
+            #expect(client.ask(get("/b")) == ok("later"))
+            // Released, outside of the call.
+            keeping.kept = nil
+            client.settle()
+            #expect(client.answer().hasPrefix("HTTP/1.1 500 "))
+            #expect(client.unhandled.count == 1)
+            // Behind the connection's end.
+            client.send(get("/c"))
+            client.memory.peerResets()
+            client.settle()
+            keeping.kept.take()?.respond(.ok)
+            client.finish()
+        }
+    }
+
+    // RFC 8446 §5.1
+    @Test func `a client of TLS at a port in the clear is answered at once`() {
+        let hello: [UInt8] = [0x16, 3, 1, 0, 0xc4, 1, 0, 0, 0xc0, 3, 3] + [UInt8](0..<0xc0)
+        let bad = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        for count in [1, 5, 15, 16, hello.count] {
+            let client = Client(pathing())
+            client.memory.receive(Bytes(hello[..<count]))
+            client.settle()
+            #expect(client.answer() == bad, "\(count)")
+            #expect(client.memory.hasEnded)
+            client.finish()
+        }
+        let behind = Client(pathing())
+        behind.memory.receive(Bytes(Array(get("/a").utf8) + hello))
+        behind.settle()
+        #expect(behind.answer() == ok("/a") + bad)
+        behind.finish()
+    }
+
     @Test func `H-26: a responder that throws is answered for with 500, or the connection ends`() {
         struct Mishap: Error {}
         let client = Client(
@@ -311,7 +385,12 @@ import TorsionTesting
     }
 
     @Test func `H-31: CR, LF and NUL in a field that the program sets never reach the wire`() {
-        for value in ["a\r\nX: y", "a\nb", "a\rb", "\0", "a\u{7f}", "\u{1b}"] {
+        let values = [
+            "a\r\nX: y", "a\nb", "a\rb", "\0", "a\u{7f}", "\u{1b}", "12345678\n",
+            "\r234567890123456",
+            "12345678901234567890\0",
+        ]
+        for value in values {
             for kind in 0..<4 {
                 let client = Client(
                     Responding { _, exchange in
@@ -331,6 +410,10 @@ import TorsionTesting
                 client.finish()
             }
         }
+        let tabs = Client(Responding { $1.respond(.ok, ["X": "a\tb", "Y": "12345678\t"]) })
+        let answer = tabs.ask(get("/"))
+        #expect(answer.contains("\r\nX: a\tb\r\nY: 12345678\t\r\n") && tabs.unhandled == [])
+        tabs.finish()
         for name in [FieldName.contentLength, .transferEncoding] {
             let client = Client(Responding { $1.respond(.ok, [name: "5"]) })
             #expect(client.ask(get("/")).hasPrefix("HTTP/1.1 500 "))

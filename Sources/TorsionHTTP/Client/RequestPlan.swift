@@ -25,7 +25,7 @@ struct RequestPlan {
         case .source(_, let byteCount): framing = byteCount.map { .length($0) } ?? .chunked
         }
         self.framing = framing
-        closes = AnswerPlan.wantsClose(request.fields)
+        closes = FieldSurvey(request.fields).wantsClose
         // The line's version and spaces, `Host`, the framing's field, `Upgrade`'s names, the end.
         var capacity =
             160 + (accepted.map { $0.count + 20 } ?? 0) + request.method.bytes.count

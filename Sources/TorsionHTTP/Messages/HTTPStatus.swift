@@ -43,6 +43,7 @@ public struct HTTPStatus: Hashable, Sendable {
         case 201: "HTTP/1.1 201 Created\r\n"
         case 202: "HTTP/1.1 202 Accepted\r\n"
         case 204: "HTTP/1.1 204 No Content\r\n"
+        case 205: "HTTP/1.1 205 Reset Content\r\n"
         case 206: "HTTP/1.1 206 Partial Content\r\n"
         case 301: "HTTP/1.1 301 Moved Permanently\r\n"
         case 302: "HTTP/1.1 302 Found\r\n"
@@ -106,6 +107,8 @@ extension HTTPStatus {
     @inlinable public static var accepted: HTTPStatus { HTTPStatus(unchecked: 202) }
     /// 204 No Content.
     @inlinable public static var noContent: HTTPStatus { HTTPStatus(unchecked: 204) }
+    /// 205 Reset Content, whose body is empty.
+    @inlinable public static var resetContent: HTTPStatus { HTTPStatus(unchecked: 205) }
     /// 206 Partial Content.
     @inlinable public static var partialContent: HTTPStatus { HTTPStatus(unchecked: 206) }
     /// 301 Moved Permanently.

@@ -201,17 +201,3 @@ package struct ChunkedDecoder {
         trailers.append(name, Bytes(value))
     }
 }
-
-/// Whether these bytes may be a field's value: no control character but HTAB.
-@inline(__always)
-func isFieldValue(_ value: RawSpan) -> Bool {
-    unsafe value.withUnsafeBytes { unsafe isFieldValue($0) }
-}
-
-@inline(__always)
-func isFieldValue(_ value: UnsafeRawBufferPointer) -> Bool {
-    guard let base = unsafe value.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
-        return true
-    }
-    return unsafe HeadParser.endOfValue(base, 0, value.count) == value.count
-}

@@ -19,7 +19,7 @@ extension HeadParser {
         }
         end &-= 1
         guard end >= 12, unsafe base[8] == UInt8(ascii: " ") else { return .error(.badVersion) }
-        if let error = unsafe takeVersion(load(base, 0)) { return .error(error) }
+        if let error = unsafe takeVersion(load(base)) { return .error(error) }
         var status: UInt16 = 0
         for index in 9..<12 {
             let digit = unsafe base[index] &- UInt8(ascii: "0")
@@ -30,7 +30,8 @@ extension HeadParser {
         else { return .error(.badTarget) }
         facts.status = status
         let reason = min(13, end)
-        guard unsafe Self.endOfValue(base, reason, end) == end else { return .error(.badMethod) }
+        let text = unsafe UnsafeRawBufferPointer(start: base + reason, count: end &- reason)
+        guard unsafe isFieldValue(text) else { return .error(.badMethod) }
         facts.targetStart = UInt16(truncatingIfNeeded: reason)
         facts.targetCount = UInt16(truncatingIfNeeded: end &- reason)
         position = end &+ 2

@@ -6,11 +6,6 @@ internal import TorsionCore
 // A message's head, found in place. Nothing is copied and nothing allocated: what is found are the
 // places of the parts, 8 bytes a field.
 //
-// Bytes are looked at eight at a time, in registers of 64 bits: vectors of the standard library's SIMD
-// types compile to loops over their elements (20,173 instructions a head of ten fields where these take
-// 3,190). The lowest bit that is set in a mask is right; those above it may be borrowed (Warren,
-// "Hacker's Delight", §6-1), so each is looked at again where that matters.
-//
 // A line is judged when its LF is there, and so the verdict is the same however the bytes were cut. A
 // head that comes in pieces is kept by the connection, and parsed on from the line at which it stopped:
 // each line once.
@@ -27,6 +22,11 @@ package struct HeadParser {
     }
 
     static let longestMethodByteCount = 32
+    /// What a client of TLS says first: RFC 8446 §5.1.
+    ///
+    /// No method begins with it, and the line that it begins may never end: the client waits for an answer,
+    /// and gets one at once.
+    private static let handshakeByte: UInt8 = 0x16
     /// No head is shorter: `A / HTTP/1.0` or `HTTP/1.1 200`, and two ends of lines.
     static let shortestByteCount = 16
 
@@ -37,16 +37,20 @@ package struct HeadParser {
     let limits: HeadLimits
     private let names: FieldNameTable
     private let isAnswer: Bool
+    private let recentHost: UnsafeMutablePointer<RecentHost>?
 
     package init(limits: HeadLimits = HeadLimits()) {
-        self.init(limits: limits, names: .shared)
+        unsafe self.init(limits: limits, names: .shared, recentHost: nil)
     }
 
     @inline(__always)
-    init(limits: HeadLimits, names: FieldNameTable) {
+    init(
+        limits: HeadLimits, names: FieldNameTable, recentHost: UnsafeMutablePointer<RecentHost>?
+    ) {
         self.limits = limits
         self.names = names
         isAnswer = false
+        unsafe self.recentHost = recentHost
     }
 
     /// Of an answer's head.
@@ -54,6 +58,7 @@ package struct HeadParser {
         self.limits = limits
         names = .shared
         isAnswer = true
+        unsafe recentHost = nil
     }
 
     /// Whether it pays to parse again: a line has ended since, or a limit was reached.
@@ -83,6 +88,7 @@ package struct HeadParser {
         }
     }
 
+    @inline(never)
     private mutating func parse(
         _ base: UnsafePointer<UInt8>, _ available: Int,
         _ slots: UnsafeMutablePointer<FieldSlot>
@@ -112,6 +118,7 @@ package struct HeadParser {
     /// What is behind a line changes nothing, so it is judged with zeros there.
     @inline(never)
     private func judgeShort(_ base: UnsafePointer<UInt8>, _ count: Int) -> Outcome {
+        if unsafe beginsHandshake(base, count) { return .failed(.badMethod) }
         let hasEmptyLine = unsafe !isAnswer && count > 1 && base[0] == 13 && base[1] == 10
         var end = hasEmptyLine ? 2 : 0
         while end < count, unsafe base[end] != UInt8(ascii: "\n") { end &+= 1 }
@@ -140,6 +147,7 @@ package struct HeadParser {
     private func judge(
         _ stop: Stop, _ base: UnsafePointer<UInt8>, _ count: Int, _ available: Int
     ) -> Outcome {
+        if unsafe beginsHandshake(base, count) { return .failed(.badMethod) }
         var end = position
         while end < count, unsafe base[end] != UInt8(ascii: "\n") { end &+= 1 }
         // First: where the line is cut, nothing else is known of it yet.
@@ -154,12 +162,17 @@ package struct HeadParser {
         return available >= limits.byteCount ? .failed(.headTooLong) : .incomplete
     }
 
+    private func beginsHandshake(_ base: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        unsafe !isAnswer && count > 0 && base[0] == Self.handshakeByte
+    }
+
     /// Why the parser does not go on.
     enum Stop {
         case incomplete
         case error(RequestError)
     }
 
+    @inline(__always)
     private func checkFraming() -> Outcome {
         let flags = facts.flags
         if facts.minorVersion == 1, !flags.contains(.hasHost), !isAnswer {
@@ -173,6 +186,7 @@ package struct HeadParser {
 
     // MARK: The request line
 
+    @inline(__always)
     private mutating func parseRequestLine(_ base: UnsafePointer<UInt8>, _ count: Int) -> Stop? {
         var index = 0
         // An empty line before a request is skipped, once (RFC 9112 §2.2).
@@ -183,7 +197,7 @@ package struct HeadParser {
         }
         let start = index
         facts.start = UInt16(truncatingIfNeeded: start)
-        if unsafe load(base, index) & 0xffff_ffff == 0x2054_4547 {  // "GET "
+        if unsafe load(base + index) & 0xffff_ffff == 0x2054_4547 {  // "GET "
             index &+= 3
             facts.method = 1
         } else {
@@ -214,7 +228,7 @@ package struct HeadParser {
         // The line's end first: what is behind it must not change the verdict.
         guard index &+ 10 <= count, unsafe base[index &+ 8] == 13, unsafe base[index &+ 9] == 10
         else { return .error(.badVersion) }
-        if let error = unsafe takeVersion(load(base, index)) { return .error(error) }
+        if let error = unsafe takeVersion(load(base + index)) { return .error(error) }
         index &+= 10
         if index &- start > limits.requestLineByteCount { return .error(.requestLineTooLong) }
         position = index
@@ -248,10 +262,12 @@ package struct HeadParser {
 
     // MARK: Fields
 
+    @inline(__always)
     private mutating func parseFields(
         _ base: UnsafePointer<UInt8>, _ count: Int, _ slots: UnsafeMutablePointer<FieldSlot>
     ) -> Stop? {
         let names = names, fieldLimit = limits.fieldCount
+        let limit = unsafe base + count
         var index = position
         var number = Int(facts.fieldCount)
         // Where the next call goes on.
@@ -260,53 +276,31 @@ package struct HeadParser {
             facts.fieldCount = UInt16(truncatingIfNeeded: number)
         }
         while true {
-            guard index &+ 2 <= count else {
-                guard index < count, unsafe base[index] == 10 else { return .incomplete }
-                return .error(.bareLineFeed)
-            }
-            let first = unsafe base[index]
-            if first == 13 {
-                if unsafe base[index &+ 1] != 10 { return .error(.bareCarriageReturn) }
+            let start = unsafe base + index
+            if unsafe start + 2 <= limit && loadShort(start) == 0x0a0d {
                 index &+= 2
                 facts.byteCount = index
                 return nil
             }
-            if first == 0x20 || first == 9 { return .error(.foldedField) }
-            if first == 10 { return .error(.bareLineFeed) }
-            if number == fieldLimit { return .error(.tooManyFields) }
-            let colon = unsafe Self.colon(base, index, count)
-            let nameCount = colon &- index
-            if colon == count { return .error(.badFieldName) }
-            if nameCount == 0 || nameCount > 255 { return .error(.badFieldName) }
-            let name = unsafe names.number(base, from: index, count: nameCount, limit: count)
-            if name == 0, unsafe !names.isToken(base, from: index, to: colon) {
-                return .error(.badFieldName)
+            let line: FieldLine
+            if number != fieldLimit, let usual = unsafe FieldLine.usual(base, start, limit, names) {
+                line = usual
+            } else {
+                let isOver = number == fieldLimit
+                switch unsafe FieldLine.find(base, index, count, names, isOver: isOver) {
+                case .field(let found): line = found
+                case .stop(let stop): return stop
+                }
             }
-            var start = colon &+ 1
-            while start < count, unsafe base[start] == 0x20 || base[start] == 9 { start &+= 1 }
-            let stop = unsafe Self.endOfValue(base, start, count)
-            guard stop &+ 1 < count else {
-                // An LF may be the last byte there is.
-                guard stop < count, unsafe base[stop] == 10 else { return .incomplete }
-                return .error(.bareLineFeed)
-            }
-            if unsafe base[stop] != 13 {
-                return .error(unsafe base[stop] == 10 ? .bareLineFeed : .badFieldValue)
-            }
-            if unsafe base[stop &+ 1] != 10 { return .error(.bareCarriageReturn) }
-            var end = stop
-            while end > start, unsafe base[end &- 1] == 0x20 || base[end &- 1] == 9 { end &-= 1 }
-            unsafe slots[number] = FieldSlot(
-                nameStart: UInt16(truncatingIfNeeded: index),
-                nameCount: UInt8(truncatingIfNeeded: nameCount), number: name,
-                valueStart: UInt16(truncatingIfNeeded: start),
-                valueCount: UInt16(truncatingIfNeeded: end &- start))
+            unsafe slots[number] = line.slot
             // Those that frame the message or concern its connection have the first numbers.
-            if name &- 1 < 6, let error = unsafe note(name, base, start, end, number) {
+            if line.name &- 1 < 6,
+                let error = unsafe note(line.name, base, line.valueStart, line.valueEnd, number)
+            {
                 return .error(error)
             }
             number &+= 1
-            index = stop &+ 2
+            index = line.end
         }
     }
 
@@ -318,7 +312,13 @@ package struct HeadParser {
         if facts.flags.contains(.hasHost) { return isAnswer ? nil : .manyHosts }
         facts.flags.insert(.hasHost)
         facts.hostSlot = UInt8(truncatingIfNeeded: slot)
-        return unsafe Authority.isValid(base, start, end) || isAnswer ? nil : .badHost
+        let (host, count) = unsafe (base + start, end &- start)
+        if let recentHost = unsafe recentHost, unsafe recentHost.pointee.equals(host, count) {
+            return nil
+        }
+        guard unsafe Authority.isValid(base, start, end) || isAnswer else { return .badHost }
+        unsafe recentHost?.pointee.keep(host, count)
+        return nil
     }
 
     @inline(never)
@@ -353,58 +353,6 @@ package struct HeadParser {
         return nil
     }
 
-    // MARK: Runs of bytes
-
-    private static let ones: UInt64 = 0x0101_0101_0101_0101
-    private static let highs: UInt64 = 0x8080_8080_8080_8080
-
-    /// The first byte from a place on that ends a value: a control character but HTAB, or DEL.
-    @inline(__always)
-    static func endOfValue(_ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int) -> Int {
-        var index = start
-        while index &+ 8 <= count {
-            let word = unsafe load(base, index)
-            let isLow = word &- ones &* 0x20
-            let isDelete = (word ^ ones &* 0x7f) &- ones
-            var hits = (isLow | isDelete) & ~word & highs
-            while hits != 0 {
-                let at = index &+ hits.trailingZeroBitCount &>> 3
-                if unsafe base[at] != 9 {
-                    return unsafe base[at] < 0x20 || base[at] == 0x7f
-                        ? at : endOfValueBytewise(base, at, count)
-                }
-                hits &= hits &- 1
-            }
-            index &+= 8
-        }
-        guard count >= 8, index < count else {
-            return unsafe endOfValueBytewise(base, index, count)
-        }
-        // The last word that there is, without the bytes before; what is shifted in looks like NUL.
-        let rest = count &- index
-        let word = unsafe load(base, count &- 8) &>> UInt64(truncatingIfNeeded: 8 &* (8 &- rest))
-        let isLow = word &- ones &* 0x20
-        let isDelete = (word ^ ones &* 0x7f) &- ones
-        let hits = (isLow | isDelete) & ~word & highs
-        let at = index &+ hits.trailingZeroBitCount &>> 3
-        if at >= count { return count }
-        return unsafe base[at] < 0x20 && base[at] != 9 || base[at] == 0x7f
-            ? at : endOfValueBytewise(base, at, count)
-    }
-
-    @inline(never)
-    private static func endOfValueBytewise(
-        _ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int
-    ) -> Int {
-        var index = start
-        while index < count {
-            let byte = unsafe base[index]
-            if byte < 0x20 && byte != 9 || byte == 0x7f { return index }
-            index &+= 1
-        }
-        return count
-    }
-
     /// The first byte from a place on that is in no target: white space, a control character, DEL, a
     /// number sign, or not ASCII.
     ///
@@ -415,11 +363,12 @@ package struct HeadParser {
     ) -> Int {
         var index = start
         while index &+ 8 <= count {
-            let word = unsafe load(base, index)
-            let isLow = word &- ones &* 0x21
-            let isDelete = (word ^ ones &* 0x7f) &- ones
-            let number = word ^ ones &* 0x23
-            let hits = (isLow | isDelete | word | (number &- ones) & ~number) & highs
+            let word = unsafe load(base + index)
+            let isLow = word &- Words.ones &* 0x21
+            let isDelete = (word ^ Words.ones &* 0x7f) &- Words.ones
+            let number = word ^ Words.ones &* 0x23
+            let hits =
+                (isLow | isDelete | word | (number &- Words.ones) & ~number) & Words.highs
             if hits != 0 { return index &+ hits.trailingZeroBitCount &>> 3 }
             index &+= 8
         }
@@ -428,26 +377,18 @@ package struct HeadParser {
         }
         return index
     }
-
-    /// The first colon from a place on.
-    @inline(__always)
-    private static func colon(_ base: UnsafePointer<UInt8>, _ start: Int, _ count: Int) -> Int {
-        var index = start
-        while index &+ 8 <= count {
-            let word = unsafe load(base, index) ^ ones &* 0x3a
-            let hits = (word &- ones) & ~word & highs
-            if hits != 0 { return index &+ hits.trailingZeroBitCount &>> 3 }
-            index &+= 8
-        }
-        while index < count, unsafe base[index] != 0x3a { index &+= 1 }
-        return index
-    }
 }
 
+/// Two bytes, the first of them the lowest.
 @inline(__always)
-func load(_ base: UnsafePointer<UInt8>, _ index: Int) -> UInt64 {
-    unsafe UInt64(
-        littleEndian: UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self))
+func loadShort(_ place: UnsafePointer<UInt8>) -> UInt16 {
+    unsafe UInt16(littleEndian: UnsafeRawPointer(place).loadUnaligned(as: UInt16.self))
+}
+
+/// Eight bytes, the first of them the lowest.
+@inline(__always)
+func load(_ place: UnsafePointer<UInt8>) -> UInt64 {
+    unsafe UInt64(littleEndian: UnsafeRawPointer(place).loadUnaligned(as: UInt64.self))
 }
 
 /// How long a head may be.

@@ -51,16 +51,25 @@ enum Authority {
     }()
 
     /// Whether these bytes name a host; none at all do, for a target that has none.
+    ///
+    /// `start` is not before the eighth byte that can be read.
     static func isValid(_ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int) -> Bool {
-        var index = start
-        while index &+ 8 <= end {
-            let word = unsafe UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self)
-            guard arePlain(word) else { break }
-            index &+= 8
+        var place = unsafe base + start
+        let limit = unsafe base + end
+        let last = unsafe limit - 8
+        while unsafe place < limit {
+            // The last word without the bytes before; what is shifted in is none of a host's.
+            let shift = unsafe place <= last ? 0 : 8 &* (place - last)
+            let word =
+                unsafe load(place <= last ? place : last) &>> UInt64(truncatingIfNeeded: shift)
+            let others = notPlain(word)
+            unsafe place += others.trailingZeroBitCount &>> 3
+            if others != 0 { break }
         }
-        while index < end, unsafe isPlain(base[index]) { index &+= 1 }
+        while unsafe place < limit && isPlain(place.pointee) { unsafe place += 1 }
         // Names with a port at most, as nearly all of them.
-        if index == end { return true }
+        if unsafe place == limit { return true }
+        let index = unsafe place - base
         if unsafe base[index] == UInt8(ascii: ":"), index > start {
             return unsafe isPort(base, index &+ 1, end)
         }
@@ -68,18 +77,17 @@ enum Authority {
         return unsafe isValid(rest.bytes)
     }
 
-    /// Whether all of eight bytes are small letters, digits, points or hyphens.
+    /// The high bit of each byte that is no small letter, digit, point or hyphen.
     ///
     /// A byte of at most 0x7f has its high bit set behind adding 0x80 - *x* if it is *x* or more.
     @inline(__always)
-    private static func arePlain(_ word: UInt64) -> Bool {
-        let ones: UInt64 = 0x0101_0101_0101_0101, highs: UInt64 = 0x8080_8080_8080_8080
-        guard word & highs == 0 else { return false }
-        let isLetter = (word &+ ones &* (0x80 - 0x61)) & ~(word &+ ones &* (0x80 - 0x7b))
-        let isFromHyphen = (word &+ ones &* (0x80 - 0x2d)) & ~(word &+ ones &* (0x80 - 0x3a))
-        let slash = word ^ ones &* 0x2f
-        let isNoSlash = slash &+ ones &* 0x7f
-        return (isLetter | isFromHyphen & isNoSlash) & highs == highs
+    private static func notPlain(_ word: UInt64) -> UInt64 {
+        let low = word & ~Words.highs
+        let isLetter = (low &+ Words.ones &* (0x80 - 0x61)) & ~(low &+ Words.ones &* (0x80 - 0x7b))
+        let isFromHyphen =
+            (low &+ Words.ones &* (0x80 - 0x2d)) & ~(low &+ Words.ones &* (0x80 - 0x3a))
+        let isNoSlash = (low ^ Words.ones &* 0x2f) &+ Words.ones &* 0x7f
+        return (~(isLetter | isFromHyphen & isNoSlash) | word) & Words.highs
     }
 
     /// Letters, digits, points and hyphens.
@@ -93,10 +101,12 @@ enum Authority {
     private static func isPort(_ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int) -> Bool {
         guard end &- start <= 5 else { return false }
         var port = 0
-        for index in start..<end {
-            let digit = unsafe base[index] &- UInt8(ascii: "0")
-            guard digit < 10 else { return false }
-            port = port &* 10 &+ Int(digit)
+        var index = start
+        while index < end {
+            let digit = Int(unsafe base[index]) &- 0x30
+            guard UInt(bitPattern: digit) < 10 else { return false }
+            port = port &* 10 &+ digit
+            index &+= 1
         }
         return port <= 65_535
     }

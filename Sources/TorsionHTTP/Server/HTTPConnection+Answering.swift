@@ -28,12 +28,53 @@ extension HTTPConnection {
 
     private var isHead: Bool { method == HTTPMethod.head.number }
 
-    /// The line of `Date`; empty where the time of day is not known.
+    // MARK: Heads
+
+    /// Writes a head, and bytes of the body behind it: whatever is answered comes through here.
+    ///
+    /// - Parameters:
+    ///   - plan: What the head says.
+    ///   - fields: The program's.
+    ///   - survey: Of these.
+    ///   - body: Copied.
+    /// - Returns: Whether the fields can be sent; if not, nothing is written.
     @inline(__always)
-    private var dateLine: UnsafeRawBufferPointer {
+    private func write(
+        _ plan: AnswerPlan, _ fields: FieldList, _ survey: FieldSurvey, body: RawSpan = RawSpan()
+    ) -> Bool {
+        guard survey.capacity >= 0 else { return false }
         if unsafe block.pointee.now >= block.pointee.dateEnd { shared.makeDateLine() }
-        return unsafe UnsafeRawBufferPointer(
-            start: block.pointee.dateLine, count: block.pointee.dateByteCount)
+        let capacity = survey.capacity &+ body.byteCount
+        let count = withCorked { corked in
+            guard let cork = unsafe corked.cork(withRoomFor: capacity) else { return -1 }
+            let count = unsafe plan.encode(fields, body, block, into: cork.pointee.end)
+            unsafe cork.pointee.count &+= count
+            return count
+        }
+        if let count, count >= 0 { return count > 0 }
+        return writeElsewhere(plan, fields, capacity, body)
+    }
+
+    /// Outside of the connection's own event, or where its buffer has no room.
+    @inline(never)
+    private func writeElsewhere(
+        _ plan: AnswerPlan, _ fields: FieldList, _ capacity: Int, _ body: RawSpan
+    ) -> Bool {
+        var isRefused = false
+        transport?.write(capacity: capacity) { output in
+            output.withUnsafeMutableBytes { room, count in
+                // It has room for a head at least, hence an address.
+                unsafe count = plan.encode(fields, body, block, into: room.baseAddress!)
+                isRefused = count == 0
+            }
+        }
+        return !isRefused
+    }
+
+    /// Writes a head without fields of the program's.
+    func write(_ plan: AnswerPlan) {
+        refreshTime()
+        _ = write(plan, [:], FieldSurvey([:]))
     }
 
     // MARK: Whole answers
@@ -48,34 +89,23 @@ extension HTTPConnection {
         require(
             status.code >= 200, "HTTPExchange: \(status) is no final answer; see inform and upgrade"
         )
-        guard isAwaiting(number), let transport else { return }
+        guard isAwaiting(number), transport != nil else { return }
         if promisesTunnel(status) { return refuseTunnel(number) }
-        do throws(AnswerError) {
-            let capacity = try AnswerPlan.capacity(fields)
-            if !isCalled(number) { refreshTime() }
-            begin(fields)
-            let framing: AnswerFraming =
-                status.isWithoutBody ? .none : .length(body.byteCount)
-            let plan = AnswerPlan(status, framing, closes: machine.closes)
-            let isSent = framing != .none && !isHead
-            let isInline = isSent && body.byteCount <= Self.inlineByteCount
-            let room = capacity &+ (isInline ? body.byteCount : 0)
-            let dateLine = unsafe dateLine
-            let names = unsafe block.pointee.names
-            transport.write(capacity: room) { output in
-                output.withUnsafeMutableBytes { room, count in
-                    // It has room for a head at least, hence an address.
-                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(fields, dateLine, names, into: &encoder)
-                    if isInline { encoder.put(body) }
-                    count = encoder.byteCount
-                }
-            }
-            if isSent, !isInline { send(body, owner, on: transport) }
-            end(status, isSent ? body.byteCount : 0)
-        } catch {
-            answerFailed(error)
+        if !isCalled(number) { refreshTime() }
+        let survey = FieldSurvey(fields)
+        let closedBefore = machine.closes
+        begin(survey)
+        let framing = AnswerFraming(of: status, .length(body.byteCount))
+        let closes = machine.closes && !survey.wantsClose
+        let plan = AnswerPlan(status, framing, closes: closes)
+        let isSent = !isHead && framing == .length(body.byteCount)
+        let isInline = isSent && body.byteCount <= Self.inlineByteCount
+        guard write(plan, fields, survey, body: isInline ? body : RawSpan()) else {
+            machine.answerWithdrawn(closes: closedBefore)
+            return answerFailed(fields)
         }
+        if isSent, !isInline { send(body, owner) }
+        end(status, isSent ? body.byteCount : 0)
     }
 
     /// Whether the client would take all that follows for what comes through a tunnel, which only
@@ -91,8 +121,8 @@ extension HTTPConnection {
     }
 
     @inline(never)
-    private func send(_ body: RawSpan, _ owner: Bytes?, on transport: any StreamTransport) {
-        if let owner { transport.write(owner) } else { transport.write(body) }
+    private func send(_ body: RawSpan, _ owner: Bytes?) {
+        if let owner { transport?.write(owner) } else { transport?.write(body) }
     }
 
     /// Whether somebody reads the request's body.
@@ -100,8 +130,8 @@ extension HTTPConnection {
     private var isBodyRead: Bool { extras?.body?.isRead ?? false }
 
     @inline(__always)
-    private func begin(_ fields: FieldList) {
-        let closes = AnswerPlan.wantsClose(fields) || method == HTTPMethod.connect.number
+    private func begin(_ survey: FieldSurvey) {
+        let closes = survey.wantsClose || method == HTTPMethod.connect.number
         machine.answerBegins(
             closes: closes, discardLimit: options.value.discardLimitBytes, isRead: isBodyRead)
     }
@@ -109,7 +139,10 @@ extension HTTPConnection {
     @inline(__always)
     private func end(_ status: HTTPStatus, _ sentByteCount: Int) {
         if extras != nil { noteEnd(status, sentByteCount) }
-        perform(machine.answerEnded(isRead: isBodyRead))
+        let action = machine.answerEnded(isRead: isBodyRead)
+        // Nearly always: the next request is taken where this one was delivered.
+        if action == .proceed, extras == nil, isAdvancing { return }
+        perform(action)
     }
 
     @inline(never)
@@ -120,30 +153,18 @@ extension HTTPConnection {
         lastActivity = reactor.now
     }
 
-    /// Writes a head without fields of the program's.
-    func send(_ plan: AnswerPlan) {
-        guard let transport else { return }
-        // No field, hence no error.
-        let capacity = (try? AnswerPlan.capacity([:])) ?? 0
-        refreshTime()
-        let dateLine = unsafe dateLine
-        let names = unsafe block.pointee.names
-        transport.write(capacity: capacity) { output in
-            output.withUnsafeMutableBytes { room, count in
-                var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                unsafe plan.encode([:], dateLine, names, into: &encoder)
-                count = encoder.byteCount
-            }
-        }
-    }
-
     // MARK: What goes wrong
 
     /// The program's fields cannot be sent.
     @inline(never)
-    private func answerFailed(_ error: AnswerError) {
-        reactor.report(error, in: "answering \(peerAddress)")
+    private func answerFailed(_ fields: FieldList) {
+        reportBad(fields)
         respond(machine.number, .internalServerError, [:], RawSpan(), owner: nil)
+    }
+
+    private func reportBad(_ fields: FieldList) {
+        guard let error = AnswerError(in: fields) else { return }
+        reactor.report(error, in: "answering \(peerAddress)")
     }
 
     /// The responder threw, or dropped the exchange.
@@ -208,40 +229,26 @@ extension HTTPConnection {
         )
         require(
             byteCount ?? 0 >= 0, "HTTPExchange: a body of \(byteCount ?? 0) bytes cannot be")
-        guard isAwaiting(number), let transport else { return ResponseWriter() }
+        guard isAwaiting(number), transport != nil else { return ResponseWriter() }
         if promisesTunnel(status) {
             refuseTunnel(number)
             return ResponseWriter()
         }
-        do throws(AnswerError) {
-            let capacity = try AnswerPlan.capacity(fields)
-            begin(fields)
-            var framing = AnswerFraming.none
-            if let byteCount {
-                framing = .length(byteCount)
-            } else if minorVersion == 1 {
-                framing = .chunked
-            } else {
-                framing = .toClose
-            }
-            if status.isWithoutBody { framing = .none }
-            let plan = AnswerPlan(status, framing, closes: machine.closes)
-            refreshTime()
-            let dateLine = unsafe dateLine
-            let names = unsafe block.pointee.names
-            transport.write(capacity: capacity) { output in
-                output.withUnsafeMutableBytes { room, count in
-                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(fields, dateLine, names, into: &encoder)
-                    count = encoder.byteCount
-                }
-            }
-            let isOmitted = isHead || framing == .none
-            return ResponseWriter(self, number, status, framing, isOmitted: isOmitted)
-        } catch {
-            answerFailed(error)
+        refreshTime()
+        let survey = FieldSurvey(fields)
+        let closedBefore = machine.closes
+        begin(survey)
+        let wanted: AnswerFraming =
+            byteCount.map { .length($0) } ?? (minorVersion == 1 ? .chunked : .toClose)
+        let framing = AnswerFraming(of: status, wanted)
+        let closes = machine.closes && !survey.wantsClose
+        guard write(AnswerPlan(status, framing, closes: closes), fields, survey) else {
+            machine.answerWithdrawn(closes: closedBefore)
+            answerFailed(fields)
             return ResponseWriter()
         }
+        let isOmitted = isHead || framing != wanted
+        return ResponseWriter(self, number, status, framing, isOmitted: isOmitted)
     }
 
     func respond(
@@ -266,23 +273,10 @@ extension HTTPConnection {
     func inform(_ number: UInt32, _ status: HTTPStatus, _ fields: FieldList) {
         require(
             (102..<200).contains(status.code), "HTTPExchange: \(status) is no interim answer")
-        guard isAwaiting(number), let transport, minorVersion == 1 else { return }
-        do throws(AnswerError) {
-            let capacity = try AnswerPlan.capacity(fields)
-            let plan = AnswerPlan(status, .none, closes: false)
-            let names = unsafe block.pointee.names
-            transport.write(capacity: capacity) { output in
-                output.withUnsafeMutableBytes { room, count in
-                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(
-                        fields, UnsafeRawBufferPointer(start: nil, count: 0), names,
-                        into: &encoder)
-                    count = encoder.byteCount
-                }
-            }
-        } catch {
-            reactor.report(error, in: "answering \(peerAddress)")
-        }
+        guard isAwaiting(number), transport != nil, minorVersion == 1 else { return }
+        refreshTime()
+        let plan = AnswerPlan(status, .none, closes: false)
+        if !write(plan, fields, FieldSurvey(fields)) { reportBad(fields) }
     }
 
     func upgrade(
@@ -293,32 +287,19 @@ extension HTTPConnection {
             status == .switchingProtocols || method == HTTPMethod.connect.number
                 || !isAwaiting(number),
             "HTTPExchange: an upgrade is answered with 101, or CONNECT with 200, not \(status)")
-        guard isAwaiting(number), let transport else { return }
+        guard isAwaiting(number), transport != nil else { return }
         // Else the new protocol would get a body that is none of its own.
         guard machine.input == .ended || machine.input == .over else {
             return respond(number, HTTPResponse(.badRequest))
         }
-        do throws(AnswerError) {
-            let capacity = try AnswerPlan.capacity(fields)
-            let isUpgrade = status == .switchingProtocols
-            let plan = AnswerPlan(status, .none, closes: false, isUpgrade: isUpgrade)
-            refreshTime()
-            let dateLine = unsafe dateLine
-            let names = unsafe block.pointee.names
-            transport.write(capacity: capacity) { output in
-                output.withUnsafeMutableBytes { room, count in
-                    var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                    unsafe plan.encode(fields, dateLine, names, into: &encoder)
-                    count = encoder.byteCount
-                }
-            }
-            endRecord(status, isWhole: true)
-            machine.upgraded()
-            makeExtras().upgraded = newProtocol
-            upgradeLater()
-        } catch {
-            answerFailed(error)
-        }
+        let isUpgrade = status == .switchingProtocols
+        let plan = AnswerPlan(status, .none, closes: false, isUpgrade: isUpgrade)
+        refreshTime()
+        guard write(plan, fields, FieldSurvey(fields)) else { return answerFailed(fields) }
+        endRecord(status, isWhole: true)
+        machine.upgraded()
+        makeExtras().upgraded = newProtocol
+        upgradeLater()
     }
 
     // MARK: Records

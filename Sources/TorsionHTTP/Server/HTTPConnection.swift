@@ -18,11 +18,17 @@ final class HTTPConnection: HalfCloseableProtocol {
     let responder: any HTTPResponder
     let options: SharedServerOptions
     @exclusivity(unchecked) var machine = ServerStateMachine()
-    @exclusivity(unchecked) var transport: (any StreamTransport)?
+    @exclusivity(unchecked) private(set) var transport: (any StreamTransport)?
+    /// The same for what each request needs, see ``CorkedConnection``; `nil` if it is none.
+    @exclusivity(unchecked) private var corked: Unmanaged<CorkedConnection>?
     /// There from `connectionMade` on.
     @exclusivity(unchecked) var shared: HTTPShared!
-    /// That of ``shared``.
-    @exclusivity(unchecked) var block: UnsafeMutablePointer<HTTPShared.Block>!
+    /// That of ``shared``, there from `connectionMade` on as well: nothing is called before.
+    var block: UnsafeMutablePointer<HTTPShared.Block> {
+        @inline(__always)
+        get { unsafe sharedBlock.unsafelyUnwrapped }
+    }
+    @exclusivity(unchecked) private var sharedBlock: UnsafeMutablePointer<HTTPShared.Block>?
     /// What only some requests need.
     @exclusivity(unchecked) var extras: Extras?
     /// Of the present request; see ``HTTPMethod``.
@@ -34,12 +40,17 @@ final class HTTPConnection: HalfCloseableProtocol {
     /// What came behind that which is in hand.
     @exclusivity(unchecked) private var waiting: HeldBytes?
     /// Whether ``advance(_:)`` runs, which goes on by itself.
-    @exclusivity(unchecked) private var isAdvancing = false
+    @exclusivity(unchecked) private(set) var isAdvancing = false
     @exclusivity(unchecked) private var isPaused = false
     @exclusivity(unchecked) private var isPumpPlanned = false
     @exclusivity(unchecked) private var hasPeerEnded = false
     /// The number of the request that the responder is being called with; 0 if it is not.
     @exclusivity(unchecked) private var calledNumber: UInt32 = 0
+    /// The number of the request whose exchange does not keep this connection alive: 0 if there is none.
+    ///
+    /// Whoever calls this connection keeps it, so that an exchange that is used inside of the responder's
+    /// call, as nearly all are, need not be counted. One that outlives the call is, when that returns.
+    @exclusivity(unchecked) private var uncountedNumber: UInt32 = 0
     @exclusivity(unchecked) private var wasDroppedInCall = false
     private(set) var hasUpgraded = false
 
@@ -85,24 +96,36 @@ final class HTTPConnection: HalfCloseableProtocol {
 
     func connectionMade(_ transport: any StreamTransport) {
         self.transport = transport
+        unsafe corked = (transport as? CorkedConnection).map { unsafe .passUnretained($0) }
         shared = transport.reactor.companion(of: HTTPShared.self)
-        unsafe block = shared.block
+        unsafe sharedBlock = shared.block
         lastActivity = refreshTime()
         planLook()
+    }
+
+    /// Calls `body` with the connection, which is not retained for it.
+    @inline(__always)
+    func withCorked<Result>(_ body: (CorkedConnection) -> Result) -> Result? {
+        // It is cleared when the connection is lost, or another protocol takes over.
+        guard let corked = unsafe corked else { return nil }
+        return unsafe corked._withUnsafeGuaranteedRef(body)
+    }
+
+    private func forgetTransport() {
+        transport = nil
+        unsafe corked = nil
     }
 
     /// Reads the time, which is that of the present turn.
     @discardableResult
     func refreshTime() -> MonotonicInstant {
-        let now = reactor.now
+        let now = withCorked { $0.presentTime } ?? reactor.now
         unsafe block.pointee.now = now
         return now
     }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-        let now = transport.reactor.now
-        unsafe block.pointee.now = now
-        lastActivity = now
+        lastActivity = refreshTime()
         if partial == nil, waiting == nil {
             take(bytes)
         } else {
@@ -189,7 +212,9 @@ final class HTTPConnection: HalfCloseableProtocol {
     private func takeHead(_ bytes: RawSpan) -> Int {
         if unsafe block.pointee.areSlotsLent { return takeHeadInside(bytes) }
         let slots = unsafe block.pointee.slots
-        var parser = unsafe HeadParser(limits: options.headLimits, names: block.pointee.names)
+        var parser = unsafe HeadParser(
+            limits: options.headLimits, names: block.pointee.names,
+            recentHost: block.pointee.recentHost)
         switch unsafe parser.parse(bytes, slots) {
         case .incomplete: return 0
         case .failed(let error):
@@ -231,14 +256,33 @@ final class HTTPConnection: HalfCloseableProtocol {
         if options.value.observer != nil { beginRecord(head) }
         let number = machine.number
         calledNumber = number
+        uncountedNumber = number
         do {
-            try responder.requestReceived(head, HTTPExchange(self, number))
+            try responder.requestReceived(head, HTTPExchange(uncounted: self, number))
             calledNumber = 0
             if wasDroppedInCall { answerDropped(number, nil) }
         } catch {
             calledNumber = 0
             answerDropped(number, error)
         }
+        if uncountedNumber != 0 { countExchange() }
+    }
+
+    /// The exchange was kept, and may outlive this connection from now on.
+    @inline(never)
+    private func countExchange() {
+        uncountedNumber = 0
+        _ = unsafe Unmanaged.passRetained(self)
+    }
+
+    /// An exchange is used, or released.
+    ///
+    /// - Returns: Whether it keeps this connection alive.
+    @inline(__always)
+    func takesBack(_ number: UInt32) -> Bool {
+        guard uncountedNumber == number else { return true }
+        uncountedNumber = 0
+        return false
     }
 
     @inline(never)
@@ -429,7 +473,7 @@ final class HTTPConnection: HalfCloseableProtocol {
         let body = extras?.body
         let whenGone = extras?.whenGone ?? []
         if machine.requestFailed() {
-            send(AnswerPlan(status, .length(0), closes: true))
+            write(AnswerPlan(status, .length(0), closes: true))
             endRecord(status, isWhole: true)
         }
         machine.lost()
@@ -470,7 +514,7 @@ final class HTTPConnection: HalfCloseableProtocol {
         let wasAnswering = machine.output == .awaited || machine.output == .begun
         endRecord(nil, isWhole: false)
         machine.lost()
-        self.transport = nil
+        forgetTransport()
         let lost = extras
         extras = nil
         let whenGone = wasAnswering ? lost?.whenGone ?? [] : []
@@ -499,7 +543,7 @@ final class HTTPConnection: HalfCloseableProtocol {
         look = nil
         lastRequestCall?.cancel()
         lastRequestCall = nil
-        self.transport = nil
+        forgetTransport()
         hasUpgraded = true
         (responder as? TaskResponder)?.upgraded(to: upgraded, on: transport)
         transport.switchProtocol(to: upgraded, remaining: remaining)

@@ -3,8 +3,9 @@
 
 public import TorsionCore
 
-// The exchange holds its connection by a reference that it counts itself: a type that is to be
-// discarded, so that its `deinit` does not run, may hold nothing that the compiler releases.
+// The exchange holds its connection by a reference that it counts itself, and only if it outlives the
+// call that brought it. A type that is to be discarded, so that its `deinit` does not run, may hold
+// nothing that the compiler releases.
 
 /// The right to answer one request, once.
 ///
@@ -27,26 +28,34 @@ public struct HTTPExchange: ~Copyable {
     private let reference: Unmanaged<HTTPConnection>
     private let number: UInt32
 
+    /// Keeps its connection alive only when that says so: see ``HTTPConnection/takesBack(_:)``.
     @inline(__always)
-    init(_ connection: HTTPConnection, _ number: UInt32) {
-        unsafe reference = .passRetained(connection)
+    init(uncounted connection: HTTPConnection, _ number: UInt32) {
+        unsafe reference = .passUnretained(connection)
         self.number = number
     }
 
     deinit {
-        // Released in this place and in those that discard it.
-        let connection = unsafe reference.takeRetainedValue()
-        connection.exchangeWasDropped(number)
+        unsafe reference._withUnsafeGuaranteedRef { connection in
+            let isCounted = connection.takesBack(number)
+            connection.exchangeWasDropped(number)
+            if isCounted { unsafe reference.release() }
+        }
     }
 
     private var connection: HTTPConnection { unsafe reference.takeUnretainedValue() }
 
-    /// Takes the right out of its holder.
+    /// Takes the right out of its holder, and uses it.
     @inline(__always)
-    consuming func take() -> (connection: HTTPConnection, number: UInt32) {
-        let taken = unsafe (reference.takeRetainedValue(), number)
+    consuming func use<Result>(_ body: (HTTPConnection, UInt32) -> Result) -> Result {
+        let (reference, number) = unsafe (reference, number)
         discard self
-        return taken
+        return unsafe reference._withUnsafeGuaranteedRef { connection in
+            let isCounted = connection.takesBack(number)
+            let result = body(connection, number)
+            if isCounted { unsafe reference.release() }
+            return result
+        }
     }
 
     // MARK: The request
@@ -92,8 +101,7 @@ public struct HTTPExchange: ~Copyable {
     public consuming func respond(
         _ status: HTTPStatus, _ fields: FieldList = [:], body: RawSpan
     ) {
-        let (connection, number) = take()
-        connection.respond(number, status, fields, body, owner: nil)
+        use { $0.respond($1, status, fields, body, owner: nil) }
     }
 
     /// Answers, with bytes for a body, which are sent without a copy if they are many.
@@ -105,8 +113,7 @@ public struct HTTPExchange: ~Copyable {
     public consuming func respond(
         _ status: HTTPStatus, _ fields: FieldList = [:], body: Bytes = Bytes()
     ) {
-        let (connection, number) = take()
-        connection.respond(number, status, fields, body.span, owner: body)
+        use { $0.respond($1, status, fields, body.span, owner: body) }
     }
 
     /// Answers with a value.
@@ -130,8 +137,7 @@ public struct HTTPExchange: ~Copyable {
         _ status: HTTPStatus, _ fields: FieldList = [:], body: any ByteSource,
         byteCount: Int? = nil
     ) {
-        let (connection, number) = take()
-        connection.respond(number, status, fields, source: body, byteCount: byteCount)
+        use { $0.respond($1, status, fields, source: body, byteCount: byteCount) }
     }
 
     /// Answers when a Deferred has fired, with its result.
@@ -155,8 +161,7 @@ public struct HTTPExchange: ~Copyable {
     public consuming func begin(
         _ status: HTTPStatus, _ fields: FieldList = [:], byteCount: Int? = nil
     ) -> ResponseWriter {
-        let (connection, number) = take()
-        return connection.begin(number, status, fields, byteCount: byteCount)
+        use { $0.begin($1, status, fields, byteCount: byteCount) }
     }
 
     /// Sends an interim answer, such as 103 with links to load early; nothing to an HTTP/1.0 client.
@@ -181,16 +186,14 @@ public struct HTTPExchange: ~Copyable {
         to newProtocol: any StreamProtocol, _ status: HTTPStatus = .switchingProtocols,
         _ fields: FieldList = [:]
     ) {
-        let (connection, number) = take()
-        connection.upgrade(number, to: newProtocol, status, fields)
+        use { $0.upgrade($1, to: newProtocol, status, fields) }
     }
 
     /// The same right as an object, for an answer that comes later: a closure that escapes can hold it.
     ///
     /// - Returns: An object with the same verbs.
     public consuming func later() -> PendingExchange {
-        let (connection, number) = take()
-        return PendingExchange(connection, number)
+        use { PendingExchange($0, $1) }
     }
 }
 

@@ -18,12 +18,14 @@ final class HTTPShared: ReactorCompanion {
     /// What each request needs.
     struct Block {
         let names: FieldNameTable
+        let statusLines: StatusLines
+        let recentHost: UnsafeMutablePointer<RecentHost>
         /// For one head; a head that is delivered while another one is has slots of its own.
         let slots: UnsafeMutablePointer<FieldSlot>
         var areSlotsLent = false
         /// The time as of the present event.
         var now = MonotonicInstant(nanoseconds: 0)
-        /// `Date: `, the date and the line's end.
+        /// `Date: `, the date and the line's end, in whole words of 16 bytes.
         let dateLine: UnsafeMutableRawPointer
         var dateByteCount = 0
         /// Until when the line is right.
@@ -35,17 +37,22 @@ final class HTTPShared: ReactorCompanion {
         unsafe block = .allocate(capacity: 1)
         unsafe block.initialize(
             to: Block(
-                names: .shared, slots: .allocate(capacity: Self.slotCapacity),
-                dateLine: .allocate(byteCount: Self.dateLineByteCount, alignment: 8)))
+                names: .shared, statusLines: .shared, recentHost: .allocate(capacity: 1),
+                slots: .allocate(capacity: Self.slotCapacity),
+                dateLine: .allocate(byteCount: Self.dateLineByteCount, alignment: 16)))
+        unsafe block.pointee.recentHost.initialize(to: RecentHost())
+        unsafe block.pointee.dateLine.initializeMemory(
+            as: UInt8.self, repeating: 0, count: Self.dateLineByteCount)
     }
 
     deinit {
+        unsafe block.pointee.recentHost.deallocate()
         unsafe block.pointee.slots.deallocate()
         unsafe block.pointee.dateLine.deallocate()
         unsafe block.deallocate()
     }
 
-    private static let dateLineByteCount = 6 + HTTPDate.byteCount + 2
+    private static let dateLineByteCount = 48
 
     /// Makes the line of `Date` anew; it is empty where the time of day is not known (RFC 9110 §6.6.1).
     ///

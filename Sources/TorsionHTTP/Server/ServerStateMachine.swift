@@ -162,6 +162,15 @@ package struct ServerStateMachine {
         if input != .ended { checkUnreadBody(discardLimit, isRead) }
     }
 
+    /// The head of the answer was not written after all: another one will be.
+    ///
+    /// - Parameter closes: What ``closes`` was before ``answerBegins(closes:discardLimit:isRead:)``.
+    package mutating func answerWithdrawn(closes: Bool) {
+        precondition(output == .begun, "ServerStateMachine: no answer to withdraw")
+        output = .awaited
+        self.closes = closes
+    }
+
     @inline(never)
     private mutating func checkUnreadBody(_ limit: Int, _ isRead: Bool) {
         guard !isRead else { return }
