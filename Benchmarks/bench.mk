@@ -27,6 +27,8 @@ BENCH_RUN = Benchmarks/.build/release/torsion-bench
 BENCH_JSON ?= .build/bench.json
 # The command, as Tool/.build/release/torsion
 BENCH_TORSION = swift build -c release --product torsion --package-path Tool
+# The example that answers HTTP requests, as .build/release/HTTPHello
+BENCH_HTTP = swift build -c release --product HTTPHello
 
 .PHONY: budget bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
 .PHONY: bench-build bench-nio bench-test bench-dependencies
@@ -44,6 +46,7 @@ bench-counts: bench-build $(BENCH_BIN)/uring-c
 # What is counted is optimised, the harness need not be: the build of its tests has it too.
 bench-counts-short: bench-test $(BENCH_PROGRAMS) $(BENCH_BIN)/uring-c
 	$(BENCH_TORSION)
+	$(BENCH_HTTP)
 	Benchmarks/.build/debug/torsion-bench counts --short --peers uring \
 	    --json $(BENCH_JSON:.json=-counts-short.json) $(BENCH_ARGS)
 
@@ -73,6 +76,7 @@ bench-test: ## run the tests of the harness
 # One build at a time: both packages would otherwise compete for the cores.
 bench-build: $(BENCH_PROGRAMS)
 	$(BENCH_TORSION)
+	$(BENCH_HTTP)
 	swift build -c release --package-path Benchmarks
 
 bench-nio: bench-dependencies

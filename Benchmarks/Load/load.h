@@ -18,6 +18,7 @@ struct request {
     int idle;          /* further ones that said one thing and then wait */
     size_t size;       /* bytes of a message */
     int depth;         /* messages in flight on each connection */
+    int fields;        /* of an HTTP request: 3 or 10 */
     int burst;         /* send again only when nothing is in flight */
     uint64_t messages; /* end after so many in all; 0: after warm + seconds */
     double warm, seconds;
@@ -38,6 +39,8 @@ void load_datagrams(const struct request *request, struct result *result);
 void load_web_socket(const struct request *request, struct result *result);
 void load_http(const struct request *request, struct result *result);
 void load_secure(const struct request *request, struct result *result);
+void load_hello(const struct request *request, struct result *result);
+void load_hello_idle(const struct request *request, struct result *result);
 void load_secure_idle(const struct request *request, struct result *result);
 
 /* What a process has of memory that is no file's. */

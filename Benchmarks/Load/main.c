@@ -91,8 +91,9 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle|datagrams|websocket|http|secure|secure-idle --port N [--connections N] [--idle N]\n"
-    "            [--size BYTES] [--depth N] [--burst] [--server PID]\n"
+    "usage: load echo|connect|idle|datagrams|websocket|http|hello|hello-idle|secure|secure-idle --port N\n"
+    "            [--connections N] [--idle N] [--size BYTES] [--depth N] [--fields 3|10] [--burst]\n"
+    "            [--server PID]\n"
     "            [--messages N | --warm SECONDS --seconds SECONDS]\n"
     "Prints one line of JSON.\n";
 
@@ -110,6 +111,7 @@ static int parse(int argc, char **argv, struct request *r) {
         else if (!strcmp(name, "--idle")) r->idle = atoi(value);
         else if (!strcmp(name, "--size")) r->size = strtoul(value, NULL, 10);
         else if (!strcmp(name, "--depth")) r->depth = atoi(value);
+        else if (!strcmp(name, "--fields")) r->fields = atoi(value);
         else if (!strcmp(name, "--messages")) r->messages = strtoull(value, NULL, 10);
         else if (!strcmp(name, "--warm")) r->warm = atof(value);
         else if (!strcmp(name, "--seconds")) r->seconds = atof(value);
@@ -120,7 +122,7 @@ static int parse(int argc, char **argv, struct request *r) {
 }
 
 int main(int argc, char **argv) {
-    struct request request = {.connections = 1, .size = 64, .depth = 1, .warm = 0.1, .seconds = 1};
+    struct request request = {.connections = 1, .size = 64, .depth = 1, .fields = 3, .warm = 0.1, .seconds = 1};
     struct result result = {0};
     void (*load)(const struct request *, struct result *) = NULL;
     const char *kind = argc > 1 ? argv[1] : "";
@@ -132,6 +134,8 @@ int main(int argc, char **argv) {
     if (!strcmp(kind, "http")) load = load_http;
     if (!strcmp(kind, "secure")) load = load_secure;
     if (!strcmp(kind, "secure-idle")) load = load_secure_idle;
+    if (!strcmp(kind, "hello")) load = load_hello;
+    if (!strcmp(kind, "hello-idle")) load = load_hello_idle;
     if (!load || !parse(argc, argv, &request)) {
         fputs(usage, stderr);
         return 2;

@@ -32,7 +32,7 @@ struct Counts {
         (name: "nio", share: 0.05, text: "a twentieth of SwiftNIO's"),
     ]
 
-    private var load: LoadGenerator { LoadGenerator(path: options.programs + "/load") }
+    var load: LoadGenerator { LoadGenerator(path: options.programs + "/load") }
     private var plan: CountsPlan { options.isShort ? .short : .full }
 
     /// Returns whether no budget is missed.
@@ -74,6 +74,9 @@ struct Counts {
         {
             report.budgets += try countSecure(server, twin: twin)
         }
+        if let server = servers.first(where: { $0.name == "torsion-http" }) {
+            report.budgets += try countHTTP(server)
+        }
         progress.clear()
         writeText(render(report.budgets))
         try report.write(to: options.json)
@@ -83,7 +86,7 @@ struct Counts {
     /// Whether this machine lets the program count: containers can forbid `ptrace(2)`.
     ///
     /// Only CI goes on without; elsewhere the counter fails with its own reason.
-    private func canCount(_ what: String, _ command: [String]) -> Bool {
+    func canCount(_ what: String, _ command: [String]) -> Bool {
         guard options.isShort else { return true }
         do {
             _ = try ChildProcess(command).readToEnd()
@@ -98,7 +101,7 @@ struct Counts {
     ///
     /// How many events share a wait is up to the machine, and so are a few instructions or calls.
     /// What misses is taken again, twice, and is missed if it was each time.
-    private func settled(
+    func settled(
         _ take: (_ attempt: Int) throws -> [Report.BudgetResult]
     ) throws -> [Report.BudgetResult] {
         var attempts = [try take(0)]
@@ -329,7 +332,7 @@ struct Counts {
         return results
     }
 
-    private func memory(
+    func memory(
         _ server: Server, _ scenario: Scenario = .idleConnections
     ) throws -> Double {
         let running = try RunningServer(server, framing: scenario.framing)

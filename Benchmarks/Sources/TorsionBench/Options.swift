@@ -26,6 +26,7 @@ struct Options {
           --short                 of counts: smaller crowd, fewer rounds, as CI takes them
           --json PATH             results, .build/bench.json unless given
           --html PATH             the results as one page with charts, none unless given
+          --http PATH             the example HTTPHello, .build/release/HTTPHello unless given
           --torsion PATH          the command, Tool/.build/release/torsion unless given
           --programs DIR          the C programs, .build/bench unless given
 
@@ -39,6 +40,7 @@ struct Options {
     var json = ".build/bench.json"
     var html: String?
     var torsion = "Tool/.build/release/torsion"
+    var http = ".build/release/HTTPHello"
     var programs = ".build/bench"
     var peers: [String] = []
     var scenarios: [String] = []
@@ -80,6 +82,7 @@ struct Options {
             rounds = count
         case "--json": json = try value()
         case "--html": html = try value()
+        case "--http": http = try value()
         case "--torsion": torsion = try value()
         case "--programs": programs = try value()
         case "--peers": peers += try list()
@@ -128,6 +131,7 @@ struct Options {
             .twin("tls-c", programs: programs, isFace: true),
             .torsion(backend: "libuv", style: "async", command: torsion),
             .torsion(backend: "libuv", style: "async-read", command: torsion),
+            .httpHello(command: http),
         ]
         for peer in peers {
             switch peer {

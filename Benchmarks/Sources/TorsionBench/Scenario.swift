@@ -5,7 +5,9 @@
 struct Scenario: Sendable {
     enum Load: String, Sendable {
         case echo, connect, idle, datagrams, secure
+        case http = "hello"
         case secureIdle = "secure-idle"
+        case httpIdle = "hello-idle"
     }
 
     let name: String
@@ -21,6 +23,8 @@ struct Scenario: Sendable {
     /// The servers that take part; nil for all but the other faces of an engine.
     var servers: Set<String>?
     var size = 64
+    /// Of an HTTP request: 3, as curl sends them, or 10, as a browser.
+    var fields = 3
     /// Messages in flight on each connection.
     var depth = 1
     /// Whether the next `depth` messages wait until all of the last have come back.

@@ -12,6 +12,8 @@ struct Server: Sendable {
     let kind: Kind
     /// Whether it is another face of an engine, or serves what others do not, for one scenario only.
     var isFace = false
+    /// Set for it, beside what the harness itself has.
+    var environment: [String: String] = [:]
     /// What is started, for what the scenario sends.
     let command: @Sendable (Framing) -> [String]
 
@@ -50,6 +52,14 @@ extension Server {
         }
     }
 
+    /// The example HTTPHello over epoll, which answers every request with the same 13 bytes.
+    static func httpHello(command: String) -> Server {
+        Server(
+            name: "torsion-http", kind: .torsion, isFace: true,
+            environment: ["TORSION_BACKEND": "epoll"]
+        ) { _ in [command, "tcp:0:interface=127.0.0.1"] }
+    }
+
     static func peer(_ name: String, command: [String]) -> Server {
         Server(name: name, kind: .peer) { _ in command }
     }
@@ -82,7 +92,7 @@ final class RunningServer {
     ) throws {
         try self.init(
             command: wrapper + server.command(framing), wrapperForks: wrapperForks,
-            environment: environment, cores: cores)
+            environment: server.environment.merging(environment) { $1 }, cores: cores)
     }
 
     init(

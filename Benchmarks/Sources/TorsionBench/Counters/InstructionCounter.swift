@@ -16,17 +16,20 @@ struct InstructionCounter {
         _ = try ChildProcess(["strip", "-o", stripped, resolved(command[0])]).readToEnd()
         command[0] = stripped
         let lengths = scenario.countedLengths
-        let short = try total(command, scenario, messages: lengths.short)
-        let long = try total(command, scenario, messages: lengths.long)
+        let environment = server.environment
+        let short = try total(command, environment, scenario, messages: lengths.short)
+        let long = try total(command, environment, scenario, messages: lengths.long)
         return Double(long - short) / Double(lengths.long - lengths.short)
     }
 
-    private func total(_ command: [String], _ scenario: Scenario, messages: Int) throws -> Int {
+    private func total(
+        _ command: [String], _ environment: [String: String], _ scenario: Scenario, messages: Int
+    ) throws -> Int {
         let path = ".build/bench/callgrind.\(getpid())"
         defer { unlink(path) }
         let valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=\(path)"]
         let running = try RunningServer(
-            command: valgrind + command, wrapperForks: false, environment: [:])
+            command: valgrind + command, wrapperForks: false, environment: environment)
         _ = try load.run(scenario, length: .messages(messages), against: running)
         try running.stop()
         for line in try readText(path).split(separator: "\n") where line.hasPrefix("totals: ") {
