@@ -79,7 +79,7 @@ extension Scenario {
 }
 
 /// Answers each path with a content of its own, in a way of its own, at leisure.
-private final class HTTPSite: HTTPResponder {
+final class HTTPSite: HTTPResponder {
     private let ledger: Ledger
     private let mostByteCount: Int
     private var dice: SeededDice

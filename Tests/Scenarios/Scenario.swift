@@ -38,7 +38,7 @@ public struct Scenario: Sendable, CustomStringConvertible {
         [
             echo, halfClose, lastWords, proxy, reconnecting, framing, shutDown, datagrams,
             switching, service, tasks, policies, pool, randomUser, broker, miniRedis, names,
-            httpClients, reverseProxy, broadcast,
+            http, httpClients, reverseProxy, broadcast,
         ] + secured
 }
 
