@@ -125,6 +125,26 @@ private func temporaryFolder() -> String? {
         origin.stop()
     }
 
+    @Test func `HTTPRouter chooses by method and path`() throws {
+        let server = try Server("HTTPRouter")
+        func ask(_ line: String, _ body: String = "") throws -> String {
+            let client = try server.connect()
+            client.write("\(line) HTTP/1.1\r\nHost: a\r\nConnection: close\r\n")
+            client.write("Content-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            defer { client.close() }
+            return client.readToEnd()
+        }
+        #expect(try ask("GET /notes/a").hasPrefix("HTTP/1.1 404 "))
+        #expect(try ask("PUT /notes/a", "milk").hasPrefix("HTTP/1.1 204 "))
+        #expect(try ask("PUT /notes/b", "eggs").hasPrefix("HTTP/1.1 204 "))
+        #expect(try ask("GET /notes/a").hasSuffix("\r\n\r\nmilk"))
+        #expect(try ask("GET /notes").hasSuffix("\r\n\r\na\nb\n"))
+        #expect(try ask("GET /notes/a/b").hasPrefix("HTTP/1.1 404 "))
+        let refused = try ask("DELETE /notes/a")
+        #expect(refused.hasPrefix("HTTP/1.1 405 ") && refused.contains("\r\nAllow: GET, PUT\r\n"))
+        server.stop()
+    }
+
     @Test func `HTTPUpload writes a body to a file`() throws {
         let folder = try #require(temporaryFolder())
         defer {
