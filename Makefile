@@ -121,7 +121,7 @@ install: dependencies ## build the command optimised, install it below PREFIX (/
 	    generate-manual
 	scripts/install-command Tool/$(call folder,release) "$(DESTDIR)$(PREFIX)"
 
-adapters: dependencies ## test TorsionLog, TorsionMetrics and TorsionLifecycle with what they adapt to
+adapters: dependencies ## test TorsionLog, TorsionMetrics, TorsionLifecycle, TorsionHTTPTypes with what they adapt to
 	$(AS_USER) $(SWIFT) test --package-path Tests/Adapters $(TEST_FLAGS)
 
 restarts: dependencies ## restart servers fifty times under load on each backend: no answer is lost

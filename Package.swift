@@ -43,6 +43,7 @@ let adapters = [
     "Log": "The product TorsionLog, for swift-log.",
     "Metrics": "The product TorsionMetrics, for swift-metrics.",
     "Lifecycle": "The product TorsionLifecycle, for swift-service-lifecycle.",
+    "HTTPTypes": "The product TorsionHTTPTypes, for swift-http-types.",
 ]
 
 /// A product of another package that only an adapter needs.
@@ -86,7 +87,7 @@ let portable = settings + [.strictMemorySafety()]
 let exampleNames = [
     "AnyBackend", "Chat", "ChatAsync", "ChatCallbacks", "ChatDeferreds", "ClusterChat", "Echo",
     "FourThreads", "FromThreads", "GracefulEnd", "HTTPFetch", "HTTPFiles", "HTTPHello",
-    "HTTPRequest", "HTTPReverseProxy", "HTTPUpload", "MiniRedis", "Proxy",
+    "HTTPRequest", "HTTPReverseProxy", "HTTPRouter", "HTTPUpload", "MiniRedis", "Proxy",
     "RetryingClient", "SecureChat", "Supervisor", "Ticker", "UDPPing", "WebSocketChat",
 ]
 
@@ -135,6 +136,7 @@ let package = Package(
         .library(name: "TorsionURing", targets: ["TorsionURing"]),
         .library(name: "TorsionTLS", targets: ["TorsionTLS"]),
         .library(name: "TorsionHTTP", targets: ["TorsionHTTP"]),
+        .library(name: "TorsionHTTPTypes", targets: ["TorsionHTTPTypes"]),
         .library(name: "TorsionWebSocket", targets: ["TorsionWebSocket"]),
         .library(name: "TorsionDNS", targets: ["TorsionDNS"]),
         .library(name: "TorsionProcesses", targets: ["TorsionProcesses"]),
@@ -154,6 +156,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.3.0"),
     ],
     targets: [
         // C
@@ -253,6 +256,13 @@ let package = Package(
             dependencies: [
                 "Torsion", "TorsionCore", "TorsionServices",
                 adapting("ServiceLifecycle", "swift-service-lifecycle", "Lifecycle"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "TorsionHTTPTypes",
+            dependencies: [
+                "TorsionCore", "TorsionHTTP",
+                adapting("HTTPTypes", "swift-http-types", "HTTPTypes"),
             ],
             swiftSettings: settings),
 

@@ -25,6 +25,7 @@ BEGIN {
     may["Sources/Torsion"] = "TorsionCore TorsionProtocols TorsionDNS TorsionServices TorsionOperations TorsionUV TorsionEpoll"
     may["Sources/TorsionLog"] = "TorsionCore Logging"
     may["Sources/TorsionMetrics"] = "TorsionCore CoreMetrics"
+    may["Sources/TorsionHTTPTypes"] = "TorsionCore TorsionHTTP HTTPTypes"
     may["Sources/TorsionLifecycle"] = "Torsion TorsionCore TorsionServices ServiceLifecycle"
     may["Sources/Book"] = "Torsion BookSockets Glibc"
     may["Tool/Sources/TorsionTool"] = "Torsion TorsionCore TorsionDNS TorsionHTTP TorsionProcesses TorsionTLS TorsionURing TorsionWebSocket ArgumentParser FoundationEssentials Glibc"

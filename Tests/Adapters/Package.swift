@@ -8,10 +8,12 @@ import PackageDescription
 let package = Package(
     name: "torsion-adapters",
     dependencies: [
-        .package(name: "torsion", path: "../..", traits: ["Lifecycle", "Log", "Metrics"]),
+        .package(
+            name: "torsion", path: "../..", traits: ["HTTPTypes", "Lifecycle", "Log", "Metrics"]),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.6.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.3.0"),
     ],
     targets: [
         .testTarget(
@@ -21,6 +23,10 @@ let package = Package(
                 .product(name: "TorsionLog", package: "torsion"),
                 .product(name: "TorsionMetrics", package: "torsion"),
                 .product(name: "TorsionLifecycle", package: "torsion"),
+                .product(name: "TorsionHTTP", package: "torsion"),
+                .product(name: "TorsionHTTPTypes", package: "torsion"),
+                .product(name: "TorsionTesting", package: "torsion"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
