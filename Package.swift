@@ -350,7 +350,7 @@ let package = Package(
             "TorsionHTTPTests",
             [
                 "TestPrograms", "TestedBackends", "Torsion", "TorsionCore", "TorsionHTTP",
-                "TorsionTesting",
+                "TorsionTLS", "TorsionTesting",
             ]),
         tests(
             "TorsionWebSocketTests",
