@@ -39,7 +39,7 @@ private final class Sink: Consumer, FileSendingConsumer {
         var byteCounts: [Int] = []
         try Reactor.run(signals: .ignore) { reactor in
             let sink = Sink(on: reactor)
-            FileProducer(path: path, on: reactor).produce(into: sink)
+            FileProducer(path: path, on: reactor).pipe(to: sink)
                 .addBoth { outcome in
                     #expect((try? outcome.get()) == count)
                     byteCounts = sink.byteCounts

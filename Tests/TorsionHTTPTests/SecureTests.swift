@@ -18,14 +18,14 @@ private final class Site: HTTPResponder {
 
     init(folder: String) { files = FileResponder(folder: folder) }
 
-    func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) throws {
+    func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
         switch head.path {
         case "/": exchange.respond(.ok, body: "hello")
         case "/up":
             let body = exchange.body.collect(limitBytes: 1 << 20)
             exchange.respond(
                 when: body.addCallback { HTTPResponse(.ok, body: Bytes("\($0.count)")) })
-        default: try files.requestReceived(head, exchange)
+        default: files.requestReceived(head, exchange)
         }
     }
 }
