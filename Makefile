@@ -42,7 +42,7 @@ filter = $(if $(FILTER),--filter '$(FILTER)')
 
 .DEFAULT_GOAL := help
 .PHONY: help build servers test test-all lint fix san sim fuzz fuzz-short mutants docs docs-serve interfaces first-program new-program check ci clean
-.PHONY: ws-conformance dependencies versions restarts random-users plain install adapters
+.PHONY: http-corpus ws-conformance dependencies versions restarts random-users plain install adapters
 # One build at a time: two would wait for each other's lock, or fight for the memory.
 .NOTPARALLEL:
 
@@ -143,6 +143,12 @@ fuzz-short: ## the same for five seconds each, as CI does
 ws-conformance: build ## run Autobahn's 517 cases against both sides of WebSocket; CASES='1.*,7.*' for some
 	scripts/ws-conformance Tool/.build/debug/torsion $(if $(CASES),'$(CASES)')
 
+# h11 by `pip install h11`; node and nginx as the machine has them. Nothing of theirs is kept here.
+http-corpus: dependencies ## judge the corpus of HTTP requests by h11, node and nginx as well; PEERS='h11 node'
+	HTTP_CORPUS=$(CURDIR)/.build/http-corpus.tsv TORSION_TESTS="TorsionHTTPTests TestPrograms" \
+	    $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) $(call library,debug) --filter CorpusFileTests
+	scripts/http-corpus .build/http-corpus.tsv $(PEERS)
+
 mutants: dependencies ## break the engine in each way of Tests/Mutants; fails if a search misses one
 	scripts/run-mutants $(or $(SEEDS),300) $(FILTER)
 
@@ -176,6 +182,7 @@ bench-full: ## the same with the rounds that steady figures need, io_uring and S
 budget: ## all budgets line by line: counts, parts and bench-full, an hour; fails on a missed count
 bench-counts: ## system calls, allocations and instructions against their budgets
 bench-counts-short: ## the same with fewer rounds, and the tests of the harness, as CI does
+bench-http: ## an HTTP hello against nginx and hyper
 bench-flow: ## a proxied byte against socat and HAProxy, a sent file against sendfile in C
 bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk

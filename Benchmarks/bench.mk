@@ -9,6 +9,7 @@
 #              what they found; fails on a count that was missed
 # bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
 #              where Python is there, Twisted's and asyncio's; fails on a miss
+# bench-http   an HTTP hello against nginx and hyper, whose packages it installs
 # bench-flow   a proxied byte against socat and HAProxy, a sent file against a loop over sendfile;
 #              installs the two; fails on a miss
 #
@@ -30,7 +31,7 @@ BENCH_TORSION = swift build -c release --product torsion --package-path Tool
 # The example that answers HTTP requests, as .build/release/HTTPHello
 BENCH_HTTP = swift build -c release --product HTTPHello
 
-.PHONY: budget bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
+.PHONY: budget bench-http bench-hyper bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
 .PHONY: bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
@@ -54,6 +55,13 @@ bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 	swift build -c release --package-path Benchmarks
 	swift build -c release --package-path Benchmarks/Parts
 	$(BENCH_RUN) parts --peers nio --json $(BENCH_JSON:.json=-parts.json) $(BENCH_ARGS)
+
+bench-http: $(BENCH_BIN)/load bench-hyper
+	$(BENCH_HTTP)
+	swift build -c release --package-path Benchmarks
+	$(BENCH_RUN) run --full --no-counts --scenarios http.hello,http.pipelined \
+	    --only torsion-http,nginx,hyper --peers nginx,hyper \
+	    --json $(BENCH_JSON:.json=-http.json) $(BENCH_ARGS)
 
 bench-flow: $(BENCH_BIN)/flow
 	@scripts/install-dependencies bench-flow
@@ -86,6 +94,10 @@ bench-nio: bench-dependencies
 bench-tokio:
 	@scripts/install-dependencies tokio
 	cd Benchmarks/PeerTokio && /usr/bin/cargo build --quiet --release --offline --target-dir .build
+
+bench-hyper:
+	@scripts/install-dependencies bench-http
+	cd Benchmarks/PeerHyper && /usr/bin/cargo build --quiet --release --offline --target-dir .build
 
 bench-dependencies:
 	@if [ -x scripts/install-dependencies ]; then scripts/install-dependencies bench; fi

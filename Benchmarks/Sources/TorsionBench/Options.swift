@@ -19,7 +19,7 @@ struct Options {
 
           --scenarios NAME,...    only these
           --only NAME,...         only these servers
-          --peers nio,tokio,uring SwiftNIO and tokio (built in Benchmarks/), io_uring
+          --peers NAME,...        of nio, tokio, hyper (built in Benchmarks/), nginx, uring (io_uring)
           --server NAME=COMMAND   one more; prints 'listening on ADDRESS:PORT ...' and ends on SIGTERM
           --rounds N              instead of 5 (quick) or 15 (full)
           --no-counts             without system calls and allocations
@@ -143,10 +143,15 @@ struct Options {
                 all.append(.nio("nio", command: path))
                 all.append(.nio("nio-vectored", command: path, vectored: true))
                 all.append(.peer("nio-async", command: [path, "--async"]))
+            case "nginx":
+                all.append(.httpPeer("nginx", command: ["Benchmarks/PeerNginx/nginx-hello"]))
+            case "hyper":
+                let path = "Benchmarks/PeerHyper/.build/release/hyper-hello"
+                all.append(.httpPeer("hyper", command: [path]))
             case "tokio":
                 let path = "Benchmarks/PeerTokio/.build/release/tokio-echo"
                 all.append(.peer("tokio", command: [path]))
-            default: throw BenchError("unknown peer '\(peer)': nio, tokio, uring")
+            default: throw BenchError("unknown peer '\(peer)': hyper, nginx, nio, tokio, uring")
             }
         }
         all += extra

@@ -39,6 +39,7 @@ struct Scenario: Sendable {
     static let all = [
         echoOneConnection, echo64Connections, echo64Async, echoCrowd, echo1000Connections,
         echoPipelined, echoBulk, echoUDP, echoUDPBursts, connectAndClose, idleConnections,
+        httpHello, httpPipelined,
     ]
 
     func admits(_ server: Server) -> Bool {

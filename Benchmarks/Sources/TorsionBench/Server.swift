@@ -60,6 +60,11 @@ extension Server {
         ) { _ in [command, "tcp:0:interface=127.0.0.1"] }
     }
 
+    /// A server of another engine's that speaks HTTP, and so takes part in its scenarios alone.
+    static func httpPeer(_ name: String, command: [String]) -> Server {
+        Server(name: name, kind: .peer, isFace: true) { _ in command }
+    }
+
     static func peer(_ name: String, command: [String]) -> Server {
         Server(name: name, kind: .peer) { _ in command }
     }

@@ -16,19 +16,32 @@ import Testing
     func `no client loses an answer when the next server starts before the old one stops`(
         backend: String
     ) throws {
+        try restart(backend, .bytes)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `H-41: no request is lost when an HTTP server follows another at one socket`(
+        backend: String
+    ) throws {
+        try restart(backend, .http)
+    }
+
+    private func restart(_ backend: String, _ framing: Load.Framing) throws {
         let listener = try Socket.bound()
         try listener.listen(backlog: 1_000)
         let shared = listener.duplicateForChildren()
         defer { close(shared) }
         func start() throws -> Program {
-            let arguments = ["echo", "--listen", "fd:\(shared)", "--backend", backend]
+            let arguments =
+                ["echo", "--listen", "fd:\(shared)", "--backend", backend]
+                + ["--framing", framing.rawValue]
             let server = try Program("torsion", arguments + ["--grace", "20"])
             let line = server.readLine()
             try #require(line.hasPrefix("listening on "), "\(line)")
             return server
         }
         var server = try start()
-        let load = try Load(clientCount: 24, port: listener.port)
+        let load = try Load(clientCount: 24, port: listener.port, framing)
         for _ in 0..<Self.restartCount {
             // Some time under load; each answer takes its part of it.
             for _ in 0..<10 { load.ask() }
@@ -95,13 +108,18 @@ import Testing
 }
 
 /// Clients that connect, ask, and leave with the answer, again and again.
+///
+/// Those of HTTP ask over a connection that is kept until the server says that it ends it.
 private final class Load: Sendable {
+    enum Framing: String { case bytes, http }
+
     private struct State {
         var answered = 0
         var lost: [String: Int] = [:]
     }
 
     private let port: UInt16
+    private let framing: Framing
     private let state = Mutex(State())
     private let isOver = Atomic(false)
     private let threads = Mutex<[pthread_t]>([])
@@ -110,8 +128,9 @@ private final class Load: Sendable {
     /// What was seen in place of an answer, and how often.
     var lost: [String: Int] { state.withLock { $0.lost } }
 
-    init(clientCount: Int, port: UInt16) throws {
+    init(clientCount: Int, port: UInt16, _ framing: Framing = .bytes) throws {
         self.port = port
+        self.framing = framing
         for _ in 0..<clientCount {
             var thread = pthread_t()
             let code = pthread_create(
@@ -128,6 +147,7 @@ private final class Load: Sendable {
 
     /// One client.
     func ask() {
+        if framing == .http { return askHTTP() }
         let result: String
         do {
             let client = try Socket(port: port)
@@ -136,12 +156,34 @@ private final class Load: Sendable {
         } catch {
             result = "\(error)"
         }
+        note(result, wanted: "x")
+    }
+
+    private func note(_ result: String, wanted: String) {
         state.withLock { state in
-            if result == "x" {
+            if result == wanted {
                 state.answered += 1
             } else {
                 state.lost[result.isEmpty ? "the end" : result, default: 0] += 1
             }
+        }
+    }
+
+    /// One client that asks up to fifty times.
+    private func askHTTP() {
+        let body = "GET /\n"
+        guard let client = try? Socket(port: port) else {
+            return note("no connection", wanted: body)
+        }
+        for _ in 0..<50 where !isOver.load(ordering: .relaxed) {
+            client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            var answer = ""
+            while !answer.hasSuffix("\r\n\r\n" + body), let more = client.receive(), !more.isEmpty {
+                answer += more
+            }
+            let isWhole = answer.hasPrefix("HTTP/1.1 200 ") && answer.hasSuffix("\r\n\r\n" + body)
+            note(isWhole ? body : answer, wanted: body)
+            if !isWhole || answer.contains("\r\nConnection: close\r\n") { return }
         }
     }
 
