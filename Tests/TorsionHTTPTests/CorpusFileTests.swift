@@ -10,7 +10,7 @@ import Testing
     /// and the bytes in hexadecimal digits.
     @Test func `each request of the corpus has a line of its own in its file`() throws {
         let lines = corpus.map { request in
-            let bytes = decoded(request.text).utf8.map { byte in
+            let bytes = request.text.utf8.map { byte in
                 (byte < 16 ? "0" : "") + String(byte, radix: 16)
             }
             let verdict = request.error.map { "\($0)" } ?? "accepted"
