@@ -4,7 +4,7 @@
 #if HTTPTypes
 
 public import HTTPTypes
-public import TorsionCore
+internal import TorsionCore
 public import TorsionHTTP
 
 extension HTTPFields {
@@ -73,7 +73,7 @@ extension HTTPMethod {
     /// Makes a method of the same token.
     ///
     /// - Parameter method: Has at most 32 bytes; a longer one traps.
-    public init(_ method: HTTPRequest.Method) {
+    public init(_ method: HTTPTypes.HTTPRequest.Method) {
         guard let same = HTTPMethod(method.rawValue) else {
             mistake("HTTPMethod: a method has at most 32 bytes, not \(method)")
         }
@@ -81,7 +81,7 @@ extension HTTPMethod {
     }
 }
 
-extension HTTPRequest.Method {
+extension HTTPTypes.HTTPRequest.Method {
     /// Makes a method of the same token.
     ///
     /// - Parameter method: Any.

@@ -4,10 +4,10 @@
 #if HTTPTypes
 
 public import HTTPTypes
-public import TorsionCore
+internal import TorsionCore
 public import TorsionHTTP
 
-extension HTTPRequest {
+extension HTTPTypes.HTTPRequest {
     /// Makes a copy of a request's head, to keep.
     ///
     /// `Host` becomes the authority. The path is that of the target with its query, whichever form the
@@ -60,7 +60,7 @@ extension ClientRequest {
     ///     `Transfer-Encoding` are left out, since the connection writes them.
     ///   - body: Its body.
     /// - Throws: `HTTPURLError` if it has no scheme or authority, or these are no URL's.
-    public init(_ request: HTTPRequest, body: Body = .none) throws(HTTPURLError) {
+    public init(_ request: HTTPTypes.HTTPRequest, body: Body = .none) throws(HTTPURLError) {
         let place = "\(request.scheme ?? "")://\(request.authority ?? "")"
         let url = try HTTPURL(parsing: place + (request.path ?? "/"))
         var fields = FieldList(request.headerFields)

@@ -20,11 +20,11 @@ extension Run {
     func render(_ result: Report.ScenarioResult, _ scenario: Scenario) -> String {
         var text = "\n\(result.name): \(scenario.summary)\n"
         switch scenario.load {
-        case .idle, .secureIdle:
+        case .idle, .httpIdle, .secureIdle:
             text += table(
                 ["server", "bytes/connection"],
                 result.results.map { [$0.server, optional($0.memoryPerConnection)] })
-        case .echo, .connect, .datagrams, .secure:
+        case .echo, .connect, .datagrams, .http, .secure:
             text += table(
                 [
                     "server", "\(result.unit)s/s", "CPU µs", "ratio", "[95 %]", "p50 µs", "p99 µs",

@@ -58,9 +58,9 @@ struct Run {
         _ scenario: Scenario, _ servers: [Server], _ plan: Plan
     ) throws -> Report.ScenarioResult {
         switch scenario.load {
-        case .idle, .secureIdle:
+        case .idle, .httpIdle, .secureIdle:
             return try measureMemory(scenario, servers)
-        case .echo, .connect, .datagrams, .secure:
+        case .echo, .connect, .datagrams, .http, .secure:
             var plan = plan
             if scenario.isSlow { plan.rounds = min(plan.rounds, 5) }
             let rounds = Rounds(scenario: scenario, plan: plan, load: load, progress: progress)

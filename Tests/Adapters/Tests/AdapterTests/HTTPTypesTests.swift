@@ -12,7 +12,7 @@ import TorsionTesting
 @Suite struct HTTPTypesTests {
     /// Keeps each request as a value, and answers with one.
     private final class Framework: HTTPResponder {
-        var requests: [HTTPRequest] = []
+        var requests: [HTTPTypes.HTTPRequest] = []
         var answer: (borrowing RequestHead, consuming HTTPExchange) -> Void
 
         init(_ answer: @escaping (borrowing RequestHead, consuming HTTPExchange) -> Void) {
@@ -22,7 +22,7 @@ import TorsionTesting
         func requestReceived(
             _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange
         ) {
-            requests.append(HTTPRequest(head))
+            requests.append(HTTPTypes.HTTPRequest(head))
             answer(head, exchange)
         }
     }
@@ -38,7 +38,7 @@ import TorsionTesting
 
     @Test func `a head becomes a request, whatever the form of its target`() throws {
         let framework = Framework { $1.respond(.noContent) }
-        let targets: [(String, HTTPRequest.Method, String?)] = [
+        let targets: [(String, HTTPTypes.HTTPRequest.Method, String?)] = [
             ("GET /a?b=c", .get, "/a?b=c"), ("GET http://x:80/p?q", .get, "/p?q"),
             ("OPTIONS *", .options, "*"), ("GET http://x", .get, "/"),
             ("PROPFIND /", .init("PROPFIND")!, "/"), ("CONNECT x:80", .connect, nil),
@@ -48,7 +48,7 @@ import TorsionTesting
             _ = ask(
                 framework,
                 "\(line) HTTP/1.1\r\nHost: \(host)\r\nX-A: 1\r\naccept: b\r\nX-A: 2\r\n\r\n")
-            let request = try #require(framework.requests.popLast())
+            let request = try #require(framework.requests.last)
             #expect(request.method == method && request.path == path, "\(line)")
             #expect(request.authority == host && request.scheme == "http", "\(line)")
             #expect(request.headerFields.count == 3)
@@ -60,10 +60,13 @@ import TorsionTesting
     @Test func `bytes of a value that are not ASCII are kept`() throws {
         let framework = Framework { $1.respond(.noContent) }
         let client = MemoryTransport(serveHTTP(framework))
-        client.receive(Array("GET / HTTP/1.1\r\nHost: a\r\nX: ".utf8) + [0xe9, 13, 10, 13, 10])
+        client.receive(
+            Bytes(Array("GET / HTTP/1.1\r\nHost: a\r\nX: ".utf8) + [0xe9, 13, 10, 13, 10]))
         let field = try #require(framework.requests.first?.headerFields.first)
         #expect(field.withUnsafeBytesOfValue { Array($0) } == [0xe9])
-        let list = FieldList([field])
+        var fields = HTTPFields()
+        fields.append(field)
+        let list = FieldList(fields)
         #expect(list.count == 1 && Array(list[0].value) == [0xe9])
         #expect(HTTPFields(list)[.init("X")!] != nil)
         client.peerResets()
@@ -99,7 +102,7 @@ import TorsionTesting
     }
 
     @Test func `a request becomes one of the client's`() throws {
-        var request = HTTPRequest(
+        var request = HTTPTypes.HTTPRequest(
             method: .post, scheme: "http", authority: "a:8080", path: "/p?q",
             headerFields: [.accept: "b", .contentLength: "7"])
         let made = try ClientRequest(request, body: .bytes("x"))
@@ -109,6 +112,6 @@ import TorsionTesting
         #expect(throws: HTTPURLError.self) { try ClientRequest(request) }
         #expect(HTTPStatus(.init(code: 418)).code == 418)
         #expect(HTTPTypes.HTTPResponse.Status(HTTPStatus.notFound) == .notFound)
-        #expect(HTTPMethod(HTTPRequest.Method.patch) == .patch)
+        #expect(HTTPMethod(HTTPTypes.HTTPRequest.Method.patch) == .patch)
     }
 }
