@@ -10,6 +10,27 @@ import TorsionTLS
 import TorsionTesting
 @testable import TorsionWebSocket
 
+#if TLS
+private let securities = [false, true]
+#else
+private let securities = [false]
+#endif
+
+/// A server's place and a client's way to it, in the clear or over TLS.
+private func ends(
+    _ plain: ServerEndpoint, isSecure: Bool
+) -> (any StreamServerEndpoint, ClientSecurity?) {
+    #if TLS
+    if isSecure {
+        let security = ClientSecurity { endpoint, _ in
+            try endpoint.tls(TestedTLS.contexts.client, serverName: "localhost")
+        }
+        return (plain.tls(TestedTLS.contexts.server), security)
+    }
+    #endif
+    return (plain, nil)
+}
+
 /// Both sides of this package, and programs of others.
 @Suite struct PairTests {
     /// Ends when the client has been told of its loss.
@@ -20,18 +41,14 @@ import TorsionTesting
         try Reactor.run(backend: backend, signals: .ignore) { reactor in
             reactor.unhandledError = { Issue.record("\($0)") }
             let plain = ServerEndpoint.tcp(port: 0, interface: .loopback)
-            let endpoint: any StreamServerEndpoint =
-                isSecure ? plain.tls(TestedTLS.contexts.server) : plain
+            let (endpoint, security) = ends(plain, isSecure: isSecure)
             let port = try endpoint.listen(on: reactor, http: HTTPServerOptions()) {
                 Responding { head, exchange in exchange.upgrade(toWebSocket: server, for: head) }
             }
             let scheme = isSecure ? "wss" : "ws"
-            let security = ClientSecurity { endpoint, _ in
-                try endpoint.tls(TestedTLS.contexts.client, serverName: "localhost")
-            }
             WebSocket.connect(
                 "\(scheme)://\(port.localAddress)/", on: reactor, to: client,
-                security: isSecure ? security : nil
+                security: security
             ).whenFailed {
                 Issue.record($0)
                 reactor.stop(within: .zero)
@@ -51,7 +68,7 @@ import TorsionTesting
     func `messages go both ways, and a close ends both sides in peace`(backend: BackendChoice)
         throws
     {
-        for isSecure in [false, true] {
+        for isSecure in securities {
             let server = Recorder(), client = Recorder()
             let long = String(repeating: "long ", count: 60_000)
             client.echoes = false
