@@ -17,7 +17,8 @@ struct TLSScratch {
     private static let outputCapacity = 128 * 1024
 
     private var plain: UnsafeMutablePointer<UInt8>?
-    private var output = torsion_tls_output()
+    /// What OpenSSL has to say is appended here; nobody else is called meanwhile.
+    var output = torsion_tls_output()
 
     mutating func takePlain() -> UnsafeMutablePointer<UInt8> {
         guard let taken = plain else { return .allocate(capacity: Self.plainCapacity) }
@@ -30,14 +31,14 @@ struct TLSScratch {
     }
 
     mutating func takeOutput() -> torsion_tls_output {
-        defer { output.base = nil }
-        if output.base == nil { return torsion_tls_output() }
-        return torsion_tls_output(base: output.base, count: 0, capacity: output.capacity)
+        let taken = output
+        output = torsion_tls_output()
+        return taken
     }
 
     mutating func giveOutput(_ buffer: torsion_tls_output) {
         if output.base == nil, buffer.capacity <= Self.outputCapacity {
-            output = buffer
+            output = torsion_tls_output(base: buffer.base, count: 0, capacity: buffer.capacity)
         } else {
             torsion_tls_free_bytes(buffer.base, 0)
         }

@@ -113,10 +113,10 @@ public final class TLSFilter: StreamFilter {
         guard state == .open, input.count > 0, isDelivering, let raw else { return }
         keepBuffers()
         let plain = scratch.pointee.takePlain()
-        defer { scratch.pointee.givePlain(plain) }
-        while input.count > 0, state == .open, isDelivering {
+        repeat {
             openRecord(raw, &input, into: plain)
-        }
+        } while input.count > 0 && state == .open && isDelivering
+        scratch.pointee.givePlain(plain)
     }
 
     private func openRecord(
@@ -236,14 +236,17 @@ public final class TLSFilter: StreamFilter {
     @inline(__always)
     @discardableResult
     func sending<Result>(_ body: (inout torsion_tls_output) -> Result) -> Result {
-        // Not in place: sending may lead to another filter of the reactor, in memory.
-        var output = scratch.pointee.takeOutput()
-        let result = body(&output)
-        if output.count > 0 {
-            send(UnsafeRawBufferPointer(start: output.base, count: output.count).bytes)
-        }
-        scratch.pointee.giveOutput(output)
+        let result = body(&scratch.pointee.output)
+        if scratch.pointee.output.count > 0 { sendOutput() }
         return result
+    }
+
+    /// Not in place: sending may lead to another filter of the reactor, in memory.
+    @inline(never)
+    private func sendOutput() {
+        let output = scratch.pointee.takeOutput()
+        send(UnsafeRawBufferPointer(start: output.base, count: output.count).bytes)
+        scratch.pointee.giveOutput(output)
     }
 
     /// The alert has been sent; the peer is to get it.
