@@ -89,6 +89,10 @@ open class StreamFilter {
         static let hasFailed = Flags(rawValue: 128)
         /// It has broken the connection behind last bytes, which the peer is to get.
         static let endsGracefully = Flags(rawValue: 256)
+        /// Cached fast-path test: agreed, nothing waits to be sent, and ``extra`` has nothing.
+        ///
+        /// Whoever may change one of these takes it away; ``updatePlainness()`` gives it back.
+        static let isPlain = Flags(rawValue: 512)
     }
 
     /// What few filters have, and none for long.
@@ -250,6 +254,7 @@ open class StreamFilter {
     public final func agree(_ details: ConnectionDetails = ConnectionDetails()) {
         guard stage == .handshaking else { return agreedTwice() }
         stage = .open
+        updatePlainness()
         if !details.isEmpty { extras.details = details }
         reportAgreement()
     }
@@ -277,10 +282,9 @@ open class StreamFilter {
     ///
     /// - Parameter bytes: Borrowed for the call; copied if the connection does not read now.
     public final func deliver(_ bytes: RawSpan) {
-        guard stage == .open, bytes.byteCount > 0 else { return }
-        guard call == .receiving, flags.contains(.wantsInput), held == nil else {
-            return hold(bytes)
-        }
+        guard flags.isSuperset(of: [.isPlain, .wantsInput]), call == .receiving,
+            bytes.byteCount > 0
+        else { return deliverOtherwise(bytes) }
         passUp(bytes)
     }
 
@@ -317,8 +321,15 @@ open class StreamFilter {
     /// - Parameter bytes: Any number of bytes. Borrowed for the call; what the stream below does not
     ///   take is copied.
     public final func send(_ bytes: RawSpan) {
-        guard bytes.byteCount > 0, stage == .open || stage == .handshaking else { return }
-        unsafe bytes.withUnsafeBytes { unsafe sendBelow($0) }
+        unsafe sendBytes(bytes.withUnsafeBytes { unsafe $0 })
+    }
+
+    @inline(__always)
+    final func sendBytes(_ bytes: UnsafeRawBufferPointer) {
+        guard flags.contains(.isPlain), bytes.count > 0 else { return unsafe sendOtherwise(bytes) }
+        let result = withBelow { unsafe $0.tryWrite(bytes) }
+        if case .wrote(let count) = result, count == bytes.count { return }
+        unsafe finishSending(bytes, result)
     }
 
     /// Sends bytes to the peer, behind what was sent before.
