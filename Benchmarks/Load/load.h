@@ -41,6 +41,8 @@ void load_http(const struct request *request, struct result *result);
 void load_secure(const struct request *request, struct result *result);
 void load_hello(const struct request *request, struct result *result);
 void load_hello_idle(const struct request *request, struct result *result);
+void load_redis_set(const struct request *request, struct result *result);
+void load_redis_get(const struct request *request, struct result *result);
 void load_secure_idle(const struct request *request, struct result *result);
 
 /* What a process has of memory that is no file's. */

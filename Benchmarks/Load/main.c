@@ -91,7 +91,8 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle|datagrams|websocket|http|hello|hello-idle|secure|secure-idle --port N\n"
+    "usage: load echo|connect|idle|datagrams|websocket|http|hello|hello-idle|secure|secure-idle|\n"
+    "            redis-set|redis-get --port N\n"
     "            [--connections N] [--idle N] [--size BYTES] [--depth N] [--fields 3|10] [--burst]\n"
     "            [--server PID]\n"
     "            [--messages N | --warm SECONDS --seconds SECONDS]\n"
@@ -136,6 +137,8 @@ int main(int argc, char **argv) {
     if (!strcmp(kind, "secure-idle")) load = load_secure_idle;
     if (!strcmp(kind, "hello")) load = load_hello;
     if (!strcmp(kind, "hello-idle")) load = load_hello_idle;
+    if (!strcmp(kind, "redis-set")) load = load_redis_set;
+    if (!strcmp(kind, "redis-get")) load = load_redis_get;
     if (!load || !parse(argc, argv, &request)) {
         fputs(usage, stderr);
         return 2;
