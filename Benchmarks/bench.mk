@@ -10,6 +10,7 @@
 # bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
 #              where Python is there, Twisted's and asyncio's; fails on a miss
 # bench-http   an HTTP hello against nginx and hyper, whose packages it installs
+# bench-redis  the example MiniRedis against redis-server and the same over SwiftNIO, with charts
 # bench-flow   a proxied byte against socat and HAProxy, a sent file against a loop over sendfile;
 #              installs the two; fails on a miss
 #
@@ -31,7 +32,7 @@ BENCH_TORSION = swift build -c release --product torsion --package-path Tool
 # The example that answers HTTP requests, as .build/release/HTTPHello
 BENCH_HTTP = swift build -c release --product HTTPHello
 
-.PHONY: budget bench-http bench-hyper bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
+.PHONY: budget bench-redis bench-http bench-hyper bench-tokio bench bench-flow bench-full bench-counts bench-counts-short bench-parts
 .PHONY: bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
@@ -62,6 +63,14 @@ bench-http: $(BENCH_BIN)/load bench-hyper
 	$(BENCH_RUN) run --full --no-counts --scenarios http.hello,http.pipelined \
 	    --only torsion-http,nginx,hyper --peers nginx,hyper \
 	    --json $(BENCH_JSON:.json=-http.json) $(BENCH_ARGS)
+
+bench-redis: $(BENCH_BIN)/load bench-nio
+	@scripts/install-dependencies servers
+	swift build -c release --product MiniRedis
+	swift build -c release --package-path Benchmarks
+	$(BENCH_RUN) run --full --no-counts --peers redis --only mini-redis,redis,nio-redis \
+	    --scenarios redis.set,redis.get,redis.set.pipelined,redis.get.pipelined \
+	    --json $(BENCH_JSON:.json=-redis.json) --html $(BENCH_JSON:.json=-redis.html) $(BENCH_ARGS)
 
 bench-flow: $(BENCH_BIN)/flow
 	@scripts/install-dependencies bench-flow

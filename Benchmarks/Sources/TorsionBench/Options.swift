@@ -144,14 +144,21 @@ struct Options {
                 all.append(.nio("nio-vectored", command: path, vectored: true))
                 all.append(.peer("nio-async", command: [path, "--async"]))
             case "nginx":
-                all.append(.httpPeer("nginx", command: ["Benchmarks/PeerNginx/nginx-hello"]))
+                all.append(.facePeer("nginx", command: ["Benchmarks/PeerNginx/nginx-hello"]))
             case "hyper":
                 let path = "Benchmarks/PeerHyper/.build/release/hyper-hello"
-                all.append(.httpPeer("hyper", command: [path]))
+                all.append(.facePeer("hyper", command: [path]))
+            case "redis":
+                // Its server is built with these peers alone.
+                all.append(.miniRedis(command: ".build/release/MiniRedis"))
+                all.append(.facePeer("redis", command: ["Benchmarks/PeerRedis/redis"]))
+                let path = "Benchmarks/PeerNIO/.build/release/nio-redis"
+                all.append(.facePeer("nio-redis", command: [path]))
             case "tokio":
                 let path = "Benchmarks/PeerTokio/.build/release/tokio-echo"
                 all.append(.peer("tokio", command: [path]))
-            default: throw BenchError("unknown peer '\(peer)': hyper, nginx, nio, tokio, uring")
+            default:
+                throw BenchError("unknown peer '\(peer)': hyper, nginx, nio, redis, tokio, uring")
             }
         }
         all += extra

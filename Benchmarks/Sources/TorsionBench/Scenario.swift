@@ -8,6 +8,8 @@ struct Scenario: Sendable {
         case http = "hello"
         case secureIdle = "secure-idle"
         case httpIdle = "hello-idle"
+        case redisSet = "redis-set"
+        case redisGet = "redis-get"
     }
 
     let name: String
@@ -39,7 +41,7 @@ struct Scenario: Sendable {
     static let all = [
         echoOneConnection, echo64Connections, echo64Async, echoCrowd, echo1000Connections,
         echoPipelined, echoBulk, echoUDP, echoUDPBursts, connectAndClose, idleConnections,
-        httpHello, httpPipelined,
+        httpHello, httpPipelined, redisSet, redisGet, redisSetPipelined, redisGetPipelined,
     ]
 
     func admits(_ server: Server) -> Bool {

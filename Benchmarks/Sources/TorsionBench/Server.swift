@@ -60,8 +60,15 @@ extension Server {
         ) { _ in [command, "tcp:0:interface=127.0.0.1"] }
     }
 
-    /// A server of another engine's that speaks HTTP, and so takes part in its scenarios alone.
-    static func httpPeer(_ name: String, command: [String]) -> Server {
+    /// The example MiniRedis.
+    static func miniRedis(command: String) -> Server {
+        Server(name: "mini-redis", kind: .torsion, isFace: true) { _ in
+            [command, "tcp:0:interface=127.0.0.1"]
+        }
+    }
+
+    /// A server that speaks HTTP, or Redis's protocol, and so takes part in its scenarios alone.
+    static func facePeer(_ name: String, command: [String]) -> Server {
         Server(name: name, kind: .peer, isFace: true) { _ in command }
     }
 
