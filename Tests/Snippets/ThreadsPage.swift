@@ -71,10 +71,10 @@ final class Recorder: LineProtocol {
 // snippet: pool
 /// Asks by one of at most four connections, and waits in a line if all are in use.
 final class Questions {
-    private let pool: ConnectionPool<Question>
+    private let pool: ConnectionPool<QuestionLine>
 
     init(to place: ClientEndpoint, on reactor: Reactor) {
-        pool = ConnectionPool(to: place, on: reactor, limit: 4) { Question() }
+        pool = ConnectionPool(to: place, on: reactor, limit: 4) { QuestionLine() }
     }
 
     func ask(_ text: String) -> Deferred<String> {
@@ -84,7 +84,7 @@ final class Questions {
 // snippet end
 
 /// One line at a time, and its answer.
-final class Question: LineProtocol {
+final class QuestionLine: LineProtocol {
     let lines = LineDecoder()
     private var transport: (any StreamTransport)!
     private var answer: Deferred<String>?
