@@ -124,7 +124,7 @@ public final class Terminal {
         isKept = true
     }
 
-    /// Gives it back the flags that it had, behind the last ``withRawMode(_:)`` that is under way.
+    /// Gives it back the flags that it had, behind the last `withRawMode` that is under way.
     ///
     /// Harmless when it is not in raw mode. If several objects have made one terminal raw, the last
     /// restores it. A terminal that was hung up has no flags any more, which is no error.

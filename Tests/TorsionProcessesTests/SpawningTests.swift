@@ -309,7 +309,9 @@ import TorsionProcesses
 
     @Test func `a start costs the same, whatever this process holds`() async {
         guard TestScope.isWhole else { return }
-        await #expect(processExitsWith: .success) {
+        let result = await #expect(
+            processExitsWith: .success, observing: [\.standardOutputContent]
+        ) {
             let reactor = try Reactor.turned(by: "epoll")
             func cost() throws -> Duration {
                 var over = 0
@@ -324,14 +326,18 @@ import TorsionProcesses
                 }
                 return total / 100
             }
+            let few = [UInt8](repeating: 1, count: 10 << 20)
             let small = try cost()
             let memory = [UInt8](repeating: 1, count: 1 << 30)
             let large = try cost()
-            print("a start takes \(small), and \(large) beside \(memory.count) bytes")
+            print(
+                "a start takes \(small) beside \(few.count) bytes, \(large) beside \(memory.count)")
+            fflush(nil)
             precondition(large < small * 3)
             reactor.finish()
             exit(0)
         }
+        print(String(decoding: result?.standardOutputContent ?? [], as: UTF8.self))
     }
 
     @Test func `where children are not kept as zombies the start says so`() async {
@@ -354,7 +360,7 @@ import TorsionProcesses
         await #expect(processExitsWith: .success) {
             let reactor = try Reactor.turned(by: "epoll")
             try reactor.start()
-            let before = openDescriptorCount()
+            let before = openDescriptorCount(), threads = threadCount()
             let count = TestScope.isWhole ? 10_000 : 300
             var over = 0
             for start in stride(from: 0, to: count, by: 50) {
@@ -363,6 +369,7 @@ import TorsionProcesses
                         .whenFailed { error in fatalError("\(error)") }
                 }
                 precondition(reactor.turn { over == start + 50 })
+                precondition(threadCount() <= threads + 2, "\(threadCount()) threads")
             }
             precondition(!hasChildren())
             precondition(hasNoMoreDescriptors(than: before))

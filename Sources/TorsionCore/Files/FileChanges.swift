@@ -83,6 +83,8 @@ struct WatchedPlace {
 
     let path: String
     var steps: [Step] = []
+    /// Whether the last step has the last name of the way, and not one that led nowhere.
+    var endsWithStep = false
     var entry = FileEntry.none
     /// Folders whose names are told, and what they are called.
     var folders: [Int32: String] = [:]
@@ -104,8 +106,16 @@ struct WatchedPlace {
         folder == "/" ? "/" + name : folder + "/" + name
     }
 
-    mutating func removeTree(_ path: String) {
-        folders = folders.filter { $0.value != path && !$0.value.hasPrefix(path + "/") }
+    func uses(_ number: Int32) -> Bool {
+        folders[number] != nil || steps.contains { $0.folder == number }
+    }
+
+    /// - Returns: The folders that are not watched here any more.
+    mutating func removeTree(_ path: String) -> [Int32] {
+        let below = path + "/"
+        let gone = folders.filter { $0.value == path || $0.value.hasPrefix(below) }.keys
+        for number in gone { folders[number] = nil }
+        return gone.sorted()
     }
 }
 

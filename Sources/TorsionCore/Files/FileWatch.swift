@@ -8,7 +8,7 @@
 /// It watches names, and not only the files that have them now: a file that is replaced by `rename(2)`
 /// is seen, a folder that is removed and made again too, and a symbolic link anywhere on the way that
 /// is made to lead elsewhere. What is watched need not exist yet. A burst of changes is told once, when
-/// it is over: see ``init(of:for:includesSubfolders:gathering:on:_:)``.
+/// it is over.
 ///
 /// It belongs to its reactor's thread, and lasts until ``cancel()`` or the end of the run, whoever
 /// holds it. File systems of other machines, and those that the kernel makes up, such as `/proc`, tell
@@ -141,6 +141,8 @@ public final class FileWatch {
         call = nil
     }
 
+    private func isUsed(_ number: Int32) -> Bool { places.contains { $0.uses(number) } }
+
     private var numbers: Set<Int32> { places.reduce(into: []) { $0.formUnion($1.numbers) } }
 
     // MARK: What happened
@@ -166,7 +168,7 @@ public final class FileWatch {
             if includesSubfolders, notice.isFolder { updateTree(notice, path, at: index) }
         }
         guard let step = place.step(of: notice) else { return }
-        let isLast = step == place.steps.count - 1
+        let isLast = place.endsWithStep && step == place.steps.count - 1
         if isLast { note(notice, place.path) }
         guard notice.changesName else { return }
         lookAgain(at: index, .again, isTold: isLast)
@@ -246,9 +248,12 @@ public final class FileWatch {
             guard let number = try claim(way) else { return }
             if number >= 0 { place.steps.append(WatchedPlace.Step(folder: number, name: name)) }
             let entry = notices.entry(at: way.joined(name))
+            place.endsWithStep = way.isAtEnd && number >= 0
             switch entry {
             case .none: return
-            case .link(let target): if !way.follow(target) { return }
+            case .link(let target):
+                place.endsWithStep = false
+                if !way.follow(target) { return }
             case .folder: way.enter(name)
             case .file:
                 if way.isAtEnd { place.entry = entry }
@@ -313,10 +318,11 @@ public final class FileWatch {
             do throws(IOError) {
                 try addTree(path, to: &places[index], isTold: true)
             } catch { failed(error) }
-        case .removed, .departed:
-            let before = numbers
-            places[index].removeTree(path)
-            for number in before.subtracting(numbers) { notices?.release(number, by: self) }
+        case .departed:
+            for number in places[index].removeTree(path) where !isUsed(number) {
+                notices?.release(number, by: self)
+            }
+        // Each folder that is removed tells its own end.
         default: break
         }
     }

@@ -212,6 +212,19 @@ private final class PlayedServices: ReactorServices {
         #expect(files.watched.isEmpty)
     }
 
+    @Test func `a folder of the way is no news, as long as the way is not whole`() throws {
+        let told = Told(), watch = try watch(["/etc/new/conf"], for: .all, told)
+        files.makeFile("/etc/new")
+        files.tell(.created, "/etc", "new")
+        files.tell(.written, "/etc", "new")
+        files.tell(.attributes, "/etc", "new")
+        files.remove("/etc/new")
+        files.tell(.removed, "/etc", "new")
+        clock.advance(by: .seconds(1))
+        #expect(told.all.isEmpty)
+        watch.cancel()
+    }
+
     @Test func `a link on the way that leads elsewhere changes what it led to`() throws {
         for folder in ["/etc/app/v1", "/etc/app/v2"] {
             files.makeFolder(folder)
