@@ -111,7 +111,7 @@ static int make_both(struct both *both, const struct material *from, int version
         .is_server = 1, .verification = TORSION_TLS_VERIFY_IF_SHOWN,
         .minimum_version = version, .maximum_version = version, .roots = both->roots,
         .identity = both->identity, .protocols = protocols, .protocol_count = sizeof protocols,
-        .has_tickets = 1, .tickets = both->tickets};
+        .has_tickets = 1, .may_refuse = 1, .tickets = both->tickets};
     both->server = torsion_tls_context_new(&settings, &failure);
     if (!both->server ||
         !torsion_tls_context_add_identity(both->server, "*.b.test", both->identity))
@@ -222,6 +222,43 @@ static int connect_both(struct both *both, uint8_t **session, size_t *session_co
 
 /* MARK: Checks */
 
+/* Returns the alert that one end gets when the other refuses it behind the handshake, or -1. */
+static int refuse(int version, int is_by_server, int alert) {
+    struct material material;
+    struct both both;
+    struct side client = {.result = TORSION_TLS_MORE}, server = client;
+    struct torsion_tls_failure failure = {.alert = -1};
+    if (!make_material(&material) || !make_both(&both, &material, version)) return -2;
+    client.tls = torsion_tls_new(both.client, name, -1);
+    server.tls = torsion_tls_new(both.server, NULL, -1);
+    shake_hands(&client, &server, NULL);
+    struct side *from = is_by_server ? &server : &client, *to = is_by_server ? &client : &server;
+    from->output.count = 0;
+    torsion_tls_refuse(from->tls, alert, &from->output);
+    uint8_t plain[20000];
+    size_t count = from->output.count, opened = 0;
+    const uint8_t *input = from->output.base;
+    int result = count ? torsion_tls_open(to->tls, &input, &count, &to->output, plain, sizeof plain,
+                                          &opened)
+                       : TORSION_TLS_MORE;
+    if (result == TORSION_TLS_FAILED) torsion_tls_why(to->tls, &failure);
+    torsion_tls_free(client.tls);
+    torsion_tls_free(server.tls);
+    torsion_tls_free_bytes(client.output.base, client.output.count);
+    torsion_tls_free_bytes(server.output.base, server.output.count);
+    free_both(&both);
+    free_material(&material);
+    return failure.alert;
+}
+
+/* OpenSSL has a way for an alert of the program's in two of these four cases. */
+static void refusals(void) {
+    CHECK(refuse(0x0304, 1, 49) == 49);
+    CHECK(refuse(0x0303, 0, 49) == 49);
+    CHECK(refuse(0x0304, 0, 49) == -1);
+    CHECK(refuse(0x0303, 1, 49) == -1);
+}
+
 /* A first connection, and one that resumes it. */
 static int run(const struct material *material, int version) {
     struct both both;
@@ -291,6 +328,7 @@ int main(int argc, char **argv) {
     CHECK(CRYPTO_set_mem_functions(allocate, reallocate, release) == 1);
     int count = argc > 1 ? atoi(argv[1]) : 1000;
     int stride = argc > 2 ? atoi(argv[2]) : 11;
+    refusals();
     for (int version = 0x0303; version <= 0x0304; version++) {
         allocations_fail(version, stride);
         handshakes_fail(version, count / 2);
