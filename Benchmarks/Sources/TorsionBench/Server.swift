@@ -17,8 +17,9 @@ struct Server: Sendable {
     /// What is started, for what the scenario sends.
     let command: @Sendable (Framing) -> [String]
 
-    /// Bytes of a TCP stream, lines of one to a server of lines, UDP's datagrams, or bytes over TLS.
-    enum Framing: Sendable { case raw, lines, datagrams, secure }
+    /// Bytes of a TCP stream, lines of one to a server of lines, UDP's datagrams, bytes over TLS, or a
+    /// WebSocket's messages.
+    enum Framing: Sendable { case raw, lines, datagrams, secure, webSocket }
 
     /// Whether a machine may be unable to run it: containers often forbid io_uring.
     var isOptional: Bool { kind == .peer || name == "torsion-io_uring" || name == "uring-c" }
@@ -41,13 +42,14 @@ extension Server {
         ) { framing in
             let type =
                 switch framing {
-                case .raw, .lines: "tcp"
+                case .raw, .lines, .webSocket: "tcp"
                 case .datagrams: "udp"
                 case .secure: "tls"
                 }
             return [command, "echo", "--listen", "\(type):0:interface=127.0.0.1"]
                 + ["--backend", backend] + (style.map { ["--style", $0] } ?? [])
                 + (framing == .lines ? ["--framing", "lines"] : [])
+                + (framing == .webSocket ? ["--framing", "http"] : [])
                 + (framing == .secure ? ["--self-signed"] : [])
         }
     }
@@ -80,7 +82,7 @@ extension Server {
     static func nio(_ name: String, command: String, vectored: Bool = false) -> Server {
         Server(name: name, kind: .peer, isFace: vectored) { framing in
             switch framing {
-            case .raw, .lines, .secure: [command]
+            case .raw, .lines, .secure, .webSocket: [command]
             case .datagrams: [command, "--udp"] + (vectored ? ["--vectored"] : [])
             }
         }
