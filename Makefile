@@ -185,6 +185,7 @@ bench-counts-short: ## the same with fewer rounds, and the tests of the harness,
 bench-http: ## an HTTP hello against nginx and hyper
 bench-proxy: ## a proxied HTTP request against nginx as a proxy
 bench-flow: ## a proxied byte against socat and HAProxy, a sent file against sendfile in C
+bench-loads: ## `torsion bench` against the load generator in C, at the same rates
 bench-parts: ## callbacks, timers and calls from threads against SwiftNIO, libuv, Twisted, asyncio
 include Benchmarks/bench.mk
 endif

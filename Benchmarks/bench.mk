@@ -15,6 +15,7 @@
 #              installs the two; fails on a miss
 #
 # bench-proxy  a proxied HTTP request against nginx as a proxy, in turns; installs nginx-light; fails on a miss
+# bench-loads  `torsion bench` against the load generator in C, at the same rates against one server
 #
 # PEERS=nio adds SwiftNIO to `bench` (its build takes minutes). BENCH_ARGS go to the harness as they
 # are: `make bench BENCH_ARGS='--scenarios echo.64connections --server mine=./my-echo'`.
@@ -34,7 +35,7 @@ BENCH_TORSION = swift build -c release --product torsion --package-path Tool
 # The example that answers HTTP requests, as .build/release/HTTPHello
 BENCH_HTTP = swift build -c release --product HTTPHello
 
-.PHONY: budget bench-redis bench-http bench-hyper bench-tokio bench bench-flow bench-proxy bench-full bench-counts bench-counts-short bench-parts
+.PHONY: budget bench-redis bench-http bench-hyper bench-tokio bench bench-flow bench-proxy bench-loads bench-full bench-counts bench-counts-short bench-parts
 .PHONY: bench-build bench-nio bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
@@ -84,6 +85,9 @@ bench-proxy: $(BENCH_BIN)/load
 	@scripts/install-dependencies bench-proxy
 	$(BENCH_TORSION)
 	Benchmarks/Proxy/compare Tool/.build/release/torsion $(BENCH_BIN)/load $(or $(ROUNDS),7)
+
+bench-loads: bench-build
+	scripts/compare-loads
 
 # Each goes on where another has missed, or failed: the last line says what, and fails. What an earlier
 # run left must not stand in for one that failed.

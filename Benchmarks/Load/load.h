@@ -22,6 +22,7 @@ struct request {
     int burst;         /* send again only when nothing is in flight */
     uint64_t messages; /* end after so many in all; 0: after warm + seconds */
     double warm, seconds;
+    double rate;       /* messages a second; `paced` only */
     pid_t server;      /* whose CPU and memory are read; 0: nobody's */
 };
 
@@ -43,6 +44,7 @@ void load_hello(const struct request *request, struct result *result);
 void load_hello_idle(const struct request *request, struct result *result);
 void load_redis_set(const struct request *request, struct result *result);
 void load_redis_get(const struct request *request, struct result *result);
+void load_paced(const struct request *request, struct result *result);
 void load_secure_idle(const struct request *request, struct result *result);
 
 /* What a process has of memory that is no file's. */

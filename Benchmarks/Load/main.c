@@ -91,10 +91,10 @@ static void give_up(int signal) {
 }
 
 static const char usage[] =
-    "usage: load echo|connect|idle|datagrams|websocket|http|hello|hello-idle|secure|secure-idle|\n"
+    "usage: load echo|paced|connect|idle|datagrams|websocket|http|hello|hello-idle|secure|secure-idle|\n"
     "            redis-set|redis-get --port N\n"
     "            [--connections N] [--idle N] [--size BYTES] [--depth N] [--fields 3|10] [--burst]\n"
-    "            [--server PID]\n"
+    "            [--rate MESSAGES_A_SECOND] [--server PID]\n"
     "            [--messages N | --warm SECONDS --seconds SECONDS]\n"
     "Prints one line of JSON.\n";
 
@@ -114,6 +114,7 @@ static int parse(int argc, char **argv, struct request *r) {
         else if (!strcmp(name, "--depth")) r->depth = atoi(value);
         else if (!strcmp(name, "--fields")) r->fields = atoi(value);
         else if (!strcmp(name, "--messages")) r->messages = strtoull(value, NULL, 10);
+        else if (!strcmp(name, "--rate")) r->rate = atof(value);
         else if (!strcmp(name, "--warm")) r->warm = atof(value);
         else if (!strcmp(name, "--seconds")) r->seconds = atof(value);
         else if (!strcmp(name, "--server")) r->server = atoi(value);
@@ -139,7 +140,8 @@ int main(int argc, char **argv) {
     if (!strcmp(kind, "hello-idle")) load = load_hello_idle;
     if (!strcmp(kind, "redis-set")) load = load_redis_set;
     if (!strcmp(kind, "redis-get")) load = load_redis_get;
-    if (!load || !parse(argc, argv, &request)) {
+    if (!strcmp(kind, "paced")) load = load_paced;
+    if (!load || !parse(argc, argv, &request) || (load == load_paced && request.rate <= 0)) {
         fputs(usage, stderr);
         return 2;
     }

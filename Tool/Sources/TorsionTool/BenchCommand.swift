@@ -16,9 +16,10 @@ struct BenchCommand: ParsableCommand {
             from when its request was due: a server that stops for a second has a thousand late \
             answers at 1000/s, not one. With --kind echo, answers are as many bytes as were sent; \
             lines, a line for each; http, a response with Content-Length to each GET; connect, \
-            connections themselves. Says how busy this command was itself: near 100 % of a CPU its \
-            figures are its own, not the server's. Ends with status 1 if there was an error, or no \
-            answer to something.
+            connections themselves. Over libuv a request may leave a millisecond late, which counts; \
+            with --backend epoll it is a tenth of that. Says how busy this command was itself: near \
+            100 % of a CPU its figures are its own, not the server's. Ends with status 1 if there was \
+            an error, or no answer to something.
             """)
 
     @Argument(

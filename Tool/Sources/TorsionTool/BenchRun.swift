@@ -7,9 +7,10 @@ internal import Torsion
 
 /// One run of `torsion bench`: asks when something is due, and times the answers.
 ///
-/// An open loop: the times at which requests are due are fixed in advance. A timer wakes it each
-/// millisecond, and everything that is due by then is written, to the connections in turn. What cannot
-/// be written, because a connection does not take it, stays due, and its time goes on.
+/// An open loop: the times at which requests are due are fixed in advance. A timer wakes it
+/// when the next is, at most each tenth of a millisecond, and everything that is due by then is
+/// written, to the connections in turn. What cannot be written, because a connection does not take it,
+/// stays due, and its time goes on. Over libuv timers step in milliseconds.
 final class BenchRun {
     private let plan: BenchPlan
     private let target: any StreamClientEndpoint
@@ -54,6 +55,8 @@ final class BenchRun {
         self.done = done
         // A signal: before the connections end by it, which is no fault of the server.
         reactor.addTrigger(.before, .shutdown) { [self] in if start > 0 { finish() } }
+        // Its connections tell it of their ends, behind its own.
+        reactor.addTrigger(.after, .shutdown) { [self] in withExtendedLifetime(self) {} }
         guard plan.kind != .connect else { return begin() }
         var left = plan.connections
         for _ in 0..<plan.connections {
@@ -71,7 +74,15 @@ final class BenchRun {
 
     private func begin() {
         start = Self.now
-        LoopingCall(on: reactor) { [self] in tick() }.start(every: .milliseconds(1)).ignore()
+        tick()
+    }
+
+    /// When the next request is due, so that none waits for a beat; but not so often that the command
+    /// does little else, and often enough for the line that is shown.
+    private func scheduleTick(_ elapsed: UInt64) {
+        let due = next < plan.requestCount ? plan.due(next) : .max
+        let step = min(max(due > elapsed ? due - elapsed : 0, 100_000), 10_000_000)
+        reactor.callLater(.nanoseconds(Int64(step))) { [self] in tick() }
     }
 
     private func tick() {
@@ -79,6 +90,7 @@ final class BenchRun {
         let elapsed = Self.now - start
         if plan.kind == .connect { openDue(elapsed) } else { writeDue(elapsed) }
         show(elapsed)
+        defer { if !isOver { scheduleTick(Self.now - start) } }
         let last = plan.due(plan.requestCount)
         guard elapsed >= last, next >= plan.requestCount || elapsed >= last + Self.patience else {
             return
