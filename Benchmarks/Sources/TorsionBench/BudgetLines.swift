@@ -22,8 +22,9 @@ extension Budget {
             work: "what is seen of a message",
             items: ["torsion-libuv", "torsion-epoll"].flatMap { server in
                 [
-                    "instructions an echoed message, observed and measured",
-                    "instructions of statistics in a turn with one message",
+                    "instructions an echoed message, with observers and statistics",
+                    "instructions of observers and statistics in a turn with one message",
+                    "instructions an echoed message whose time is measured",
                 ].map { Item.count($0, of: server) }
             }),
         Line(

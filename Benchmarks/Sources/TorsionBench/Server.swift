@@ -26,9 +26,9 @@ struct Server: Sendable {
 }
 
 extension Server {
-    /// The same, with its statistics and observers on.
-    var measuring: Server {
-        Server(name: name, kind: kind, isFace: true) { [command] in command($0) + ["--measuring"] }
+    /// The same, with an option more.
+    func with(_ option: String) -> Server {
+        Server(name: name, kind: kind, isFace: true) { [command] in command($0) + [option] }
     }
 
     static func twin(_ name: String, programs: String, isFace: Bool = false) -> Server {

@@ -35,7 +35,11 @@ public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
     /// What kind of event it was.
     public internal(set) var kind: Kind
     /// The type of the connection's protocol, as in "Chat.Room"; nil without a connection.
-    public internal(set) var protocolType: String?
+    ///
+    /// - Complexity: Its name is made each time: some thousand instructions.
+    public var protocolType: String? { name.map { String(reflecting: $0.type) } }
+    /// The type itself, since its name would cost each event more than all the rest.
+    var name: TypeName?
     /// The connection, if the event was one of a connection.
     public internal(set) var connection: ConnectionID?
     /// The connection's other end.
@@ -47,6 +51,15 @@ public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
     init(_ kind: Kind, place: String? = nil) {
         self.kind = kind
         self.place = place
+    }
+
+    /// A protocol's type, by which two are compared.
+    struct TypeName: Hashable, Sendable {
+        let type: Any.Type
+
+        static func == (one: TypeName, other: TypeName) -> Bool { one.type == other.type }
+
+        func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(type)) }
     }
 
     /// In words, as in "dataReceived of Chat.Room, connection 1.17 with 10.0.0.1:5000".
@@ -296,7 +309,7 @@ extension StreamConnection {
     func nameEvent(_ kind: ReactorEventSource.Kind) {
         guard reactor.meter != nil, reactor.eventDepth == 0 else { return }
         var source = ReactorEventSource(kind)
-        if let proto { source.protocolType = String(reflecting: type(of: proto as Any)) }
+        if let proto { source.name = ReactorEventSource.TypeName(type: type(of: proto as Any)) }
         source.connection = id
         source.peerAddress = peerAddress
         reactor.setEventSource(source)

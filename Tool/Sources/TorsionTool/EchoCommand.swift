@@ -61,6 +61,9 @@ struct EchoCommand: ParsableCommand {
     var style = Style.callbacks
 
     @Flag(help: .hidden)
+    var observing = false
+
+    @Flag(help: .hidden)
     var measuring = false
 
     enum Framing: String, ExpressibleByArgument, CaseIterable, Sendable {
@@ -145,9 +148,10 @@ struct EchoCommand: ParsableCommand {
         let messageOptions = options
         let command = line.map { ProcessEndpoint(Command("sh", "-c", $0)) }
         try tls.announce()
-        let isMeasuring = measuring
+        let (isObserving, isMeasuring) = (observing, measuring)
         try serving.run(handingOverBy: handOver) { reactor, announcement in
-            if isMeasuring { measure(reactor) }
+            if isObserving { observe(reactor) }
+            if isMeasuring { reactor.isMeasuring = true }
             switch place {
             case .datagrams(let endpoint):
                 let port = try endpoint.listen(on: reactor) { DatagramEcho() }
@@ -217,12 +221,12 @@ private enum Place {
     }
 }
 
-/// Has all that a reactor can tell of itself told, for the price of it.
-private func measure(_ reactor: Reactor) {
-    reactor.isMeasuring = true
+/// Has connections told of, and looks at the statistics each second, for the price of it.
+private func observe(_ reactor: Reactor) {
     var (made, lost) = (0, 0)
     reactor.connectionObserver.made = { _ in made += 1 }
     reactor.connectionObserver.lost = { _, _ in lost += 1 }
+    LoopingCall(on: reactor) { _ = reactor.statistics }.start(every: .seconds(1)).ignore()
 }
 
 /// Sends every byte back.

@@ -58,6 +58,52 @@ import Testing
     }
 }
 
+/// Servers that follow each other at one port, each with a socket of its own.
+@Suite(.serialized) struct SharedPortRestartTests {
+    private static let restartCount =
+        getenv("TEST_RESTARTS").flatMap { Int(String(cString: $0)) } ?? 3
+
+    // The kernel resets whoever is between the handshake and the queue of a socket that closes:
+    // nobody can help that but a hand-over.
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `with reuseport the kernel resets a few, and nobody who was accepted is left unanswered`(
+        backend: String
+    ) throws {
+        var port: UInt16 = 0
+        func start() throws -> Program {
+            let place = "tcp:\(port):interface=127.0.0.1:reuseport=yes"
+            let server = try Program(
+                "torsion", ["echo", "--listen", place, "--backend", backend, "--grace", "20"])
+            let words = server.readLine().split(separator: " ")
+            try #require(words.count == 5 && words[0] == "listening", "\(words)")
+            port = try #require(UInt16(words[2].split(separator: ":").last ?? ""))
+            return server
+        }
+        var servers = [try start(), try start()]
+        let load = try Load(clientCount: 24, port: port)
+        for _ in 0..<Self.restartCount {
+            for _ in 0..<20 { load.ask() }
+            servers.append(try start())
+            for _ in 0..<20 { load.ask() }
+            let former = servers.removeFirst()
+            former.signal(SIGTERM)
+            #expect(former.wait() == 0)
+        }
+        load.stop()
+        for server in servers {
+            server.signal(SIGTERM)
+            #expect(server.wait() == 0)
+        }
+        // A connection that ends in peace without an answer had been accepted.
+        #expect(load.lost["the end"] == nil, "of \(load.answered): \(load.lost)")
+        // Of so few restarts as a short run makes each may meet the window.
+        let limit = max(load.answered / 10_000, Self.restartCount < 50 ? 3 * Self.restartCount : 0)
+        #expect(
+            load.lost.values.reduce(0, +) <= limit, "of \(load.answered): \(load.lost)")
+        if Self.restartCount >= 50 { print("\(backend): \(load.answered), lost \(load.lost)") }
+    }
+}
+
 /// Servers of which each takes the port of the one before, and has that stop when it is ready.
 @Suite(.serialized) struct HandOverRestartTests {
     /// A few, or what `TEST_RESTARTS` says: `make restarts` makes fifty.
