@@ -24,7 +24,6 @@ extension Budget {
                 [
                     "instructions an echoed message, with observers and statistics",
                     "instructions of observers and statistics in a turn with one message",
-                    "instructions an echoed message whose time is measured",
                 ].map { Item.count($0, of: server) }
             }),
         Line(

@@ -25,7 +25,6 @@ struct Counts {
     private static let instructions = "instructions an echoed message"
     private static let observed = "instructions an echoed message, with observers and statistics"
     private static let turn = "instructions of observers and statistics in a turn with one message"
-    private static let measured = "instructions an echoed message whose time is measured"
 
     /// Engines that a message is held against as well, if they are among the servers.
     private static let peers = [
@@ -321,7 +320,6 @@ struct Counts {
                 let observed = try counter.perMessage(observing, .echoCounted)
                 let turn = try counter.perMessage(server, .echoTurns)
                 let observedTurn = try counter.perMessage(observing, .echoTurns)
-                let measured = try counter.perMessage(server.with("--measuring"), .echoCounted)
                 progress.note("\(name): instructions of a connection")
                 let made = try counter.perMessage(server, .connectAndClose)
                 return [
@@ -329,8 +327,6 @@ struct Counts {
                     .init(Counts.crowd, name, inCrowd, alone * 1.05),
                     .init(Counts.observed, name, observed, name == "torsion-libuv" ? 365 : 290),
                     .init(Counts.turn, name, observedTurn - turn, 30),
-                    // As the documentation of `isMeasuring` says.
-                    .init(Counts.measured, name, measured, alone + 1_000),
                     // Held where they are: most is the life of three objects, which the C servers
                     // take from a list.
                     .init(

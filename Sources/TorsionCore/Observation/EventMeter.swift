@@ -199,7 +199,7 @@ extension Reactor {
     /// default.
     ///
     /// It may be set at any time, on the reactor. While it is true a message costs two reads of the
-    /// clock and a longer way, about 300 instructions; while it is false it costs nothing.
+    /// clock and a longer way, about 2,800 instructions; while it is false it costs nothing.
     /// ``load`` has the figures, ``inspect()`` more. Setting ``slowEventLimit`` sets it as well.
     public var isMeasuring: Bool {
         get {
