@@ -47,6 +47,38 @@ extension WebSocketConnection {
 
     @inline(__always)
     func put(_ first: UInt8, _ payload: RawSpan) {
+        if isServer, payload.byteCount < 126 {
+            putShort(first, payload)
+        } else {
+            putAny(first, payload)
+        }
+    }
+
+    /// A server's frame with the shortest header.
+    @inline(__always)
+    private func putShort(_ first: UInt8, _ payload: RawSpan) {
+        guard let link = unsafe unretainedLink else { return }
+        let count = payload.byteCount
+        putByteCount &+= count
+        unsafe link._withUnsafeGuaranteedRef { link in
+            link.transport.write(capacity: count &+ 2) { output in
+                output.withUnsafeMutableBytes { room, written in
+                    // There is room for a header at least, hence an address.
+                    let start = room.baseAddress!
+                    let header = UInt16(first) | UInt16(truncatingIfNeeded: count) &<< 8
+                    unsafe start.storeBytes(of: header.littleEndian, as: UInt16.self)
+                    unsafe payload.withUnsafeBytes { bytes in
+                        guard let source = bytes.baseAddress else { return }
+                        unsafe (start + 2).copyMemory(from: source, byteCount: count)
+                    }
+                    written = count &+ 2
+                }
+            }
+        }
+    }
+
+    @inline(never)
+    private func putAny(_ first: UInt8, _ payload: RawSpan) {
         guard let transport else { return }
         do throws(IOError) {
             let mask = isServer ? nil : try shared.makeMask()

@@ -14,7 +14,14 @@ final class WebSocketConnection: StreamProtocol {
     let subprotocol: String?
     /// `nil` if it was not agreed on.
     let compression: MessageCompression?
-    @exclusivity(unchecked) var transport: (any StreamTransport)?
+    @exclusivity(unchecked) var transport: (any StreamTransport)? {
+        didSet { link = transport.map { WebSocketLink($0) } }
+    }
+    /// The same, to send by.
+    @exclusivity(unchecked) private var link: WebSocketLink? {
+        didSet { unsafe unretainedLink = link.map { .passUnretained($0) } }
+    }
+    @exclusivity(unchecked) private(set) var unretainedLink: Unmanaged<WebSocketLink>?
     @exclusivity(unchecked) var machine: WebSocketStateMachine
     @exclusivity(unchecked) private var decoder: WebSocketDecoder
     /// There from `connectionMade` on.
@@ -122,7 +129,8 @@ final class WebSocketConnection: StreamProtocol {
     func note(_ loss: WebSocketLoss) { self.loss = loss }
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
-        machine.heard(at: transport.reactor.now)
+        // Asking the transport for its reactor would retain it.
+        unsafe block.pointee.reactor._withUnsafeGuaranteedRef { machine.heard(at: $0.now) }
         if unsafe block.pointee.isScratchLent {
             receiveInside(bytes, transport)
         } else {
@@ -314,6 +322,15 @@ final class WebSocketConnection: StreamProtocol {
             transport?.resumeProducing()
         }
     }
+}
+
+/// The transport of a connection as a constant: reading a variable one retains it for each message.
+///
+/// What is called of it while bytes are written does not end the connection, which holds this.
+final class WebSocketLink {
+    let transport: any StreamTransport
+
+    init(_ transport: any StreamTransport) { self.transport = transport }
 }
 
 extension WebSocketConnection: InvariantChecking {

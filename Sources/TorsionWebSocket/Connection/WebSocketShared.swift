@@ -24,6 +24,8 @@ final class WebSocketShared: ReactorCompanion {
         /// Unpredictable bytes for masks.
         let random: UnsafeMutableRawPointer
         var usedRandomByteCount = WebSocketShared.randomByteCount
+        /// Outlives this, which is its companion.
+        let reactor: Unmanaged<Reactor>
     }
 
     init(on reactor: Reactor) {
@@ -32,7 +34,8 @@ final class WebSocketShared: ReactorCompanion {
         unsafe block.initialize(
             to: Block(
                 scratch: .allocate(byteCount: Self.scratchByteCount, alignment: 8),
-                random: .allocate(byteCount: Self.randomByteCount, alignment: 8)))
+                random: .allocate(byteCount: Self.randomByteCount, alignment: 8),
+                reactor: .passUnretained(reactor)))
     }
 
     deinit {
