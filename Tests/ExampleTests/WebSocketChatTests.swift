@@ -63,4 +63,78 @@ private final class Member: WebSocketProtocol {
         program.signal(SIGTERM)
         #expect(program.wait() == 0)
     }
+
+    private static let browser: String? = {
+        let paths = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
+        return paths.first { access($0, X_OK) == 0 }
+    }()
+
+    @Test(.enabled(if: browser != nil, "no Chromium is installed, as by apt-get install chromium"))
+    func `two tabs of a browser talk to each other`() throws {
+        let program = try Program("WebSocketChat", ["tcp:0:interface=127.0.0.1"])
+        let place = try #require(program.readLine().split(separator: " ").last)
+        let driver = try Program(
+            path: "python3", ["-c", twoTabs, try #require(Self.browser), "http://\(place)/"])
+        driver.endInput()
+        #expect(
+            driver.readOutput() == "there are 1 of us\nthere are 2 of us\ngrüße\nhello\n")
+        #expect(driver.wait() == 0)
+        program.signal(SIGTERM)
+        #expect(program.wait() == 0)
+    }
 }
+
+/// Two tabs of a Chromium without a window, driven through a pair of pipes (`--remote-debugging-pipe`).
+private let twoTabs = #"""
+    import json, os, subprocess, sys, tempfile
+    browser, url = sys.argv[1:]
+    to_browser, from_us = os.pipe()
+    from_browser, to_us = os.pipe()
+    for fd in (to_browser, to_us): os.set_inheritable(fd, True)
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{to_us}', browser, "--headless=new",
+         "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+         "--remote-debugging-pipe", "--user-data-dir=" + folder.name, "about:blank"],
+        close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(to_browser); os.close(to_us)
+    answers = os.fdopen(from_browser, "rb")
+    number, rest = 0, b""
+    def call(method, parameters={}, session=None):
+        global number, rest
+        number += 1
+        message = {"id": number, "method": method, "params": parameters}
+        if session: message["sessionId"] = session
+        os.write(from_us, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in rest:
+                piece = os.read(from_browser, 65536)
+                if not piece: sys.exit("the browser has gone")
+                rest += piece
+            text, rest = rest.split(b"\0", 1)
+            answer = json.loads(text)
+            if answer.get("id") == number:
+                return answer
+    def tab():
+        target = call("Target.createTarget", {"url": url})["result"]["targetId"]
+        return call("Target.attachToTarget", {"targetId": target, "flatten": True})["result"]["sessionId"]
+    def evaluate(session, text):
+        while True:
+            answer = call("Runtime.evaluate", {"expression": text, "awaitPromise": True}, session)
+            # The page has only just come in the place of an empty one.
+            if "result" in answer: return answer["result"]["result"].get("value")
+    shown = """new Promise(done => { const look = () => {
+        const line = [...document.querySelectorAll("li")].find(i => i.textContent == "%s")
+        line ? done(line.textContent) : setTimeout(look, 10) }; look() })"""
+    try:
+        first = tab()
+        print(evaluate(first, shown % "there are 1 of us"), flush=True)
+        second = tab()
+        print(evaluate(first, shown % "there are 2 of us"), flush=True)
+        for session, other, text in ((first, second, "grüße"), (second, first, "hello")):
+            evaluate(session, "document.getElementById('line').value = '%s'; document.forms[0].requestSubmit()" % text)
+            print(evaluate(other, shown % text), flush=True)
+    finally:
+        process.kill()
+        process.wait()
+    """#

@@ -7,9 +7,11 @@ import Testing
 /// `torsion ws`, and the WebSocket of `torsion echo --framing http`.
 @Suite struct WSCommandTests {
     /// An echo server, and its address.
-    private func startEcho() throws -> (program: Program, url: String) {
+    private func startEcho(
+        _ options: [String] = []
+    ) throws -> (program: Program, url: String) {
         let program = try Program(
-            "torsion", ["echo", "--framing", "http", "--port", "0"])
+            "torsion", ["echo", "--framing", "http", "--port", "0"] + options)
         let words = program.readLine().split(separator: " ")
         try #require(words.count == 5)
         return (program, "ws://\(words[2])/any/target?x")
@@ -28,6 +30,35 @@ import Testing
         client.endInput()
         #expect(client.readOutput() == many + "last\n")
         #expect(client.readErrors() == "")
+        #expect(client.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
+    @Test func `a WebSocket is asked for among other protocols too`() throws {
+        let (echo, url) = try startEcho()
+        let port = url.dropFirst("ws://127.0.0.1:".count).prefix { $0.isNumber }
+        let client = try Socket(port: UInt16(port) ?? 0)
+        client.write(
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: foo, WebSocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        #expect(client.readLine() == "HTTP/1.1 101 Switching Protocols")
+        client.close()
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
+    @Test func `both sides compress where both are told to`() throws {
+        let echo = try Program(
+            "torsion", ["echo", "--framing", "http", "--compress", "--port", "0"])
+        let words = echo.readLine().split(separator: " ")
+        try #require(words.count == 5)
+        let client = try Program("torsion", ["ws", "--compress", "ws://\(words[2])/"])
+        let lines = (0..<500).map { "line \($0) \(String(repeating: "x", count: $0))\n" }.joined()
+        client.write(lines)
+        client.endInput()
+        #expect(client.readOutput() == lines)
         #expect(client.wait() == 0)
         echo.signal(SIGTERM)
         #expect(echo.wait() == 0)
@@ -134,9 +165,11 @@ import Testing
         return python.wait() == 0
     }()
 
-    @Test(.enabled(if: hasPeer && hasAIOHTTP, "python3-websockets and -aiohttp are not installed"))
-    func `clients of other makes talk to torsion echo`() throws {
-        let (echo, url) = try startEcho()
+    @Test(
+        .enabled(if: hasPeer && hasAIOHTTP, "python3-websockets and -aiohttp are not installed"),
+        arguments: [[], ["--compress"]])
+    func `clients of other makes talk to torsion echo`(options: [String]) throws {
+        let (echo, url) = try startEcho(options)
         let client = try Program(
             path: "/usr/bin/python3",
             [
@@ -144,8 +177,9 @@ import Testing
                 """
                 import asyncio, aiohttp, sys, websockets
                 messages = ["text", b"binary", "grüße", "", "x" * 100000, bytes(70000)]
-                async def main(url):
+                async def main(url, compresses):
                     async with websockets.connect(url) as socket:
+                        assert bool(socket.extensions) == compresses, socket.extensions
                         for message in messages:
                             await socket.send(message)
                             assert await socket.recv() == message
@@ -154,7 +188,8 @@ import Testing
                         await (await socket.ping(b"ping"))
                     assert socket.close_code == 1000
                     async with aiohttp.ClientSession() as session:
-                        async with session.ws_connect(url) as socket:
+                        async with session.ws_connect(url, compress=15) as socket:
+                            assert bool(socket.compress) == compresses, socket.compress
                             for message in messages:
                                 if isinstance(message, str):
                                     await socket.send_str(message)
@@ -164,8 +199,43 @@ import Testing
                             await socket.close(code=4000, message=b"enough")
                             assert socket.close_code == 4000
                     print("all is well")
-                asyncio.run(main(sys.argv[1]))
+                asyncio.run(main(sys.argv[1], len(sys.argv) > 2))
                 """, url,
+            ] + options)
+        client.endInput()
+        #expect(client.readOutput() == "all is well\n")
+        #expect(client.readErrors() == "")
+        #expect(client.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
+    @Test(.enabled(if: hasAIOHTTP, "python3-aiohttp is not installed"))
+    func `aiohttp's client is answered, on one connection, with bodies both ways`() throws {
+        let (echo, url) = try startEcho()
+        let http = "http" + url.dropFirst(2)
+        let client = try Program(
+            path: "/usr/bin/python3",
+            [
+                "-c",
+                """
+                import asyncio, aiohttp, sys
+                async def pieces():
+                    for number in range(50): yield b"x" * 1000
+                async def main(url):
+                    async with aiohttp.ClientSession() as session:
+                        async with session.get(url) as answer:
+                            assert (await answer.text()) == "GET /any/target?x\\n"
+                        for data in (b"y" * 100000, pieces()):
+                            async with session.post(url, data=data) as answer:
+                                body = await answer.read()
+                                assert answer.status == 200 and len(body) > 50000
+                        async with session.head(url) as answer:
+                            assert answer.status == 200 and await answer.read() == b""
+                        assert len(session.connector._conns) == 1
+                    print("all is well")
+                asyncio.run(main(sys.argv[1]))
+                """, http,
             ])
         client.endInput()
         #expect(client.readOutput() == "all is well\n")
@@ -202,11 +272,14 @@ import Testing
                 """,
             ])
         let url = "ws://127.0.0.1:\(server.readLine())/chat"
-        let client = try Program("torsion", ["ws", "--subprotocols", "a,c", url])
-        client.write("one\ntwo\n")
-        client.endInput()
-        #expect(client.readOutput() == "a one\na two\n")
-        #expect(client.wait() == 0)
+        for options in [[], ["--compress"]] {
+            let client = try Program(
+                "torsion", ["ws", "--subprotocols", "a,c", url] + options)
+            client.write("one\ntwo\n")
+            client.endInput()
+            #expect(client.readOutput() == "a one\na two\n")
+            #expect(client.wait() == 0)
+        }
         server.signal(SIGKILL)
         _ = server.wait()
     }
