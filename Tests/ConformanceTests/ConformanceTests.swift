@@ -30,7 +30,7 @@ struct BackendUnderTest: CustomStringConvertible, Sendable {
     var hasDescriptors: Bool { !choice.name.contains("simulated") }
 }
 
-@Suite(.serialized)
+@Suite(.serialized, .onItsOwnThread)
 struct ConformanceTests {
     @Test(arguments: ConformanceSuite.checks.filter { !$0.isSlow }, BackendUnderTest.all)
     func `every backend keeps the contract`(check: Check, backend: BackendUnderTest) throws {

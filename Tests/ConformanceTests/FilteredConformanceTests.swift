@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestPrograms
 import TestedBackends
 import Testing
 import Torsion
@@ -21,7 +22,7 @@ private let filtered: [BackendUnderTest] = {
     }.map(BackendUnderTest.init)
 }()
 
-@Suite(.serialized)
+@Suite(.serialized, .onItsOwnThread)
 struct FilteredConformanceTests {
     /// A filter that has hooks passes no descriptors, so those checks are for streams of sockets alone.
     @Test(

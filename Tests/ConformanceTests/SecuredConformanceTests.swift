@@ -16,7 +16,7 @@ private let secured: [BackendUnderTest] = {
     return (backends + [cut]).map { BackendUnderTest(choice: .secured($0)) }
 }()
 
-@Suite(.serialized)
+@Suite(.serialized, .onItsOwnThread)
 struct SecuredConformanceTests {
     /// TLS passes no descriptors.
     @Test(arguments: ConformanceSuite.checks.filter { !$0.needsDescriptors && !$0.isSlow }, secured)

@@ -9,7 +9,7 @@ import Torsion
 private typealias Program = TestPrograms.Program
 
 /// Three nodes of the chat behind HAProxy, over Redis, with sixty clients.
-@Suite(.serialized) struct ClusterChatTests {
+@Suite(.serialized, .onItsOwnThread) struct ClusterChatTests {
     private let folder = TemporaryFolder()
     private static let clientCount = 60
     /// Debian puts it where only root looks.

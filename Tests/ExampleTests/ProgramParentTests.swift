@@ -6,7 +6,7 @@ import TestPrograms
 import Testing
 
 /// Programs as users write them, under parents that leave them less than a shell does.
-@Suite(.serialized) struct ProgramParentTests {
+@Suite(.serialized, .onItsOwnThread) struct ProgramParentTests {
     private static let programs = ["TopLevel", "AtMain"]
     private static let backends = ["libuv", "epoll"]
     /// What the test process has open for others is none of the program's.

@@ -7,7 +7,7 @@ import Testing
 import Torsion
 
 /// The example for datagrams, over real sockets.
-@Suite(.serialized) struct UDPPingTests {
+@Suite(.serialized, .onItsOwnThread) struct UDPPingTests {
     /// A port that nobody has.
     private func freePort() throws -> UInt16 {
         let reactor = Reactor(backend: .epoll)

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 import Glibc
+import TestPrograms
 import Testing
 import Torsion
 @_spi(Backend) import TorsionCore
@@ -95,7 +96,7 @@ private final class Pair {
 }
 
 /// U1: passing descriptors over UNIX sockets.
-@Suite(.serialized) struct DescriptorPassingTests {
+@Suite(.serialized, .onItsOwnThread) struct DescriptorPassingTests {
     static let backends = testedBackends.flatMap {
         [$0, .faulty($0, .irregular(seed: 5))]
     }.map(Named.init)

@@ -7,7 +7,8 @@ public import Testing
 /// Runs a test on threads of its own.
 ///
 /// Tests share as many threads as there are cores, and one that waits for the kernel holds its thread.
-/// Those that wait for a second or more would make all others wait as well.
+/// Those that wait for a second or more would make all others wait as well; so would a serialized suite
+/// of many that wait a little, which takes one thread in all.
 public struct OwnThreadTrait: TestTrait, SuiteTrait, TestScoping {
     /// A suite's is each of its tests'.
     public var isRecursive: Bool { true }

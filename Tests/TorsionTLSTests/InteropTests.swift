@@ -14,7 +14,7 @@ import TorsionTesting
 private let sockets = BackendChoice.tested
 
 /// Other people's programs, where they are installed.
-@Suite(.serialized) struct InteropTests {
+@Suite(.serialized, .onItsOwnThread) struct InteropTests {
     private func roots(_ folder: Folder) -> String {
         folder.file("roots.pem", TestIdentity.authority.certificate)
     }

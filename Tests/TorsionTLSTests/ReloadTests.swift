@@ -5,6 +5,7 @@
 
 import Glibc
 import Synchronization
+import TestPrograms
 import TestedBackends
 import Testing
 import Torsion
@@ -96,7 +97,7 @@ private func exchange(_ text: String, over connection: AsyncConnection) async th
     #expect(answer == text)
 }
 
-@Suite(.serialized) struct GroupTests {
+@Suite(.serialized, .onItsOwnThread) struct GroupTests {
     @Test(arguments: BackendChoice.tested, versions)
     func `TLS-18: a group of four resumes every returning client`(
         backend: BackendChoice, version: TLSVersion
