@@ -73,7 +73,7 @@ import Testing
     func `chapter 5: the same chat over Torsion, on each backend`(backend: String) throws {
         let server = try Server("BookTorsion", environment: ["TORSION_BACKEND=\(backend)"])
         try expectShown(
-            ["listening on 127.0.0.1:8007, backend \(backend)"], in: "BookOverTorsion")
+            ["listening on 0.0.0.0:8007, backend \(backend)"], in: "BookOverTorsion")
         #expect(server.line.hasSuffix(", backend \(backend)"))
         try talk(server, in: "BookOverTorsion")
         let line = server.program.readLine()

@@ -40,8 +40,9 @@ public protocol PhasedProtocol: StreamProtocol {
     ///         transport.write("421 too slow\r\n")
     ///     }
     ///
-    /// When it returns, the connection is lost as by ``StreamTransport/loseConnection(because:)``: what
-    /// is queued leaves within ``StreamOptions/closeTimeout``, and the reason of the loss is
+    /// When it returns, a producer is stopped, and the connection is lost as by
+    /// ``StreamTransport/loseConnection(because:)``: what is queued leaves within
+    /// ``StreamOptions/closeTimeout``, and the reason of the loss is
     /// ``ConnectionLoss/deadlinePassed(_:)``. The default aborts the connection. Called at most once, on
     /// the reactor.
     ///
@@ -70,6 +71,8 @@ extension StreamTransport {
             connection.attempt {
                 ($0 as? any PhasedProtocol)?.timedOut(deadline, from: connection)
             }
+            // Else the close would wait for it, and the peer would keep its place beyond the deadline.
+            connection.stopProducer()
             connection.loseConnection(because: loss)
         }
     }

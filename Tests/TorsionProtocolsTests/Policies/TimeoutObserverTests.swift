@@ -104,6 +104,26 @@ private final class Login: PhasedProtocol {
         #expect(peer.clock.reactor.delayedCalls.isEmpty && proto.deadlines == [.request])
     }
 
+    /// A close waits for a producer, which a deadline must not.
+    @Test func `a producer is stopped at the deadline, and holds nothing open`() {
+        final class Ticker: PushProducer {
+            var calls: [String] = []
+            func pauseProducing() { calls.append("pause") }
+            func resumeProducing() { calls.append("resume") }
+            func stopProducing() { calls.append("stop") }
+        }
+        let proto = Farewell()
+        let peer = MemoryTransport(proto, layers: .observer(TimeoutObserver(Self.all)))
+        let ticker = Ticker()
+        proto.transport?.registerProducer(ticker)
+        peer.receive("HELO\r\nMAIL")
+        peer.clock.advance(by: .seconds(30))
+        #expect(peer.takeText() == "421 request\r\n")
+        #expect(proto.loss == .deadlinePassed(.request) && ticker.calls == ["stop"])
+        peer.clock.advance(by: .seconds(30))
+        #expect(peer.clock.reactor.delayedCalls.isEmpty)
+    }
+
     @Test func `a peer that does not read the answer is given up`() {
         let proto = Farewell()
         let timeouts = Timeouts(idle: .seconds(60))
