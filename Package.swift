@@ -288,6 +288,15 @@ let package = Package(
             dependencies: ["Torsion", "TorsionCore", "TorsionTLS", "TorsionURing"],
             path: "Tests/TestedBackends", swiftSettings: settings),
         .executableTarget(
+            name: "Broker", dependencies: ["Torsion"], path: "Tests/Programs/Broker",
+            swiftSettings: settings),
+        .executableTarget(
+            name: "Relay", dependencies: ["Torsion"], path: "Tests/Programs/Relay",
+            swiftSettings: settings),
+        .executableTarget(
+            name: "Watch", dependencies: ["Torsion"], path: "Tests/Programs/Watch",
+            swiftSettings: settings),
+        .executableTarget(
             name: "TopLevel", dependencies: ["Torsion"], path: "Tests/Programs/TopLevel",
             swiftSettings: settings),
         .executableTarget(
@@ -307,8 +316,8 @@ let package = Package(
         tests(
             "ExampleTests",
             [
-                "AtMain", "TestPrograms", "TopLevel", "Torsion", "TorsionTesting",
-                "TorsionWebSocket",
+                "AtMain", "Broker", "Relay", "TestPrograms", "TopLevel", "Torsion",
+                "TorsionTesting", "TorsionWebSocket", "Watch",
             ]
                 + exampleNames.map { .byName(name: $0) }),
         tests("SupervisorTests", ["Supervisor", "Torsion", "TorsionProcesses", "TorsionTesting"]),

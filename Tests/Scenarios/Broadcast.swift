@@ -66,7 +66,10 @@ private final class Station: HTTPResponder, PushProducer {
     }
 
     func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
-        exchange.upgrade(toWebSocket: Member(self), for: head)
+        // Readers pause for longer than the usual five seconds, with their last messages on the way.
+        var options = WebSocketOptions()
+        options.closeTimeout = .seconds(120)
+        exchange.upgrade(toWebSocket: Member(self), for: head, options: options)
     }
 
     func joined(_ member: Member, _ socket: WebSocket) {
