@@ -36,7 +36,7 @@ public final class ChannelSender<Element: Sendable> {
     /// Sends, if there is room.
     ///
     /// - Parameter element: What is sent.
-    /// - Returns: Whether it was taken: not, if the channel is full or closed, or an earlier ``send(_:)``
+    /// - Returns: Whether it was taken: not, if the channel is full or closed, or an earlier `send`
     ///   waits.
     public func trySend(_ element: Element) -> Bool {
         reactor.checkThread()
