@@ -45,7 +45,7 @@ import Testing
     let names = try options.servers().map(\.name)
     #expect(names.contains("uring-c") && names.contains("torsion-io_uring"))
     let faces = try options.servers().filter { !Scenario.echo64Connections.admits($0) }.map(\.name)
-    #expect(faces == ["udp-c", "tls-c", "torsion-async", "torsion-async-read"])
+    #expect(faces == ["udp-c", "tls-c", "torsion-async", "torsion-async-read", "torsion-http"])
     #expect(try options.servers().filter(Scenario.echo64Async.admits).count == 4)
     #expect(try options.servers().last?.command(.raw) == ["./mine", "-v"])
     #expect(throws: BenchError.self) { try Options(["run", "--rounds", "0"]) }
