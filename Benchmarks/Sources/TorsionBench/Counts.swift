@@ -324,7 +324,8 @@ struct Counts {
                 return [
                     .init(Counts.instructions, name, alone, twin * factor),
                     .init(Counts.crowd, name, inCrowd, alone * 1.05),
-                    .init(Counts.observed, name, observed, name == "torsion-libuv" ? 365 : 290),
+                    // Two percent above 365 and 290: so far a count moves with what shares a wait.
+                    .init(Counts.observed, name, observed, name == "torsion-libuv" ? 372 : 296),
                     .init(Counts.turn, name, observedTurn - turn, 30),
                     // Held where they are: most is the life of three objects, which the C servers
                     // take from a list.
