@@ -8,20 +8,6 @@ import Torsion
 
 /// The example for datagrams, over real sockets.
 @Suite(.serialized, .onItsOwnThread) struct UDPPingTests {
-    /// A port that nobody has.
-    private func freePort() throws -> UInt16 {
-        let reactor = Reactor(backend: .epoll)
-        defer { reactor.shutDown() }
-        return try reactor.listenForDatagrams(on: .ipv4(.loopback, port: 0), Ignoring())
-            .localAddress.port!
-    }
-
-    private final class Ignoring: DatagramProtocol {
-        func datagramReceived(
-            _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
-        ) {}
-    }
-
     private func ping(_ port: UInt16, at host: String = "127.0.0.1") throws -> String {
         let client = try Program("UDPPing", [#"udp:0:peer=\#(host)\:\#(port)"#])
         defer { #expect(client.wait() == 0) }
@@ -29,7 +15,7 @@ import Torsion
     }
 
     @Test func `pings are answered`() throws {
-        let port = try freePort()
+        let port = try Socket.freePort()
         let server = try Program("UDPPing", ["udp:\(port):interface=127.0.0.1"])
         // It prints nothing; whether it listens is seen by asking.
         var answer = ""

@@ -69,7 +69,7 @@ private final class Resolver: DatagramProtocol {
 
     @Test(.enabled(if: access("/usr/sbin/dnsmasq", X_OK) == 0))
     func `dnsmasq answers through the forwarder`() throws {
-        let port = try freePort()
+        let port = try Socket.freePort()
         let server = try Program(
             path: "/usr/sbin/dnsmasq",
             [

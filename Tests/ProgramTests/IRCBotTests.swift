@@ -48,7 +48,7 @@ import Torsion
 
     @Test(.enabled(if: access("/usr/sbin/ngircd", X_OK) == 0))
     func `the bot talks to a person on ngircd`() throws {
-        let port = try freePort()
+        let port = try Socket.freePort()
         let path = "/tmp/torsion-ngircd-\(port).conf"
         let file = try #require(fopen(path, "w"))
         fputs(

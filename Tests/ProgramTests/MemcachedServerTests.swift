@@ -37,7 +37,7 @@ import TorsionTesting
 
     @Test(.enabled(if: isInstalled("memcached")))
     func `memcached says the same`() throws {
-        let port = try freePort()
+        let port = try Socket.freePort()
         let real = try Program(
             path: "memcached", ["-u", "nobody", "-l", "127.0.0.1", "-p", "\(port)", "-U", "0"])
         defer {

@@ -28,7 +28,7 @@ import TorsionTesting
 
     @Test(.enabled(if: isInstalled("redis-server")))
     func `a client speaks to redis-server, a thousand commands at once`() throws {
-        let port = try freePort()
+        let port = try Socket.freePort()
         let server = try Program(
             path: "redis-server",
             ["--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])

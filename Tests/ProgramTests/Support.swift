@@ -47,6 +47,3 @@ func connect(
         attemptLimit: 400, firstDelay: .milliseconds(20), longestDelay: .milliseconds(50))
     return try await reactor.retry(policy) { endpoint.connect(on: reactor) }.value
 }
-
-/// A port of the loopback interface that was free just now.
-func freePort() throws -> UInt16 { try Socket.bound().port }

@@ -132,7 +132,7 @@ private let shortages: [Fault] = [(ENOMEM, .outOfMemory), (ENOSPC, .noSpace)]
     }
 
     /// Case W12, by the kernel itself.
-    @Test(.enabled(if: canRunRings))
+    @Test(.enabled(if: canRunRings && !isAddressSanitized))
     func `a seccomp filter that is set later ends a ring's run, and leaves nothing open`() async {
         await #expect(processExitsWith: .success) {
             try synchronously {

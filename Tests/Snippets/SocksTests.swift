@@ -29,10 +29,7 @@ struct SocksTests {
     ) throws {
         let reactor = Reactor(backend: backend)
         let port = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in Echo() }
-        // A port that is free now.
-        let spare = try reactor.listen(on: .ipv4(.loopback, port: 0)) { _ in nil }
-        let proxyPort = try #require(spare.localAddress.port)
-        spare.stopListening()
+        let proxyPort = try Socket.freePort()
         let server = try Program(
             path: "microsocks", ["-i", "127.0.0.1", "-p", "\(proxyPort)"])
         defer {

@@ -68,6 +68,22 @@ public final class Socket {
         return socket
     }
 
+    /// A port that is free for TCP and for UDP, for a program that is told where to listen.
+    ///
+    /// It lies below those that the kernel gives to a socket that asks for any (`ip_local_port_range`), so
+    /// that a test beside this one is not given it before the program has it.
+    public static func freePort() throws -> UInt16 {
+        for _ in 0..<100 {
+            let port = UInt16.random(in: 15_000..<32_000)
+            let sockets = [try Socket(), try Socket(SOCK_DGRAM)]
+            let taken: Void? = try? sockets.forEach { socket in
+                try call("bind", port) { Glibc.bind(socket.descriptor, $0, $1) }
+            }
+            if taken != nil { return port }
+        }
+        throw CallFailure(call: "bind", code: EADDRINUSE)
+    }
+
     /// Takes a port that refuses clients until ``listen()``.
     public static func bound() throws -> Socket {
         let socket = try Socket()

@@ -22,3 +22,7 @@ public enum TestScope {
         return 1...max(1, asked ?? (isWhole ? all : few))
     }
 }
+
+/// Whether the tests were built with the address sanitizer, which has a handler of SIGSEGV and, at the end of
+/// a process, looks for leaks by calls that a test's filter may refuse.
+public let isAddressSanitized = dlsym(nil, "__asan_init") != nil

@@ -73,7 +73,7 @@ private final class RealServer {
         _ name: String, saying word: String, _ start: (UInt16) throws -> TestPrograms.Program
     ) throws -> RealServer {
         for _ in 0..<10 {
-            let port = try freePort()
+            let port = try Socket.freePort()
             let program = try start(port)
             while true {
                 let line = program.readErrorLine()
@@ -88,12 +88,6 @@ private final class RealServer {
     private init(_ program: TestPrograms.Program, _ port: UInt16) {
         self.program = program
         address = .ipv4(.loopback, port: port)
-    }
-
-    private static func freePort() throws -> UInt16 {
-        let socket = try Socket.boundToUDP()
-        defer { socket.close() }
-        return socket.port
     }
 
     func stop() {

@@ -256,7 +256,8 @@ import TorsionProcesses
         }
     }
 
-    @Test func `a process that the kernel refuses is an error of the start`() async {
+    @Test(.disabled(if: isAddressSanitized))
+    func `a process that the kernel refuses is an error of the start`() async {
         await #expect(processExitsWith: .success) {
             let reactor = try Reactor.turned(by: "epoll")
             try reactor.start()

@@ -177,7 +177,7 @@ private let postgres = "/usr/lib/postgresql/15/bin"
         let (certificate, key) = (TestIdentity.server.certificate, TestIdentity.server.key)
         try #require(try shell("umask 77; cat > \(place)/server.crt", certificate).1 == 0)
         try #require(try shell("umask 77; cat > \(place)/server.key", key).1 == 0)
-        let port = try Socket.bound().port
+        let port = try Socket.freePort()
         let started = try shell(
             "\(postgres)/pg_ctl -D \(place) -w -l \(place)/log start"
                 + " -o \"-c listen_addresses=127.0.0.1 -p \(port) -k \(place) -F -c ssl=on\"")
