@@ -26,3 +26,6 @@ public enum TestScope {
 /// Whether the tests were built with the address sanitizer, which has a handler of SIGSEGV and, at the end of
 /// a process, looks for leaks by calls that a test's filter may refuse.
 public let isAddressSanitized = dlsym(nil, "__asan_init") != nil
+
+/// The same of any sanitizer; the thread sanitizer has a handler of SIGSEGV too.
+public let isSanitized = isAddressSanitized || dlsym(nil, "__tsan_init") != nil

@@ -239,7 +239,7 @@ private final class Screen {
 
     private static let endings =
         ["stop", "release", "exit", "trap", "1", "3", "6", "14", "15", "2"]
-        + (isAddressSanitized ? [] : ["11"])
+        + (isSanitized ? [] : ["11"])
 
     @Test(arguments: endings)
     func `the flags are as they were, however the process ends`(ending: String) throws {
