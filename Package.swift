@@ -117,6 +117,13 @@ func example(_ name: String) -> Target {
         swiftSettings: settings)
 }
 
+/// A program that tests start.
+func testProgram(_ name: String, _ dependencies: [Target.Dependency] = ["Torsion"]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Tests/Programs/\(name)",
+        swiftSettings: settings)
+}
+
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
         name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
@@ -287,24 +294,12 @@ let package = Package(
             name: "TestedBackends",
             dependencies: ["Torsion", "TorsionCore", "TorsionTLS", "TorsionURing"],
             path: "Tests/TestedBackends", swiftSettings: settings),
-        .executableTarget(
-            name: "Broker", dependencies: ["Torsion"], path: "Tests/Programs/Broker",
-            swiftSettings: settings),
-        .executableTarget(
-            name: "Relay", dependencies: ["Torsion"], path: "Tests/Programs/Relay",
-            swiftSettings: settings),
-        .executableTarget(
-            name: "Watch", dependencies: ["Torsion"], path: "Tests/Programs/Watch",
-            swiftSettings: settings),
-        .executableTarget(
-            name: "TopLevel", dependencies: ["Torsion"], path: "Tests/Programs/TopLevel",
-            swiftSettings: settings),
-        .executableTarget(
-            name: "AtMain", dependencies: ["Torsion"], path: "Tests/Programs/AtMain",
-            swiftSettings: settings),
-        .executableTarget(
-            name: "RawTerminal", dependencies: ["Torsion", "TorsionProcesses"],
-            path: "Tests/Programs/RawTerminal", swiftSettings: settings),
+        testProgram("Broker"),
+        testProgram("Relay"),
+        testProgram("Watch"),
+        testProgram("TopLevel"),
+        testProgram("AtMain"),
+        testProgram("RawTerminal", ["Torsion", "TorsionProcesses"]),
         tests(
             "Snippets",
             [
