@@ -80,7 +80,8 @@ import Testing
             return server
         }
         var servers = [try start(), try start()]
-        let load = try Load(clientCount: 24, port: port)
+        let clientCount = 24
+        let load = try Load(clientCount: clientCount, port: port)
         for _ in 0..<Self.restartCount {
             for _ in 0..<20 { load.ask() }
             servers.append(try start())
@@ -96,10 +97,15 @@ import Testing
         }
         // A connection that ends in peace without an answer had been accepted.
         #expect(load.lost["the end"] == nil, "of \(load.answered): \(load.lost)")
-        // Of so few restarts as a short run makes each may meet the window.
-        let limit = max(load.answered / 10_000, Self.restartCount < 50 ? 3 * Self.restartCount : 0)
+        // A rate needs many restarts. Of a few, the kernel sets the bound: a socket closes once, and
+        // each client has one connection at a time, so it loses at most one a restart. A loaded
+        // machine comes near that: whoever shook hands waits there while the server has no core.
+        let limit =
+            Self.restartCount < 50
+            ? clientCount * Self.restartCount : load.answered / 10_000
         #expect(
             load.lost.values.reduce(0, +) <= limit, "of \(load.answered): \(load.lost)")
+        #expect(load.answered > Self.restartCount * 100)
         if Self.restartCount >= 50 { print("\(backend): \(load.answered), lost \(load.lost)") }
     }
 }
