@@ -59,6 +59,9 @@ extension Reactor {
     }
 
     /// Makes a reactor over a backend, with names, signals, threads and files.
+    ///
+    /// - Parameter backend: What waits for events: one of ``BackendChoice/linked``, or another that
+    ///   the program links.
     public convenience init(backend: BackendChoice) {
         self.init(backend: backend, services: StandardServices.make)
     }

@@ -88,8 +88,13 @@ public struct HandedOverEndpoint: StreamServerEndpoint, Hashable {
 
     /// Takes the socket of the process that runs, or opens it.
     ///
-    /// - Throws: `IOError` that names the place and the cause, or the path if the other
-    ///   process does not answer.
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong; call this on its thread.
+    ///   - factory: Makes the protocol of each connection, when its filters have agreed.
+    ///   - layers: The filters and observers of each connection.
+    /// - Returns: The open port.
+    /// - Throws: `IOError` that names the place and the cause, or the path if the other process
+    ///   does not answer.
     @discardableResult
     public func listen(
         on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers

@@ -78,24 +78,49 @@ public protocol ProcessProtocol: AnyObject {
 
 extension ProcessProtocol {
     /// Nil.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Ignored.
+    ///   - child: Ignored.
+    /// - Returns: `nil`.
+    /// - Throws: Does not throw.
     public func makeProtocol(
         for descriptor: Int32, of child: ChildProcess
     ) throws -> (any StreamProtocol)? { nil }
 
     /// Does nothing.
+    ///
+    /// - Parameter child: Ignored.
+    /// - Throws: Does not throw.
     public func processStarted(_ child: ChildProcess) throws {}
 
     /// Drops the bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - descriptor: Ignored.
+    ///   - child: Ignored.
+    /// - Throws: Does not throw.
     public func dataReceived(_ bytes: RawSpan, on descriptor: Int32, of child: ChildProcess) throws
     {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - status: Ignored.
+    ///   - child: Ignored.
     public func processExited(_ status: ProcessStatus, _ child: ChildProcess) {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - status: Ignored.
+    ///   - child: Ignored.
     public func processEnded(_ status: ProcessStatus, _ child: ChildProcess) {}
 
     /// Ends the child's standard input, and sends SIGTERM to its group.
+    ///
+    /// - Parameter child: Asked to end.
     public func shutdownRequested(_ child: ChildProcess) { child.requestEnd() }
 }
 

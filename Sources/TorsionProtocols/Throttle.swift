@@ -43,6 +43,8 @@ public final class Throttle: StreamFilter {
     }
 
     /// Passes the bytes up, and reads no more until their time has come.
+    ///
+    /// - Parameter bytes: Passed up at once; borrowed until the call returns.
     public override func receive(_ bytes: RawSpan) {
         deliver(bytes)
         guard var bucket = reading else { return }
@@ -58,6 +60,9 @@ public final class Throttle: StreamFilter {
     }
 
     /// Passes what the rate allows, and comes again for the rest.
+    ///
+    /// - Parameter bytes: What is written above; borrowed until the call returns.
+    /// - Returns: How many bytes the rate allows now.
     public override func transmit(_ bytes: RawSpan) -> Int {
         guard var bucket = writing else {
             send(bytes)
@@ -107,7 +112,9 @@ public struct ThrottleRate: Hashable, Sendable {
 
     /// So many bytes a second, both at least one.
     ///
-    /// `burstBytes`: nil for a tenth of a second's worth.
+    /// - Parameters:
+    ///   - bytesPerSecond: The rate in the long run.
+    ///   - burstBytes: nil for a tenth of a second's worth.
     public init(bytesPerSecond: Int, burstBytes: Int? = nil) {
         let burst = burstBytes ?? max(1, bytesPerSecond / 10)
         require(

@@ -9,6 +9,8 @@ extension Remote {
     /// For threads that may block, such as those of ``Reactor/deferToThread(file:line:_:)``; never
     /// for a task, whose thread others need. Two reactors that wait for each other wait for ever.
     ///
+    /// - Parameter body: Called at most once, on the reactor's thread.
+    /// - Returns: What `body` returns.
     /// - Throws: What `body` throws; ``ReactorStopped`` if the reactor stops first;
     ///   ``BlockedReactor`` on the reactor's own thread, which would wait for itself.
     /// - SeeAlso: Twisted `blockingCallFromThread`.
@@ -22,6 +24,8 @@ extension Remote {
     /// Runs `body` with the object on the reactor's thread, and waits for the value of the Deferred
     /// that it returns.
     ///
+    /// - Parameter body: Called at most once, on the reactor's thread; returns what is waited for.
+    /// - Returns: The value of the Deferred.
     /// - Throws: What `body` throws or the Deferred fails with; ``ReactorStopped`` if the reactor
     ///   stops first, or the Deferred is released without a result; ``BlockedReactor`` on the
     ///   reactor's own thread.

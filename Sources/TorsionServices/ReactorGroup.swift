@@ -20,8 +20,15 @@ public enum ReactorGroup {
     ///
     /// The calling thread is the first of them. Signals are caught there, and stop all.
     ///
-    /// - Precondition: `count` is at least 1.
+    /// - Parameters:
+    ///   - count: How many reactors, each on a thread.
+    ///   - backend: What waits for events, made once for each reactor.
+    ///   - services: Makes what resolves names and catches signals; called once on each reactor's
+    ///     thread.
+    ///   - signals: Which signals stop all of them.
+    ///   - body: Called once on each thread, on its reactor.
     /// - Throws: What a `body` throws, the first of them, or `IOError`.
+    /// - Precondition: `count` is at least 1.
     @available(*, noasync, message: "use withReactor in async code")
     public static func run(
         count: Int, backend: BackendChoice,

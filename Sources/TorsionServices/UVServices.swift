@@ -50,6 +50,10 @@ public final class UVServices: ReactorServices {
     }
 
     /// Bytes of the kernel's generator: `getrandom(2)`.
+    ///
+    /// - Parameter count: How many, 0 or more.
+    /// - Returns: So many bytes.
+    /// - Throws: `IOError` if the kernel refuses them.
     public func randomBytes(count: Int) throws(IOError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         let code = torsion_uv_random(&bytes, count)
@@ -72,7 +76,9 @@ public final class UVServices: ReactorServices {
     /// Writing to a closed connection must not end the process, so `SIGPIPE` is ignored from now
     /// on, unless the program has a handler for it.
     ///
-    /// - Throws: `IOError` of operation `start`, for example without descriptors: a loop needs four.
+    /// - Parameter reactor: The reactor that the services belong to.
+    /// - Throws: `IOError` of operation `start`, for example without descriptors: a loop needs
+    ///   four.
     public convenience init(on reactor: Reactor) throws(IOError) {
         try self.init(on: reactor, lookupLimit: .seconds(10))
     }

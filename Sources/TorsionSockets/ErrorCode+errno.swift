@@ -6,6 +6,8 @@ internal import Glibc
 
 extension ErrorCode {
     /// The portable code for a value of `errno`.
+    ///
+    /// - Parameter number: As in `errno(3)`, positive.
     public init(errno number: Int32) {
         self =
             switch number {

@@ -24,13 +24,22 @@
 
     /// Begins to watch `target.descriptor`. The poller keeps the target alive until ``remove(_:)``.
     ///
+    /// - Parameters:
+    ///   - target: Kept until it is removed.
+    ///   - events: What to wait for; never empty.
     /// - Returns: nil, or why the descriptor cannot be watched (`EPERM` for regular files).
     func add(_ target: PollTarget, for events: PollEvents) -> ErrorCode?
 
     /// Changes what is waited for; the set is never empty. Errors and hang-ups are reported always.
+    ///
+    /// - Parameters:
+    ///   - target: One that was added.
+    ///   - events: Replaces the former set.
     func update(_ target: PollTarget, for events: PollEvents)
 
     /// Ends the watch. Nothing is delivered afterwards, not even from the batch being delivered.
+    ///
+    /// - Parameter target: One that was added.
     func remove(_ target: PollTarget)
 
     /// Waits once, delivers the batch by ``PollTarget/ready(_:)``, and returns.
@@ -76,6 +85,8 @@
     public final let callback: Callback
 
     /// A target for a descriptor.
+    ///
+    /// - Parameter descriptor: Open; the subclass owns it.
     public init(descriptor: Int32) {
         self.descriptor = descriptor
         callback = callReady
@@ -88,6 +99,8 @@
     }
 
     /// Delivers what a poller found, unless the target was removed while its batch was delivered.
+    ///
+    /// - Parameter events: What was found; never empty.
     public final func deliver(_ events: PollEvents) {
         if record != nil { ready(events) }
     }
@@ -96,6 +109,8 @@
     ///
     /// Called from inside ``Poller/wait(until:)`` only, with at least one event; the subclass may
     /// remove this or any other target during the call.
+    ///
+    /// - Parameter events: What was found; never empty.
     open func ready(_ events: PollEvents) {
         mistake("PollTarget: ready(_:) is abstract")
     }
@@ -119,6 +134,8 @@ private func callReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
     public let rawValue: UInt8
 
     /// Makes a set of its bits.
+    ///
+    /// - Parameter rawValue: Bits as those of the constants; others are kept.
     @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 

@@ -58,6 +58,8 @@ package func availableMemoryByteCount() -> Int? {
     @exclusivity(unchecked) private var hasOwnWork = false
 
     /// Sockets over a poller that has not started.
+    ///
+    /// - Parameter poller: Owned by the backend.
     public init(poller: any Poller) {
         self.poller = poller
         slab = .allocate(byteCount: Self.slabByteCount, alignment: 64)
@@ -107,6 +109,9 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Waits once and delivers.
+    ///
+    /// - Parameter deadline: `nil` waits without limit, a past one polls.
+    /// - Throws: `IOError` of operation `wait`, as `ReactorBackend.turn(until:)` says.
     public func turn(until deadline: MonotonicInstant?) throws(IOError) {
         guard hasOwnWork else { return try poller.wait(until: deadline) }
         try poller.wait(until: MonotonicInstant(nanoseconds: 0))
@@ -122,6 +127,13 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Binds and listens.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the port and its connections are set up.
+    ///   - receiver: Called with each client.
+    /// - Returns: A listener that accepts when it is told to.
+    /// - Throws: `IOError` of operation `listen`, naming the address.
     public func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> any BackendListener {
@@ -129,6 +141,13 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Begins to connect.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX.
+    ///   - options: How the socket is set up.
+    ///   - receiver: Called with the outcome, in a later turn.
+    /// - Returns: The stream, which can be closed at once.
+    /// - Throws: `IOError` of operation `connect`, naming the address.
     public func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream {
@@ -136,6 +155,12 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Binds a socket for datagrams.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the socket is set up, and its peer if it has one.
+    /// - Returns: A port that receives when it is told to.
+    /// - Throws: `IOError` of operation `listen` or `connect`, naming the address.
     public func bindDatagrams(
         on address: SocketAddress, options: DatagramOptions
     ) throws(IOError) -> any BackendDatagramPort {
@@ -143,11 +168,24 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Joins two descriptors to a stream.
+    ///
+    /// - Parameters:
+    ///   - input: What is read from; -1 for a stream that only writes.
+    ///   - output: What is written to; -1 for a stream that only reads.
+    /// - Returns: The stream, which owns both.
+    /// - Throws: `IOError` of operation `open`.
     public func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
         try DescriptorStream(backend: self, input: input, output: output)
     }
 
     /// Listens or reads with a duplicate of a descriptor; of what is no socket too.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Stays the caller's.
+    ///   - options: Those that can be set on what is open already.
+    ///   - receiver: Called with each client, if it listens.
+    /// - Returns: A listener or a stream, by what the descriptor is.
+    /// - Throws: `IOError` of operation `open` that names the descriptor.
     public func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> AdoptedSocket {
@@ -177,6 +215,12 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Receives with a duplicate of a descriptor.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Stays the caller's.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: A port that receives when it is told to.
+    /// - Throws: `IOError` of operation `open` that names the descriptor.
     public func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions
     ) throws(IOError) -> any BackendDatagramPort {
@@ -185,6 +229,13 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// Watches a descriptor.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Stays the caller's.
+    ///   - interest: What to wait for; an empty set begins paused.
+    ///   - receiver: Called in a turn.
+    /// - Returns: The watch, to be changed and cancelled by.
+    /// - Throws: `IOError` of operation `watch`.
     public func watch(
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch {

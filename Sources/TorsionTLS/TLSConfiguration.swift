@@ -14,6 +14,11 @@ public enum TLSVersion: Int32, Hashable, Sendable, Comparable {
     case v13 = 0x0304
 
     /// Older is less.
+    ///
+    /// - Parameters:
+    ///   - left: A version.
+    ///   - right: Another version.
+    /// - Returns: Whether `left` is older.
     public static func < (left: TLSVersion, right: TLSVersion) -> Bool {
         left.rawValue < right.rawValue
     }
@@ -59,6 +64,10 @@ public struct TLSClientHello: Hashable, Sendable {
     public var applicationProtocols: [String]
 
     /// Describes a client, for tests of a choice.
+    ///
+    /// - Parameters:
+    ///   - serverName: The name it asks for; `nil` if it asks for none.
+    ///   - applicationProtocols: What it offers, the preferred first.
     public init(serverName: String? = nil, applicationProtocols: [String] = []) {
         self.serverName = serverName
         self.applicationProtocols = applicationProtocols
@@ -148,9 +157,13 @@ public struct TLSServer: Sendable {
     public var startsWithSmallRecords = true
 
     /// A server with this identity, and the defaults.
+    ///
+    /// - Parameter identity: Shown to every client.
     public init(_ identity: TLSIdentity) { self.identity = identity }
 
     /// A server with what this source has, for each connection anew.
+    ///
+    /// - Parameter source: Asked at each handshake for what to show.
     public init(_ source: CertificateSource) { identity = .following(source) }
 }
 

@@ -19,6 +19,7 @@ public final class TLSServerContext: Sendable {
 
     /// Checks a configuration.
     ///
+    /// - Parameter configuration: Read once; the context can be shared by ports and threads.
     /// - Throws: ``TLSError`` for what cannot be used.
     public init(_ configuration: TLSServer) throws(TLSError) {
         var settings = torsion_tls_settings()
@@ -82,6 +83,7 @@ public final class TLSClientContext: Sendable {
 
     /// Checks a configuration.
     ///
+    /// - Parameter configuration: Read once; the context can be shared by connections and threads.
     /// - Throws: ``TLSError`` for what cannot be used.
     public init(_ configuration: TLSClient = TLSClient()) throws(TLSError) {
         var settings = torsion_tls_settings()

@@ -48,6 +48,8 @@ public final class TLSFilter: StreamFilter {
     @exclusivity(unchecked) private var callCount = 0
 
     /// A server's side of one connection.
+    ///
+    /// - Parameter context: Shared with other connections.
     public init(_ context: TLSServerContext) {
         self.context = context.shared
         server = context
@@ -97,6 +99,8 @@ public final class TLSFilter: StreamFilter {
     // MARK: From below
 
     /// Opens what arrived, as long as the connection takes it; the rest stays as it came.
+    ///
+    /// - Parameter bytes: Records, cut anywhere; borrowed until the call returns.
     public override func receive(_ bytes: RawSpan) {
         bytes.withUnsafeBytes { bytes in
             bytes.withMemoryRebound(to: UInt8.self) { bytes in
@@ -168,6 +172,10 @@ public final class TLSFilter: StreamFilter {
     public override var transmitLimitBytes: Int { 4 * RecordPace.longest }
 
     /// Makes records of what is written: one of a small write.
+    ///
+    /// - Parameter bytes: What is written above; borrowed until the call returns.
+    /// - Returns: How many of them went into records.
+    /// - Throws: ``TLSError``, which ends the connection.
     public override func transmit(_ bytes: RawSpan) throws -> Int {
         guard let raw, state == .open || state == .ended else { return 0 }
         keepBuffers()

@@ -96,6 +96,8 @@ public struct TLSRoots: Sendable {
 
     /// Those of a PEM file, and no others.
     ///
+    /// - Parameter path: Of a file with one certificate or more.
+    /// - Returns: Roots that a peer's chain must lead to.
     /// - Throws: ``TLSError`` that names the file, if it cannot be read or used.
     public static func file(_ path: String) throws(TLSError) -> TLSRoots {
         let bytes = try PEMBytes(path: path)
@@ -108,6 +110,8 @@ public struct TLSRoots: Sendable {
 
     /// Those of a PEM text, and no others.
     ///
+    /// - Parameter certificates: One certificate or more.
+    /// - Returns: Roots that a peer's chain must lead to.
     /// - Throws: ``TLSError`` if it cannot be used.
     public static func pem(_ certificates: String) throws(TLSError) -> TLSRoots {
         TLSRoots(box: try RootsBox(PEMBytes(certificates)))

@@ -21,6 +21,8 @@ public struct StreamHash: Equatable, Sendable {
     public init() {}
 
     /// The hash of these bytes.
+    ///
+    /// - Parameter bytes: The first of the stream; only read.
     public init(_ bytes: [UInt8]) {
         self.init()
         unsafe add(bytes.span.bytes)
@@ -29,6 +31,8 @@ public struct StreamHash: Equatable, Sendable {
     /// Adds the stream's next bytes.
     ///
     /// They are only read. O(n).
+    ///
+    /// - Parameter bytes: Cut anywhere; borrowed for the call.
     public mutating func add(_ bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { bytes in
             var index = 0
@@ -68,6 +72,11 @@ extension [UInt8] {
     ///
     /// They repeat only after a long while, so that their hash tells a lost, doubled or moved piece.
     /// The same seed gives the same bytes. O(n).
+    ///
+    /// - Parameters:
+    ///   - count: How many bytes.
+    ///   - seed: Another seed gives other bytes.
+    /// - Returns: So many bytes.
     public static func pattern(count: Int, seed: UInt64 = 1) -> [UInt8] {
         unsafe [UInt8](unsafeUninitializedCapacity: (count + 7) / 8 * 8) { buffer, filled in
             var state = seed

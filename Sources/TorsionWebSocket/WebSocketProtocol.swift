@@ -46,9 +46,16 @@ public protocol WebSocketProtocol: AnyObject {
 
 extension WebSocketProtocol {
     /// Does nothing.
+    ///
+    /// - Parameter socket: Ignored.
+    /// - Throws: Does not throw.
     public func connectionMade(_ socket: WebSocket) throws {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - why: Ignored.
+    ///   - socket: Ignored.
     public func connectionLost(_ why: WebSocketLoss, from socket: WebSocket) {}
 }
 

@@ -39,6 +39,9 @@ public struct AddressBlock: Hashable, Sendable {
     /// Whether an address is in the block, whatever its port.
     ///
     /// An IPv4 address as an IPv6 socket names it, `::ffff:192.0.2.1`, is an IPv4 address here.
+    ///
+    /// - Parameter address: Of any family; the port is not looked at.
+    /// - Returns: False for an address of another family than the block's.
     public func contains(_ address: SocketAddress) -> Bool {
         switch (family, address) {
         case (.ipv4(let first), .ipv4(let address, _)): contains(first, address)
@@ -75,6 +78,8 @@ extension IPv6Address {
 
 extension AddressBlock: LosslessStringConvertible {
     /// Reads a block; nil for what is none, or has bits behind its prefix.
+    ///
+    /// - Parameter text: `192.0.2.0/24`, `2001:db8::/32`, or an address alone.
     public init?(_ text: String) {
         guard text != "unix" else {
             self = .unix

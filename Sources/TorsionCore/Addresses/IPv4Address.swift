@@ -15,11 +15,19 @@ public struct IPv4Address: Hashable, Sendable {
     public var bits: UInt32
 
     /// Makes an address from a number: `0x7f00_0001` is `127.0.0.1` on every machine.
+    ///
+    /// - Parameter bits: The first of the four bytes is the highest.
     public init(bits: UInt32) {
         self.bits = bits
     }
 
     /// Makes an address from its four bytes, in the order in which they are written.
+    ///
+    /// - Parameters:
+    ///   - first: The byte written first, the highest.
+    ///   - second: The byte written second.
+    ///   - third: The byte written third.
+    ///   - fourth: The byte written last.
     public init(_ first: UInt8, _ second: UInt8, _ third: UInt8, _ fourth: UInt8) {
         bits = UInt32(first) << 24 | UInt32(second) << 16 | UInt32(third) << 8 | UInt32(fourth)
     }
@@ -42,6 +50,8 @@ public struct IPv4Address: Hashable, Sendable {
 
 extension IPv4Address: LosslessStringConvertible {
     /// Reads four decimal numbers from 0 to 255 joined by dots; anything else is `nil`.
+    ///
+    /// - Parameter text: For example `192.0.2.1`.
     public init?(_ text: String) {
         self.init(ascii: Array(text.utf8)[...])
     }

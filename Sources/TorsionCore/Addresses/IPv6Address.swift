@@ -19,6 +19,11 @@ public struct IPv6Address: Hashable, Sendable {
     public var scopeID: UInt32
 
     /// Makes an address from its two halves.
+    ///
+    /// - Parameters:
+    ///   - high: The first eight bytes, the first of them highest.
+    ///   - low: The last eight bytes, the first of them highest.
+    ///   - scopeID: The number of the interface for a link-local address; 0 for any other.
     public init(high: UInt64, low: UInt64, scopeID: UInt32 = 0) {
         self.high = high
         self.low = low
@@ -26,6 +31,8 @@ public struct IPv6Address: Hashable, Sendable {
     }
 
     /// Makes the address by which IPv6 sockets name an IPv4 peer: `::ffff:192.0.2.1`.
+    ///
+    /// - Parameter address: The peer's address as IPv4 writes it.
     public init(mapping address: IPv4Address) {
         self.init(high: 0, low: 0xffff_0000_0000 | UInt64(address.bits))
     }
@@ -63,6 +70,8 @@ extension IPv6Address: LosslessStringConvertible {
     /// Reads any form of RFC 4291 §2.2, with `%` and the interface's number after it or not.
     ///
     /// An interface's name after `%` gives `nil`: only the machine knows its number.
+    ///
+    /// - Parameter text: For example `2001:db8::1` or `fe80::1%2`.
     public init?(_ text: String) {
         self.init(ascii: Array(text.utf8)[...])
     }

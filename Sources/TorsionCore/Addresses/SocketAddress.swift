@@ -25,6 +25,10 @@ public enum SocketAddress: Hashable, Sendable {
     /// Makes an address from the text of an IPv4 or IPv6 address, the latter without brackets.
     ///
     /// Gives `nil` for anything else, such as a host's name.
+    ///
+    /// - Parameters:
+    ///   - host: `192.0.2.1` or `2001:db8::1`.
+    ///   - port: From 0 to 65,535; 0 lets the kernel choose where a socket is bound.
     public init?(host: String, port: UInt16) {
         if let address = IPv4Address(host) {
             self = .ipv4(address, port: port)
@@ -80,6 +84,8 @@ extension SocketAddress: LosslessStringConvertible {
     /// Gives `nil` for anything else. A path must not be empty, nor a path or name longer than
     /// ``UnixAddress/maximumByteCount``, nor a path contain a zero byte. An abstract name is taken
     /// as it stands, also a backslash: only printable names come back from ``description``.
+    ///
+    /// - Parameter text: For example `127.0.0.1:80`, `[::1]:80` or `unix:/run/app.sock`.
     public init?(_ text: String) {
         let bytes = Array(text.utf8)
         if bytes.starts(with: "unix:".utf8) {

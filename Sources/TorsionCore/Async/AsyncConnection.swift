@@ -75,6 +75,8 @@ public final class AsyncConnection {
     /// `body` gets at least one byte, borrowed until it returns, and is to use all: what it leaves
     /// is gone. It runs on the reactor, and may write to ``transport``.
     ///
+    /// - Parameter body: Called once, on the reactor, with bytes that are borrowed until it
+    ///   returns.
     /// - Returns: What `body` returns; nil at the peer's end, without calling it.
     /// - Throws: What `body` throws; ``ConnectionLoss`` if the connection breaks,
     ///   ``ShutdownRequested`` if the reactor or the server stops, `CancellationError` if the task
@@ -88,6 +90,8 @@ public final class AsyncConnection {
 
     /// Reads everything up to the peer's end, at most `limitBytes`.
     ///
+    /// - Parameter limitBytes: The most that is kept, in bytes.
+    /// - Returns: All bytes up to EOF; empty if the peer sent none.
     /// - Throws: ``ReadLimitExceeded`` when more arrives; ``ConnectionLoss``,
     ///   ``ShutdownRequested``, `CancellationError`.
     public nonisolated(nonsending) func readToEnd(limitBytes: Int) async throws -> Bytes {
@@ -151,26 +155,36 @@ public final class AsyncConnection {
     /// It returns as soon as there is room for more, not when the peer has the bytes. What is
     /// written in one go leaves together, at the task's next wait.
     ///
-    /// - Throws: ``ConnectionLoss`` if the connection is closed or broken, `CancellationError`;
-    ///   in the latter case the bytes are queued all the same.
+    /// - Parameter bytes: Any number; copied before the call first waits.
+    /// - Throws: ``ConnectionLoss`` if the connection is closed or broken, `CancellationError`; in
+    ///   the latter case the bytes are queued all the same.
     public nonisolated(nonsending) func write(_ bytes: RawSpan) async throws {
         transport.write(bytes)
         if !mailbox.mayGoOn(afterWriting: bytes.byteCount) { try await mailbox.waitForRoom() }
     }
 
     /// Queues `bytes` without a copy where that pays; see ``write(_:)-(RawSpan)``.
+    ///
+    /// - Parameter bytes: Any number; shared with the caller, whose value does not change.
+    /// - Throws: As ``write(_:)-(RawSpan)``.
     public nonisolated(nonsending) func write(_ bytes: Bytes) async throws {
         transport.write(bytes)
         if !mailbox.mayGoOn(afterWriting: bytes.count) { try await mailbox.waitForRoom() }
     }
 
     /// Queues a copy of `bytes`; see ``write(_:)-(RawSpan)``.
+    ///
+    /// - Parameter bytes: Any number; copied before the call first waits.
+    /// - Throws: As ``write(_:)-(RawSpan)``.
     public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws {
         transport.write(bytes)
         if !mailbox.mayGoOn(afterWriting: bytes.count) { try await mailbox.waitForRoom() }
     }
 
     /// Queues the UTF-8 of `text`; see ``write(_:)-(RawSpan)``.
+    ///
+    /// - Parameter text: Of any length, sent without a terminating zero.
+    /// - Throws: As ``write(_:)-(RawSpan)``.
     public nonisolated(nonsending) func write(_ text: String) async throws {
         transport.write(text)
         if !mailbox.mayGoOn(afterWriting: text.utf8.count) { try await mailbox.waitForRoom() }
@@ -217,6 +231,10 @@ extension AsyncConnection {
             }
 
             /// Waits for the next bytes; nil at the end.
+            ///
+            /// - Parameter actor: The caller's; leave it out.
+            /// - Returns: At least one byte; nil after EOF.
+            /// - Throws: As ``AsyncConnection/read(_:)``.
             public mutating func next(
                 isolation actor: isolated (any Actor)?
             ) async throws(any Error) -> Bytes? {
@@ -260,6 +278,7 @@ extension StreamClientEndpoint {
     ///
     ///     let connection = try await endpoint.connect(on: reactor).value
     ///
+    /// - Parameter reactor: Where the connection belongs; call this on its thread.
     /// - Returns: The connection, which closes when it is let go of. It fails with an ``IOError``
     ///   that names the address and the cause.
     public func connect(on reactor: Reactor) -> Deferred<AsyncConnection> {

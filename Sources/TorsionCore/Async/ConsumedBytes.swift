@@ -28,6 +28,10 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
     private var isOver: Bool { if case .none = end { false } else { true } }
 
     /// Holds bytes for tasks of this reactor; producers are paused and resumed by the marks.
+    ///
+    /// - Parameters:
+    ///   - watermarks: When a producer is paused and resumed, in bytes that are held.
+    ///   - reactor: Where the tasks that read run, and where this is called.
     public init(
         watermarks: Watermarks = Watermarks(), on reactor: Reactor
     ) {
@@ -39,9 +43,13 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
     deinit { producer.stop() }
 
     /// Keeps a copy of `bytes`.
+    ///
+    /// - Parameter bytes: Any number; copied, borrowed for the call only.
     public func write(_ bytes: RawSpan) { write(Bytes(bytes)) }
 
     /// Keeps `bytes`.
+    ///
+    /// - Parameter bytes: Any number; shared, without a copy.
     public func write(_ bytes: Bytes) {
         reactor.checkThread()
         guard !isOver, !bytes.isEmpty else { return }
@@ -52,11 +60,16 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
     }
 
     /// Names who is paused and resumed.
+    ///
+    /// - Parameter producer: Paused above the high mark, resumed below the low one. A second one
+    ///   traps.
     public func registerProducer(_ producer: any PushProducer) {
         self.producer.register(producer, isOver: isOver)
     }
 
     /// Names who is asked for the next piece, one a turn as long as there is room.
+    ///
+    /// - Parameter producer: Asked on the reactor. A second one traps.
     public func registerProducer(_ producer: any PullProducer) {
         self.producer.register(producer, isOver: isOver)
     }
@@ -71,6 +84,8 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
     }
 
     /// The loop throws when it has read what is held.
+    ///
+    /// - Parameter error: What the reading loop throws.
     public func abandonConsuming(because error: any Error) {
         if !isOver { end = .failed(error) }
         resumeReader()
@@ -122,6 +137,11 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
         public mutating func next() async throws -> Bytes? { try await bytes.next() }
 
         /// Waits for the next bytes; nil at the end.
+        ///
+        /// - Parameter actor: The caller's; leave it out.
+        /// - Returns: At least one byte; nil at the end.
+        /// - Throws: The error of ``ConsumedBytes/abandonConsuming(because:)``,
+        ///   `CancellationError`.
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws(any Error) -> Bytes? { try await bytes.next() }

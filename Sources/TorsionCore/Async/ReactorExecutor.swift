@@ -36,6 +36,8 @@ public final class ReactorExecutor: SerialExecutor, TaskExecutor {
     /// Queues a job behind those that are ready.
     ///
     /// Called by the language, on any thread.
+    ///
+    /// - Parameter job: Run once, on the reactor's thread.
     public func enqueue(_ job: consuming ExecutorJob) {
         queue.append(.serial(UnownedJob(job)))
     }

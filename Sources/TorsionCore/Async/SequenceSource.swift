@@ -15,12 +15,21 @@ where Elements.Element == Bytes {
     private let reactor: Reactor
 
     /// A sequence that a task of this reactor iterates.
+    ///
+    /// - Parameters:
+    ///   - elements: Iterated once, by one task.
+    ///   - reactor: Where the task and the consumer belong.
     public init(_ elements: Elements, on reactor: Reactor) {
         self.elements = elements
         self.reactor = reactor
     }
 
     /// Starts the task.
+    ///
+    /// - Parameter consumer: Written to on the reactor; the next element is asked for while it has
+    ///   room.
+    /// - Returns: A Deferred for the number of bytes that were written. Cancelling it cancels the
+    ///   task.
     @discardableResult
     public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         let feed = SequenceFeed(to: consumer, on: reactor)

@@ -44,6 +44,8 @@ extension StreamServerEndpoint {
     ///     let listener = try endpoint.listen(on: reactor)
     ///     for try await connection in listener { … }
     ///
+    /// - Parameter reactor: Where the port and its connections belong; call this on its thread.
+    /// - Returns: The connections, in the order in which they were accepted.
     /// - Throws: ``IOError`` that names the place and the cause.
     public func listen(on reactor: Reactor) throws(IOError) -> AsyncListener {
         let listener = AsyncListener(on: reactor)
@@ -184,6 +186,10 @@ public final class AsyncListener: AsyncSequence {
         }
 
         /// Waits for the next connection; nil when the port has closed.
+        ///
+        /// - Parameter actor: The caller's; leave it out.
+        /// - Returns: The next client; nil when the port has closed.
+        /// - Throws: `CancellationError` when the task is cancelled.
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws(any Error) -> AsyncConnection? {

@@ -66,6 +66,14 @@ extension Reactor {
 
 extension Deferred {
     /// Starts async code, as ``Reactor/spawn(isolation:file:line:_:)`` does, for its result.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where `body` runs.
+    ///   - isolation: The actor that `body` belongs to; leave it out. See
+    ///     ``Reactor/spawn(isolation:file:line:_:)``.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Run once, in a later phase of the turn.
     public convenience init(
         on reactor: Reactor, isolation: (any Actor)? = #isolation,
         file: StaticString = #fileID, line: UInt = #line,
@@ -84,6 +92,12 @@ extension Deferred {
     /// Waits for a task that runs anywhere.
     ///
     /// Cancelling the Deferred cancels the task, and waits for what it makes of that.
+    ///
+    /// - Parameters:
+    ///   - task: Cancelled when the Deferred is.
+    ///   - reactor: Where the Deferred fires.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     public convenience init<Failure: Error>(
         awaiting task: Task<Value, Failure>, on reactor: Reactor, file: StaticString = #fileID,
         line: UInt = #line

@@ -10,6 +10,7 @@ extension Reactor {
     /// Call it from a task of this reactor. A negative time counts as zero; the task goes on in a
     /// later turn at the earliest. Unlike `Task.sleep` it needs no other thread.
     ///
+    /// - Parameter duration: How long, by the reactor's clock; a negative one counts as zero.
     /// - Throws: `CancellationError` when the task is cancelled, ``ReactorStopped`` at the end of
     ///   the reactor.
     public nonisolated(nonsending) func sleep(for duration: Duration) async throws {
@@ -25,6 +26,12 @@ extension Reactor {
     /// It waits for `body` to end in any case, so one that does not heed being cancelled is waited
     /// for.
     ///
+    /// - Parameters:
+    ///   - limit: How long `body` may take, by the reactor's clock.
+    ///   - file: The place that a report names.
+    ///   - line: The place that a report names.
+    ///   - body: Run once, as a task of this reactor.
+    /// - Returns: What `body` returns, also if that comes after the limit.
     /// - Throws: What `body` throws; ``TimeoutError`` in place of the `CancellationError` that the
     ///   limit brought about.
     public nonisolated(nonsending) func withTimeout<Value>(
@@ -44,6 +51,10 @@ extension Reactor {
     /// If one throws the other is cancelled, and waited for. More than two nest, or use
     /// ``withServingGroup(_:)``.
     ///
+    /// - Parameters:
+    ///   - first: Run once, as a task of this reactor.
+    ///   - second: Run once, as a task of this reactor, side by side with `first`.
+    /// - Returns: Both values, when both closures have ended.
     /// - Throws: The first error.
     @discardableResult
     public nonisolated(nonsending) func concurrently<First, Second>(

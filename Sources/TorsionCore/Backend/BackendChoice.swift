@@ -47,6 +47,10 @@ public struct BackendChoice: Sendable {
 
     /// Finds a backend by its name.
     ///
+    /// - Parameters:
+    ///   - name: For example "epoll", as ``BackendChoice/name`` gives it; case counts.
+    ///   - linked: Those to look among.
+    /// - Returns: The first of that name.
     /// - Throws: ``UnknownBackend``, which lists those that are linked.
     public static func named(
         _ name: String, among linked: [BackendChoice]
@@ -83,6 +87,12 @@ public struct LinkedLibrary: Hashable, Sendable, CustomStringConvertible {
     public let remark: String?
 
     /// Describes a library.
+    ///
+    /// - Parameters:
+    ///   - name: For example "libuv".
+    ///   - version: As the library tells it, for example "1.44.2".
+    ///   - isTested: Whether the backend was tested with this version.
+    ///   - remark: What is particular about it; `nil` if it is as usual.
     public init(name: String, version: String, isTested: Bool, remark: String? = nil) {
         self.name = name
         self.version = version

@@ -25,11 +25,16 @@
     /// Names who is told what happens. Called once, before receiving begins.
     ///
     /// The port holds the receiver until it is closed.
+    ///
+    /// - Parameter receiver: Held until the port is closed.
     func deliver(to receiver: any DatagramReceiver)
 
     /// Limits the port to one peer: `connect(2)`.
     ///
     /// What others send is dropped by the kernel, and refusals are told from now on.
+    ///
+    /// - Parameter peer: Of the family of the port's own address.
+    /// - Throws: ``IOError`` of operation `connect`, naming the peer.
     func connect(to peer: SocketAddress) throws(IOError)
 
     /// Asks for what arrives, until ``stopReceiving()``. Asking twice is harmless.
@@ -46,8 +51,9 @@
     /// addresses they have. An error that an earlier datagram met on its way, such as a refusal, may
     /// be told here too, as the kernel does it.
     ///
-    /// `datagrams`: At least one, and as many as the caller likes; some may be left for the next
-    /// call.
+    /// - Parameter datagrams: At least one, and as many as the caller likes; some may be left for
+    ///   the next call.
+    /// - Returns: How many the kernel took, from the first on, or what failed.
     func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult
 
     /// Tells the receiver once when the kernel has room again, by `portCanSend`.
@@ -55,11 +61,13 @@
 
     /// Joins a multicast group.
     ///
+    /// - Parameter group: The group's address and the interface to join it on.
     /// - Throws: ``IOError`` of operation `configure`, naming the group.
     func join(_ group: MulticastGroup) throws(IOError)
 
     /// Leaves a multicast group.
     ///
+    /// - Parameter group: One that was joined.
     /// - Throws: ``IOError`` of operation `configure`, naming the group.
     func leave(_ group: MulticastGroup) throws(IOError)
 
@@ -71,6 +79,7 @@
 @_spi(Backend) public protocol DatagramReceiver: AnyObject {
     /// Datagrams arrived together, at least one, in order. Borrowed until the call returns.
     ///
+    /// - Parameter datagrams: At least one, borrowed until the call returns.
     /// - Returns: How many were taken. Fewer than all only if the port was told to stop meanwhile:
     ///   it then keeps a copy of the rest for the next `startReceiving`, or was closed.
     func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int
@@ -79,6 +88,8 @@
     func portCanSend()
 
     /// One datagram was lost on its way in or out; on a connected port a refusal, for example.
+    ///
+    /// - Parameter error: Names the operation, and the peer where it is known.
     func portDidFail(_ error: IOError)
 }
 
@@ -90,6 +101,10 @@
     public let address: SocketAddress
 
     /// Lends a datagram.
+    ///
+    /// - Parameters:
+    ///   - bytes: Not copied; they must outlive the value.
+    ///   - address: Where they came from, or go to.
     @inlinable
     public init(bytes: UnsafeRawBufferPointer, address: SocketAddress) {
         self.bytes = bytes

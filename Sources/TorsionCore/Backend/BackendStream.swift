@@ -24,6 +24,9 @@
     var localAddress: SocketAddress { get }
 
     /// What an error of the stream names, if that is something else than the peer's address.
+    ///
+    /// - Parameter operation: What failed.
+    /// - Returns: `nil` if the error is to name the peer's address.
     func subject(of operation: IOError.Operation) -> String?
 
     /// Names the receiver of what happens on this stream, in place of the former one.
@@ -31,6 +34,8 @@
     /// Called for an accepted stream before its first byte is asked for, and again when another
     /// receiver takes over, also inside a callback of the former one, which is called no more then.
     /// The stream holds the receiver until it is closed.
+    ///
+    /// - Parameter receiver: Held until the stream is closed or another takes over.
     func deliver(to receiver: any StreamReceiver)
 
     /// Asks for what arrives, until ``stopReading()``.
@@ -57,9 +62,17 @@
     /// They are borrowed for the length of the call, and not empty. Called only while the queue of
     /// ``startWriting(from:)`` is empty. What was not taken is the caller's to keep. By default two
     /// runs are offered, of which the second is empty.
+    ///
+    /// - Parameter bytes: At least one, borrowed for the call.
+    /// - Returns: How many bytes the kernel took, or what failed.
     func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult
 
     /// The same with two runs of bytes, in this order. `writev(2)`.
+    ///
+    /// - Parameters:
+    ///   - first: Borrowed for the call.
+    ///   - second: Goes behind `first`; borrowed for the call, and may be empty.
+    /// - Returns: How many bytes of both the kernel took, or what failed.
     func tryWrite(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> WriteResult
 
     /// Sends the queue from its head, each time the kernel has room, until it is empty.
@@ -67,6 +80,8 @@
     /// Progress is told through ``StreamReceiver/streamDidWrite(byteCount:)``, in which the core
     /// removes the bytes from the queue. The core may append while this is under way. What
     /// ``WriteQueue/headDescriptors`` has goes before the head's first byte. It ends when the queue is empty after such a call, or at ``close()``.
+    ///
+    /// - Parameter queue: Kept by the stream until it is empty or the stream is closed.
     func startWriting(from queue: WriteQueue)
 
     /// Offers the kernel bytes of a regular file, without waiting for room: `sendfile(2)`.
@@ -74,6 +89,12 @@
     /// Called only while the queue of ``startWriting(from:)`` is empty, and for bytes that are in
     /// memory, so that it does not wait for a disk either. By default says that this stream cannot:
     /// then the core reads the file in pieces and writes them.
+    ///
+    /// - Parameters:
+    ///   - file: A descriptor that stays the caller's.
+    ///   - offset: Where in the file, in bytes from its start.
+    ///   - byteCount: How many bytes to send, at least 1.
+    /// - Returns: How many bytes the kernel took, or that it takes none.
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult
 
     /// Asks to be told by ``StreamReceiver/streamHasRoom()`` once, in a later turn, when the queue
@@ -88,6 +109,8 @@
     ///
     /// A stream that cannot, or that finds it not worth while, goes on telling reads. By default
     /// does nothing.
+    ///
+    /// - Parameter isWanted: False goes back to reads that are reported.
     func spliceInput(_ isWanted: Bool)
 
     /// Where bytes that are spliced can go, as a stream of the backend's own; nil, the default, if
@@ -112,20 +135,30 @@
 
     /// Sets those options of its socket that are others now.
     ///
+    /// - Parameter options: All of them, changed or not.
     /// - Throws: ``IOError`` of operation `configure`; by default ``ErrorCode/notSupported``.
     func setSocketOptions(_ options: SocketOptions) throws(IOError)
 
     /// Says whether descriptors that arrive are told, by
     /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed.
+    ///
+    /// - Parameter isWanted: False closes those that arrive.
     func receiveDescriptors(_ isWanted: Bool)
 
     /// Duplicates descriptors, to be sent later.
     ///
+    /// - Parameter descriptors: Stay the caller's.
+    /// - Returns: Duplicates, which close themselves when they are released.
     /// - Throws: ``IOError`` of operation `write`.
     func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors
 
     /// As ``tryWrite(_:)``, with descriptors that go before the first byte. If no byte is taken they
     /// are not either.
+    ///
+    /// - Parameters:
+    ///   - bytes: At least one, borrowed for the call.
+    ///   - descriptors: Sent with the first byte, by `SCM_RIGHTS`.
+    /// - Returns: How many bytes the kernel took, or what failed.
     func tryWrite(
         _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
     ) -> WriteResult
@@ -169,11 +202,17 @@
 
 @_spi(Backend) extension BackendStream {
     /// Offers two runs, of which the second is empty.
+    ///
+    /// - Parameter bytes: At least one, borrowed for the call.
+    /// - Returns: As ``tryWrite(_:_:)``.
     public func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         unsafe tryWrite(bytes, UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
     /// Nil.
+    ///
+    /// - Parameter operation: Ignored.
+    /// - Returns: `nil`.
     public func subject(of operation: IOError.Operation) -> String? { nil }
 
     /// False.
@@ -195,6 +234,12 @@
     public var endsOnlyByShutdown: Bool { false }
 
     /// Says that this stream cannot.
+    ///
+    /// - Parameters:
+    ///   - file: Ignored.
+    ///   - offset: Ignored.
+    ///   - byteCount: Ignored.
+    /// - Returns: ``SendFileResult/unsupported``.
     public func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult {
         .unsupported
     }
@@ -203,6 +248,8 @@
     public func awaitRoom() {}
 
     /// Does nothing: every read is told.
+    ///
+    /// - Parameter isWanted: Ignored.
     public func spliceInput(_ isWanted: Bool) {}
 
     /// Nil.
@@ -223,19 +270,33 @@
     }
 
     /// Throws.
+    ///
+    /// - Parameter options: Ignored.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func setSocketOptions(_ options: SocketOptions) throws(IOError) {
         throw IOError(.configure, function: "", code: .notSupported, subject: peerAddress)
     }
 
     /// Does nothing.
+    ///
+    /// - Parameter isWanted: Ignored.
     public func receiveDescriptors(_ isWanted: Bool) {}
 
     /// Throws.
+    ///
+    /// - Parameter descriptors: Ignored.
+    /// - Returns: Does not return; it throws.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {
         throw IOError(.write, function: "", code: .notSupported, subject: peerAddress)
     }
 
     /// Takes none.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - descriptors: Ignored.
+    /// - Returns: A failure of code ``ErrorCode/notSupported``.
     public func tryWrite(
         _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
     ) -> WriteResult { .failed(.notSupported) }
@@ -249,10 +310,16 @@
     func streamDidConnect()
 
     /// Bytes arrived, at least one. Borrowed until the call returns.
+    ///
+    /// - Parameter bytes: At least one, borrowed until the call returns.
     func streamDidRead(_ bytes: RawSpan)
 
     /// The same, with descriptors that were sent before the first of these bytes. By default closes
     /// them.
+    ///
+    /// - Parameters:
+    ///   - bytes: At least one, borrowed until the call returns.
+    ///   - descriptors: In the order in which they were sent; closed when they are released.
     func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors)
 
     /// Where bytes that are about to be read may go without coming here, nil if they must come.
@@ -263,6 +330,11 @@
     /// Bytes arrived and went to ``spliceTarget``, which did not take `rest`, behind them: borrowed
     /// until the call returns. If the target broke, `failure` is what broke it, and `rest` is empty.
     /// By default does nothing, as nobody asks for it.
+    ///
+    /// - Parameters:
+    ///   - byteCount: How many bytes the target took.
+    ///   - rest: What it did not take, behind those; borrowed until the call returns.
+    ///   - failure: What broke the target; `nil` if it is whole.
     func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?)
 
     /// The peer will send nothing more, or everything that had arrived before a failure was
@@ -270,6 +342,8 @@
     func streamDidReadEnd()
 
     /// The kernel took this many bytes from the head of the queue, at least one.
+    ///
+    /// - Parameter byteCount: At least 1.
     func streamDidWrite(byteCount: Int)
 
     /// There is room, as ``BackendStream/awaitRoom()`` asked, or a filter holds no output any more. By
@@ -282,6 +356,8 @@
     /// If ``BackendStream/hasUnreadInput`` is true, the core may go on reading what had arrived
     /// before; the stream ends that with ``streamDidReadEnd()`` instead of a second error. Else the
     /// core closes it.
+    ///
+    /// - Parameter error: An ``IOError`` from a backend, anything from a filter.
     func streamDidFail(_ error: any Error)
 }
 
@@ -293,9 +369,18 @@
     public var spliceTarget: (any BackendStream)? { nil }
 
     /// Does nothing: for a receiver that has no target.
+    ///
+    /// - Parameters:
+    ///   - byteCount: Ignored.
+    ///   - rest: Ignored.
+    ///   - failure: Ignored.
     public func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {}
 
     /// Closes the descriptors.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - descriptors: Closed.
     public func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
         streamDidRead(bytes)
     }

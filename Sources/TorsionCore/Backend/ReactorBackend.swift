@@ -33,14 +33,20 @@
     /// past deadline polls. It may also return early, when a signal interrupts it for one: the reactor
     /// asks again. An error of one connection is delivered to that connection.
     ///
-    /// - Throws: ``IOError`` of operation `wait` when the kernel refuses the wait itself, for good: a
-    ///   seccomp filter, or no memory for a second and more. The reactor then ends its run, and calls
-    ///   this again only until that has ended; a call that fails waits a moment, so that this is no
-    ///   busy loop.
+    /// - Parameter deadline: `nil` waits without limit, a past one polls.
+    /// - Throws: ``IOError`` of operation `wait` when the kernel refuses the wait itself, for good:
+    ///   a seccomp filter, or no memory for a second and more. The reactor then ends its run, and
+    ///   calls this again only until that has ended; a call that fails waits a moment, so that this
+    ///   is no busy loop.
     func turn(until deadline: MonotonicInstant?) throws(IOError)
 
     /// Binds a stream socket and listens. Accepting begins with `startAccepting`.
     ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the port and its connections are set up.
+    ///   - receiver: Called with each client; held until the listener is closed.
+    /// - Returns: A listener that accepts when it is told to.
     /// - Throws: ``IOError`` of operation `listen`, naming the address.
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
@@ -50,15 +56,24 @@
     /// closing the stream before that cancels the attempt. A socket that TCP connected to itself
     /// fails with `.connectionRefused`.
     ///
-    /// - Throws: ``IOError`` of operation `connect` for what fails at once. `.wouldBlock` for a UNIX
-    ///   address says that the server's backlog is full: the core tries again until the attempt's
-    ///   deadline.
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX.
+    ///   - options: How the socket is set up.
+    ///   - receiver: Called with the outcome, in a later turn.
+    /// - Returns: The stream, which can be closed at once.
+    /// - Throws: ``IOError`` of operation `connect` for what fails at once. `.wouldBlock` for a
+    ///   UNIX address says that the server's backlog is full: the core tries again until the
+    ///   attempt's deadline.
     func connect(
         to address: SocketAddress, options: StreamOptions, receiver: any StreamReceiver
     ) throws(IOError) -> any BackendStream
 
     /// Binds a socket for datagrams, connected if `options` name a peer. It is not receiving yet.
     ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the socket is set up, and its peer if it has one.
+    /// - Returns: A port that receives when it is told to.
     /// - Throws: ``IOError`` of operation `listen`, or `connect`, naming the address.
     func bindDatagrams(
         on address: SocketAddress, options: DatagramOptions
@@ -70,6 +85,10 @@
     /// is -1 for a stream of one direction, as the end of a pipe is: without an output every write
     /// fails with `.brokenPipe`, without an input EOF is that the output has no reader any more.
     ///
+    /// - Parameters:
+    ///   - input: What is read from; -1 for a stream that only writes.
+    ///   - output: What is written to; -1 for a stream that only reads. May be the same as `input`.
+    /// - Returns: The stream, which owns both.
     /// - Throws: ``IOError`` of operation `open`.
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream
 
@@ -77,9 +96,11 @@
     /// a pipe, a terminal or a file, in the directions that it is open for. The descriptor stays the
     /// caller's. A socket becomes non-blocking, for whoever shares it too.
     ///
-    /// `options`: Those that can be set on a socket that is bound.
-    /// `receiver`: Told of clients, if it listens.
-    ///
+    /// - Parameters:
+    ///   - descriptor: Stays the caller's.
+    ///   - options: Those that can be set on a socket that is bound.
+    ///   - receiver: Told of clients, if it listens.
+    /// - Returns: A listener or a stream, by what the descriptor is.
     /// - Throws: ``IOError`` of operation `open` that names the descriptor.
     func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
@@ -88,8 +109,10 @@
     /// Uses a duplicate of a socket for datagrams that somebody made. The descriptor stays the
     /// caller's. It becomes non-blocking, for whoever shares it too. It is not receiving yet.
     ///
-    /// `options`: Those that can be set on a socket that is bound.
-    ///
+    /// - Parameters:
+    ///   - descriptor: Stays the caller's.
+    ///   - options: Those that can be set on a socket that is bound.
+    /// - Returns: A port that receives when it is told to.
     /// - Throws: ``IOError`` of operation `open` that names the descriptor.
     func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions
@@ -97,7 +120,13 @@
 
     /// Reports readiness of any pollable descriptor, which stays the caller's.
     ///
-    /// - Throws: ``IOError`` of operation `watch`: not open, or of a kind that cannot be waited for.
+    /// - Parameters:
+    ///   - descriptor: Stays the caller's, who closes it after the watch.
+    ///   - interest: What to wait for; an empty set begins paused.
+    ///   - receiver: Called in a turn; held until the watch is cancelled.
+    /// - Returns: The watch, to be changed and cancelled by.
+    /// - Throws: ``IOError`` of operation `watch`: not open, or of a kind that cannot be waited
+    ///   for.
     func watch(
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch
@@ -143,6 +172,13 @@
     public func readClock() -> MonotonicInstant { now }
 
     /// Fails: a backend need not have descriptors.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Ignored.
+    ///   - options: Ignored.
+    ///   - receiver: Ignored.
+    /// - Returns: Does not return; it throws.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func adopt(
         _ descriptor: Int32, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> AdoptedSocket {
@@ -151,6 +187,12 @@
     }
 
     /// Fails: a backend need not have descriptors.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Ignored.
+    ///   - options: Ignored.
+    /// - Returns: Does not return; it throws.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions
     ) throws(IOError) -> any BackendDatagramPort {
@@ -159,6 +201,12 @@
     }
 
     /// Fails: a backend for tests of something else need not have datagrams.
+    ///
+    /// - Parameters:
+    ///   - address: Ignored.
+    ///   - options: Ignored.
+    /// - Returns: Does not return; it throws.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func bindDatagrams(
         on address: SocketAddress, options: DatagramOptions
     ) throws(IOError) -> any BackendDatagramPort {
@@ -221,6 +269,9 @@
     }
 
     /// Nobody.
+    ///
+    /// - Parameter limit: Ignored.
+    /// - Returns: An empty list.
     public func takeWaiting(limit: Int) -> [any BackendStream] { [] }
 }
 
@@ -232,18 +283,24 @@
 /// What a listener tells the core.
 @_spi(Backend) public protocol ListenerReceiver: AnyObject {
     /// A client came. The stream is paused and has no receiver yet.
+    ///
+    /// - Parameter stream: The receiver's from now on: to be given a receiver or closed.
     func listenerDidAccept(_ stream: any BackendStream)
 
     /// Accepting failed for want of descriptors or memory, or a whole batch failed otherwise;
     /// clients are still waiting.
     ///
     /// The rest of the batch is not tried. Errors of one client are not told: it is skipped.
+    ///
+    /// - Parameter code: For example ``ErrorCode/tooManyOpenFiles``.
     func listenerDidFail(_ code: ErrorCode)
 }
 
 /// A descriptor that is watched for readiness.
 @_spi(Backend) public protocol BackendWatch: AnyObject {
     /// Changes what is waited for; an empty set pauses the watch.
+    ///
+    /// - Parameter interest: Replaces the former set.
     func update(_ interest: Readiness)
 
     /// Ends the watch. Nothing is delivered afterwards. The descriptor stays open.
@@ -253,9 +310,13 @@
 /// What a watch tells the core.
 @_spi(Backend) public protocol WatchReceiver: AnyObject {
     /// The descriptor is ready, or has ended; reading or writing it tells which.
+    ///
+    /// - Parameter readiness: What was asked for and is there; never empty.
     func watchDidBecomeReady(_ readiness: Readiness)
 
     /// The descriptor can no longer be watched, for example because somebody closed it. Once, last.
+    ///
+    /// - Parameter code: Why.
     func watchDidFail(_ code: ErrorCode)
 }
 
@@ -265,6 +326,8 @@ public struct Readiness: OptionSet, Sendable {
     public let rawValue: UInt8
 
     /// Makes a set of its bits.
+    ///
+    /// - Parameter rawValue: Bits as those of the constants; others are kept.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Reading would not block: there are bytes, the end, or an error.

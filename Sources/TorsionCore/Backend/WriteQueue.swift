@@ -67,7 +67,8 @@
     /// Shows the first runs of bytes, in order, for one `writev`; not beyond bytes that have
     /// descriptors of their own.
     ///
-    /// `body`: Given pointers that stay valid until the bytes are removed.
+    /// - Parameter body: Given pointers that stay valid until the bytes are removed.
+    /// - Returns: What `body` returns.
     public func withHead<Result>(
         _ body: (UnsafeBufferPointer<UnsafeRawBufferPointer>) -> Result
     ) -> Result {

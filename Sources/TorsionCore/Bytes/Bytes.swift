@@ -89,18 +89,24 @@ public struct Bytes: @unchecked Sendable {
     }
 
     /// Copies what a span holds, with one allocation, or none if it is empty.
+    ///
+    /// - Parameter bytes: Any number; borrowed for the call.
     @inlinable
     public init(_ bytes: RawSpan) {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
     }
 
     /// Copies an array, with one allocation, or none if it is empty.
+    ///
+    /// - Parameter bytes: Any number.
     @inlinable
     public init(_ bytes: [UInt8]) {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
     }
 
     /// Copies the UTF-8 of a text, with one allocation, or none if it is empty.
+    ///
+    /// - Parameter text: Of any length, copied without a terminating zero.
     @inlinable
     public init(_ text: String) {
         // Unsafe for types with padding, which a byte has not.
@@ -138,6 +144,10 @@ public struct Bytes: @unchecked Sendable {
     }
 
     /// Calls `body` with a pointer to the bytes, which is valid until `body` returns.
+    ///
+    /// - Parameter body: Called once, now; it must not keep the pointer.
+    /// - Returns: What `body` returns.
+    /// - Throws: What `body` throws.
     @inlinable
     public func withUnsafeBytes<Result: ~Copyable, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
@@ -154,6 +164,8 @@ public struct Bytes: @unchecked Sendable {
     }
 
     /// The byte at a position from 0 to ``count`` - 1; any other traps.
+    ///
+    /// - Parameter position: Counted from 0.
     @inlinable
     public subscript(position: Int) -> UInt8 {
         require(
@@ -166,6 +178,8 @@ public struct Bytes: @unchecked Sendable {
     /// The bytes at some positions, shared without a copy; theirs count from 0.
     ///
     /// Positions beyond the end trap.
+    ///
+    /// - Parameter positions: `bytes[2...]`, `bytes[..<4]`, `bytes[1..<3]`: within 0 and ``count``.
     @inlinable
     public subscript(positions: some RangeExpression<Int>) -> Bytes {
         let range = positions.relative(to: 0..<count)

@@ -151,6 +151,11 @@ extension Bytes {
     /// Bytes that are those of two others, one behind the other; copied.
     ///
     /// To put many together, use ``init(reserving:writing:)``.
+    ///
+    /// - Parameters:
+    ///   - left: Comes first.
+    ///   - right: Comes behind it.
+    /// - Returns: A new value of ``count`` bytes of both.
     @inlinable
     public static func + (left: Bytes, right: Bytes) -> Bytes {
         if right.isEmpty { return left }

@@ -5,6 +5,8 @@
 
 extension Bytes: ExpressibleByStringLiteral {
     /// Makes the UTF-8 of a literal, where the compiler put it: no allocation, no copy.
+    ///
+    /// - Parameter value: Read where it lies in the program; never copied.
     @inlinable
     public init(stringLiteral value: StaticString) {
         guard value.hasPointerRepresentation else {
@@ -19,6 +21,8 @@ extension Bytes: ExpressibleByStringLiteral {
 
 extension Bytes: ExpressibleByArrayLiteral {
     /// Makes bytes of numbers: `let mark: Bytes = [0xff, 0xfe]`.
+    ///
+    /// - Parameter elements: One byte each; copied.
     @inlinable
     public init(arrayLiteral elements: UInt8...) {
         self.init(elements)
@@ -28,6 +32,10 @@ extension Bytes: ExpressibleByArrayLiteral {
 extension Bytes: Hashable {
     /// Whether two hold the same bytes, wherever they are.
     ///
+    /// - Parameters:
+    ///   - left: Any number of bytes.
+    ///   - right: Any number of bytes.
+    /// - Returns: Whether count and content are the same.
     /// - Complexity: O(*n*); O(1) if they are at the same place or of different number.
     @inlinable
     public static func == (left: Bytes, right: Bytes) -> Bool {
@@ -36,6 +44,8 @@ extension Bytes: Hashable {
     }
 
     /// Feeds the bytes to a hasher.
+    ///
+    /// - Parameter hasher: Fed with all bytes: O(*n*).
     @inlinable
     public func hash(into hasher: inout Hasher) {
         hasher.combine(count)
@@ -43,10 +53,20 @@ extension Bytes: Hashable {
     }
 
     /// Whether the bytes are the UTF-8 of a text.
+    ///
+    /// - Parameters:
+    ///   - left: Compared as they are, without decoding.
+    ///   - right: Compared by its UTF-8.
+    /// - Returns: Whether count and content are the same.
     @inlinable
     public static func == (left: Bytes, right: String) -> Bool { left.span == right }
 
     /// Whether the bytes are not the UTF-8 of a text.
+    ///
+    /// - Parameters:
+    ///   - left: Compared as they are, without decoding.
+    ///   - right: Compared by its UTF-8.
+    /// - Returns: Whether count or content differ.
     @inlinable
     public static func != (left: Bytes, right: String) -> Bool { !(left == right) }
 }
@@ -81,7 +101,8 @@ extension Bytes: Sequence {
 
     /// Calls `body` with all bytes at once, which makes `Array(bytes)` one copy.
     ///
-    /// - Throws: What `body` throws.
+    /// - Parameter body: Called once, now; it must not keep the pointer.
+    /// - Returns: What `body` returns; never `nil`.
     @inlinable
     public func withContiguousStorageIfAvailable<Result>(
         _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
@@ -94,12 +115,20 @@ extension Bytes: Sequence {
 
 extension Bytes {
     /// Finds the first byte of a value, from a position on; see `RawSpan`'s method.
+    ///
+    /// - Parameters:
+    ///   - byte: Looked for.
+    ///   - start: Where to begin, from 0 to ``count``.
+    /// - Returns: A position from `start` on; `nil` if the byte is not there.
     @inlinable
     public func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
         span.firstIndex(of: byte, from: start)
     }
 
     /// Whether the first bytes are the UTF-8 of `prefix`.
+    ///
+    /// - Parameter prefix: Compared by its UTF-8; an empty one is a prefix of everything.
+    /// - Returns: Whether they are.
     @inlinable
     public func starts(with prefix: String) -> Bool { span.starts(with: prefix) }
 
@@ -111,12 +140,16 @@ extension Bytes {
 
 extension String {
     /// Makes a text of bytes in UTF-8, with U+FFFD in place of what is not.
+    ///
+    /// - Parameter bytes: Copied.
     @inlinable
     public init(decoding bytes: Bytes) {
         self.init(decoding: bytes.span)
     }
 
     /// Makes a text of bytes in UTF-8; `nil` if they are not.
+    ///
+    /// - Parameter bytes: Copied, after they were checked.
     @inlinable
     public init?(validating bytes: Bytes) {
         self.init(validating: bytes.span)

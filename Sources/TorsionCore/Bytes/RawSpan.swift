@@ -9,6 +9,8 @@ extension RawSpan {
     /// The byte at a position from 0 to `byteCount` - 1; any other traps.
     ///
     ///     if bytes[0] == UInt8(ascii: "{") { … }
+    ///
+    /// - Parameter position: Counted from 0.
     @inlinable
     public subscript(position: Int) -> UInt8 {
         require(
@@ -176,16 +178,25 @@ extension RawSpan {
     }
 
     /// Whether the span holds a byte of a value.
+    ///
+    /// - Parameter byte: Looked for.
+    /// - Returns: Whether it is there: O(*n*).
     @inlinable
     public func contains(_ byte: UInt8) -> Bool { firstIndex(of: byte) != nil }
 
     /// Whether the first bytes are those of `prefix`; true if that is empty.
+    ///
+    /// - Parameter prefix: Of any length.
+    /// - Returns: Whether they are; false if the span is shorter.
     @inlinable
     public func starts(with prefix: RawSpan) -> Bool {
         byteCount >= prefix.byteCount && extracting(0..<prefix.byteCount) == prefix
     }
 
     /// Whether the first bytes are the UTF-8 of `prefix`: `bytes.starts(with: "GET ")`.
+    ///
+    /// - Parameter prefix: Compared by its UTF-8.
+    /// - Returns: Whether they are; false if the span is shorter.
     @inlinable
     @_disfavoredOverload
     public func starts(with prefix: String) -> Bool {
@@ -194,10 +205,16 @@ extension RawSpan {
     }
 
     /// Whether the first bytes are those of a literal: `bytes.starts(with: "GET ")`.
+    ///
+    /// - Parameter prefix: Compared by its UTF-8, where it lies in the program.
+    /// - Returns: Whether they are; false if the span is shorter.
     @inlinable
     public func starts(with prefix: StaticString) -> Bool { starts(with: prefix.utf8Bytes) }
 
     /// Whether the first bytes are those of `prefix`.
+    ///
+    /// - Parameter prefix: Of any length.
+    /// - Returns: Whether they are; false if the span is shorter.
     @inlinable
     public func starts(with prefix: [UInt8]) -> Bool {
         // As above.
@@ -265,6 +282,11 @@ extension RawSpan {
     }
 
     /// Whether two spans hold the same bytes.
+    ///
+    /// - Parameters:
+    ///   - left: Any number of bytes.
+    ///   - right: Any number of bytes.
+    /// - Returns: Whether count and content are the same.
     @inlinable
     public static func == (left: RawSpan, right: RawSpan) -> Bool {
         guard left.byteCount == right.byteCount else { return false }
@@ -286,10 +308,20 @@ extension RawSpan {
     }
 
     /// Whether two spans differ.
+    ///
+    /// - Parameters:
+    ///   - left: Any number of bytes.
+    ///   - right: Any number of bytes.
+    /// - Returns: Whether count or content differ.
     @inlinable
     public static func != (left: RawSpan, right: RawSpan) -> Bool { !(left == right) }
 
     /// Whether the bytes are the UTF-8 of a text: `bytes == "PING"`.
+    ///
+    /// - Parameters:
+    ///   - left: Compared as they are, without decoding.
+    ///   - right: Compared by its UTF-8.
+    /// - Returns: Whether count and content are the same.
     @inlinable
     public static func == (left: RawSpan, right: String) -> Bool {
         // As above.
@@ -297,10 +329,20 @@ extension RawSpan {
     }
 
     /// Whether the bytes are not the UTF-8 of a text.
+    ///
+    /// - Parameters:
+    ///   - left: Compared as they are, without decoding.
+    ///   - right: Compared by its UTF-8.
+    /// - Returns: Whether count or content differ.
     @inlinable
     public static func != (left: RawSpan, right: String) -> Bool { !(left == right) }
 
     /// Whether the bytes are those of an array: `bytes == [0xff, 0xfe]`.
+    ///
+    /// - Parameters:
+    ///   - left: Any number of bytes.
+    ///   - right: Any number of bytes.
+    /// - Returns: Whether count and content are the same.
     @inlinable
     public static func == (left: RawSpan, right: [UInt8]) -> Bool {
         // As above.
@@ -308,10 +350,20 @@ extension RawSpan {
     }
 
     /// Whether the bytes are not those of an array.
+    ///
+    /// - Parameters:
+    ///   - left: Any number of bytes.
+    ///   - right: Any number of bytes.
+    /// - Returns: Whether count or content differ.
     @inlinable
     public static func != (left: RawSpan, right: [UInt8]) -> Bool { !(left == right) }
 
     /// Whether the bytes are the UTF-8 of a text, for `switch`: `case "PING": …`.
+    ///
+    /// - Parameters:
+    ///   - pattern: Compared by its UTF-8.
+    ///   - bytes: Compared as they are, without decoding.
+    /// - Returns: Whether count and content are the same.
     @inlinable
     public static func ~= (pattern: String, bytes: RawSpan) -> Bool { bytes == pattern }
 }
@@ -358,12 +410,16 @@ extension FixedWidthInteger {
 
 extension String {
     /// Makes a text of bytes in UTF-8, with U+FFFD in place of what is not.
+    ///
+    /// - Parameter bytes: Borrowed for the call, and copied.
     @inlinable
     public init(decoding bytes: RawSpan) {
         self = unsafe bytes.withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) }
     }
 
     /// Makes a text of bytes in UTF-8; `nil` if they are not.
+    ///
+    /// - Parameter bytes: Borrowed for the call, and copied after they were checked.
     @inlinable
     public init?(validating bytes: RawSpan) {
         let text = unsafe bytes.withUnsafeBytes { unsafe String(validating: $0, as: UTF8.self) }
@@ -374,12 +430,18 @@ extension String {
 
 extension [UInt8] {
     /// Copies the bytes that a span lends.
+    ///
+    /// - Parameter bytes: Borrowed for the call, and copied.
     @inlinable
     public init(_ bytes: RawSpan) {
         self = unsafe bytes.withUnsafeBytes { unsafe Array($0) }
     }
 
     /// Appends a copy of the bytes that a span lends.
+    ///
+    /// - Parameters:
+    ///   - array: Grows by `bytes.byteCount`.
+    ///   - bytes: Borrowed for the call.
     @inlinable
     public static func += (array: inout [UInt8], bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { unsafe array.append(contentsOf: $0) }

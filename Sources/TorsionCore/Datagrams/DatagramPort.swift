@@ -68,6 +68,9 @@ public final class DatagramPort: DatagramTransport {
     // MARK: Life
 
     /// Limits the port to one peer.
+    ///
+    /// - Parameter peer: Of the family of the port's own address.
+    /// - Throws: ``IOError`` of operation `connect`, naming the peer.
     public func connect(to peer: SocketAddress) throws(IOError) {
         reactor.checkThread()
         require(peerAddress == nil, "DatagramTransport: connect was called twice")
@@ -85,12 +88,18 @@ public final class DatagramPort: DatagramTransport {
     }
 
     /// Joins a multicast group.
+    ///
+    /// - Parameter group: The group's address and the interface to join it on.
+    /// - Throws: ``IOError`` of operation `configure`, naming the group.
     public func join(_ group: MulticastGroup) throws(IOError) {
         reactor.checkThread()
         if isOpen { try port.join(group) }
     }
 
     /// Leaves a multicast group.
+    ///
+    /// - Parameter group: One that was joined.
+    /// - Throws: ``IOError`` of operation `configure`, naming the group.
     public func leave(_ group: MulticastGroup) throws(IOError) {
         reactor.checkThread()
         if isOpen { try port.leave(group) }
@@ -151,6 +160,11 @@ public final class DatagramPort: DatagramTransport {
     // MARK: Sending
 
     /// Sends a datagram at the end of the event.
+    ///
+    /// - Parameters:
+    ///   - bytes: One datagram, which may be empty; borrowed for the call, and copied.
+    ///   - address: Where it goes, of the port's family; a connected port sends to its peer.
+    /// - Throws: As ``DatagramTransport/write(_:to:)-(RawSpan,_)``.
     public func write(_ bytes: RawSpan, to address: SocketAddress) throws(IOError) {
         reactor.checkThread()
         guard isOpen else { return }
@@ -333,6 +347,9 @@ extension DatagramPort: EndOfEventFlushing {
 
 @_spi(Backend) extension DatagramPort: DatagramReceiver {
     /// Called by the backend.
+    ///
+    /// - Parameter datagrams: At least one, borrowed until the call returns.
+    /// - Returns: How many were taken.
     public func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int {
         var count = 0
         reactor.beginEvent()
@@ -361,6 +378,8 @@ extension DatagramPort: EndOfEventFlushing {
     }
 
     /// Called by the backend.
+    ///
+    /// - Parameter error: What became of one datagram.
     public func portDidFail(_ error: IOError) {
         reactor.performEvent { tell(error) }
     }
@@ -371,9 +390,12 @@ extension Reactor {
     ///
     /// ``DatagramEndpoint`` is the usual way to say where.
     ///
-    /// `address`: IPv4, IPv6 or UNIX; port 0 lets the kernel choose, as `.unix(.unnamed)` does.
-    /// `proto`: Gets what arrives; `transportStarted` is called before this returns.
-    /// Throws ``IOError`` that names the address.
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose, as `.unix(.unnamed)` does.
+    ///   - options: How the socket is set up, and its peer if it has one.
+    ///   - proto: Gets what arrives; `transportStarted` is called before this returns.
+    /// - Returns: The port, which is open until it is stopped or the run ends.
+    /// - Throws: ``IOError`` that names the address.
     @discardableResult
     public func listenForDatagrams(
         on address: SocketAddress, options: DatagramOptions = DatagramOptions(),
@@ -410,6 +432,12 @@ extension Reactor {
     }
 
     /// Puts a protocol above a port that was made elsewhere, for example in memory.
+    ///
+    /// - Parameters:
+    ///   - port: One that does not receive yet; closed with the transport.
+    ///   - proto: Gets what arrives; `transportStarted` is called before this returns.
+    ///   - options: How the transport behaves.
+    /// - Returns: The open port.
     @_spi(Backend)
     public func adopt(
         _ port: any BackendDatagramPort, _ proto: any DatagramProtocol,

@@ -18,6 +18,9 @@
 /// - SeeAlso: Twisted `twisted.internet.protocol.DatagramProtocol`; `udp(7)`.
 public protocol DatagramProtocol: AnyObject {
     /// The port is bound. Called once, first; by default does nothing.
+    ///
+    /// - Parameter transport: The port, which can be written to.
+    /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
     func transportStarted(_ transport: any DatagramTransport) throws
 
     /// A datagram arrived, whole.
@@ -25,13 +28,19 @@ public protocol DatagramProtocol: AnyObject {
     /// Those that arrived together are told within one event, so that all answers leave in one
     /// system call.
     ///
-    /// `bytes`: Any number, also none. Borrowed until the call returns; copy to keep.
-    /// `address`: Who sent it; `unix:(unnamed)` for a UNIX socket that was never bound.
+    /// - Parameters:
+    ///   - bytes: Any number, also none. Borrowed until the call returns; copy to keep.
+    ///   - address: Who sent it; `unix:(unnamed)` for a UNIX socket that was never bound.
+    ///   - transport: The port that it came to.
+    /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
     func datagramReceived(
         _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport) throws
 
     /// Nobody listens at the peer's address, or did not when an earlier datagram got there. Told
     /// only to a connected port, for some of the datagrams; by default does nothing.
+    ///
+    /// - Parameter transport: The connected port, which goes on.
+    /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
     func connectionRefused(on transport: any DatagramTransport) throws
 
     /// One datagram was lost, for any other reason: the kernel refused to send it, or could not
@@ -39,24 +48,44 @@ public protocol DatagramProtocol: AnyObject {
     ///
     /// Told in a later turn than the write. By default reports the error to
     /// ``Reactor/unhandledError``.
+    ///
+    /// - Parameters:
+    ///   - error: Names the operation and, where it is known, the address.
+    ///   - transport: The port, which goes on.
+    /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
     func datagramFailed(_ error: IOError, on transport: any DatagramTransport) throws
 
     /// The port has closed. Called once, last; by default does nothing.
+    ///
+    /// - Parameter transport: The port; writing has no effect any more.
     func transportStopped(_ transport: any DatagramTransport)
 }
 
 extension DatagramProtocol {
     /// Does nothing.
+    ///
+    /// - Parameter transport: Ignored.
+    /// - Throws: Does not throw.
     public func transportStarted(_ transport: any DatagramTransport) throws {}
 
     /// Does nothing.
+    ///
+    /// - Parameter transport: Ignored.
+    /// - Throws: Does not throw.
     public func connectionRefused(on transport: any DatagramTransport) throws {}
 
     /// Reports the error as unhandled.
+    ///
+    /// - Parameters:
+    ///   - error: Reported to ``Reactor/unhandledError``.
+    ///   - transport: The port, which goes on.
+    /// - Throws: Does not throw.
     public func datagramFailed(_ error: IOError, on transport: any DatagramTransport) throws {
         throw error
     }
 
     /// Does nothing.
+    ///
+    /// - Parameter transport: Ignored.
     public func transportStopped(_ transport: any DatagramTransport) {}
 }

@@ -48,16 +48,20 @@ public protocol DatagramTransport: PushProducer {
     /// The kernel drops what others send, except what had arrived before, and refusals are told:
     /// ``DatagramProtocol/connectionRefused(on:)``.
     ///
+    /// - Parameter peer: Of the family of the port's own address.
+    /// - Throws: ``IOError`` of operation `connect`, naming the peer.
     /// - Precondition: Not connected.
     func connect(to peer: SocketAddress) throws(IOError)
 
     /// Joins a multicast group, and so receives what is sent to it and to the port.
     ///
+    /// - Parameter group: The group's address and the interface to join it on.
     /// - Throws: ``IOError`` of operation `configure`, naming the group.
     func join(_ group: MulticastGroup) throws(IOError)
 
     /// Leaves a multicast group.
     ///
+    /// - Parameter group: One that was joined.
     /// - Throws: ``IOError`` of operation `configure`, naming the group.
     func leave(_ group: MulticastGroup) throws(IOError)
 
@@ -72,6 +76,8 @@ public protocol DatagramTransport: PushProducer {
 extension DatagramTransport {
     /// Sends a datagram to the peer of a connected port.
     ///
+    /// - Parameter bytes: One datagram, which may be empty; borrowed for the call, and copied.
+    /// - Throws: As ``write(_:to:)-(RawSpan,_)``.
     /// - Precondition: The port is connected.
     @inlinable
     public func write(_ bytes: RawSpan) throws(IOError) {
@@ -80,18 +86,33 @@ extension DatagramTransport {
     }
 
     /// Sends a datagram.
+    ///
+    /// - Parameters:
+    ///   - bytes: One datagram, which may be empty.
+    ///   - address: Where it goes, of the port's family.
+    /// - Throws: As ``write(_:to:)-(RawSpan,_)``.
     @inlinable
     public func write(_ bytes: Bytes, to address: SocketAddress) throws(IOError) {
         try write(bytes.span, to: address)
     }
 
     /// Sends a datagram.
+    ///
+    /// - Parameters:
+    ///   - bytes: One datagram, which may be empty; copied.
+    ///   - address: Where it goes, of the port's family.
+    /// - Throws: As ``write(_:to:)-(RawSpan,_)``.
     @inlinable
     public func write(_ bytes: [UInt8], to address: SocketAddress) throws(IOError) {
         try write(bytes.span.bytes, to: address)
     }
 
     /// Sends the UTF-8 of a text as a datagram.
+    ///
+    /// - Parameters:
+    ///   - text: One datagram, which may be empty.
+    ///   - address: Where it goes, of the port's family.
+    /// - Throws: As ``write(_:to:)-(RawSpan,_)``.
     @inlinable
     public func write(_ text: String, to address: SocketAddress) throws(IOError) {
         var text = text
@@ -101,6 +122,8 @@ extension DatagramTransport {
 
     /// Sends the UTF-8 of a text to the peer of a connected port.
     ///
+    /// - Parameter text: One datagram, which may be empty.
+    /// - Throws: As ``write(_:to:)-(RawSpan,_)``.
     /// - Precondition: The port is connected.
     @inlinable
     public func write(_ text: String) throws(IOError) {

@@ -5,6 +5,12 @@ extension Reactor {
     /// Makes a Deferred that succeeds after a time, in a later turn.
     ///
     /// Cancelling it drops the call.
+    ///
+    /// - Parameters:
+    ///   - delay: From ``now``; a negative one counts as zero.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    /// - Returns: A Deferred that cannot fail unless it is cancelled.
     @discardableResult
     public func deferLater(
         _ delay: Duration, file: StaticString = #fileID, line: UInt = #line
@@ -19,6 +25,11 @@ extension Reactor {
     ///
     ///     reactor.deferLater(.seconds(1)) { try load() }.addCallback { … }
     ///
+    /// - Parameters:
+    ///   - delay: From ``now``; a negative one counts as zero.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called once, on the reactor.
     /// - Returns: A Deferred for what `body` returns or throws. Cancelling it drops the call.
     /// - SeeAlso: Twisted `task.deferLater`.
     @discardableResult
@@ -32,6 +43,11 @@ extension Reactor {
 
     /// Calls `body` after a time, in a later turn, and waits for the Deferred that it returns.
     ///
+    /// - Parameters:
+    ///   - delay: From ``now``; a negative one counts as zero.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called once, on the reactor.
     /// - Returns: A Deferred for the value of that one. Cancelling drops the call, or cancels what
     ///   is waited for.
     @discardableResult

@@ -8,6 +8,13 @@ extension Deferred {
     ///
     ///     request.addCallbacks { "got \($0)" } onFailure: { "failed: \($0)" }
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - onValue: Called with a value, on the reactor; what it throws fails the Deferred
+    ///     returned.
+    ///   - onFailure: Called with an error, on the reactor; what it throws fails the Deferred
+    ///     returned.
     /// - Returns: A Deferred for what the one that ran returns.
     /// - SeeAlso: Twisted `Deferred.addCallbacks`.
     @inlinable @discardableResult
@@ -27,6 +34,11 @@ extension Deferred {
     /// Runs `onValue` with a value or `onFailure` with an error, and waits for the Deferred that it
     /// returns.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - onValue: Called with a value, on the reactor; returns what is waited for.
+    ///   - onFailure: Called with an error, on the reactor; returns what is waited for.
     /// - Returns: A Deferred for the value of the one that is waited for.
     @inlinable @discardableResult
     public func addCallbacks<Waited: DeferredResult>(

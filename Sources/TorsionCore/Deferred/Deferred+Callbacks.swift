@@ -31,6 +31,10 @@ extension Deferred {
     ///
     /// A failure goes past it. What it throws fails the Deferred returned.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called at most once, on the reactor; at once if there is a value already.
     /// - Returns: A Deferred for the value that `body` returns.
     /// - SeeAlso: Twisted `Deferred.addCallback`.
     @inlinable @discardableResult
@@ -48,6 +52,10 @@ extension Deferred {
     ///
     /// Cancelling then reaches the Deferred that is waited for.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called at most once, on the reactor; returns what is waited for.
     /// - Returns: A Deferred for the value of the one that `body` returns.
     @inlinable @discardableResult
     public func addCallback<Waited: DeferredResult>(
@@ -64,6 +72,10 @@ extension Deferred {
     ///
     /// A value goes past it. To report a failure and be done, use ``whenFailed(file:line:_:)``.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called at most once, on the reactor; throw the error again to pass it on.
     /// - Returns: A Deferred for the value, or for the one that `body` returns.
     /// - SeeAlso: Twisted `Deferred.addErrback`.
     @inlinable @discardableResult
@@ -79,6 +91,10 @@ extension Deferred {
 
     /// Recovers from a failure: the Deferred that `body` returns is waited for.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called at most once, on the reactor; returns what is waited for.
     /// - Returns: A Deferred for the value, or for that of the Deferred that `body` returns.
     @inlinable @discardableResult
     public func addErrback<Waited: DeferredResult<Value>>(
@@ -132,6 +148,10 @@ extension Deferred {
 
     /// Runs `body` with the result, whichever it is.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called once, on the reactor; what it throws fails the Deferred returned.
     /// - Returns: A Deferred for the value that `body` returns.
     /// - SeeAlso: Twisted `Deferred.addBoth`.
     @inlinable @discardableResult
@@ -147,6 +167,10 @@ extension Deferred {
 
     /// Runs `body` with the result, whichever it is, and waits for the Deferred that it returns.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called once, on the reactor; returns what is waited for.
     /// - Returns: A Deferred for the value of the one that `body` returns.
     @inlinable @discardableResult
     public func addBoth<Waited: DeferredResult>(
@@ -163,6 +187,10 @@ extension Deferred {
     ///
     /// Nothing can follow. The failure counts as handled; what `body` throws is reported.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called at most once, on the reactor, with the error.
     /// - Note: For a failure that something else can take the place of, see
     ///   `addErrback`.
     @inlinable

@@ -7,6 +7,8 @@ public struct TimeoutError: Error, Hashable, Sendable, CustomStringConvertible {
     public var limit: Duration
 
     /// Makes the error of a timeout.
+    ///
+    /// - Parameter limit: How long was waited.
     public init(limit: Duration) { self.limit = limit }
 
     /// One line.

@@ -64,6 +64,13 @@ public class Deferred<Value>: AnyDeferred {
     }
 
     /// Makes a Deferred that has already succeeded.
+    ///
+    /// - Parameters:
+    ///   - value: Given to the first callback.
+    ///   - reactor: Where its callbacks run.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    /// - Returns: A Deferred whose first callback runs at once.
     @inlinable
     public static func succeeded(
         _ value: Value, on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line
@@ -72,6 +79,13 @@ public class Deferred<Value>: AnyDeferred {
     }
 
     /// Makes a Deferred that has already failed.
+    ///
+    /// - Parameters:
+    ///   - error: Given to the first errback; reported if it has none when it is released.
+    ///   - reactor: Where its callbacks run.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    /// - Returns: A Deferred whose first errback runs at once.
     @inlinable
     public static func failed(
         _ error: any Error, on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line
@@ -84,6 +98,11 @@ public class Deferred<Value>: AnyDeferred {
     /// Firing twice, or firing a Deferred that a callback's result belongs to, traps. The first
     /// result after a cancellation without a canceller is dropped. The place of the call is kept in
     /// debugging mode: ``Reactor/isDebugging``.
+    ///
+    /// - Parameters:
+    ///   - value: Given to the first callback.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     @inlinable
     public final func succeed(
         _ value: Value, file: StaticString = #fileID, line: UInt = #line
@@ -96,6 +115,11 @@ public class Deferred<Value>: AnyDeferred {
     /// Fires with an error; the errbacks run before this returns.
     ///
     /// The rules are those of ``succeed(_:file:line:)``.
+    ///
+    /// - Parameters:
+    ///   - error: Given to the first errback; reported if it has none when it is released.
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     public final func fail(
         _ error: any Error, file: StaticString = #fileID, line: UInt = #line
     ) {
@@ -157,6 +181,10 @@ extension Deferred {
 
 extension Deferred where Value == Void {
     /// Fires without a value.
+    ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     @inlinable
     public func succeed(file: StaticString = #fileID, line: UInt = #line) {
         succeed((), file: file, line: line)

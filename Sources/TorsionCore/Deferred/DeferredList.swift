@@ -17,6 +17,10 @@ public struct DeferredList<Value> {
     private let reactor: Reactor
 
     /// Makes a list of Deferreds, all of which belong to `reactor`.
+    ///
+    /// - Parameters:
+    ///   - members: Each without a callback yet; may be empty.
+    ///   - reactor: Where they all belong.
     public init(_ members: [Deferred<Value>], on reactor: Reactor) {
         self.members = members
         self.reactor = reactor
@@ -24,6 +28,9 @@ public struct DeferredList<Value> {
 
     /// Waits for all, whatever they give.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     /// - Returns: A Deferred for all the results, in the order of the list. It fails only if it is
     ///   cancelled while one of the members is paused.
     public func results(
@@ -39,6 +46,9 @@ public struct DeferredList<Value> {
 
     /// Waits for the first value; what comes later is dropped.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     /// - Returns: A Deferred for the value and its place in the list. If all fail, and if the list
     ///   is empty, it fails with a ``FailureGroup``.
     /// - SeeAlso: Twisted's `fireOnOneCallback`.
@@ -50,6 +60,9 @@ public struct DeferredList<Value> {
 
     /// Waits for all values; the first failure ends the waiting, and what comes later is dropped.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     /// - Returns: A Deferred for all the values, in the order of the list. It fails with a
     ///   ``FirstFailure``, or with a member's `CancellationError` as it is.
     /// - SeeAlso: Twisted's `fireOnOneErrback`.

@@ -13,6 +13,8 @@ public final class DeferredLock {
     private let semaphore: DeferredSemaphore
 
     /// Makes a lock that nobody holds.
+    ///
+    /// - Parameter reactor: Where those who take it belong.
     public init(on reactor: Reactor) { semaphore = DeferredSemaphore(count: 1, on: reactor) }
 
     /// The reactor that the lock belongs to.
@@ -26,6 +28,9 @@ public final class DeferredLock {
 
     /// Takes the lock, or a number in the line.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
     /// - Returns: A Deferred that fires when the lock was had: at once if nobody holds it.
     public func acquire(file: StaticString = #fileID, line: UInt = #line) -> Deferred<Void> {
         semaphore.acquire(file: file, line: line)
@@ -46,6 +51,10 @@ public final class DeferredLock {
 
     /// Runs `body` with the lock, which is released when its Deferred has fired.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called once, when the lock is held.
     /// - Returns: A Deferred for the result of `body`.
     @discardableResult
     public func run<Waited: DeferredResult>(

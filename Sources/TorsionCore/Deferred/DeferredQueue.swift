@@ -25,6 +25,10 @@ public final class DeferredQueue<Element> {
 
     /// Makes an empty queue.
     ///
+    /// - Parameters:
+    ///   - limit: How many elements are kept, 0 or more.
+    ///   - waitingLimit: How many may wait for an element, 0 or more.
+    ///   - reactor: Where the queue is used.
     /// - Precondition: Neither limit is negative. With a `limit` of 0 an element is taken only
     ///   while somebody waits for it.
     public init(limit: Int, waitingLimit: Int = .max, on reactor: Reactor) {
@@ -45,6 +49,7 @@ public final class DeferredQueue<Element> {
     /// Gives an element to the first who waits, whose callbacks run before this returns, or keeps
     /// it.
     ///
+    /// - Parameter element: Kept until it is taken.
     /// - Throws: ``QueueOverflow`` when the queue is full; the element is then the caller's.
     public func put(_ element: Element) throws(QueueOverflow) {
         reactor.checkThread()
@@ -55,6 +60,9 @@ public final class DeferredQueue<Element> {
 
     /// Takes the oldest element, or a number in the line.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - place: The place that traps and reports name.
     /// - Returns: A Deferred for the element: at once if there is one. It has failed with
     ///   ``QueueUnderflow`` if too many wait already.
     public func get(file: StaticString = #fileID, line place: UInt = #line) -> Deferred<Element> {
@@ -133,6 +141,8 @@ public struct QueueOverflow: Error, Hashable, Sendable, CustomStringConvertible 
     public let limit: Int
 
     /// Makes the error of a full queue.
+    ///
+    /// - Parameter limit: How many elements the queue keeps.
     public init(limit: Int) { self.limit = limit }
 
     /// One line.
@@ -145,6 +155,8 @@ public struct QueueUnderflow: Error, Hashable, Sendable, CustomStringConvertible
     public let waitingLimit: Int
 
     /// Makes the error of a line that is full.
+    ///
+    /// - Parameter waitingLimit: How many may wait.
     public init(waitingLimit: Int) { self.waitingLimit = waitingLimit }
 
     /// One line.

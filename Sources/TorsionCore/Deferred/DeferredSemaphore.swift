@@ -26,6 +26,9 @@ public final class DeferredSemaphore {
 
     /// Makes a semaphore whose places are all free.
     ///
+    /// - Parameters:
+    ///   - count: How many may hold a place at once.
+    ///   - reactor: Where those who take one belong.
     /// - Precondition: `count` is at least 1.
     public init(count: Int, on reactor: Reactor) {
         reactor.checkThread()
@@ -43,6 +46,9 @@ public final class DeferredSemaphore {
     /// Each that was had is given back by one ``release()``. If the Deferred is cancelled, no place
     /// was had.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - place: The place that traps and reports name.
     /// - Returns: A Deferred that fires when there is a place: at once if one is free.
     public func acquire(file: StaticString = #fileID, line place: UInt = #line) -> Deferred<Void> {
         reactor.checkThread()
@@ -102,6 +108,10 @@ public final class DeferredSemaphore {
     ///
     /// Cancelling the Deferred returned leaves the line, or cancels what `body` returned.
     ///
+    /// - Parameters:
+    ///   - file: The place that traps and reports name.
+    ///   - line: The place that traps and reports name.
+    ///   - body: Called once, when a place is held.
     /// - Returns: A Deferred for the result of `body`.
     @discardableResult
     public func run<Waited: DeferredResult>(

@@ -26,6 +26,14 @@ public struct RetryPolicy: Sendable {
     /// Makes a policy; what is left out is half a second, doubled up to a minute, for ever, and
     /// chance takes up to a half.
     ///
+    /// - Parameters:
+    ///   - attemptLimit: How often it is tried, the first time included; `nil` tries without limit.
+    ///   - firstDelay: How long to wait after the first failure.
+    ///   - factor: How much longer each delay is than the one before.
+    ///   - longestDelay: Where the delays stop growing.
+    ///   - jitter: The part of a delay that chance may take away.
+    ///   - seed: What chance begins with; `nil` draws one from the reactor.
+    ///   - isPermanent: Whether an error ends the trying at once; called on the reactor.
     /// - Precondition: The delays are not negative, `factor` is at least 1, `jitter` is from 0 to 1,
     ///   `attemptLimit` is at least 1.
     public init(

@@ -28,6 +28,11 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     }
 
     /// An address of any family.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX.
+    ///   - options: How the socket and the connection are set up.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func address(
         _ address: SocketAddress, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
@@ -37,6 +42,12 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     /// A host, by name or by number, and a TCP port.
     ///
     /// A name is resolved at each connect, and its addresses are tried as RFC 8305 says.
+    ///
+    /// - Parameters:
+    ///   - host: A name, or an address as text.
+    ///   - port: From 1 to 65,535.
+    ///   - options: How the socket and the connection are set up.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func tcp(
         host: String, port: UInt16, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
@@ -47,6 +58,11 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     }
 
     /// A UNIX socket with a path.
+    ///
+    /// - Parameters:
+    ///   - path: Up to ``UnixAddress/maximumByteCount`` bytes, without a zero byte.
+    ///   - options: How the socket and the connection are set up.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func unix(
         path: String, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
@@ -59,6 +75,11 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     /// connection is that of the socket, for whoever else has it too. That of a pipe is not: its
     /// reader sees EOF when you have closed yours as well. Of a pipe only one direction is there; one
     /// that cannot be written to breaks the connection at the first write.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Stays yours.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
@@ -159,6 +180,10 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     }
 
     /// Resolves the name, if it is one, and connects to the first address that answers: RFC 8305.
+    ///
+    /// - Parameter reactor: Where the stream belongs; call this on its thread.
+    /// - Returns: A Deferred for the stream, which gives up when it is cancelled. It fails with an
+    ///   ``IOError`` that names what was tried.
     public func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
         StreamOpener(to: self, on: reactor).start()
     }

@@ -77,6 +77,14 @@ public final class ClientService<Made: StreamProtocol> {
     }
 
     /// Makes a service for any endpoint, whose connections may have filters.
+    ///
+    /// - Parameters:
+    ///   - endpoint: Where to connect to.
+    ///   - reactor: The reactor that the connections belong to.
+    ///   - policy: How long to wait between attempts, and which errors end the service.
+    ///   - makeProtocol: Makes the protocol of each connection.
+    ///   - prepare: Called with each before it counts as connected; if it fails the connection is
+    ///     closed.
     public convenience init(
         to endpoint: some StreamClientEndpoint, on reactor: Reactor,
         policy: RetryPolicy = RetryPolicy(), _ makeProtocol: @escaping () throws -> Made,
@@ -170,6 +178,9 @@ public final class ClientService<Made: StreamProtocol> {
 
     /// Asks the connection to end, as a stop of the reactor does, and connects no more.
     ///
+    /// - Parameters:
+    ///   - file: The place that a report names.
+    ///   - line: The place that a report names.
     /// - Returns: A Deferred that succeeds when there is no connection left.
     @discardableResult
     public func stop(file: StaticString = #fileID, line: UInt = #line) -> Deferred<Void> {

@@ -250,6 +250,10 @@ public struct PoolExhausted: Error, Hashable, Sendable, CustomStringConvertible 
     }
 
     /// Makes one.
+    ///
+    /// - Parameters:
+    ///   - limit: How many connections the pool has at most.
+    ///   - waitingLimit: How many may wait for one.
     public init(limit: Int, waitingLimit: Int) {
         self.limit = limit
         self.waitingLimit = waitingLimit

@@ -32,6 +32,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
     }
 
     /// An address of any family.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the socket is set up, and its peer if it has one.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func address(
         _ address: SocketAddress, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
@@ -40,7 +45,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
 
     /// A UDP port, on all IPv4 interfaces unless another address is named.
     ///
-    /// `port`: 0 lets the kernel choose; `DatagramPort.localAddress` tells.
+    /// - Parameters:
+    ///   - port: 0 lets the kernel choose; `DatagramPort.localAddress` tells.
+    ///   - interface: The address of one interface.
+    ///   - options: How the socket is set up, and its peer if it has one.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func udp(
         port: UInt16, interface: IPv4Address = .any, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
@@ -50,6 +59,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
     /// A UNIX socket with a path.
     ///
     /// The file of a dead process is replaced, that of a live one is not.
+    ///
+    /// - Parameters:
+    ///   - path: Up to ``UnixAddress/maximumByteCount`` bytes, without a zero byte.
+    ///   - options: How the socket is set up, and its peer if it has one.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func unix(
         path: String, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
@@ -60,6 +74,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
     ///
     /// The descriptor stays yours: each use works with a duplicate of it, and what arrives goes to
     /// whichever reads first.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Stays yours.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func adopted(
         descriptor: Int32, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
@@ -68,6 +87,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
 
     /// The first socket of this name that systemd opened for the process, by `ListenDatagram=`:
     /// `FileDescriptorName=` in `systemd.socket(5)`, by default the name of the unit.
+    ///
+    /// - Parameters:
+    ///   - name: Case counts.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that fails to listen if systemd has not opened such a socket.
     public static func systemd(
         name: String, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
@@ -75,6 +99,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
     }
 
     /// A socket that systemd opened for the process, by its place among them, counted from 0.
+    ///
+    /// - Parameters:
+    ///   - index: From 0, in the order of the unit's file.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that fails to listen if systemd has not opened such a socket.
     public static func systemd(
         index: Int, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
@@ -158,8 +187,11 @@ public struct DatagramEndpoint: Hashable, Sendable {
 
     /// Opens the port, with the protocol that the closure makes.
     ///
-    /// `makeProtocol`: Called once, at once.
-    /// Throws ``IOError`` that names the place and the cause, or what the closure throws.
+    /// - Parameters:
+    ///   - reactor: Where the port belongs; call this on its thread.
+    ///   - makeProtocol: Called once, at once.
+    /// - Returns: The open port.
+    /// - Throws: ``IOError`` that names the place and the cause, or what the closure throws.
     @discardableResult
     public func listen(
         on reactor: Reactor, _ makeProtocol: () throws -> any DatagramProtocol

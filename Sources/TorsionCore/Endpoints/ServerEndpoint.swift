@@ -27,6 +27,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     }
 
     /// An address of any family.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the port and its connections are set up.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func address(
         _ address: SocketAddress, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -35,7 +40,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
 
     /// A TCP port, on all IPv4 interfaces unless another address is named.
     ///
-    /// `port`: 0 lets the kernel choose; `ListeningPort.localAddress` tells.
+    /// - Parameters:
+    ///   - port: 0 lets the kernel choose; `ListeningPort.localAddress` tells.
+    ///   - interface: The address of one interface.
+    ///   - options: How the port and its connections are set up.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func tcp(
         port: UInt16, interface: IPv4Address = .any, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -45,6 +54,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// A UNIX socket with a path.
     ///
     /// The file of a dead server is replaced, that of a live one is not.
+    ///
+    /// - Parameters:
+    ///   - path: Up to ``UnixAddress/maximumByteCount`` bytes, without a zero byte.
+    ///   - options: How the port and its connections are set up.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func unix(
         path: String, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -59,6 +73,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// A socket that listens accepts clients here; one that is connected, a pipe, a terminal or a file
     /// serves its peer, once. The descriptor stays yours: each use works with a duplicate of it, so
     /// that the reader of a pipe sees EOF when you have closed yours as well.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Stays yours.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that can be used any number of times.
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -84,6 +103,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
 
     /// The first socket of this name that systemd opened for the process: `FileDescriptorName=` in
     /// `systemd.socket(5)`, by default the name of the unit.
+    ///
+    /// - Parameters:
+    ///   - name: Case counts.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that fails to listen if systemd has not opened such a socket.
     public static func systemd(
         name: String, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -91,6 +115,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     }
 
     /// A socket that systemd opened for the process, by its place among them, counted from 0.
+    ///
+    /// - Parameters:
+    ///   - index: From 0, in the order of the unit's file.
+    ///   - options: Those that can be set on what is open already.
+    /// - Returns: An endpoint that fails to listen if systemd has not opened such a socket.
     public static func systemd(
         index: Int, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -189,6 +218,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
 
     /// Listens, and makes a protocol for each client by a factory.
     ///
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong; call this on its thread.
+    ///   - factory: Makes the protocol of each connection, when its filters have agreed.
+    ///   - layers: The filters and observers of each connection.
+    /// - Returns: The open port.
     /// - Throws: ``IOError`` that names the address and the cause.
     @discardableResult
     public func listen(

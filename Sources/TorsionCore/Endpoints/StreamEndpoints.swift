@@ -29,6 +29,10 @@ public protocol StreamServerEndpoint: Sendable {
 extension StreamServerEndpoint {
     /// Listens, and makes a protocol for each client by a factory.
     ///
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong; call this on its thread.
+    ///   - factory: Makes the protocol of each connection, when its filters have agreed.
+    /// - Returns: The open port.
     /// - Throws: ``IOError`` that names the place and the cause.
     @discardableResult
     public func listen(
@@ -39,8 +43,11 @@ extension StreamServerEndpoint {
 
     /// Listens, and makes a protocol for each client by a closure.
     ///
-    /// `makeProtocol`: Called for each client; nil refuses it.
-    /// Throws ``IOError`` that names the address and the cause.
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong; call this on its thread.
+    ///   - makeProtocol: Called for each client; nil refuses it.
+    /// - Returns: The open port.
+    /// - Throws: ``IOError`` that names the address and the cause.
     @discardableResult
     public func listen(
         on reactor: Reactor, _ makeProtocol: @escaping () throws -> (any StreamProtocol)?
@@ -49,6 +56,12 @@ extension StreamServerEndpoint {
     }
 
     /// Listens, and makes a protocol for each client by a closure that is given its address.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong; call this on its thread.
+    ///   - makeProtocol: Called for each client with its address; nil refuses it.
+    /// - Returns: The open port.
+    /// - Throws: ``IOError`` that names the address and the cause.
     @discardableResult
     public func listen(
         on reactor: Reactor,
@@ -87,7 +100,8 @@ extension StreamServerEndpoint {
     /// The same place with a factory in front of the program's, behind those named before: one that
     /// refuses clients by their addresses, or makes protocols that have something in common.
     ///
-    /// `wrap`: Called once for each port that listens, on its reactor.
+    /// - Parameter wrap: Called once for each port that listens, on its reactor.
+    /// - Returns: An endpoint that can be used any number of times.
     public func wrapped(byFactory wrap: @escaping FactoryMaker) -> WrappedServerEndpoint {
         WrappedServerEndpoint(self, factory: wrap)
     }
@@ -109,6 +123,7 @@ extension StreamServerEndpoint {
 public protocol StreamClientEndpoint: Sendable {
     /// Opens a stream to the peer, without a protocol. Called on the reactor, at each connect.
     ///
+    /// - Parameter reactor: Where the stream belongs.
     /// - Returns: A Deferred for the stream, which gives up when it is cancelled. It fails with an
     ///   ``IOError`` that names what was tried, and the cause.
     func openStream(on reactor: Reactor) -> Deferred<ByteStream>

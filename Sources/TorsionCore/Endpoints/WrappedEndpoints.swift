@@ -21,6 +21,13 @@ public struct WrappedServerEndpoint: StreamServerEndpoint {
     }
 
     /// Listens, and makes a protocol for each client by a factory.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where the port and its connections belong; call this on its thread.
+    ///   - factory: Wrapped, then makes the protocol of each connection.
+    ///   - layers: The filters and observers above those of this endpoint.
+    /// - Returns: The open port.
+    /// - Throws: ``IOError`` that names the place and the cause.
     @discardableResult
     public func listen(
         on reactor: Reactor, factory: any StreamProtocolFactory, layers: StreamLayers
@@ -46,6 +53,10 @@ public struct WrappedClientEndpoint: StreamClientEndpoint {
     }
 
     /// Opens a stream, and waits until its filters have agreed.
+    ///
+    /// - Parameter reactor: Where the stream belongs; call this on its thread.
+    /// - Returns: A Deferred for the stream, which gives up when it is cancelled. It fails with an
+    ///   ``IOError``, or with the error of a filter.
     public func openStream(on reactor: Reactor) -> Deferred<ByteStream> {
         let opening = endpoint.openStream(on: reactor)
         guard !filters.isEmpty else {

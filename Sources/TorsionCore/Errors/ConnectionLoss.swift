@@ -101,6 +101,11 @@ public enum ConnectionLoss: Error, Sendable {
 extension ConnectionLoss: Equatable {
     /// Compares case and payload; two protocol errors by their types and descriptions, since an
     /// error need not be comparable.
+    ///
+    /// - Parameters:
+    ///   - left: A reason.
+    ///   - right: Another reason.
+    /// - Returns: Whether case and payload are the same.
     public static func == (left: ConnectionLoss, right: ConnectionLoss) -> Bool {
         switch (left, right) {
         case (.closedByPeer, .closedByPeer), (.closedLocally, .closedLocally),

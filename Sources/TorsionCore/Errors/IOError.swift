@@ -21,6 +21,13 @@ public struct IOError: Error, Hashable, Sendable {
     public var subject: String?
 
     /// Makes an error that says `function` failed with `code`.
+    ///
+    /// - Parameters:
+    ///   - operation: What was being done.
+    ///   - function: The system's function that failed, for example "connect"; empty if there was
+    ///     none.
+    ///   - code: Why.
+    ///   - subject: What it was done to, for example a path; `nil` if that is not known.
     public init(
         _ operation: Operation, function: String, code: ErrorCode, subject: String? = nil
     ) {
@@ -31,6 +38,12 @@ public struct IOError: Error, Hashable, Sendable {
     }
 
     /// Makes an error about an address.
+    ///
+    /// - Parameters:
+    ///   - operation: What was being done.
+    ///   - function: The system's function that failed, for example "connect".
+    ///   - code: Why.
+    ///   - subject: The address that the error names.
     public init(
         _ operation: Operation, function: String, code: ErrorCode, subject: SocketAddress
     ) {

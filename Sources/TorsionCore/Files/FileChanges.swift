@@ -7,6 +7,8 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
     public let rawValue: UInt8
 
     /// Makes a set of its bits.
+    ///
+    /// - Parameter rawValue: Bits as those of the constants; others are kept.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// The path leads to a file, where it led to none or to another one: made, moved here, or put in

@@ -83,6 +83,8 @@ public final class FileConsumer: Consumer {
     }
 
     /// Queues a copy of `bytes`.
+    ///
+    /// - Parameter bytes: Any number; borrowed for the call, and copied.
     public func write(_ bytes: RawSpan) {
         reactor.checkThread()
         guard isOpen, bytes.byteCount > 0 else { return }
@@ -93,14 +95,20 @@ public final class FileConsumer: Consumer {
     }
 
     /// Queues a copy of `bytes`.
+    ///
+    /// - Parameter bytes: Any number; copied.
     public func write(_ bytes: Bytes) { write(bytes.span) }
 
     /// Names who is paused and resumed.
+    ///
+    /// - Parameter producer: Paused while too much waits for the disk. A second one traps.
     public func registerProducer(_ producer: any PushProducer) {
         self.producer.register(producer, isOver: !isOpen)
     }
 
     /// Names who is asked for the next piece, one piece a turn while the disk keeps up.
+    ///
+    /// - Parameter producer: Asked on the reactor. A second one traps.
     public func registerProducer(_ producer: any PullProducer) {
         self.producer.register(producer, isOver: !isOpen)
     }
@@ -117,6 +125,8 @@ public final class FileConsumer: Consumer {
     }
 
     /// Closes the file when everything was written, and fails ``written``.
+    ///
+    /// - Parameter error: What ``written`` fails with.
     public func abandonConsuming(because error: any Error) {
         reactor.checkThread()
         guard isOpen else { return }

@@ -18,6 +18,8 @@ public protocol FileNotifier: AnyObject {
     func watch(folder: String, for events: FileEvents) throws(IOError) -> Int32
 
     /// Tells no more of a folder. Harmless for one that is gone.
+    ///
+    /// - Parameter number: What `watch` returned for the folder.
     func unwatch(_ number: Int32)
 
     /// What is at a path now, links not followed: `lstat(2)`, `readlink(2)`.
@@ -27,6 +29,9 @@ public protocol FileNotifier: AnyObject {
     func entry(at path: String) -> FileEntry
 
     /// The names in a folder, in any order, without `.` and `..`; none if it cannot be read.
+    ///
+    /// - Parameter folder: A path.
+    /// - Returns: Names without their folder.
     func names(in folder: String) -> [String]
 }
 

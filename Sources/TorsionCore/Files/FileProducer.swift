@@ -70,6 +70,10 @@ public final class FileProducer: ByteSource {
     }
 
     /// Opens the file and sends it.
+    ///
+    /// - Parameter consumer: Written to on the reactor.
+    /// - Returns: A Deferred for the number of bytes that were sent. It fails with an ``IOError``
+    ///   that names the path, or as ``ByteSource/pipe(to:)``.
     @discardableResult
     public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         let transfer = FileTransfer(

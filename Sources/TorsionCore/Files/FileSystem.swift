@@ -14,8 +14,12 @@ public protocol FileSystem: Sendable {
     /// Opens a regular file; for writing also a device such as `/dev/null`. Callable from any
     /// thread; blocks.
     ///
-    /// - Throws: ``IOError`` of operation `open` that names the path; ``ErrorCode/notSupported`` for
-    ///   another kind of file, such as a pipe.
+    /// - Parameters:
+    ///   - path: Relative to the process's folder unless it begins with a slash.
+    ///   - access: Reading, or which way of writing.
+    /// - Returns: The open file, which closes itself when it is released.
+    /// - Throws: ``IOError`` of operation `open` that names the path; ``ErrorCode/notSupported``
+    ///   for another kind of file, such as a pipe.
     func open(_ path: String, for access: FileAccess) throws(IOError) -> any OpenFile
 
     /// Opens a regular file for reading that is within a folder, whatever `..` and links its path
@@ -37,6 +41,12 @@ public protocol FileSystem: Sendable {
 
 extension FileSystem {
     /// Fails.
+    ///
+    /// - Parameters:
+    ///   - path: Ignored.
+    ///   - folder: Ignored.
+    /// - Returns: Does not return; it throws.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func open(
         _ path: String, beneath folder: String
     ) throws(IOError) -> (file: any OpenFile, status: FileStatus) {
@@ -95,21 +105,32 @@ public protocol OpenFile: AnyObject, Sendable {
 
     /// Reads at most `limit` bytes from an offset; none at the end.
     ///
+    /// - Parameters:
+    ///   - offset: In bytes from the start, 0 or more.
+    ///   - limit: The most bytes to read, at least 1.
+    /// - Returns: At least one byte, unless the file ends there.
     /// - Throws: ``IOError`` of operation `read` that names the path.
     func read(at offset: Int64, limit: Int) throws(IOError) -> Bytes
 
     /// Writes all of `bytes` at an offset; into a pipe, which has none, behind what is there.
     ///
+    /// - Parameters:
+    ///   - bytes: Any number; borrowed for the call.
+    ///   - offset: In bytes from the start, 0 or more.
     /// - Throws: ``IOError`` of operation `write` that names the path, for example
     ///   ``ErrorCode/noSpace``.
     func write(_ bytes: RawSpan, at offset: Int64) throws(IOError)
 
     /// Whether reading these bytes would find all of them in memory. Does not block; false where
     /// the system does not tell.
+    ///
+    /// - Parameter range: Offsets in bytes from the start.
+    /// - Returns: Whether a read would not wait for the disk.
     func isCached(_ range: Range<Int64>) -> Bool
 
     /// Reads these bytes into memory, so that who reads them next does not wait for the disk.
     ///
+    /// - Parameter range: Offsets in bytes from the start.
     /// - Throws: ``IOError`` of operation `read` that names the path.
     func fetch(_ range: Range<Int64>) throws(IOError)
 

@@ -76,6 +76,15 @@ public struct TransportSecurity: Hashable, Sendable {
     public var isResumed: Bool
 
     /// Describes a secured connection.
+    ///
+    /// - Parameters:
+    ///   - version: Of the protocol, for example "TLSv1.3".
+    ///   - cipher: The suite's name in the registry, "TLS_AES_128_GCM_SHA256".
+    ///   - applicationProtocol: What both sides chose, for example "h2"; `nil` if they chose none.
+    ///   - serverName: The name that the client asked for; `nil` if it asked for none.
+    ///   - peerCertificate: In DER; `nil` if the peer showed none.
+    ///   - isPeerVerified: Whether the peer's certificate was verified.
+    ///   - isResumed: Whether a former session was resumed.
     public init(
         version: String, cipher: String, applicationProtocol: String? = nil,
         serverName: String? = nil, peerCertificate: Bytes? = nil, isPeerVerified: Bool = false,

@@ -18,8 +18,9 @@
 public protocol ConnectionObserver: AnyObject {
     /// The connection is made; its protocol is told next.
     ///
-    /// - Throws: What ends the connection, as if the protocol had thrown it: the protocol is released
-    ///   without a call.
+    /// - Parameter transport: The connection, which it may keep until ``didLose(_:of:)``.
+    /// - Throws: What ends the connection, as if the protocol had thrown it: the protocol is
+    ///   released without a call.
     func connectionMade(_ transport: any StreamTransport) throws
 
     /// Bytes arrived, which the protocol is given next.
@@ -30,6 +31,10 @@ public protocol ConnectionObserver: AnyObject {
     func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport)
 
     /// The protocol has been given what arrived.
+    ///
+    /// - Parameters:
+    ///   - byteCount: How many bytes that were.
+    ///   - transport: The connection.
     func didDeliver(byteCount: Int, of transport: any StreamTransport)
 
     /// The protocol wrote, and the bytes are on their way or queued.
@@ -40,12 +45,24 @@ public protocol ConnectionObserver: AnyObject {
     func didWrite(_ bytes: RawSpan, of transport: any StreamTransport)
 
     /// Bytes left that the protocol did not write: of a file, or spliced from another connection.
+    ///
+    /// - Parameters:
+    ///   - byteCount: At least 1.
+    ///   - transport: The connection.
     func didSend(byteCount: Int, of transport: any StreamTransport)
 
     /// Something else happened.
+    ///
+    /// - Parameters:
+    ///   - change: What happened.
+    ///   - transport: The connection.
     func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport)
 
     /// The connection is lost; its protocol is told next. Once, last.
+    ///
+    /// - Parameters:
+    ///   - why: As the protocol gets it.
+    ///   - transport: The connection; it can be asked but not used.
     func didLose(_ why: ConnectionLoss, of transport: any StreamTransport)
 }
 
@@ -62,24 +79,51 @@ public enum ConnectionChange: Hashable, Sendable {
 
 extension ConnectionObserver {
     /// Does nothing.
+    ///
+    /// - Parameter transport: Ignored.
+    /// - Throws: Does not throw.
     public func connectionMade(_ transport: any StreamTransport) throws {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - transport: Ignored.
     public func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport) {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - byteCount: Ignored.
+    ///   - transport: Ignored.
     public func didDeliver(byteCount: Int, of transport: any StreamTransport) {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - transport: Ignored.
     public func didWrite(_ bytes: RawSpan, of transport: any StreamTransport) {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - byteCount: Ignored.
+    ///   - transport: Ignored.
     public func didSend(byteCount: Int, of transport: any StreamTransport) {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - change: Ignored.
+    ///   - transport: Ignored.
     public func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport) {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - why: Ignored.
+    ///   - transport: Ignored.
     public func didLose(_ why: ConnectionLoss, of transport: any StreamTransport) {}
 }
 
@@ -156,6 +200,10 @@ public protocol PortObserver: AnyObject {
 
 extension PortObserver {
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - error: Ignored.
+    ///   - peer: Ignored.
     public func handshakeFailed(_ error: any Error, with peer: SocketAddress) {}
 }
 

@@ -11,11 +11,17 @@
     public final func streamDidConnect() { mistake("StreamFilter: connected twice") }
 
     /// Passes bytes to ``receive(_:)``.
+    ///
+    /// - Parameter bytes: Borrowed until the call returns.
     public final func streamDidRead(_ bytes: RawSpan) {
         if flags.contains(.isTransparent) { passUpAlone(bytes) } else { receiveSome(bytes) }
     }
 
     /// Passes them on where nobody looks at bytes; else closes the descriptors.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed until the call returns.
+    ///   - descriptors: Closed unless every filter passes bytes as they are.
     public final func streamDidRead(_ bytes: RawSpan, carrying descriptors: PassedDescriptors) {
         guard flags.contains(.isTransparent) else { return streamDidRead(bytes) }
         above?.streamDidRead(bytes, carrying: descriptors)
@@ -27,6 +33,11 @@
     }
 
     /// Passes the report up.
+    ///
+    /// - Parameters:
+    ///   - byteCount: How many bytes the target took.
+    ///   - rest: What it did not take; borrowed until the call returns.
+    ///   - failure: What broke the target; `nil` if it is whole.
     public final func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
         above?.streamDidSplice(byteCount: byteCount, rest: rest, failure: failure)
     }
@@ -43,6 +54,8 @@
     }
 
     /// Goes on with what waits.
+    ///
+    /// - Parameter byteCount: How many bytes the stream below took of what the filter sent.
     public final func streamDidWrite(byteCount: Int) {
         guard let output, !output.isEmpty else {
             above?.streamDidWrite(byteCount: byteCount)
@@ -56,6 +69,8 @@
     public final func streamHasRoom() { above?.streamHasRoom() }
 
     /// Passes the error up.
+    ///
+    /// - Parameter error: Becomes the reason of the loss.
     public final func streamDidFail(_ error: any Error) {
         flags.insert(.hasFailed)
         above?.streamDidFail(error)
@@ -64,6 +79,8 @@
 
 @_spi(Backend) extension StreamFilter: BackendStream {
     /// Names who is called with what arrives.
+    ///
+    /// - Parameter receiver: Held until the stream is closed or another takes over.
     public final func deliver(to receiver: any StreamReceiver) { above = receiver }
 
     /// Delivers what is held in the next turn, then reads on below.
@@ -97,6 +114,9 @@
     }
 
     /// Offers bytes to ``transmit(_:)``.
+    ///
+    /// - Parameter bytes: What is written above; borrowed for the call.
+    /// - Returns: How many of them ``transmit(_:)`` took.
     public final func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         guard flags.contains(.isTransparent) else { return unsafe transmitAtOnce(bytes) }
         return unsafe passDown(bytes)
@@ -109,6 +129,11 @@
     }
 
     /// Offers bytes to ``transmit(_:)``, as long as the stream below takes what it makes of them.
+    ///
+    /// - Parameters:
+    ///   - first: Borrowed for the call.
+    ///   - second: Goes behind `first`; borrowed for the call.
+    /// - Returns: How many bytes of both ``transmit(_:)`` took.
     public final func tryWrite(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
     ) -> WriteResult {
@@ -122,12 +147,20 @@
     }
 
     /// Takes from the queue when what is held has left.
+    ///
+    /// - Parameter queue: What is written above; kept until it is empty.
     public final func startWriting(from queue: WriteQueue) {
         if flags.contains(.isTransparent) { return below.startWriting(from: queue) }
         upper = queue
     }
 
     /// Passes the file on where nobody looks at bytes.
+    ///
+    /// - Parameters:
+    ///   - file: A descriptor that stays the caller's.
+    ///   - offset: In bytes from the start.
+    ///   - byteCount: How many bytes to send.
+    /// - Returns: What the stream below says; that it cannot if the filter has to see the bytes.
     public final func trySendFile(
         _ file: Int32, at offset: Int64, byteCount: Int
     ) -> SendFileResult {
@@ -139,6 +172,8 @@
     public final func awaitRoom() { below.awaitRoom() }
 
     /// Passes the call down where nobody looks at bytes.
+    ///
+    /// - Parameter isWanted: Whether what arrives may go past the protocol.
     public final func spliceInput(_ isWanted: Bool) {
         if flags.contains(.isTransparent) { below.spliceInput(isWanted) }
     }
@@ -162,19 +197,33 @@
     }
 
     /// Passes the call down.
+    ///
+    /// - Parameter options: As ``BackendStream/setSocketOptions(_:)``.
+    /// - Throws: As ``BackendStream/setSocketOptions(_:)``.
     public final func setSocketOptions(_ options: SocketOptions) throws(IOError) {
         try below.setSocketOptions(options)
     }
 
     /// Passes the call down.
+    ///
+    /// - Parameter isWanted: False closes those that arrive.
     public final func receiveDescriptors(_ isWanted: Bool) { below.receiveDescriptors(isWanted) }
 
     /// Passes the call down.
+    ///
+    /// - Parameter descriptors: Stay the caller's.
+    /// - Returns: As ``BackendStream/duplicate(_:)``.
+    /// - Throws: As ``BackendStream/duplicate(_:)``.
     public final func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors {
         try below.duplicate(descriptors)
     }
 
     /// Passes the call down.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed for the call; not seen by the filter.
+    ///   - descriptors: Sent with the first byte.
+    /// - Returns: How many bytes the stream below took.
     public final func tryWrite(
         _ bytes: UnsafeRawBufferPointer, passing descriptors: PassedDescriptors
     ) -> WriteResult { unsafe below.tryWrite(bytes, passing: descriptors) }

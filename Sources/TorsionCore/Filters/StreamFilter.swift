@@ -333,6 +333,8 @@ open class StreamFilter {
     }
 
     /// Sends bytes to the peer, behind what was sent before.
+    ///
+    /// - Parameter bytes: Any number.
     public final func send(_ bytes: Bytes) { send(bytes.span) }
 
     /// Breaks the connection, or the attempt to make it, with this reason.

@@ -25,6 +25,9 @@ public struct StreamLayers: Sendable {
     public var isEmpty: Bool { filters.isEmpty && observers.isEmpty }
 
     /// The same with a filter above all others.
+    ///
+    /// - Parameter make: Called once for each connection, on its reactor.
+    /// - Returns: A value with one filter more.
     public func filtered(by make: @escaping FilterMaker) -> StreamLayers {
         var layers = self
         layers.filters.append(make)
@@ -32,11 +35,17 @@ public struct StreamLayers: Sendable {
     }
 
     /// The same with an observer of each connection, called behind all others.
+    ///
+    /// - Parameter make: Called once for each connection, on its reactor.
+    /// - Returns: A value with one observer more.
     public func observed(by make: @escaping ObserverMaker) -> StreamLayers {
         observed(byPort: { ClosurePortObserver(make) })
     }
 
     /// The same with an observer of the port, called behind all others.
+    ///
+    /// - Parameter make: Called once for each port, on its reactor.
+    /// - Returns: A value with one observer more.
     public func observed(byPort make: @escaping PortObserverMaker) -> StreamLayers {
         var layers = self
         layers.observers.append(make)
@@ -44,6 +53,9 @@ public struct StreamLayers: Sendable {
     }
 
     /// The same on top of others: for an endpoint that adds its own below those it is given.
+    ///
+    /// - Parameter lower: Stays below.
+    /// - Returns: Both together.
     public func above(_ lower: StreamLayers) -> StreamLayers {
         var layers = lower
         layers.filters += filters
@@ -63,6 +75,10 @@ public final class ByteStream {
     private var isTaken = false
 
     /// A stream that a backend's author, or a test, has made.
+    ///
+    /// - Parameters:
+    ///   - stream: One that is connected; closed with the value.
+    ///   - options: How the connection is set up.
     @_spi(Backend)
     public init(_ stream: any BackendStream, options: StreamOptions = StreamOptions()) {
         agreed = AgreedStream(stream: stream)

@@ -39,6 +39,10 @@ public protocol ByteSource {
 
 extension StreamTransport {
     /// Replaces the protocol by one that writes what arrives to `consumer`.
+    ///
+    /// - Parameter consumer: Written to on the reactor.
+    /// - Returns: A Deferred for the number of bytes that were carried, which fires at EOF. It
+    ///   fails as ``ByteSource/pipe(to:)``.
     @discardableResult
     public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         producing(into: consumer).result
@@ -63,6 +67,8 @@ extension StreamTransport {
     /// Resets the connection when the peer has got what was written: it is not the whole.
     ///
     /// A transport that is not the engine's own is aborted at once.
+    ///
+    /// - Parameter error: Kept out of the connection: the peer sees a reset.
     public func abandonConsuming(because error: any Error) {
         guard let connection = self as? StreamConnection else { return abortConnection() }
         connection.abandonConnection()

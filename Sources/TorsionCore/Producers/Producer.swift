@@ -35,19 +35,27 @@ public protocol PullProducer: AnyObject {
 /// - SeeAlso: Twisted `IConsumer`.
 public protocol Consumer: AnyObject {
     /// Queues a copy of `bytes`, borrowed for the call.
+    ///
+    /// - Parameter bytes: Any number; borrowed for the call, and copied.
     func write(_ bytes: RawSpan)
 
     /// Queues `bytes` without a copy where that pays.
+    ///
+    /// - Parameter bytes: Any number; shared, without a copy.
     func write(_ bytes: Bytes)
 
     /// Names who is paused and resumed. It is told at once if the consumer is full, and stopped at
     /// once if the consumer is gone.
     ///
+    /// - Parameter producer: Paused when the consumer is full, resumed when it has room, stopped
+    ///   when it is gone.
     /// - Precondition: No producer is registered.
     func registerProducer(_ producer: any PushProducer)
 
     /// Names who is asked for the next piece.
     ///
+    /// - Parameter producer: Asked for one piece at a time while there is room, stopped when the
+    ///   consumer is gone.
     /// - Precondition: No producer is registered.
     func registerProducer(_ producer: any PullProducer)
 
@@ -60,6 +68,8 @@ public protocol Consumer: AnyObject {
 
     /// Nothing more comes and something is missing: told by a ``ByteSource/pipe(to:)`` whose source
     /// broke. By default does nothing, since the pipe's Deferred fails with the same error.
+    ///
+    /// - Parameter error: Why the source broke.
     func abandonConsuming(because error: any Error)
 }
 
@@ -68,13 +78,19 @@ extension Consumer {
     public func finishConsuming() {}
 
     /// Does nothing.
+    ///
+    /// - Parameter error: Ignored.
     public func abandonConsuming(because error: any Error) {}
 
     /// Queues a copy of `bytes`.
+    ///
+    /// - Parameter bytes: Any number; copied.
     @inlinable
     public func write(_ bytes: [UInt8]) { unsafe write(bytes.span.bytes) }
 
     /// Queues the UTF-8 of `text`.
+    ///
+    /// - Parameter text: Of any length, without a terminating zero.
     @inlinable
     public func write(_ text: String) {
         // A native string lends its UTF-8; others are made native first, in this copy.

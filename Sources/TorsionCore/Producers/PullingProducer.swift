@@ -24,11 +24,15 @@ public final class PullingProducer: PullProducer, Consumer {
     private enum End { case none, finished, abandoned(any Error), told }
 
     /// Stands between a push producer and this consumer, at which it registers with its producer.
+    ///
+    /// - Parameter consumer: Asks for the pieces.
     public init(into consumer: any Consumer) { self.consumer = consumer }
 
     // MARK: Towards the push producer
 
     /// Writes to the consumer if that has asked, else keeps it until it does.
+    ///
+    /// - Parameter bytes: Any number; copied if they are kept.
     public func write(_ bytes: RawSpan) {
         if isAsked {
             isAsked = false
@@ -40,6 +44,8 @@ public final class PullingProducer: PullProducer, Consumer {
     }
 
     /// The same without a copy.
+    ///
+    /// - Parameter bytes: Any number; shared, without a copy.
     public func write(_ bytes: Bytes) {
         if isAsked {
             isAsked = false
@@ -51,6 +57,8 @@ public final class PullingProducer: PullProducer, Consumer {
     }
 
     /// Registers with the consumer, which asks at once.
+    ///
+    /// - Parameter producer: Paused whenever a piece is held. A second one traps.
     public func registerProducer(_ producer: any PushProducer) {
         require(self.producer == nil, "Consumer: a producer is registered already")
         self.producer = producer
@@ -58,6 +66,8 @@ public final class PullingProducer: PullProducer, Consumer {
     }
 
     /// Passes the pull producer on as it is.
+    ///
+    /// - Parameter producer: Registered with the consumer itself.
     public func registerProducer(_ producer: any PullProducer) {
         consumer.registerProducer(producer)
     }
@@ -75,6 +85,8 @@ public final class PullingProducer: PullProducer, Consumer {
     }
 
     /// Passes the error on, behind what is held.
+    ///
+    /// - Parameter error: Given to the consumer after the last piece.
     public func abandonConsuming(because error: any Error) {
         end = .abandoned(error)
         tellEnd()

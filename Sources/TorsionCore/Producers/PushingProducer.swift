@@ -21,6 +21,10 @@ public final class PushingProducer: PushProducer {
     private var nextCall: DelayedCall?
 
     /// Stands for `producer`, which is asked from ``start()`` on.
+    ///
+    /// - Parameters:
+    ///   - producer: Stopped when this is.
+    ///   - reactor: Where it is asked, once a turn.
     public init(_ producer: any PullProducer, on reactor: Reactor) {
         self.producer = producer
         self.reactor = reactor

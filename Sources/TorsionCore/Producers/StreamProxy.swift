@@ -55,6 +55,13 @@ public final class StreamProxy: StreamProtocol {
     }
 
     /// The same for any endpoint, whose connection may have filters and observers.
+    ///
+    /// - Parameters:
+    ///   - target: Where the client is connected to.
+    ///   - halfClosedTimeout: How long the second direction may carry nothing when the first has
+    ///     ended; `nil` lets it wait.
+    ///   - whenEnded: Called once, on the reactor, when both directions have ended; see
+    ///     ``init(to:halfClosedTimeout:whenEnded:)-(ClientEndpoint,_,_)``.
     public init(
         to target: some StreamClientEndpoint,
         halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
@@ -83,6 +90,8 @@ public final class StreamProxy: StreamProtocol {
     deinit { unjoined?.abandon() }
 
     /// Begins to connect to the target.
+    ///
+    /// - Parameter client: Paused until the target is connected.
     public func connectionMade(_ client: any StreamTransport) {
         unjoined = nil
         client.pauseProducing()
@@ -98,9 +107,17 @@ public final class StreamProxy: StreamProtocol {
     }
 
     /// Not called: the client is paused until the pipes take over.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - transport: Ignored.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 
     /// Ends the attempt of a client that did not wait for it.
+    ///
+    /// - Parameters:
+    ///   - why: Given to `whenEnded` if the target was not connected yet.
+    ///   - transport: The client's connection.
     public func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         guard let attempt = attempt.take() else { return }
         end(.failure(why))

@@ -23,6 +23,10 @@ public struct Watermarks: Hashable, Sendable {
 
     /// Sets all three, in bytes.
     ///
+    /// - Parameters:
+    ///   - low: A paused producer is resumed at this many queued bytes or fewer.
+    ///   - high: The producer is paused above this many queued bytes.
+    ///   - limit: A write that finds more queued than this aborts the connection.
     /// - Precondition: `0 <= low < high <= limit`.
     public init(low: Int = 16 * 1024, high: Int = 64 * 1024, limit: Int = 16 * 1024 * 1024) {
         require(

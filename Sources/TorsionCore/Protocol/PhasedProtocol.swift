@@ -54,6 +54,10 @@ public protocol PhasedProtocol: StreamProtocol {
 
 extension PhasedProtocol {
     /// Aborts the connection.
+    ///
+    /// - Parameters:
+    ///   - deadline: Which one has passed.
+    ///   - transport: Aborted.
     public func timedOut(_ deadline: ConnectionLoss.Deadline, from transport: any StreamTransport) {
         transport.abortConnection(because: ConnectionLoss.deadlinePassed(deadline))
     }

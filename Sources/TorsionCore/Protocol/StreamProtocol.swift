@@ -21,30 +21,53 @@
 /// - SeeAlso: Twisted `IProtocol`.
 public protocol StreamProtocol: AnyObject {
     /// The connection can be used. Called once, first; by default does nothing.
+    ///
+    /// - Parameter transport: The connection; keep it to write to it later.
+    /// - Throws: An error that aborts the connection, and is reported to
+    ///   ``Reactor/unhandledError``.
     func connectionMade(_ transport: any StreamTransport) throws
 
     /// Bytes arrived, at least one, cut anywhere.
     ///
-    /// `bytes`: Borrowed until the call returns; copy into `Bytes` or an array to keep.
+    /// - Parameters:
+    ///   - bytes: Borrowed until the call returns; copy into `Bytes` or an array to keep.
+    ///   - transport: The connection that brought them.
+    /// - Throws: An error that aborts the connection, and is reported to
+    ///   ``Reactor/unhandledError``.
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 
     /// The connection has ended. Called once, last, if ``connectionMade(_:)`` was called; by default
     /// does nothing. Writing has no effect any more.
+    ///
+    /// - Parameters:
+    ///   - why: What ended it; ``ConnectionLoss/isClean`` tells an orderly end.
+    ///   - transport: The connection, which is gone.
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport)
 
     /// The reactor is stopping and asks the connection to end. By default loses the connection;
     /// one that is left open is aborted when the reactor's grace period ends.
+    ///
+    /// - Parameter transport: The connection, which still can be written to.
     func shutdownRequested(_ transport: any StreamTransport)
 }
 
 extension StreamProtocol {
     /// Does nothing.
+    ///
+    /// - Parameter transport: Ignored.
+    /// - Throws: Does not throw.
     public func connectionMade(_ transport: any StreamTransport) throws {}
 
     /// Does nothing.
+    ///
+    /// - Parameters:
+    ///   - why: Ignored.
+    ///   - transport: Ignored.
     public func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {}
 
     /// Loses the connection.
+    ///
+    /// - Parameter transport: Closed, once what is queued has left.
     public func shutdownRequested(_ transport: any StreamTransport) { transport.loseConnection() }
 }
 
@@ -59,10 +82,18 @@ public protocol HalfCloseableProtocol: StreamProtocol {
     var keepsHalfOpen: Bool { get }
 
     /// The peer will send no more; writing still works. Called at most once.
+    ///
+    /// - Parameter transport: The connection, which still can be written to.
+    /// - Throws: An error that aborts the connection, and is reported to
+    ///   ``Reactor/unhandledError``.
     func readConnectionLost(from transport: any StreamTransport) throws
 
     /// What was written before `loseWriteConnection` has left, and the peer sees the end. Called at
     /// most once. Reading still works.
+    ///
+    /// - Parameter transport: The connection, which still is read from.
+    /// - Throws: An error that aborts the connection, and is reported to
+    ///   ``Reactor/unhandledError``.
     func writeConnectionLost(from transport: any StreamTransport) throws
 }
 

@@ -11,20 +11,32 @@ public protocol StreamProtocolFactory: AnyObject {
     /// Makes the protocol for a new peer, or refuses it: nil closes the connection.
     ///
     /// An error closes it too, and is reported to the reactor's `unhandledError`.
+    ///
+    /// - Parameter peer: The client's address; for a UNIX socket mostly ``UnixAddress/unnamed``.
+    /// - Returns: The protocol; `nil` closes the connection.
+    /// - Throws: An error that closes the connection, and is reported.
     func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)?
 
     /// A port that uses this factory has opened; called for each. By default does nothing.
+    ///
+    /// - Parameter port: Listening, with its final address.
     func started(on port: ListeningPort)
 
     /// A port that used this factory has closed. By default does nothing.
+    ///
+    /// - Parameter port: Closed.
     func stopped(on port: ListeningPort)
 }
 
 extension StreamProtocolFactory {
     /// Does nothing.
+    ///
+    /// - Parameter port: Ignored.
     public func started(on port: ListeningPort) {}
 
     /// Does nothing.
+    ///
+    /// - Parameter port: Ignored.
     public func stopped(on port: ListeningPort) {}
 }
 

@@ -31,6 +31,10 @@ extension Reactor {
     /// from beginning; if it runs already, its result is dropped. A reactor that stops waits for
     /// what has begun, and for the rest within its grace period.
     ///
+    /// - Parameters:
+    ///   - file: The place that a report names.
+    ///   - line: The place that a report names.
+    ///   - body: Called at most once, on a worker thread.
     /// - Returns: A Deferred for what `body` returns or throws. It fails with ``ReactorStopped`` if
     ///   the reactor stopped first, with ``QueueOverflow`` if too much waits, with ``IOError`` if
     ///   there is no thread to be had.
@@ -71,6 +75,10 @@ extension Reactor {
     /// What it throws is reported to ``unhandledError``. The rest is as with
     /// ``deferToThread(file:line:_:)``.
     ///
+    /// - Parameters:
+    ///   - file: The place that a report names.
+    ///   - line: The place that a report names.
+    ///   - body: Called at most once, on a worker thread.
     /// - SeeAlso: Twisted `IReactorInThreads.callInThread`.
     public func callInThread(
         file: StaticString = #fileID, line: UInt = #line,

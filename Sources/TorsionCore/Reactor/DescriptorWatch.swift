@@ -32,6 +32,8 @@ public final class DescriptorWatch {
     public var isActive: Bool { watch != nil }
 
     /// Changes what is waited for; an empty set pauses the watch.
+    ///
+    /// - Parameter interest: Replaces the former set.
     public func update(for interest: Readiness) {
         reactor.checkThread()
         watch?.update(interest)
@@ -52,6 +54,8 @@ public final class DescriptorWatch {
 
 @_spi(Backend) extension DescriptorWatch: WatchReceiver {
     /// Called by the backend.
+    ///
+    /// - Parameter readiness: What is there of what was asked for.
     public func watchDidBecomeReady(_ readiness: Readiness) {
         guard let body else { return }
         reactor.performEvent {
@@ -62,6 +66,8 @@ public final class DescriptorWatch {
     }
 
     /// Called by the backend.
+    ///
+    /// - Parameter code: Why.
     public func watchDidFail(_ code: ErrorCode) {
         guard watch != nil else { return }
         cancel()
@@ -76,6 +82,11 @@ extension Reactor {
     /// Level-triggered: a descriptor that stays ready is reported again. An error that `body`
     /// throws, and the end of a watch whose descriptor somebody closed, go to ``unhandledError``.
     ///
+    /// - Parameters:
+    ///   - descriptor: Stays yours; cancel the watch before you close it.
+    ///   - interest: What to wait for; an empty set begins paused.
+    ///   - body: Called on the reactor with what is there of it.
+    /// - Returns: The watch, which goes on until it is cancelled or the run ends.
     /// - Throws: ``IOError`` of operation `watch`, for what cannot be waited for.
     public func watch(
         descriptor: Int32, for interest: Readiness,

@@ -17,6 +17,8 @@ public protocol EndOfEventFlushing: AnyObject {
 
 extension Reactor {
     /// Asks for one `flush()` when the present event ends; at once when there is none.
+    ///
+    /// - Parameter buffer: Held until it was flushed.
     public func flushAtEndOfEvent(_ buffer: any EndOfEventFlushing) {
         checkThread()
         guard eventDepth > 0 else { return performEvent { flushList.append(buffer) } }
@@ -27,6 +29,8 @@ extension Reactor {
     ///
     /// The engine does this around every callback. A driver of its own, for example a transport in
     /// memory, does it around what it delivers.
+    ///
+    /// - Parameter body: Called once, now.
     @inline(__always)
     public func performEvent(_ body: () -> Void) {
         beginEvent()

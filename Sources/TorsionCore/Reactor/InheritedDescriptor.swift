@@ -11,6 +11,10 @@ public struct InheritedDescriptor: Hashable, Sendable {
     public let name: String
 
     /// One of them.
+    ///
+    /// - Parameters:
+    ///   - number: From 3 on.
+    ///   - name: `FileDescriptorName=`; "unknown" if it has none.
     public init(number: Int32, name: String) {
         self.number = number
         self.name = name

@@ -289,6 +289,8 @@ public final class Reactor {
     }
 
     /// Runs another loop as a guest: see ``LoopGuest``.
+    ///
+    /// - Parameter guest: Held until it is removed or the run ends.
     public func addGuest(_ guest: any LoopGuest) {
         checkThread()
         guests.append(guest)
@@ -297,6 +299,8 @@ public final class Reactor {
     /// The guest has ended.
     ///
     /// Harmless when it is none.
+    ///
+    /// - Parameter guest: One that was added.
     public func removeGuest(_ guest: any LoopGuest) {
         checkThread()
         guests.removeAll { $0 === guest }
@@ -305,6 +309,8 @@ public final class Reactor {
     // MARK: The thread
 
     /// Traps unless this thread may use the reactor: it runs here, or nowhere.
+    ///
+    /// - Parameter function: Named by the trap.
     @inline(__always)
     public func checkThread(_ function: StaticString = #function) {
         if owner != torsion_thread_id() { checkUnbound(function) }

@@ -13,6 +13,8 @@
 /// reactor's run ends, behind all connections.
 public protocol ReactorCompanion: AnyObject {
     /// Makes the state for one reactor.
+    ///
+    /// - Parameter reactor: The only one that it is used on; it must not be retained.
     init(on reactor: Reactor)
 }
 

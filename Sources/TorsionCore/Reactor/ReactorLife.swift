@@ -110,6 +110,7 @@ extension Reactor {
     ///
     /// A reactor that has stopped may run again.
     ///
+    /// - Parameter signals: Which signals stop the run.
     /// - Throws: ``IOError`` if the kernel refuses the reactor its descriptors.
     @available(*, noasync, message: "use withReactor in async code")
     public func run(signals: SignalPolicy = .ignore) throws {
@@ -122,6 +123,9 @@ extension Reactor {
     /// watches and triggers are dropped, and calls from other threads are refused: of what was made
     /// for the run nothing holds the reactor any more.
     ///
+    /// - Parameters:
+    ///   - policy: Which signals stop the run.
+    ///   - body: Called once, on the reactor, before the first turn; what it throws ends the run.
     /// - Throws: What `body` throws, or ``IOError`` if the kernel refuses the reactor.
     @available(*, noasync, message: "use withReactor in async code")
     public func run(signals policy: SignalPolicy, _ body: (Reactor) throws -> Void) throws {

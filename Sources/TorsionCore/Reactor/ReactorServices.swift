@@ -97,6 +97,12 @@ public protocol NameResolver: AnyObject {
 
 extension NameResolver {
     /// Looks a name up; all addresses arrive together.
+    ///
+    /// - Parameters:
+    ///   - host: A host name or a numeric address.
+    ///   - port: Put into each address.
+    ///   - found: Not called: all addresses come with the Deferred.
+    /// - Returns: As ``resolve(_:port:)``.
     public func resolve(
         _ host: String, port: UInt16, found: @escaping ([SocketAddress]) -> Void
     ) -> Deferred<[SocketAddress]> {
@@ -109,23 +115,34 @@ public protocol SignalSource: AnyObject {
     /// Catches a signal until the registration is cancelled, which brings back the handler that
     /// was there before.
     ///
-    /// `body`: Called on the reactor's thread, once or more for several signals that
-    /// arrived together.
-    /// Throws ``IOError`` of operation `signal` for one that cannot be caught.
+    /// - Parameters:
+    ///   - signal: Any but those that cannot be caught: `SIGKILL`, `SIGSTOP`.
+    ///   - body: Called on the reactor's thread, once or more for several signals that arrived
+    ///     together.
+    /// - Returns: Catches until it is cancelled.
+    /// - Throws: ``IOError`` of operation `signal` for one that cannot be caught.
     func catchSignal(
         _ signal: Signal, _ body: @escaping (Signal) -> Void
     ) throws(IOError) -> any SignalRegistration
 
     /// Whether the process ignores this signal, as it does if its parent had it ignored: `nohup(1)`,
     /// a job in the background of a shell script. By default none is.
+    ///
+    /// - Parameter signal: Any.
+    /// - Returns: Whether its disposition is `SIG_IGN`.
     func isIgnored(_ signal: Signal) -> Bool
 
     /// Ends the process by this signal, with its default action. Does not return.
+    ///
+    /// - Parameter signal: One whose default action ends the process.
     func die(by signal: Signal) -> Never
 }
 
 extension SignalSource {
     /// None is ignored.
+    ///
+    /// - Parameter signal: Ignored.
+    /// - Returns: False.
     public func isIgnored(_ signal: Signal) -> Bool { false }
 }
 
@@ -139,7 +156,8 @@ public protocol WorkerThreads: AnyObject {
 
     /// Runs work on one of the threads, as soon as one is free, in the order in which it came.
     ///
-    /// Throws ``IOError`` of operation `start` if there is no thread and none to be had.
+    /// - Parameter work: Called once, on one of the threads.
+    /// - Throws: ``IOError`` of operation `start` if there is no thread and none to be had.
     func run(_ work: @escaping @Sendable () -> Void) throws(IOError)
 }
 
@@ -155,6 +173,8 @@ public struct Signal: Hashable, Sendable, CustomStringConvertible {
     public let number: Int32
 
     /// A signal by its number.
+    ///
+    /// - Parameter number: As in `signal(7)`.
     public init(number: Int32) { self.number = number }
 
     /// `SIGHUP`, 1 on every platform.

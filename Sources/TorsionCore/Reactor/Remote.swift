@@ -30,6 +30,8 @@ public struct Remote<Object: AnyObject>: Sendable {
     /// its own. Callable from any thread, also before the reactor runs, also on its own thread: it
     /// never runs inline. An error goes to the reactor's ``Reactor/unhandledError``.
     ///
+    /// - Parameter body: Called at most once, on the reactor's thread; what it captures must be
+    ///   sendable.
     /// - Returns: Whether the call will run; false after the reactor has stopped.
     /// - Complexity: O(1); a thousand calls queued while the reactor is busy wake it once.
     @discardableResult
@@ -42,6 +44,9 @@ public struct Remote<Object: AnyObject>: Sendable {
 
     /// Runs `body` with the object on the reactor's thread and returns what it returns.
     ///
+    /// - Parameter body: Called at most once, on the reactor's thread; what it captures must be
+    ///   sendable.
+    /// - Returns: What `body` returns.
     /// - Throws: What `body` throws, or ``ReactorStopped`` if the reactor will not run it.
     public func run<Result: Sendable>(
         _ body: @escaping @Sendable (Object) throws -> Result
@@ -63,6 +68,8 @@ extension Remote where Object == Reactor {
     ///
     /// As for any other object, but without an allocation besides what `body` captures.
     ///
+    /// - Parameter body: Called at most once, on the reactor's thread; what it captures must be
+    ///   sendable.
     /// - Returns: Whether the call will run; false after the reactor has stopped.
     @discardableResult
     public func callFromThread(
@@ -115,6 +122,9 @@ extension Reactor {
     /// A handle to an object that belongs to this reactor.
     ///
     /// It is kept until the last copy of the handle goes, or the reactor's run ends.
+    ///
+    /// - Parameter object: Used on the reactor's thread only.
+    /// - Returns: A handle that any thread may keep and copy.
     public func remote<Object: AnyObject>(to object: Object) -> Remote<Object> {
         checkThread()
         let key = nextRemoteObject

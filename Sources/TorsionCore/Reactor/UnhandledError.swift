@@ -45,6 +45,12 @@ public protocol PeerRefusal: Error {}
 
 extension Reactor {
     /// Hands an error that nobody else can receive to ``unhandledError``.
+    ///
+    /// - Parameters:
+    ///   - error: What happened.
+    ///   - context: What was being done, as in "the protocol of 127.0.0.1:9".
+    ///   - place: Where in the program, as "file:line"; `nil` if that is not known.
+    ///   - firingPlace: Where the Deferred fired that has the error; `nil` if there is none.
     public func report(
         _ error: any Error, in context: String, place: String? = nil, firingPlace: String? = nil
     ) {

@@ -51,11 +51,17 @@ public struct ServiceFailure: Error, CustomStringConvertible {
 
 extension ListeningPort: ReactorService {
     /// It listens already.
+    ///
+    /// - Parameter ended: Not called: a port does not end by itself.
+    /// - Returns: A Deferred that has succeeded.
     public func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
         .succeeded((), on: reactor)
     }
 
     /// Calls ``drain(within:)``.
+    ///
+    /// - Parameter gracePeriod: How long connections may take to end.
+    /// - Returns: A Deferred that succeeds when the last connection has ended.
     public func stopService(within gracePeriod: Duration) -> Deferred<Void> {
         drain(within: gracePeriod)
     }
@@ -63,6 +69,9 @@ extension ListeningPort: ReactorService {
 
 extension ClientService: ReactorService {
     /// Starts, and waits for the first connection.
+    ///
+    /// - Parameter ended: Called if the retry policy gives up after the start.
+    /// - Returns: A Deferred that succeeds with the first connection.
     public func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
         whenEnded = ended
         start()
@@ -70,6 +79,9 @@ extension ClientService: ReactorService {
     }
 
     /// Stops.
+    ///
+    /// - Parameter gracePeriod: Ignored: the connection is asked to end, and waited for.
+    /// - Returns: As ``stop(file:line:)``.
     public func stopService(within gracePeriod: Duration) -> Deferred<Void> {
         whenEnded = nil
         return stop()
@@ -91,6 +103,9 @@ public final class LoopingService: ReactorService {
     }
 
     /// Makes the first call.
+    ///
+    /// - Parameter ended: Called if the closure throws.
+    /// - Returns: A Deferred that has succeeded.
     public func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
         let reactor = call.reactor
         let over = DeferredEvent(on: reactor)
@@ -105,6 +120,9 @@ public final class LoopingService: ReactorService {
     }
 
     /// Makes no further call, and waits for one that is under way.
+    ///
+    /// - Parameter gracePeriod: Ignored: a call that is under way is waited for.
+    /// - Returns: A Deferred that succeeds when it has ended.
     public func stopService(within gracePeriod: Duration) -> Deferred<Void> {
         if call.isRunning { call.stop() }
         return done.take() ?? .succeeded((), on: call.reactor)

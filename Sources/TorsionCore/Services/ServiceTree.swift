@@ -329,12 +329,18 @@ public final class ServiceTree {
 
 extension ServiceTree: ReactorService {
     /// Starts its services.
+    ///
+    /// - Parameter ended: Called if a service ends the tree.
+    /// - Returns: A Deferred that succeeds when every service has started.
     public func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
         whenFailed = ended
         return start()
     }
 
     /// Stops them.
+    ///
+    /// - Parameter gracePeriod: Shared by all of them, from the last to the first.
+    /// - Returns: A Deferred that succeeds when all have ended.
     public func stopService(within gracePeriod: Duration) -> Deferred<Void> {
         whenFailed = nil
         return stop(within: gracePeriod)

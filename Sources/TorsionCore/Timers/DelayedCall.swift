@@ -48,6 +48,7 @@ public struct DelayedCall {
 
     /// Makes the call due `delay` from now, behind those already due then.
     ///
+    /// - Parameter delay: From ``Reactor/now``; a negative one counts as zero.
     /// - Returns: Whether it was active; if not, nothing happens.
     @discardableResult
     public func reset(after delay: Duration) -> Bool {
@@ -57,6 +58,7 @@ public struct DelayedCall {
 
     /// Makes the call due later than it was; a negative delay makes it sooner.
     ///
+    /// - Parameter delay: Added to the present deadline.
     /// - Returns: Whether it was active; if not, nothing happens.
     @discardableResult
     public func delay(by delay: Duration) -> Bool {

@@ -50,6 +50,10 @@ public final class LoopingCall {
     }
 
     /// Calls `body`, once it is started.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where `body` is called.
+    ///   - body: Called at each interval; what it throws ends the calls.
     public convenience init(on reactor: Reactor, _ body: @escaping () throws -> Void) {
         self.init(on: reactor) { _ in
             try body()
@@ -58,6 +62,10 @@ public final class LoopingCall {
     }
 
     /// Calls `body`, once it is started, and waits each time for the Deferred that it returns.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where `body` is called.
+    ///   - body: Called at each interval; returns what is waited for before the next call.
     public convenience init<Waited: DeferredResult>(
         on reactor: Reactor, _ body: @escaping () throws -> Waited
     ) {
@@ -67,6 +75,10 @@ public final class LoopingCall {
     /// Makes one whose closure is told how many intervals began since the call before: 1, and more
     /// if some were skipped.
     ///
+    /// - Parameters:
+    ///   - reactor: Where `body` is called.
+    ///   - body: Called at each interval with the count, at least 1.
+    /// - Returns: A call that is not started yet.
     /// - SeeAlso: Twisted `LoopingCall.withCount`.
     public static func counting(
         on reactor: Reactor, _ body: @escaping (_ count: Int) throws -> Void
@@ -79,6 +91,11 @@ public final class LoopingCall {
 
     /// Makes one whose closure is told how many intervals began since the call before, and whose
     /// Deferred is waited for each time.
+    ///
+    /// - Parameters:
+    ///   - reactor: Where `body` is called.
+    ///   - body: Called at each interval with the count; returns what is waited for.
+    /// - Returns: A call that is not started yet.
     public static func counting<Waited: DeferredResult>(
         on reactor: Reactor, _ body: @escaping (_ count: Int) throws -> Waited
     ) -> LoopingCall {

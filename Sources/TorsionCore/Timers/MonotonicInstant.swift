@@ -15,6 +15,8 @@ public struct MonotonicInstant: InstantProtocol {
     public var nanoseconds: UInt64
 
     /// Makes the instant that is `nanoseconds` after the start.
+    ///
+    /// - Parameter nanoseconds: Since the start of the clock, which is arbitrary.
     @inlinable
     public init(nanoseconds: UInt64) {
         self.nanoseconds = nanoseconds
@@ -30,6 +32,9 @@ public struct MonotonicInstant: InstantProtocol {
     ///
     /// What would lie before the start is the start, what would lie after ``distantFuture`` is
     /// that: no duration overflows. Parts of a nanosecond are dropped.
+    ///
+    /// - Parameter duration: Of either sign.
+    /// - Returns: An instant from the start to ``distantFuture``.
     @inlinable
     public func advanced(by duration: Duration) -> MonotonicInstant {
         let attoseconds = duration.attoseconds
@@ -50,6 +55,9 @@ public struct MonotonicInstant: InstantProtocol {
     }
 
     /// How long it is from this instant to `other`, exactly; negative if that is earlier.
+    ///
+    /// - Parameter other: Earlier or later.
+    /// - Returns: Positive if `other` is later.
     @inlinable
     public func duration(to other: MonotonicInstant) -> Duration {
         let difference = Int128(other.nanoseconds) - Int128(nanoseconds)
@@ -57,6 +65,11 @@ public struct MonotonicInstant: InstantProtocol {
     }
 
     /// Orders instants by time.
+    ///
+    /// - Parameters:
+    ///   - left: An instant of the same clock.
+    ///   - right: An instant of the same clock.
+    /// - Returns: Whether `left` is earlier.
     @inlinable
     public static func < (left: MonotonicInstant, right: MonotonicInstant) -> Bool {
         left.nanoseconds < right.nanoseconds

@@ -24,6 +24,11 @@ public struct WallTime: Hashable, Comparable, Sendable {
     }
 
     /// Earlier is less.
+    ///
+    /// - Parameters:
+    ///   - left: A point in time.
+    ///   - right: Another point in time.
+    /// - Returns: Whether `left` is earlier.
     public static func < (left: WallTime, right: WallTime) -> Bool {
         (left.seconds, left.nanoseconds) < (right.seconds, right.nanoseconds)
     }
@@ -36,6 +41,10 @@ extension ReactorServices {
     }
 
     /// Fails: services of a test need not have a generator.
+    ///
+    /// - Parameter count: Ignored.
+    /// - Returns: Does not return; it throws.
+    /// - Throws: ``IOError`` of code ``ErrorCode/notSupported``.
     public func randomBytes(count: Int) throws(IOError) -> [UInt8] {
         throw IOError(.start, function: "", code: .notSupported, subject: "random bytes")
     }

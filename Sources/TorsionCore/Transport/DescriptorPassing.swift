@@ -40,6 +40,12 @@ public protocol DescriptorReceiver: StreamProtocol {
     /// Called before `dataReceived` brings the bytes that carried them; one read may bring some that
     /// were sent before as well, `unix(7)`. What is not taken is closed when `descriptors` is let go
     /// of.
+    ///
+    /// - Parameters:
+    ///   - descriptors: Take those you keep; the others are closed with it.
+    ///   - transport: The connection that brought them.
+    /// - Throws: An error that aborts the connection, and is reported to
+    ///   ``Reactor/unhandledError``.
     func descriptorsReceived(
         _ descriptors: PassedDescriptors, from transport: any DescriptorTransport) throws
 }
@@ -58,6 +64,10 @@ public final class PassedDescriptors {
     private let close: (Int32) -> Void
 
     /// Takes descriptors over; `close` closes one.
+    ///
+    /// - Parameters:
+    ///   - numbers: Owned by the value from now on.
+    ///   - close: Called with each that was not taken, when the value is released.
     public init(_ numbers: [Int32], closingBy close: @escaping (Int32) -> Void) {
         self.numbers = numbers
         self.close = close

@@ -283,9 +283,12 @@ extension Reactor {
     ///
     /// ``ServerEndpoint`` is the usual way to say where.
     ///
-    /// `address`: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
-    /// `factory`: Makes the protocol of each connection.
-    /// Throws ``IOError`` that names the address.
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the port and its connections are set up.
+    ///   - factory: Makes the protocol of each connection.
+    /// - Returns: The open port.
+    /// - Throws: ``IOError`` that names the address.
     @discardableResult
     public func listen(
         on address: SocketAddress, options: StreamOptions = StreamOptions(),
@@ -358,6 +361,13 @@ extension Reactor {
     }
 
     /// Listens for streams on an address, with a closure for a factory; nil refuses a peer.
+    ///
+    /// - Parameters:
+    ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
+    ///   - options: How the port and its connections are set up.
+    ///   - makeProtocol: Called for each client with its address; nil refuses it.
+    /// - Returns: The open port.
+    /// - Throws: ``IOError`` that names the address.
     @discardableResult
     public func listen(
         on address: SocketAddress, options: StreamOptions = StreamOptions(),

@@ -13,6 +13,11 @@ public struct PeerCredentials: Hashable, Sendable {
     public let groupID: UInt32
 
     /// Some credentials.
+    ///
+    /// - Parameters:
+    ///   - processID: As the kernel noted it when the peer connected.
+    ///   - userID: The peer's effective user.
+    ///   - groupID: The peer's effective group.
     public init(processID: Int32, userID: UInt32, groupID: UInt32) {
         self.processID = processID
         self.userID = userID

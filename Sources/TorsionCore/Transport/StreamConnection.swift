@@ -297,6 +297,12 @@ extension Reactor {
     ///
     /// For streams that no endpoint makes, for example those in memory. What `connectionMade` throws
     /// is the reason of the loss, and reported.
+    ///
+    /// - Parameters:
+    ///   - stream: Closed with the connection.
+    ///   - proto: Gets what arrives; `connectionMade` is called before this returns.
+    ///   - options: How the connection is set up.
+    /// - Returns: The connection.
     @discardableResult @_spi(Backend)
     public func adopt(
         _ stream: any BackendStream, _ proto: any StreamProtocol,

@@ -82,6 +82,8 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// The same, and `error` is the reason of the loss, as if a callback had thrown it:
     /// ``ConnectionLoss/protocolFailed(_:)``, or the error itself if that is a
     /// ``ConnectionLoss/deadlinePassed(_:)``.
+    ///
+    /// - Parameter error: Becomes the reason of the loss.
     func abortConnection(because error: any Error)
 
     /// Sends what is queued, then ends the outgoing direction: `shutdown(2)`. Reading goes on.
@@ -134,6 +136,10 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
 
 extension StreamTransport {
     /// Puts the bytes into memory of their own, and writes them.
+    ///
+    /// - Parameters:
+    ///   - capacity: How many bytes there is room for, 0 or more.
+    ///   - body: Called once, now; what it has appended is written.
     public func write(capacity: Int, _ body: (inout OutputRawSpan) -> Void) {
         write(Bytes(capacity: capacity, initializingWith: body))
     }
@@ -142,12 +148,17 @@ extension StreamTransport {
     public var security: TransportSecurity? { details.security }
 
     /// Puts a filter below this connection; nothing is left over.
+    ///
+    /// - Parameter filter: A new one.
+    /// - Returns: As ``startFilter(_:remaining:)``.
     @discardableResult
     public func startFilter(_ filter: StreamFilter) -> Deferred<Void> {
         startFilter(filter, remaining: RawSpan())
     }
 
     /// Puts another protocol above this connection; nothing is left over.
+    ///
+    /// - Parameter newProtocol: Takes over when the present event ends.
     public func switchProtocol(to newProtocol: any StreamProtocol) {
         switchProtocol(to: newProtocol, remaining: RawSpan())
     }

@@ -84,6 +84,9 @@ public struct DNSName: Sendable {
     }
 
     /// Whether this name is another or ends in it: `a.example.org` is within `example.org`.
+    ///
+    /// - Parameter other: The domain.
+    /// - Returns: Whether it does, the case of ASCII letters left out.
     public func isWithin(_ other: DNSName) -> Bool {
         var name = self
         while name.wire.count > other.wire.count { name = name.parent }
@@ -93,6 +96,9 @@ public struct DNSName: Sendable {
     /// Whether the labels are the same bytes, letters' case included.
     ///
     /// A resolver that sends letters in random case takes only an answer that repeats it.
+    ///
+    /// - Parameter other: Compared byte by byte.
+    /// - Returns: Whether they are.
     public func isIdentical(to other: DNSName) -> Bool { wire == other.wire }
 
     /// The same with small letters: a key that does not depend on case.
@@ -128,12 +134,19 @@ extension UInt8 {
 
 extension DNSName: Hashable {
     /// Whether the labels are the same but for the case of ASCII letters.
+    ///
+    /// - Parameters:
+    ///   - left: A name.
+    ///   - right: Another name.
+    /// - Returns: Whether they name the same.
     public static func == (left: DNSName, right: DNSName) -> Bool {
         guard left.wire.count == right.wire.count else { return false }
         return zip(left.wire, right.wire).allSatisfy { $0.asciiLowercased == $1.asciiLowercased }
     }
 
     /// Equal names have equal hashes.
+    ///
+    /// - Parameter hasher: Fed with the labels in lower case.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(wire.count)
         for byte in wire { hasher.combine(byte.asciiLowercased) }

@@ -45,6 +45,7 @@ public struct ServiceEndpoint: StreamClientEndpoint, CustomStringConvertible {
 
     /// Asks where the service is, and connects to the first place that answers.
     ///
+    /// - Parameter reactor: Where the stream belongs; call this on its thread.
     /// - Returns: A Deferred for the stream, which gives up when it is cancelled. It fails with a
     ///   ``DNSLookupError``, or with the `IOError` of the last place.
     public func openStream(on reactor: Reactor) -> Deferred<ByteStream> {

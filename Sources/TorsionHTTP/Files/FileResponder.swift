@@ -20,6 +20,10 @@ public final class FileResponder: HTTPResponder {
     public init(folder: String) { self.folder = folder }
 
     /// Answers `GET` and `HEAD`.
+    ///
+    /// - Parameters:
+    ///   - head: The request; borrowed until the call returns.
+    ///   - exchange: Answered with the file, or with an error's status.
     public func requestReceived(
         _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange
     ) {

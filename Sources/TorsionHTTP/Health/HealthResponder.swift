@@ -31,6 +31,11 @@ public final class HealthResponder: HTTPResponder {
     }
 
     /// Answers.
+    ///
+    /// - Parameters:
+    ///   - head: The request; its target is not looked at.
+    ///   - exchange: Answered before the call returns.
+    /// - Throws: Does not throw.
     public func requestReceived(
         _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange
     ) throws {

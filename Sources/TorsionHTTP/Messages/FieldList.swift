@@ -58,6 +58,8 @@ public struct FieldList: Sendable {
     }
 
     /// The value of the first field of this name, or `nil`; setting one removes the others.
+    ///
+    /// - Parameter name: Case does not count.
     public subscript(name: FieldName) -> Bytes? {
         get { pairs.first { $0.0 == name }?.1 }
         set {
@@ -88,6 +90,8 @@ public struct FieldList: Sendable {
 
 extension FieldList: ExpressibleByDictionaryLiteral {
     /// Makes a list of a literal, in its order.
+    ///
+    /// - Parameter elements: Any number of fields; names may repeat.
     @inlinable
     public init(dictionaryLiteral elements: (FieldName, Bytes)...) {
         pairs = elements
@@ -104,15 +108,24 @@ extension FieldList: RandomAccessCollection {
     public var endIndex: Int { pairs.count }
 
     /// The field in a place; any that is none traps.
+    ///
+    /// - Parameter position: From 0 to the count less one.
     @inlinable
     public subscript(position: Int) -> Field { Field(pairs[position].0, pairs[position].1) }
 }
 
 extension FieldList: Hashable {
     /// Whether two have the same fields in the same order.
+    ///
+    /// - Parameters:
+    ///   - left: A list.
+    ///   - right: Another list.
+    /// - Returns: Whether names and values are the same.
     public static func == (left: FieldList, right: FieldList) -> Bool { left.elementsEqual(right) }
 
     /// Feeds the fields to a hasher.
+    ///
+    /// - Parameter hasher: Fed with names and values, in order.
     public func hash(into hasher: inout Hasher) {
         for field in self { hasher.combine(field) }
     }

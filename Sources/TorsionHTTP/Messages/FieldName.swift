@@ -55,12 +55,19 @@ public struct FieldName: Sendable {
 
 extension FieldName: Hashable {
     /// Whether two names are the same, the letters A to Z being the same as a to z.
+    ///
+    /// - Parameters:
+    ///   - left: A name.
+    ///   - right: Another name.
+    /// - Returns: Whether they name the same field.
     public static func == (left: FieldName, right: FieldName) -> Bool {
         left.number == right.number
             && (left.number != 0 || left.other.span.equalsIgnoringCase(right.other.span))
     }
 
     /// Feeds the name to a hasher.
+    ///
+    /// - Parameter hasher: Fed with the name in lower case.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(number)
         for byte in other { hasher.combine(byte.asciiLowercased) }
@@ -69,6 +76,8 @@ extension FieldName: Hashable {
 
 extension FieldName: ExpressibleByStringLiteral {
     /// Makes a name of a literal, which must be a token; any other traps.
+    ///
+    /// - Parameter value: A token of RFC 9110 §5.6.2.
     public init(stringLiteral value: String) {
         guard let name = FieldName(value) else {
             mistake("FieldName: \"\(value)\" is no token of 1 to 255 bytes")

@@ -112,6 +112,9 @@ public final class HTTPBody: ByteSource {
     }
 
     /// Writes the body to a consumer as fast as that takes it.
+    ///
+    /// - Parameter consumer: Written to on the reactor.
+    /// - Returns: A Deferred for the number of bytes that were carried.
     @discardableResult
     public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         switch outcome {
@@ -249,6 +252,10 @@ extension HTTPBody: AsyncSequence {
         }
 
         /// Waits for the next piece; `nil` at the end.
+        ///
+        /// - Parameter actor: The caller's; leave it out.
+        /// - Returns: At least one byte; `nil` at the end of the body.
+        /// - Throws: What breaks the body, for example a connection that is lost before its end.
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws(any Error) -> Bytes? {

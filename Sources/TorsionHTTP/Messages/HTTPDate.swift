@@ -32,6 +32,11 @@ public struct HTTPDate: Hashable, Comparable, Sendable {
     }
 
     /// Earlier is less.
+    ///
+    /// - Parameters:
+    ///   - left: A date.
+    ///   - right: Another date.
+    /// - Returns: Whether `left` is earlier.
     public static func < (left: HTTPDate, right: HTTPDate) -> Bool { left.seconds < right.seconds }
 
     static let byteCount = 29

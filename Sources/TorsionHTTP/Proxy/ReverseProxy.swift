@@ -59,6 +59,10 @@ public final class ReverseProxy: HTTPResponder {
     }
 
     /// Asks the origin.
+    ///
+    /// - Parameters:
+    ///   - head: The client's request; borrowed until the call returns.
+    ///   - exchange: Answered with what the origin answers, or with 502, 503 or 504.
     public func requestReceived(
         _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange
     ) {

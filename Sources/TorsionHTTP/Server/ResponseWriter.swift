@@ -88,6 +88,8 @@ public final class ResponseWriter: Consumer {
     // MARK: Writing
 
     /// Writes a copy of some bytes; in chunks, they are one.
+    ///
+    /// - Parameter bytes: Any number; borrowed for the call.
     public func write(_ bytes: RawSpan) {
         guard let transport = admit(bytes.byteCount) else { return }
         guard framing == .chunked else { return transport.write(bytes) }
@@ -106,6 +108,8 @@ public final class ResponseWriter: Consumer {
     }
 
     /// Writes bytes, without a copy if they are many; in chunks, they are one.
+    ///
+    /// - Parameter bytes: Any number.
     public func write(_ bytes: Bytes) {
         guard bytes.count >= 4 * 1024 else { return write(bytes.span) }
         guard let transport = admit(bytes.count) else { return }
@@ -186,6 +190,8 @@ public final class ResponseWriter: Consumer {
     // MARK: A consumer
 
     /// Names who is paused and resumed.
+    ///
+    /// - Parameter producer: Paused while too much is queued. A second one traps.
     public func registerProducer(_ producer: any PushProducer) {
         guard let transport = open?.transport else { return producer.stopProducing() }
         connection?.sendsFile(false)
@@ -193,6 +199,8 @@ public final class ResponseWriter: Consumer {
     }
 
     /// Names who is asked for the next piece.
+    ///
+    /// - Parameter producer: Asked on the reactor. A second one traps.
     public func registerProducer(_ producer: any PullProducer) {
         guard let transport = open?.transport else { return producer.stopProducing() }
         transport.registerProducer(producer)
@@ -208,6 +216,8 @@ public final class ResponseWriter: Consumer {
     public func finishConsuming() { finish() }
 
     /// Aborts the connection, since something of the body is missing.
+    ///
+    /// - Parameter error: Not sent: the client sees a broken connection.
     public func abandonConsuming(because error: any Error) {
         guard let connection = open else { return hasFinished = true }
         hasFinished = true

@@ -30,6 +30,8 @@ public final class FrameDecoder: StreamDecoder {
     private var extent: FrameFormat.Extent?
 
     /// A decoder for one connection.
+    ///
+    /// - Parameter format: How frames look, and how long one may be.
     public init(_ format: FrameFormat) { self.format = format }
 
     /// Bytes of a frame that is not complete, its header included.

@@ -61,6 +61,8 @@ public struct FrameFormat: Hashable, Sendable {
     ///
     /// Strict: no leading zero, no sign, no space.
     ///
+    /// - Parameter limitBytes: The longest payload.
+    /// - Returns: A format that both sides use.
     /// - Precondition: `limitBytes` is from 1 to 2⁴⁰.
     /// - SeeAlso: D. J. Bernstein, "Netstrings", https://cr.yp.to/proto/netstrings.txt
     public static func netstring(limitBytes: Int) -> FrameFormat {
@@ -69,6 +71,10 @@ public struct FrameFormat: Hashable, Sendable {
 
     /// A length, then so many bytes, which are the frame.
     ///
+    /// - Parameters:
+    ///   - length: What the length looks like: its size and byte order.
+    ///   - limitBytes: The longest payload; also bounded by what the field can say.
+    /// - Returns: A format that both sides use.
     /// - Precondition: `limitBytes` is from 1 to 2⁴⁰.
     public static func lengthPrefix(
         _ length: LengthField, limitBytes: Int = defaultLimitBytes
@@ -99,12 +105,14 @@ public struct FrameFormat: Hashable, Sendable {
     ///     .header(byteCount: 5, length: .uint32, at: 1, counting: 4)      // PostgreSQL
     ///     .header(byteCount: 19, length: .uint16, at: 16, counting: 19)   // BGP
     ///
-    /// `byteCount`: The header's size in bytes, from 1 to 1,024.
-    /// `length`: What the length looks like.
-    /// `lengthOffset`: Where it begins in the header; it must lie within.
-    /// `countedByteCount`: How many bytes of the header it counts besides the payload: none, or
+    /// - Parameters:
+    ///   - byteCount: The header's size in bytes, from 1 to 1,024.
+    ///   - length: What the length looks like.
+    ///   - lengthOffset: Where it begins in the header; it must lie within.
+    ///   - countedByteCount: How many bytes of the header it counts besides the payload: none, or
     ///     all of them if it is the size of the whole frame.
-    /// `limitBytes`: The longest payload, from 1 to 2⁴⁰.
+    ///   - limitBytes: The longest payload, from 1 to 2⁴⁰.
+    /// - Returns: A format that both sides use.
     public static func header(
         byteCount: Int, length: LengthField, at lengthOffset: Int = 0,
         counting countedByteCount: Int = 0, limitBytes: Int = defaultLimitBytes

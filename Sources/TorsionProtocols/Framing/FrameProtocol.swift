@@ -23,8 +23,11 @@ public protocol FrameProtocol: PhasedProtocol {
 
     /// A frame arrived.
     ///
-    /// `frame`: The payload, or header and payload if the format is one of a header; borrowed until
-    /// the call returns.
+    /// - Parameters:
+    ///   - frame: The payload, or header and payload if the format is one of a header; borrowed
+    ///     until the call returns.
+    ///   - transport: The connection that brought it.
+    /// - Throws: An error that aborts the connection, and is reported.
     func frameReceived(_ frame: RawSpan, from transport: any StreamTransport) throws
 
     /// Raw bytes arrived: those that you expect, or any while `frames.isRaw`. By default they are
@@ -59,14 +62,29 @@ extension FrameProtocol {
     public var phase: ConnectionPhase { frames.phase }
 
     /// Drops the bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - transport: Ignored.
+    /// - Throws: Does not throw.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
     /// Throws the error.
+    ///
+    /// - Parameters:
+    ///   - error: Becomes the reason of the loss.
+    ///   - transport: Aborted.
+    /// - Throws: `error`.
     public func frameTooLong(_ error: FrameError, from transport: any StreamTransport) throws {
         throw error
     }
 
     /// Cuts what arrived into frames: calls ``cutFrames(in:from:)``.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed until the call returns.
+    ///   - transport: The connection that brought them.
+    /// - Throws: What ``cutFrames(in:from:)`` throws.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try cutFrames(in: bytes, from: transport)
     }

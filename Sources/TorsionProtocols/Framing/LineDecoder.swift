@@ -212,6 +212,10 @@ public struct LineTooLong: Error, Hashable, Sendable, CustomStringConvertible {
     public let limitBytes: Int
 
     /// An error that names both.
+    ///
+    /// - Parameters:
+    ///   - byteCount: How many bytes of the line had arrived.
+    ///   - limitBytes: How many are allowed.
     public init(byteCount: Int, limitBytes: Int) {
         self.byteCount = byteCount
         self.limitBytes = limitBytes

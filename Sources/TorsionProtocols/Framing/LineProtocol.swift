@@ -22,7 +22,10 @@ public protocol LineProtocol: PhasedProtocol {
 
     /// A line arrived.
     ///
-    /// `line`: Without its end, borrowed until the call returns.
+    /// - Parameters:
+    ///   - line: Without its end, borrowed until the call returns.
+    ///   - transport: The connection that brought it.
+    /// - Throws: An error that aborts the connection, and is reported.
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) throws
 
     /// Raw bytes arrived: those that you expect, or any while `lines.isRaw`. By default they are
@@ -61,14 +64,29 @@ extension LineProtocol {
     public var phase: ConnectionPhase { lines.phase }
 
     /// Drops the bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - transport: Ignored.
+    /// - Throws: Does not throw.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
     /// Throws the error.
+    ///
+    /// - Parameters:
+    ///   - error: Becomes the reason of the loss.
+    ///   - transport: Aborted.
+    /// - Throws: `error`.
     public func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) throws {
         throw error
     }
 
     /// Cuts what arrived into lines: calls ``cutLines(in:from:)``.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed until the call returns.
+    ///   - transport: The connection that brought them.
+    /// - Throws: What ``cutLines(in:from:)`` throws.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try cutLines(in: bytes, from: transport)
     }

@@ -67,14 +67,29 @@ extension MessageProtocol {
     public var phase: ConnectionPhase { messages.phase }
 
     /// Drops the bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: Ignored.
+    ///   - transport: Ignored.
+    /// - Throws: Does not throw.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
     /// Throws the error.
+    ///
+    /// - Parameters:
+    ///   - error: Becomes the reason of the loss.
+    ///   - transport: Aborted.
+    /// - Throws: `error`.
     public func messageTooLong(
         _ error: MessageTooLong, from transport: any StreamTransport
     ) throws { throw error }
 
     /// Cuts what arrived into messages: calls ``cutMessages(in:from:)``.
+    ///
+    /// - Parameters:
+    ///   - bytes: Borrowed until the call returns.
+    ///   - transport: The connection that brought them.
+    /// - Throws: What ``cutMessages(in:from:)`` throws.
     public func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
         try cutMessages(in: bytes, from: transport)
     }

@@ -11,8 +11,9 @@ extension Consumer {
     ///
     ///     try transport.write(frame: "hello", as: .netstring)     // 5:hello,
     ///
-    /// `frame`: Borrowed for the call. One without its header traps.
-    ///
+    /// - Parameters:
+    ///   - frame: Borrowed for the call. One without its header traps.
+    ///   - format: The one that the peer decodes.
     /// - Throws: ``FrameError/tooLong(byteCount:limitBytes:)`` if the payload is longer than the
     ///   format allows; then nothing was written.
     public func write(frame: RawSpan, as format: FrameFormat) throws(FrameError) {
@@ -22,6 +23,11 @@ extension Consumer {
     }
 
     /// Writes one frame, a long one without a copy.
+    ///
+    /// - Parameters:
+    ///   - frame: Shared, without a copy if it is long.
+    ///   - format: The one that the peer decodes.
+    /// - Throws: As ``write(frame:as:)-(RawSpan,_)``.
     public func write(frame: Bytes, as format: FrameFormat) throws(FrameError) {
         let start = try writeHeader(of: frame.span, as: format)
         write(frame[start...])
@@ -29,11 +35,21 @@ extension Consumer {
     }
 
     /// Writes one frame of an array's bytes.
+    ///
+    /// - Parameters:
+    ///   - frame: Copied.
+    ///   - format: The one that the peer decodes.
+    /// - Throws: As ``write(frame:as:)-(RawSpan,_)``.
     public func write(frame: [UInt8], as format: FrameFormat) throws(FrameError) {
         try unsafe write(frame: frame.span.bytes, as: format)
     }
 
     /// Writes one frame of the UTF-8 of a text.
+    ///
+    /// - Parameters:
+    ///   - frame: Written as UTF-8.
+    ///   - format: The one that the peer decodes.
+    /// - Throws: As ``write(frame:as:)-(RawSpan,_)``.
     public func write(frame: String, as format: FrameFormat) throws(FrameError) {
         var frame = frame
         frame.makeContiguousUTF8()

@@ -21,6 +21,10 @@ public struct ConnectionLimits: Hashable, Sendable {
     public var perPeer: Int?
 
     /// The two, each of them positive.
+    ///
+    /// - Parameters:
+    ///   - total: Connections of a port at once; `nil` for any number.
+    ///   - perPeer: Connections of one peer at once; `nil` for any number.
     public init(total: Int? = nil, perPeer: Int? = nil) {
         for limit in [total, perPeer] {
             if let limit {
@@ -91,6 +95,10 @@ public final class ConnectionLimiter: PortObserver {
     }
 
     /// Counts a client, unless there are too many.
+    ///
+    /// - Parameter peer: The client's address.
+    /// - Returns: An observer that counts the connection until it is lost.
+    /// - Throws: ``ConnectionLimitReached`` if there are too many.
     public func clientArrived(from peer: SocketAddress) throws -> (any ConnectionObserver)? {
         if let limit = limits.total, table.total >= limit {
             let error = ConnectionLimitReached(limit: limit, isPerPeer: false)

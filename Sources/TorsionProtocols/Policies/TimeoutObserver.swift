@@ -34,9 +34,13 @@ public final class TimeoutObserver: ConnectionObserver {
     private var hasEnded = false
 
     /// Keeps these timeouts for one connection.
+    ///
+    /// - Parameter timeouts: How long the connection may wait.
     public init(_ timeouts: Timeouts) { self.timeouts = timeouts }
 
     /// Starts the clock.
+    ///
+    /// - Parameter transport: Watched until ``didLose(_:of:)``.
     public func connectionMade(_ transport: any StreamTransport) {
         self.transport = transport
         machine = TimeoutStateMachine(timeouts, at: transport.reactor.now)
@@ -44,22 +48,38 @@ public final class TimeoutObserver: ConnectionObserver {
     }
 
     /// Notes that the peer is there.
+    ///
+    /// - Parameters:
+    ///   - bytes: Not looked at.
+    ///   - transport: The connection.
     public func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport) {
         machine?.noteReceived(at: transport.reactor.now)
     }
 
     /// Asks what is waited for now.
+    ///
+    /// - Parameters:
+    ///   - byteCount: Not looked at.
+    ///   - transport: Asked for its phase.
     public func didDeliver(byteCount: Int, of transport: any StreamTransport) {
         machine?.enter(phase, at: transport.reactor.now)
         updateTimer()
     }
 
     /// Counts the bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: Only counted.
+    ///   - transport: The connection.
     public func didWrite(_ bytes: RawSpan, of transport: any StreamTransport) {
         noteWritten(bytes.byteCount, transport)
     }
 
     /// Notes that the peer takes something: it has taken what was queued before, too.
+    ///
+    /// - Parameters:
+    ///   - byteCount: Not looked at.
+    ///   - transport: The connection.
     public func didSend(byteCount: Int, of transport: any StreamTransport) {
         let now = transport.reactor.now
         machine?.noteActivity(at: now)
@@ -67,6 +87,10 @@ public final class TimeoutObserver: ConnectionObserver {
     }
 
     /// The peer's time begins anew when the program reads again.
+    ///
+    /// - Parameters:
+    ///   - change: Pausing and resuming count; the rest does not.
+    ///   - transport: The connection.
     public func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport) {
         switch change {
         case .paused: isPaused = true
@@ -78,6 +102,10 @@ public final class TimeoutObserver: ConnectionObserver {
     }
 
     /// Stops the clock.
+    ///
+    /// - Parameters:
+    ///   - why: Not looked at.
+    ///   - transport: Released.
     public func didLose(_ why: ConnectionLoss, of transport: any StreamTransport) {
         timer?.cancel()
         timer = nil

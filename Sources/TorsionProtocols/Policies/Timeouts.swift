@@ -24,6 +24,12 @@ public struct Timeouts: Hashable, Sendable {
     public var idle: Duration?
 
     /// The three, each of them positive.
+    ///
+    /// - Parameters:
+    ///   - handshake: From the connection until its first byte and the end of the handshake; `nil`
+    ///     for any time.
+    ///   - request: From the first byte of a request to its end; `nil` for any time.
+    ///   - idle: While neither side gets a byte through; `nil` for any time.
     public init(handshake: Duration? = nil, request: Duration? = nil, idle: Duration? = nil) {
         for timeout in [handshake, request, idle] {
             if let timeout {

@@ -23,26 +23,44 @@ public final class TrafficLog: ConnectionObserver {
     public init(_ log: @escaping (String) -> Void) { self.log = log }
 
     /// Logs the two addresses.
+    ///
+    /// - Parameter transport: The connection, named in each line.
     public func connectionMade(_ transport: any StreamTransport) {
         log("\(transport.id) made: \(transport.localAddress) to \(transport.peerAddress)")
     }
 
     /// Logs what arrived.
+    ///
+    /// - Parameters:
+    ///   - bytes: Logged in hexadecimal and as ASCII.
+    ///   - transport: The connection.
     public func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport) {
         dump(bytes, "<", transport.id)
     }
 
     /// Logs what is written.
+    ///
+    /// - Parameters:
+    ///   - bytes: Logged in hexadecimal and as ASCII.
+    ///   - transport: The connection.
     public func didWrite(_ bytes: RawSpan, of transport: any StreamTransport) {
         dump(bytes, ">", transport.id)
     }
 
     /// Logs the peer's end.
+    ///
+    /// - Parameters:
+    ///   - change: Only ``ConnectionChange/readClosed`` is logged.
+    ///   - transport: The connection.
     public func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport) {
         if change == .readClosed { log("\(transport.id) < end") }
     }
 
     /// Logs the reason.
+    ///
+    /// - Parameters:
+    ///   - why: Logged.
+    ///   - transport: The connection.
     public func didLose(_ why: ConnectionLoss, of transport: any StreamTransport) {
         log("\(transport.id) lost: \(why)")
     }

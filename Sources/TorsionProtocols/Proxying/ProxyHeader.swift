@@ -36,6 +36,10 @@ public struct ProxyHeader: Hashable, Sendable {
         public var destination: SocketAddress
 
         /// The two ends.
+        ///
+        /// - Parameters:
+        ///   - source: The client.
+        ///   - destination: Where the client connected to.
         public init(source: SocketAddress, destination: SocketAddress) {
             self.source = source
             self.destination = destination
@@ -53,12 +57,20 @@ public struct ProxyHeader: Hashable, Sendable {
     public var hasChecksum = false
 
     /// A header about a connection that the proxy has accepted.
+    ///
+    /// - Parameters:
+    ///   - source: The client.
+    ///   - destination: Where the client connected to.
+    ///   - version: How the header is written.
     public init(source: SocketAddress, destination: SocketAddress, version: Version = .v2) {
         self.init(
             version: version, addresses: Addresses(source: source, destination: destination))
     }
 
     /// A header about nobody: the addresses are those of the proxy's own connection.
+    ///
+    /// - Parameter version: How the header is written.
+    /// - Returns: A header without addresses.
     public static func local(version: Version = .v2) -> ProxyHeader {
         ProxyHeader(version: version, addresses: nil)
     }
@@ -78,6 +90,10 @@ extension ProxyHeader {
         public var value: Bytes
 
         /// A type and a value.
+        ///
+        /// - Parameters:
+        ///   - type: See the constants; others are allowed.
+        ///   - value: Up to 65,535 bytes.
         public init(type: UInt8, value: Bytes) {
             self.type = type
             self.value = value
@@ -100,6 +116,9 @@ extension ProxyHeader {
     }
 
     /// The value of the first extension of a type.
+    ///
+    /// - Parameter type: See ``Extension``.
+    /// - Returns: `nil` if there is none of this type.
     public func value(of type: UInt8) -> Bytes? {
         extensions.first { $0.type == type }?.value
     }

@@ -39,6 +39,7 @@ public struct ProxyHeaderDecoder {
 
     /// A decoder for one connection.
     ///
+    /// - Parameter limitBytes: The longest header; a longer one fails.
     /// - Precondition: `limitBytes` is at least 16, the length of the shortest header.
     public init(limitBytes: Int = 4096) {
         require(

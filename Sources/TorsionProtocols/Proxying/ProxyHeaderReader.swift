@@ -45,6 +45,9 @@ public final class ProxyHeaderReader: StreamFilter {
     }
 
     /// Takes the header; the rest is the connection's.
+    ///
+    /// - Parameter bytes: Borrowed until the call returns.
+    /// - Throws: ``ProxyHeaderError``, which ends the connection.
     public override func receive(_ bytes: RawSpan) throws {
         guard let found = try decoder.decode(bytes) else { return }
         var details = ConnectionDetails()

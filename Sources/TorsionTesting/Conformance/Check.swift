@@ -32,6 +32,7 @@ public struct Check: Sendable, CustomStringConvertible {
 
     /// Runs the check on a backend of its own.
     ///
+    /// - Parameter backend: What is held to the contract of `ReactorBackend`.
     /// - Throws: ``CheckFailure``, or what went wrong instead.
     public func run(on backend: BackendChoice) throws { try body(backend) }
 }

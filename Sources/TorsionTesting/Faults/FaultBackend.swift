@@ -7,6 +7,11 @@ extension BackendChoice {
     /// A backend whose calls go wrong by a plan.
     ///
     /// Any other may be inside, so that a test meets over real sockets what the kernel seldom does.
+    ///
+    /// - Parameters:
+    ///   - inner: Makes the calls that do not fail.
+    ///   - plan: Shared by all backends that the choice makes.
+    /// - Returns: A choice that can be used like `inner`.
     public static func faulty(_ inner: BackendChoice, _ plan: FaultPlan) -> BackendChoice {
         var choice = BackendChoice(
             name: "faulty \(inner.name)", unavailableReason: inner.unavailableReason
@@ -23,7 +28,13 @@ extension BackendChoice {
 /// The scenario throws if it does not keep its word, for example when something is left open. That
 /// calls fail is no reason to throw.
 ///
+/// - Parameters:
+///   - backend: Makes the calls that do not fail.
+///   - code: What each failed call reports.
+///   - limit: How many calls a scenario may make.
+///   - scenario: Called once for each call that fails, and once more.
 /// - Returns: How many calls the scenario makes.
+/// - Throws: ``CheckFailure`` that names the call, or that there are more than `limit`.
 @discardableResult
 public func failingEachCall(
     of backend: BackendChoice, with code: ErrorCode, limit: Int = 1_000,

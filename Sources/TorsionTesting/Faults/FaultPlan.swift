@@ -74,11 +74,23 @@ public final class FaultPlan: Sendable {
     /// Fails one call, counted from 1 among those of the given kinds.
     ///
     /// Clients that were not accepted for want of descriptors are refused, whatever the code.
+    ///
+    /// - Parameters:
+    ///   - number: From 1.
+    ///   - calls: Those that are counted.
+    ///   - code: What the call reports.
+    /// - Returns: A plan for one run: it counts on.
     public static func failCall(
         _ number: Int, of calls: Set<Call> = Set(Call.allCases), with code: ErrorCode
     ) -> FaultPlan { failCalls(number...number, of: calls, with: code) }
 
     /// Fails several calls in a row, counted from 1 among those of the given kinds.
+    ///
+    /// - Parameters:
+    ///   - numbers: From 1.
+    ///   - calls: Those that are counted.
+    ///   - code: What each of them reports.
+    /// - Returns: A plan for one run: it counts on.
     public static func failCalls(
         _ numbers: ClosedRange<Int>, of calls: Set<Call> = Set(Call.allCases), with code: ErrorCode
     ) -> FaultPlan { FaultPlan(.calls(numbers, calls, code)) }
@@ -86,6 +98,9 @@ public final class FaultPlan: Sendable {
     /// Cuts reads and writes into pieces, and batches to so many datagrams.
     ///
     /// Nothing fails: every program must work the same.
+    ///
+    /// - Parameter byteCount: The longest piece, and the most datagrams of a batch; at least 1.
+    /// - Returns: A plan that can be used again.
     public static func pieces(of byteCount: Int) -> FaultPlan {
         require(byteCount > 0, "FaultPlan: a piece has at least one byte, got \(byteCount)")
         return FaultPlan(pieceByteCount: byteCount)
@@ -95,6 +110,9 @@ public final class FaultPlan: Sendable {
     /// with some of what it tells, all by the seed.
     ///
     /// Nothing fails.
+    ///
+    /// - Parameter seed: The same seed cuts in the same places.
+    /// - Returns: A plan for one run: it draws on.
     public static func irregular(seed: UInt64) -> FaultPlan { FaultPlan(percent: 40, seed: seed) }
 
     /// The calls so far, in order.

@@ -41,6 +41,9 @@ extension BackendChoice {
 
     /// The backend under as many transparent filters as the variable `TEST_FILTERS` says, none by
     /// default: so that tests of something else run over filters, too.
+    ///
+    /// - Parameter choice: Any.
+    /// - Returns: A choice of the same name.
     public static func underTest(_ choice: BackendChoice) -> BackendChoice {
         guard let count = Environment.value("TEST_FILTERS").flatMap({ Int($0) }), count > 0 else {
             return choice

@@ -21,10 +21,13 @@ public final class MemoryDatagramTransport {
 
     /// Opens, and calls `transportStarted`.
     ///
-    /// `proto`: What is tested.
-    /// `clock`: Shared by ports that belong together; nil makes one.
-    /// `room`: How many datagrams the kernel takes before it is full; unlimited unless it is set,
+    /// - Parameters:
+    ///   - proto: What is tested.
+    ///   - clock: Shared by ports that belong together; nil makes one.
+    ///   - room: How many datagrams the kernel takes before it is full; unlimited unless it is set,
     ///     see ``drain(_:)``.
+    ///   - options: As for a port over sockets.
+    ///   - localAddress: What the port says that it is bound to.
     public init(
         _ proto: any DatagramProtocol, clock: ManualClock? = nil, room: Int = .max,
         options: DatagramOptions = DatagramOptions(),
@@ -45,11 +48,17 @@ public final class MemoryDatagramTransport {
     public var isReceiving: Bool { port.isReceiving }
 
     /// A datagram arrives.
+    ///
+    /// - Parameters:
+    ///   - text: The whole datagram, as UTF-8.
+    ///   - address: Who sent it.
     public func receive(_ text: String, from address: SocketAddress) {
         receive([Datagram(text, address)])
     }
 
     /// Datagrams arrive together.
+    ///
+    /// - Parameter datagrams: In the order in which they came.
     public func receive(_ datagrams: [Datagram]) {
         port.arrived += datagrams
         turn()
@@ -63,6 +72,8 @@ public final class MemoryDatagramTransport {
     }
 
     /// The kernel gets room for so many datagrams more.
+    ///
+    /// - Parameter count: `.max` makes the room unlimited.
     public func drain(_ count: Int = .max) {
         port.room = count == .max ? .max : port.room + count
         turn()
@@ -88,12 +99,20 @@ public struct Datagram: Hashable, Sendable {
     public let address: SocketAddress
 
     /// Some bytes from, or to, an address.
+    ///
+    /// - Parameters:
+    ///   - bytes: The whole datagram; may be empty.
+    ///   - address: Where it came from, or goes to.
     public init(_ bytes: Bytes, _ address: SocketAddress) {
         self.bytes = bytes
         self.address = address
     }
 
     /// The UTF-8 of a text.
+    ///
+    /// - Parameters:
+    ///   - text: The whole datagram; may be empty.
+    ///   - address: Where it came from, or goes to.
     public init(_ text: String, _ address: SocketAddress) { self.init(Bytes(text), address) }
 }
 

@@ -24,11 +24,15 @@ public final class MemoryTransport {
 
     /// Connects, and calls `connectionMade`.
     ///
-    /// `proto`: What is tested.
-    /// `clock`: Shared by connections that belong together; nil makes one.
-    /// `roomBytes`: What the peer's side takes before it is full; unlimited unless it is set, see
+    /// - Parameters:
+    ///   - proto: What is tested.
+    ///   - clock: Shared by connections that belong together; nil makes one.
+    ///   - roomBytes: What the peer's side takes before it is full; unlimited unless it is set, see
     ///     ``drain(_:)``.
-    /// `layers`: The filters and observers of the connection, as a port has them.
+    ///   - options: As for a connection over sockets.
+    ///   - layers: The filters and observers of the connection, as a port has them.
+    ///   - peerAddress: What the connection says of its peer.
+    ///   - localAddress: What the connection says of itself.
     public init(
         _ proto: any StreamProtocol, clock: ManualClock? = nil, roomBytes: Int = .max,
         options: StreamOptions = StreamOptions(), layers: StreamLayers = StreamLayers(),
@@ -65,15 +69,23 @@ public final class MemoryTransport {
     public var wasReset: Bool { stream.wasReset }
 
     /// The peer sends bytes; each call is one read.
+    ///
+    /// - Parameter bytes: At least one; copied.
     public func receive(_ bytes: RawSpan) { deliver { stream.receive(bytes) } }
 
     /// The peer sends text.
+    ///
+    /// - Parameter text: At least one byte of UTF-8; one read.
     public func receive(_ text: String) { receive(Bytes(text)) }
 
     /// The peer sends bytes.
+    ///
+    /// - Parameter bytes: At least one; one read.
     public func receive(_ bytes: Bytes) { receive(bytes.span) }
 
     /// The peer sends pieces, each one read.
+    ///
+    /// - Parameter pieces: In their order; see ``chunkings(of:)``.
     public func receive(pieces: [Bytes]) {
         for piece in pieces { receive(piece) }
     }
@@ -87,6 +99,8 @@ public final class MemoryTransport {
     }
 
     /// The peer takes so many bytes of what it had no room for.
+    ///
+    /// - Parameter byteCount: `.max` makes the room unlimited.
     public func drain(_ byteCount: Int = .max) { deliver { stream.drain(byteCount) } }
 
     /// What was written and arrived since the last time.
@@ -109,6 +123,9 @@ public final class MemoryTransport {
 /// Every way to cut bytes into two pieces, all into single bytes, and not at all.
 ///
 /// What is driven by bytes must give the same result for each.
+///
+/// - Parameter bytes: Any number.
+/// - Returns: Ways, each a list of pieces that make up `bytes`.
 public func chunkings(of bytes: Bytes) -> [[Bytes]] {
     guard bytes.count > 1 else { return [[bytes]] }
     let halves = (1..<bytes.count).map { [bytes[..<$0], bytes[$0...]] }

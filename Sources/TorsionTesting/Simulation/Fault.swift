@@ -77,6 +77,12 @@ public struct Fault: Hashable, Sendable {
     public let ordinal: UInt32
 
     /// Names a fault.
+    ///
+    /// - Parameters:
+    ///   - kind: What went wrong.
+    ///   - number: Of the connection, the host or the port.
+    ///   - place: Which side of it.
+    ///   - ordinal: How many chances of this kind had gone by there.
     public init(kind: Kind, number: UInt32, place: Place, ordinal: UInt32) {
         self.kind = kind
         self.number = number
@@ -92,6 +98,8 @@ extension Fault: LosslessStringConvertible {
     }
 
     /// Reads what ``description`` gives; nil for anything else.
+    ///
+    /// - Parameter text: For example `reset 3> 1`.
     public init?(_ text: String) {
         let words = text.split(separator: " ")
         guard words.count == 3, let kind = Kind.allCases.first(where: { "\($0)" == words[0] }),

@@ -12,6 +12,8 @@ public struct FaultRates: Sendable {
     public init() {}
 
     /// How often this kind happens, from 0 to 10,000.
+    ///
+    /// - Parameter kind: Which fault.
     public subscript(kind: Fault.Kind) -> Int {
         get { Int(rates[Int(kind.rawValue)]) }
         set {
@@ -54,6 +56,8 @@ public struct FaultRates: Sendable {
 
 extension FaultRates: ExpressibleByDictionaryLiteral {
     /// Rates by kind; the others are zero.
+    ///
+    /// - Parameter elements: A kind and how often of ten thousand; the last of a kind counts.
     public init(dictionaryLiteral elements: (Fault.Kind, Int)...) {
         for (kind, rate) in elements { self[kind] = rate }
     }

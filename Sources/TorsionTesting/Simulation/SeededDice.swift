@@ -14,6 +14,8 @@ public struct SeededDice: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     /// A generator for this seed.
+    ///
+    /// - Parameter seed: Any number.
     public init(seed: UInt64) { state = seed }
 
     /// The next 64 bits.
@@ -24,6 +26,8 @@ public struct SeededDice: RandomNumberGenerator, Sendable {
 
     /// A number from zero to `limit` - 1.
     ///
+    /// - Parameter limit: At least 1.
+    /// - Returns: Each number equally often.
     /// - Precondition: `limit` is positive.
     public mutating func below(_ limit: Int) -> Int {
         precondition(limit > 0, "SeededDice: there is no number below \(limit)")
@@ -31,11 +35,17 @@ public struct SeededDice: RandomNumberGenerator, Sendable {
     }
 
     /// A number of the range, its ends included.
+    ///
+    /// - Parameter range: Of any sign.
+    /// - Returns: Each number equally often.
     public mutating func within(_ range: ClosedRange<Int>) -> Int {
         range.lowerBound + below(range.upperBound - range.lowerBound + 1)
     }
 
     /// True so many times of a hundred.
+    ///
+    /// - Parameter percent: From 0, never true, to 100, always.
+    /// - Returns: What the die says.
     public mutating func percent(_ percent: Int) -> Bool { below(100) < percent }
 
     /// Bits that look unlike those of any other word.

@@ -93,7 +93,8 @@ struct SequenceDiagram {
 extension SimulatedNetwork {
     /// What happened as a picture: time runs down, each host has a column.
     ///
-    /// `last`: How many lines from the end.
+    /// - Parameter limit: How many lines from the end.
+    /// - Returns: Lines to print, with a fixed-width font.
     public func diagram(last limit: Int = .max) -> String {
         SequenceDiagram(trace, hosts: nodes.map(\.name)).text(last: limit)
     }

@@ -19,6 +19,12 @@
 /// With `SEEDS` set, as many run as it says, whatever the range. With `TELL_SEEDS` set, each is told
 /// on standard error before it runs, so that one that traps is known, and nothing is shrunk.
 ///
+/// - Parameters:
+///   - name: Of the scenario, for messages.
+///   - seeds: Run in this order.
+///   - faults: How often each kind happens.
+///   - scenario: Called once for each seed.
+/// - Returns: What the search went through.
 /// - Throws: ``SimulationFailure``, with the few faults that matter and a picture.
 @discardableResult
 public func simulate(

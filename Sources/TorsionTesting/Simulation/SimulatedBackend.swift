@@ -124,6 +124,11 @@ extension BackendChoice {
     public static let simulated = simulated("simulated") { FaultDraws(seed: 0, rates: .none) }
 
     /// A host of its own on virtual time, with faults.
+    ///
+    /// - Parameters:
+    ///   - seed: The same seed gives the same run.
+    ///   - faults: How often each kind happens.
+    /// - Returns: A choice; each backend has a network of its own.
     public static func simulated(seed: UInt64, faults: FaultRates) -> BackendChoice {
         simulated("simulated, seed \(seed)") { FaultDraws(seed: seed, rates: faults) }
     }

@@ -74,6 +74,8 @@ public final class SimulatedHost {
     ///
     /// `body` runs at once; an error that it throws ends the run, and the scenario.
     ///
+    /// - Parameter body: Called once, now, on the host's reactor.
+    /// - Throws: What `body` throws.
     /// - Precondition: Not running.
     public func run(_ body: (Reactor) throws -> Void) throws {
         precondition(!isRunning, "SimulatedHost: \(name) runs already")
@@ -83,11 +85,15 @@ public final class SimulatedHost {
     }
 
     /// Lets nothing happen here for a while, as if the machine were busy or stopped.
+    ///
+    /// - Parameter duration: Of virtual time.
     public func stall(for duration: Duration) {
         stalledUntil = max(stalledUntil, network.now.advanced(by: duration).nanoseconds)
     }
 
     /// Sends a line into the trace, in this host's column.
+    ///
+    /// - Parameter text: One line.
     public func note(_ text: String) { network.note(text, host: name) }
 
     // MARK: For the world

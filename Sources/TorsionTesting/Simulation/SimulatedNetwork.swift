@@ -58,12 +58,20 @@ public final class SimulatedNetwork {
     ///     world.network.strike(.lose, count: 3)   // three datagrams are lost
     ///
     /// A fault of a certain connection is named by a script: see ``SimulatedWorld/init(seed:script:)``.
+    ///
+    /// - Parameters:
+    ///   - kind: Which fault.
+    ///   - count: How many chances, 0 or more.
     public func strike(_ kind: Fault.Kind, count: Int = 1) {
         precondition(count >= 0, "SimulatedNetwork: strike needs a count that is not negative")
         draws.ask(for: kind, count: count)
     }
 
     /// Writes a line into the trace, for example what a scenario is doing.
+    ///
+    /// - Parameters:
+    ///   - text: One line.
+    ///   - host: Whose column; `nil` for the network's.
     public func note(_ text: String, host: String? = nil) {
         trace.add(time: now.nanoseconds, host: host.flatMap(node)?.index ?? -1, .noted(text))
     }
@@ -91,6 +99,11 @@ public final class SimulatedNetwork {
     /// Keeps two hosts from reaching each other.
     ///
     /// What is sent meanwhile arrives afterwards, as TCP sends it again.
+    ///
+    /// - Parameters:
+    ///   - one: A host's name; an unknown one traps.
+    ///   - other: A host's name; an unknown one traps.
+    ///   - duration: Of virtual time, from now.
     public func partition(_ one: String, _ other: String, for duration: Duration) {
         guard let first = node(one), let second = node(other) else {
             preconditionFailure("SimulatedNetwork: no hosts named \(one) and \(other)")
@@ -120,6 +133,8 @@ public final class SimulatedNetwork {
     /// Resets a connection by hand: both ends see it at once.
     ///
     /// Connections are numbered from 1 in the order in which they were begun.
+    ///
+    /// - Parameter number: From 1; a connection that is gone is left alone.
     public func reset(connection number: Int) {
         sockets.first { $0.number == number && $0.isClient }?.breakOff()
     }
@@ -127,7 +142,9 @@ public final class SimulatedNetwork {
     /// Ends one direction of a connection by hand: the receiver sees the end, the sender a broken
     /// pipe; what had not left is lost.
     ///
-    /// `sender`: `.client` or `.server`.
+    /// - Parameters:
+    ///   - number: From 1; a connection that is gone is left alone.
+    ///   - sender: `.client` or `.server`.
     public func end(connection number: Int, from sender: Fault.Place) {
         sockets.first { $0.number == number && $0.chances.place == sender }?.truncate()
     }
@@ -135,6 +152,10 @@ public final class SimulatedNetwork {
     // MARK: Time
 
     /// Calls `body` when the clock stands there, between turns of the reactors.
+    ///
+    /// - Parameters:
+    ///   - time: Of the network's clock; a past one means at once.
+    ///   - body: Called once, outside of every reactor.
     public func at(_ time: MonotonicInstant, _ body: @escaping () -> Void) {
         schedule(.call(body), at: time.nanoseconds)
     }

@@ -44,11 +44,19 @@ public final class SimulatedWorld {
     private static let stepLimit = 2_000_000
 
     /// A world without hosts.
+    ///
+    /// - Parameters:
+    ///   - seed: The same seed gives the same run.
+    ///   - faults: How often each kind happens.
     public convenience init(seed: UInt64, faults: FaultRates = .none) {
         self.init(seed: seed, draws: FaultDraws(seed: seed, rates: faults))
     }
 
     /// A world in which exactly these faults happen.
+    ///
+    /// - Parameters:
+    ///   - seed: Of everything but the faults.
+    ///   - script: What goes wrong; the rest does not.
     public convenience init(seed: UInt64, script: [Fault]) {
         self.init(seed: seed, draws: FaultDraws(seed: seed, script: script))
     }
@@ -65,6 +73,9 @@ public final class SimulatedWorld {
     public var elapsed: Duration { SimulatedNetwork.start.duration(to: network.now) }
 
     /// The host of this name, made when it is first asked for.
+    ///
+    /// - Parameter name: Unique in the world.
+    /// - Returns: The same host each time.
     public func host(_ name: String) -> SimulatedHost {
         if let host = hosts.first(where: { $0.name == name }) { return host }
         let host = SimulatedHost(name: name, network: network)
@@ -85,18 +96,27 @@ public final class SimulatedWorld {
     }
 
     /// Calls `body` so long after the world was made, between steps.
+    ///
+    /// - Parameters:
+    ///   - time: Since the world was made; a past one means at once.
+    ///   - body: Called once, outside of every reactor.
     public func at(_ time: Duration, _ body: @escaping () -> Void) {
         let instant = SimulatedNetwork.start.advanced(by: time)
         network.at(max(instant, network.now), body)
     }
 
     /// Checks something after every step.
+    ///
+    /// - Parameter check: Called after every step; what it throws ends the run.
     public func always(_ check: @escaping () throws -> Void) { invariants.append(check) }
 
     // MARK: Running
 
     /// Runs until the condition holds.
     ///
+    /// - Parameters:
+    ///   - limit: Of virtual time, from now.
+    ///   - condition: Asked before each step.
     /// - Throws: ``CheckFailure`` if it does not within the limit, if nothing is left to happen, or
     ///   if a program is busy for ever; what an invariant or a program throws.
     public func run(
@@ -120,6 +140,9 @@ public final class SimulatedWorld {
     }
 
     /// Runs for a while.
+    ///
+    /// - Parameter duration: Of virtual time, from now.
+    /// - Throws: What an invariant or a program throws.
     public func run(for duration: Duration) throws {
         let end = network.now.advanced(by: duration)
         while try step(before: end.nanoseconds) {}

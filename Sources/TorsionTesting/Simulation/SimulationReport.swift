@@ -21,6 +21,8 @@ public struct SimulationReport: Sendable {
     public var faultCount: Int { faultCounts.reduce(0, +) }
 
     /// Adds what another search went through.
+    ///
+    /// - Parameter other: Added to the sums.
     public mutating func add(_ other: SimulationReport) {
         runCount += other.runCount
         elapsed += other.elapsed

@@ -9,10 +9,10 @@
 ///         try checkProducer(push: { consumer, reactor in Ticks(to: consumer, on: reactor) })
 ///     }
 ///
-/// `make`: Makes a producer that begins to write to the consumer by itself, by delayed calls of the
-/// reactor, which lives by a ``ManualClock``; it may register itself. Throws ``CheckFailure``,
-/// which says what did not hold: a producer must write within an hour of that clock unless it is
-/// paused, nothing while it is paused, and nothing once it is stopped.
+/// - Parameter make: Makes a producer that begins to write to the consumer by itself, by delayed
+///   calls of the reactor, which lives by a ``ManualClock``; it may register itself.
+/// - Throws: ``CheckFailure``, which says what did not hold: a producer must write within an hour
+///   of that clock unless it is paused, nothing while it is paused, and nothing once it is stopped.
 public func checkProducer(
     push make: (_ consumer: any Consumer, _ reactor: Reactor) throws -> any PushProducer
 ) throws {
@@ -37,8 +37,9 @@ public func checkProducer(
 
 /// Checks that a producer gives one piece each time it is asked, and then finishes or goes on.
 ///
-/// `make`: Makes a producer for a consumer; it may register itself. Throws ``CheckFailure``: asked,
-/// it must write or unregister, at once or within an hour of the reactor's clock.
+/// - Parameter make: Makes a producer for a consumer; it may register itself.
+/// - Throws: ``CheckFailure``: asked, it must write or unregister, at once or within an hour of the
+///   reactor's clock.
 public func checkProducer(
     pull make: (_ consumer: any Consumer, _ reactor: Reactor) throws -> any PullProducer
 ) throws {

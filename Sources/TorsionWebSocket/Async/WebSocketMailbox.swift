@@ -138,6 +138,11 @@ extension WebSocket {
             }
 
             /// Waits for the next message; nil at the end.
+            ///
+            /// - Parameter actor: The caller's; leave it out.
+            /// - Returns: The next message; nil when the peer has closed.
+            /// - Throws: ``WebSocketLoss`` if the connection is lost, `ShutdownRequested` if the
+            ///   reactor or the server stops, `CancellationError`.
             public mutating func next(
                 isolation actor: isolated (any Actor)?
             ) async throws(any Error) -> WebSocketMessage? {
