@@ -31,13 +31,13 @@ extension ConnectionLimits {
     /// As many connections as the process has descriptors left for, by its limit (`ulimit -n`,
     /// `getrlimit(2)`), at the time of the call: when the port is opened.
     ///
-    /// For what opens something for each connection: a proxy without a limit accepts clients until
-    /// no descriptor is left for its other side.
+    /// For servers that open a descriptor for each connection: a proxy without a limit accepts
+    /// clients until no descriptor is left for its other side.
     ///
     ///     endpoint.limited(to: .descriptors(each: 2)).listen(on: reactor) { StreamProxy(to: target) }
     ///
     /// - Parameters:
-    ///   - each: What a connection takes: its own and those that are opened for it.
+    ///   - each: How many descriptors a connection takes: its own and those that are opened for it.
     ///   - reactors: How many reactors of a group share the process; each gets its part.
     /// - Returns: A limit in all, at least 1.
     public static func descriptors(each: Int, reactors: Int = 1) -> ConnectionLimits {
@@ -60,8 +60,8 @@ extension Reactor {
 
     /// Makes a reactor over a backend, with names, signals, threads and files.
     ///
-    /// - Parameter backend: What waits for events: one of ``BackendChoice/linked``, or another that
-    ///   the program links.
+    /// - Parameter backend: The event backend: one of ``BackendChoice/linked``, or another that the
+    ///   program links.
     public convenience init(backend: BackendChoice) {
         self.init(backend: backend, services: StandardServices.make)
     }
@@ -81,7 +81,7 @@ extension Reactor {
     ///
     /// - Parameters:
     ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
-    ///   - signals: What SIGINT and SIGTERM do.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM.
     ///   - body: Sets the program up; an error ends the run.
     /// - Throws: What `body` throws, ``UnknownBackend``, or ``IOError``.
     @available(*, noasync, message: "use withReactor in async code")
@@ -108,7 +108,7 @@ extension ReactorGroup {
     /// - Parameters:
     ///   - count: Threads, at least 1.
     ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
-    ///   - signals: What SIGINT and SIGTERM do, handled once for all.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM, handled once for all.
     ///   - body: Sets one reactor up. It is called on several threads at once.
     /// - Throws: What a `body` throws, the first of them, ``UnknownBackend``, or ``IOError``.
     @available(*, noasync, message: "use withReactor in async code")
@@ -138,7 +138,8 @@ extension ReactorGroup {
 /// - Parameters:
 ///   - count: Threads, at least 1; the ports that `body` opens are shared by them.
 ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv.
-///   - signals: What SIGINT and SIGTERM do; `.ignore` under a supervisor such as ServiceLifecycle.
+///   - signals: How the program reacts to SIGINT and SIGTERM; `.ignore` under a supervisor such as
+///     ServiceLifecycle.
 ///   - gracePeriod: How long the end waits for connections.
 ///   - body: Is called on several threads at once, with a reactor each.
 /// - Throws: The first error of a `body`, ``UnknownBackend``, or ``IOError``.

@@ -26,12 +26,12 @@ extension Reactor {
     /// In a function, or in a test, use `Reactor.run`, which throws.
     ///
     /// - Parameters:
-    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. What it throws ends
-    ///     the program too: `Reactor.main(backend: try .named(word)) { … }`.
-    ///   - signals: What SIGINT and SIGTERM do.
+    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. An error that it
+    ///     throws ends the program too: `Reactor.main(backend: try .named(word)) { … }`.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM.
     ///   - body: Sets the program up, on the reactor. It runs before anything else; what it throws
-    ///     ends the program. Make inside it what it needs: it belongs to no actor, so variables of
-    ///     the top level are out of its reach, and what it captures is its own from then on.
+    ///     ends the program. Make its objects inside it: it is isolated to no actor, so it cannot
+    ///     use variables of the top level, and its captures are its own from then on.
     @available(*, noasync, message: "use withReactor in async code")
     public static func main(
         backend: @autoclosure () throws -> BackendChoice? = nil, signals: SignalPolicy = .stop,
@@ -49,16 +49,16 @@ extension Reactor {
     ///     }
     ///
     /// The program ends when `body` returns or throws, or by SIGINT or SIGTERM; then the reactor
-    /// stops gracefully. Everything else is as for `Reactor.main`: an error is
-    /// one line on standard error and exit status 1. ``ReactorStopped`` and ``ShutdownRequested``,
-    /// by which a stop ends a task, are none.
+    /// stops gracefully. Everything else is as for `Reactor.main`: an error is one line on standard
+    /// error and exit status 1. ``ReactorStopped`` and ``ShutdownRequested``, by which a stop ends
+    /// a task, do not count as errors.
     ///
     /// This thread is the main actor's too: what `body` asks of the main actor never comes.
     ///
     /// - Parameters:
-    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. What it throws ends
-    ///     the program too: `Reactor.main(backend: try .named(word)) { … }`.
-    ///   - signals: What SIGINT and SIGTERM do.
+    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. An error that it
+    ///     throws ends the program too: `Reactor.main(backend: try .named(word)) { … }`.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM.
     ///   - gracePeriod: How long the end waits for connections, when `body` has returned.
     ///   - body: The program, as a task of the reactor.
     @available(*, noasync, message: "use withReactor in async code")
@@ -88,9 +88,9 @@ extension ReactorGroup {
     ///
     /// - Parameters:
     ///   - count: Threads, at least 1.
-    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. What it throws ends
-    ///     the program too: `Reactor.main(backend: try .named(word)) { … }`.
-    ///   - signals: What SIGINT and SIGTERM do, handled once for all.
+    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. An error that it
+    ///     throws ends the program too: `Reactor.main(backend: try .named(word)) { … }`.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM, handled once for all.
     ///   - body: Sets one reactor up. It is called on several threads at once.
     @available(*, noasync, message: "use withReactor in async code")
     public static func main(
@@ -113,9 +113,9 @@ extension ReactorGroup {
     ///
     /// - Parameters:
     ///   - count: Threads, at least 1; the ports that `body` opens are shared by them.
-    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. What it throws ends
-    ///     the program too: `Reactor.main(backend: try .named(word)) { … }`.
-    ///   - signals: What SIGINT and SIGTERM do, handled once for all.
+    ///   - backend: nil takes the one that `TORSION_BACKEND` names, else libuv. An error that it
+    ///     throws ends the program too: `Reactor.main(backend: try .named(word)) { … }`.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM, handled once for all.
     ///   - gracePeriod: How long the end waits for connections, when the tasks have returned.
     ///   - body: The program of one thread. It is called on several at once.
     @available(*, noasync, message: "use withReactor in async code")

@@ -18,7 +18,7 @@ extension Data {
 
     /// Copies bytes.
     ///
-    /// - Parameter bytes: What to copy.
+    /// - Parameter bytes: Copied.
     /// - Complexity: O(*n*), and one allocation for more than 14 bytes.
     public init(_ bytes: Bytes) {
         self.init(bytes.span)
@@ -26,9 +26,9 @@ extension Data {
 }
 
 extension Bytes {
-    /// Copies the bytes of a `Data`, with one allocation, or none if it is empty.
+    /// Copies the bytes of a `Data`, with one allocation unless it is empty.
     ///
-    /// - Parameter data: What to copy; a slice counts from its own first byte.
+    /// - Parameter data: Copied; a slice counts from its own first byte.
     /// - Complexity: O(*n*).
     public init(_ data: Data) {
         self = data.withUnsafeBytes { Bytes(RawSpan(_unsafeBytes: $0)) }
@@ -51,7 +51,7 @@ extension ByteReader {
 extension ByteWriter {
     /// Writes the bytes of a `Data`.
     ///
-    /// - Parameter data: What to copy.
+    /// - Parameter data: Copied.
     @_lifetime(self: copy self)
     public mutating func write(_ data: Data) {
         write(Bytes(data))

@@ -23,7 +23,7 @@ extension HTTPFields {
 extension FieldList {
     /// Makes a copy of fields, in their order.
     ///
-    /// Pseudo fields, whose names begin with a colon, are left out: HTTP/1.1 has none.
+    /// Pseudo fields, whose names begin with a colon, are left out: HTTP/1.1 does not have them.
     ///
     /// - Parameter fields: The fields of a message; a name of more than 255 bytes traps.
     public init(_ fields: HTTPFields) {
@@ -56,7 +56,7 @@ extension HTTPField {
 }
 
 extension HTTPStatus {
-    /// Makes a status; the reason phrase is dropped, since it means nothing (RFC 9110 §15.1).
+    /// Makes a status; the reason phrase is dropped, as RFC 9110 §15.1 allows.
     ///
     /// - Parameter status: Its code is from 100 to 599; any other traps.
     public init(_ status: HTTPTypes.HTTPResponse.Status) { self.init(status.code) }

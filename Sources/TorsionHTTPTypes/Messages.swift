@@ -59,7 +59,7 @@ extension ClientRequest {
     ///   - request: Its scheme, authority and path make up the URL. `Content-Length` and
     ///     `Transfer-Encoding` are left out, since the connection writes them.
     ///   - body: Its body.
-    /// - Throws: `HTTPURLError` if it has no scheme or authority, or these are no URL's.
+    /// - Throws: `HTTPURLError` if its scheme or authority is missing or malformed.
     public init(_ request: HTTPTypes.HTTPRequest, body: Body = .none) throws(HTTPURLError) {
         let place = "\(request.scheme ?? "")://\(request.authority ?? "")"
         let url = try HTTPURL(parsing: place + (request.path ?? "/"))

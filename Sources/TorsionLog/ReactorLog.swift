@@ -7,15 +7,16 @@ public import Logging
 public import TorsionCore
 
 extension Reactor {
-    /// Sends what happens on this reactor to a logger of swift-log: connections that come and go, clients
-    /// that are refused, events that take too long, and errors that nobody handled.
+    /// Sends the events of this reactor to a logger of swift-log: connections that come and go,
+    /// clients that are refused, events that take too long, and unhandled errors.
     ///
     ///     reactor.log(to: Logger(label: "chat"))
     ///
-    /// Called on the reactor. Each message has metadata: `reactor`, and where it is about one `connection`,
-    /// `peer`, `reason`, `protocol`. A library does not know what is an alarm to a program, so that nothing
-    /// is logged above `info`. Unhandled errors are logged in the place of the lines on standard error;
-    /// what the program has put into `Reactor.connectionObserver` before is called as well.
+    /// Called on the reactor. Each message has metadata: `reactor`, and where it is about one
+    /// `connection`, `peer`, `reason`, `protocol`. A library cannot know what is an alarm to a
+    /// program, so it logs at `info` and below. Unhandled errors are logged in the place of the
+    /// lines on standard error; what the program has put into `Reactor.connectionObserver` before
+    /// is called as well.
     ///
     /// - Parameters:
     ///   - logger: Its handler is called on the reactor's thread, and must not block.

@@ -11,8 +11,8 @@ extension Reactor {
     ///
     ///     reactor.reportMetrics()
     ///
-    /// Called on the reactor. Messages pay nothing: the loop pays a timer, and its last report comes when
-    /// the last connection is lost. Each metric has the dimension `reactor`.
+    /// Called on the reactor. Messages are free of cost: the loop pays a timer, and its last report
+    /// comes when the last connection is lost. Each metric has the dimension `reactor`.
     ///
     /// Counters: `connections_made`, `connections_lost` with the dimension `reason`,
     /// `connections_shed`, `handshakes_failed`, `unhandled_errors`, `turns`, `timers_fired`; and, while
@@ -21,7 +21,7 @@ extension Reactor {
     /// `event_p99_seconds`, `lag_p99_seconds`, `busy`, of the last interval.
     ///
     /// - Parameters:
-    ///   - prefix: What each name begins with, a dot behind it.
+    ///   - prefix: The first part of each name, followed by a dot.
     ///   - interval: Between two reports.
     ///   - factory: Nil takes the one that the program has bootstrapped.
     public func reportMetrics(

@@ -12,8 +12,8 @@ internal import TorsionProtocols
 ///     $ echo inspect | socat - UNIX-CONNECT:/run/app.admin
 ///     $ torsion doctor unix:/run/app.admin
 ///
-/// Only the user that the program runs as, and root, are answered (`SO_PEERCRED`); over anything but
-/// a UNIX socket nobody is. An answer is an object: `{"ok":…}`, or `{"error":"…"}`. There are
+/// Only the user that the program runs as, and root, are answered (`SO_PEERCRED`), and only over a
+/// UNIX socket. An answer is an object: `{"ok":…}`, or `{"error":"…"}`. There are
 ///
 /// - `help`, the commands;
 /// - `inspect`, `Reactor.inspect()`;
@@ -24,10 +24,10 @@ internal import TorsionProtocols
 /// and those that you ``add(_:help:_:)``. It speaks of the reactor on which it listens: in a group, give
 /// each a path of its own.
 public struct AdminEndpoint: Sendable {
-    /// What a command does.
+    /// The body of a command.
     ///
     /// - Parameters:
-    ///   - words: What stood behind its name.
+    ///   - words: The words behind its name.
     ///   - reactor: Where the endpoint listens.
     /// - Returns: The answer, as JSON.
     /// - Throws: What becomes an answer with `error`.
@@ -62,7 +62,7 @@ public struct AdminEndpoint: Sendable {
     ///
     /// - Parameters:
     ///   - name: Its first word, without spaces.
-    ///   - help: What `help` says of it.
+    ///   - help: Its line in the output of `help`.
     ///   - body: Called on the reactor.
     public mutating func add(_ name: String, help: String, _ body: @escaping Command) {
         require(

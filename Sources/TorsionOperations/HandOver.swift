@@ -36,9 +36,9 @@ extension ServerEndpoint {
     ///
     /// If a process listens at `path`, it is asked for its socket; when this reactor is ready, with
     /// the triggers for its start called, the other process stops as by
-    /// `Reactor.stop(lameDuck:within:)`. No client is refused, and none that has been
-    /// accepted loses an answer. If nobody listens there, the socket is opened as without this. Either way
-    /// this process then listens at `path` for the next one.
+    /// `Reactor.stop(lameDuck:within:)`. Clients are not refused, and those that have been accepted
+    /// get their answers. If the path is not listened at, the socket is opened as without this.
+    /// Either way this process then listens at `path` for the next one.
     ///
     /// Only processes of the same user, or of root, are served. A new process that asks for an
     /// endpoint which the old one does not have opens it itself.
@@ -69,7 +69,7 @@ extension ServerEndpoint {
     ///
     /// - Parameters:
     ///   - path: Of a UNIX socket, in a folder in which only this program may write.
-    ///   - endpoint: What is opened if nobody hands it over.
+    ///   - endpoint: Opened if it is not handed over.
     /// - Returns: An endpoint that can be used like any other.
     public static func handedOver(
         by path: String, else endpoint: ServerEndpoint

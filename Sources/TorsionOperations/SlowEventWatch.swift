@@ -9,8 +9,8 @@ internal import TorsionServices
 
 /// A thread that looks at a reactor from outside, and tells of an event that has not ended in time.
 ///
-/// What `Reactor.slowEventLimit` tells comes when the event is over. One that hangs for
-/// good, in a lock or a system call, is told only by somebody who does not hang with it.
+/// A report of `Reactor.slowEventLimit` comes when the event is over. One that hangs for good, in a
+/// lock or a system call, is told only by somebody who does not hang with it.
 public final class SlowEventWatch: Sendable {
     private let wakeDescriptor: Int32
     private let thread = Lock<NativeThread?>(nil)
@@ -79,9 +79,9 @@ extension Reactor {
     /// - Parameters:
     ///   - limit: How long an event may take; more than zero.
     ///   - tell: Called on that thread, which is not the reactor's. By default writes one line on
-    ///     standard error, or nothing if that would have to wait.
+    ///     standard error, or drops it if that would have to wait.
     /// - Returns: The watch, which ends with the reactor's run or when it is cancelled.
-    /// - Throws: `IOError` if there is no thread or descriptor to be had.
+    /// - Throws: `IOError` if a thread or a descriptor cannot be had.
     @discardableResult
     public func watchSlowEvents(
         longerThan limit: Duration,

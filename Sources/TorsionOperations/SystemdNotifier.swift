@@ -12,7 +12,7 @@ public import TorsionCore
 ///         reactor.notifySystemd()
 ///     }
 ///
-/// Nothing waits: a datagram for which there is no room is left out.
+/// It never waits: a datagram is left out when the socket is full.
 ///
 /// - SeeAlso: `sd_notify(3)`, `systemd.service(5)`.
 public final class SystemdNotifier {
@@ -20,7 +20,7 @@ public final class SystemdNotifier {
     private let descriptor: Int32
     private let path: String
 
-    /// Connects to the socket of `NOTIFY_SOCKET`; nil if there is none.
+    /// Connects to the socket of `NOTIFY_SOCKET`; nil if that is not set.
     ///
     /// - Parameters:
     ///   - reactor: Whose errors it reports to.
@@ -101,14 +101,15 @@ extension Reactor {
     /// Tells systemd when this reactor is ready, stops, and, as often as systemd asks, that its loop
     /// turns.
     ///
-    /// Does nothing if nobody asked: without `NOTIFY_SOCKET`. Called on the reactor, at its start. A loop that hangs misses `WatchdogSec=`, and systemd ends
-    /// the process and starts it anew. With reactors in several threads, call it on one of them.
+    /// Without `NOTIFY_SOCKET` the call is ignored. Called on the reactor, at its start. A loop
+    /// that hangs misses `WatchdogSec=`, and systemd ends the process and starts it anew. With
+    /// reactors in several threads, call it on one of them.
     ///
     /// - Parameters:
     ///   - path: Another socket than that of `NOTIFY_SOCKET`.
     ///   - watchdogInterval: Another interval than that of `WATCHDOG_USEC`; half of it passes between
     ///     two words.
-    /// - Returns: What tells more, such as a reload; nil if nobody asked.
+    /// - Returns: The notifier, for more messages such as a reload; nil without `NOTIFY_SOCKET`.
     @discardableResult
     public func notifySystemd(
         path: String? = nil, watchdogInterval: Duration? = SystemdNotifier.watchdogInterval

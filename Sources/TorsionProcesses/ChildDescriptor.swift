@@ -3,7 +3,7 @@
 
 @_spi(Backend) public import TorsionCore
 
-/// What is behind one descriptor of a child.
+/// The file behind one descriptor of a child.
 ///
 /// A value, usable on any thread.
 public struct ChildDescriptor: Sendable {
@@ -32,7 +32,7 @@ public struct ChildDescriptor: Sendable {
 
     init(_ kind: Kind) { self.kind = kind }
 
-    /// `/dev/null`: nothing to read, and what is written is dropped.
+    /// `/dev/null`: EOF at once, and writes are dropped.
     public static let null = ChildDescriptor(.null)
 
     /// Not open.
@@ -40,7 +40,7 @@ public struct ChildDescriptor: Sendable {
     /// Most programs do not expect that of 0, 1 and 2.
     public static let closed = ChildDescriptor(.closed)
 
-    /// What this process has under the same number when the child is started.
+    /// This process's descriptor of the same number when the child is started.
     public static let inherited = ChildDescriptor(.inherited(nil))
 
     /// A descriptor of this process, which stays yours: the child gets a duplicate.
@@ -53,7 +53,7 @@ public struct ChildDescriptor: Sendable {
 
     /// A file: the child's descriptor 0 reads it, others replace what it held.
     ///
-    /// A file that is written is made if there is none, for everybody whom the umask lets. Opened
+    /// A file that is written is made if it is missing, with the mode 0666 less the umask. Opened
     /// when the child is started, on the reactor's thread.
     ///
     /// - Parameter path: The file; a relative path is one of this process's working directory.

@@ -13,7 +13,7 @@ public final class ChildProcess {
     /// The reactor that the child belongs to.
     public let reactor: Reactor
 
-    /// What was started.
+    /// The command that was started.
     public let command: Command
 
     /// The child's number, also that of its group if it leads one.
@@ -58,7 +58,7 @@ public final class ChildProcess {
     /// Our end of one of the child's descriptors: what you write to, pause and close.
     ///
     /// - Parameter descriptor: The number in the child.
-    /// - Returns: Nil if it is no stream, or is closed.
+    /// - Returns: Nil if it is not a stream, or is closed.
     public func transport(of descriptor: Int32) -> (any StreamTransport)? {
         reactor.checkThread()
         if case .same(let other)? = command.descriptor(descriptor)?.kind {
@@ -98,10 +98,9 @@ public final class ChildProcess {
         try carrier.send(signal, toGroup: false)
     }
 
-    /// Sends a signal to the child and whatever it has started in its group; to the child alone if it
-    /// leads none.
+    /// Sends a signal to the child's process group; to the child alone if it does not lead one.
     ///
-    /// As long as the child is not over, it reaches no other process: its number is kept.
+    /// As long as the child is not over, it cannot reach another process: its number is kept.
     ///
     /// - Parameter signal: Which one.
     /// - Throws: `IOError` of operation `signal`, with `.noSuchProcess` if the child is over.
@@ -308,12 +307,12 @@ extension Command {
     ///
     /// - Parameters:
     ///   - reactor: Where the child and its streams belong.
-    ///   - proto: Called with what happens; by default nothing is.
+    ///   - proto: Called with the child's events; its defaults are empty.
     /// - Returns: The child.
     /// - Throws: `IOError` of operation `spawn` that names the program and the cause: it is
-    ///   missing, is no program, may not be run, has no interpreter; the working directory or a file
-    ///   cannot be used; descriptors, processes or memory have run out; the reactor is stopping. Then
-    ///   nothing was started, and nothing stays open.
+    ///   missing, is not a program, may not be run, lacks an interpreter; the working directory or
+    ///   a file cannot be used; descriptors, processes or memory have run out; the reactor is
+    ///   stopping. Then a child was not started, and all descriptors are closed again.
     @discardableResult
     public func start(
         on reactor: Reactor, _ proto: any ProcessProtocol
@@ -321,8 +320,8 @@ extension Command {
         try start(on: reactor, proto, isJoined: false) { child, streams in child.begin(streams) }
     }
 
-    /// Starts the program, and nobody is called with what happens; for children whose streams have
-    /// protocols, or none.
+    /// Starts the program without a ``ProcessProtocol``; for children whose streams have protocols,
+    /// or are not used.
     ///
     /// - Parameter reactor: Where the child and its streams belong.
     /// - Returns: The child.

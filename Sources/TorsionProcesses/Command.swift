@@ -17,8 +17,8 @@
 /// Unless you say otherwise a child reads from `/dev/null`, writes to what this process's standard
 /// output and standard error are, and leads a process group of its own. Ctrl-C at a terminal then
 /// reaches this process alone, whose reactor ends its children, and
-/// ``ChildProcess/signalGroup(_:)`` reaches whatever the child has started. No other descriptor of
-/// this process is open in the child.
+/// ``ChildProcess/signalGroup(_:)`` reaches whatever the child has started. Other descriptors of
+/// this process are closed in the child.
 ///
 /// - SeeAlso: Twisted `IReactorProcess.spawnProcess`; `posix_spawn(3)`.
 public struct Command: Sendable {
@@ -27,7 +27,7 @@ public struct Command: Sendable {
     /// A relative path is one of the child's working directory.
     public var program: String
 
-    /// What follows the program's name, each word as it is: no shell reads them.
+    /// The words behind the program's name, each as it is: a shell does not read them.
     public var arguments: [String]
 
     /// The environment variables of the child.
@@ -61,7 +61,7 @@ public struct Command: Sendable {
     ///
     /// - Parameters:
     ///   - program: A path with a slash, or a name that is looked for on the `PATH`.
-    ///   - arguments: What follows the program's name.
+    ///   - arguments: The words behind the program's name.
     public init(_ program: String, _ arguments: String...) {
         self.init(program, arguments: arguments)
     }
@@ -70,7 +70,7 @@ public struct Command: Sendable {
     ///
     /// - Parameters:
     ///   - program: A path with a slash, or a name that is looked for on the `PATH`.
-    ///   - arguments: What follows the program's name.
+    ///   - arguments: The words behind the program's name.
     public init(_ program: String, arguments: [String]) {
         self.program = program
         self.arguments = arguments
@@ -102,7 +102,7 @@ public struct Command: Sendable {
 
     /// The same with another standard input: descriptor 0.
     ///
-    /// - Parameter descriptor: What the child reads from.
+    /// - Parameter descriptor: The child's input.
     /// - Returns: A changed copy.
     public func standardInput(_ descriptor: ChildDescriptor) -> Command {
         self.descriptor(0, descriptor)
@@ -128,7 +128,7 @@ public struct Command: Sendable {
     ///
     /// - Parameters:
     ///   - number: The number in the child, from 0 to 255.
-    ///   - descriptor: What it is.
+    ///   - descriptor: The file behind it.
     /// - Returns: A changed copy.
     public func descriptor(_ number: Int32, _ descriptor: ChildDescriptor) -> Command {
         require(
@@ -210,7 +210,7 @@ public struct ChildEnvironment: Hashable, Sendable {
         ChildEnvironment(isInherited: true, variables: variables, removed: removed)
     }
 
-    /// These and nothing else.
+    /// Only these.
     ///
     /// - Parameter variables: All that the child gets.
     /// - Returns: The environment.
@@ -227,11 +227,12 @@ public struct ChildEnvironment: Hashable, Sendable {
 
 /// Which process group a child is in: `setpgid(2)`, `setsid(2)`.
 public enum ChildGroup: Hashable, Sendable {
-    /// That of this process. What the child starts cannot be signalled together with it.
+    /// That of this process. Processes that the child starts cannot be signalled together with it.
     case inherited
     /// One of its own, which it leads.
     case own
-    /// One in a session of its own, which it leads: it has no terminal, or one of its own.
+    /// One in a session of its own, which it leads: it is without a terminal, or has one of its
+    /// own.
     case ownSession
 }
 

@@ -3,17 +3,17 @@
 
 @_spi(Backend) public import TorsionCore
 
-/// What a child has written, and how it ended.
+/// A child's output, and how it ended.
 ///
 /// A plain value, usable on any thread.
 public struct CommandOutput: Sendable {
-    /// What was run.
+    /// The program that was run.
     public let program: String
     /// How it ended.
     public let status: ProcessStatus
-    /// What it wrote to descriptor 1; empty if the command sends that elsewhere.
+    /// The bytes on descriptor 1; empty if the command sends that elsewhere.
     public let standardOutput: Bytes
-    /// What it wrote to descriptor 2; empty if the command sends that elsewhere.
+    /// The bytes on descriptor 2; empty if the command sends that elsewhere.
     public let standardError: Bytes
 
     /// The same if the child exited with 0.
@@ -50,8 +50,8 @@ extension Command {
     ///
     /// - Parameters:
     ///   - reactor: Where the child runs.
-    ///   - input: What the child reads, then EOF; if it is empty, standard input is what the command
-    ///     says, by default `/dev/null`.
+    ///   - input: The child's input, then EOF; if it is empty, the command decides, by default
+    ///     `/dev/null`.
     ///   - limitBytes: How much the child may write in all, 0 or more.
     /// - Returns: A Deferred for the output, whatever the exit status. It fails with an `IOError` if
     ///   the program cannot be started, with ``OutputLimitExceeded``, or with `ReactorStopped` at

@@ -11,10 +11,10 @@
 ///     }
 ///     try Command("greet").standardOutput(.stream).start(on: reactor, Job())
 ///
-/// What runs above it is the program's own: streams with backpressure and EOF, signals, the exit and
-/// what the end of a run does. It belongs to the reactor that started it.
+/// The program above it is the real one: streams with backpressure and EOF, signals, the exit and
+/// the end of a run. It belongs to the reactor that started it.
 public final class PlayedChild {
-    /// What was started.
+    /// The command that was started.
     public let command: Command
 
     /// The reactor of child and parent.
@@ -46,12 +46,12 @@ public final class PlayedChild {
 
     /// Puts a protocol above the child's end of one of its descriptors.
     ///
-    /// Once for each descriptor; one that is no stream, or is closed, is left out.
+    /// Once for each descriptor; one that is not a stream, or is closed, is left out.
     ///
     /// - Parameters:
     ///   - descriptor: The number in the child; 0 for an endpoint's child, whose output it is too.
     ///   - makeProtocol: Makes what the child does with it.
-    /// - Returns: The child's transport; nil if the descriptor is no stream.
+    /// - Returns: The child's transport; nil if the descriptor is not a stream.
     @discardableResult
     public func connect(
         _ descriptor: Int32, _ makeProtocol: () -> any StreamProtocol
@@ -69,14 +69,14 @@ public final class PlayedChild {
     /// The child's end of one of its descriptors.
     ///
     /// - Parameter descriptor: The number in the child.
-    /// - Returns: Nil if nothing was connected to it, or it is closed.
+    /// - Returns: Nil before it is connected, or when it is closed.
     public func transport(of descriptor: Int32) -> (any StreamTransport)? {
         transports[descriptor]
     }
 
     /// Ends the child.
     ///
-    /// What it has written still arrives. Harmless when repeated.
+    /// Its output still arrives. Harmless when repeated.
     ///
     /// - Parameter status: How it ends.
     public func exit(_ status: ProcessStatus = .exited(0)) {

@@ -16,14 +16,14 @@
 ///
 /// - SeeAlso: Twisted `ProcessEndpoint`.
 public struct ProcessEndpoint: StreamClientEndpoint {
-    /// What is run at each connect.
+    /// The command that is run at each connect.
     ///
     /// Its standard input and output are the connection.
     public var command: Command
 
     /// A child for each connection.
     ///
-    /// - Parameter command: What is run. Standard error goes where it says.
+    /// - Parameter command: Run at each connect. Standard error goes where it says.
     public init(_ command: Command) { self.command = command }
 
     /// Starts a child, whose streams are one.
@@ -84,12 +84,12 @@ extension EndpointParser {
     ///     exec:ssh:host:nc:\:\:1:22
     ///     exec:sh:-c:tr a-z A-Z:directory=/tmp
     ///
-    /// The program is followed by its arguments, each as it is: no shell reads them, and a colon, an
-    /// equals sign or a backslash has a backslash before it. The option `directory` is the child's
-    /// working directory. Its standard error is that of this process.
+    /// The program is followed by its arguments, each as it is: a shell does not read them, and a
+    /// colon, an equals sign or a backslash has a backslash before it. The option `directory` is
+    /// the child's working directory. Its standard error is that of this process.
     ///
-    /// Whoever may write such a text may run any program: leave the type out of parsers that read what
-    /// others send.
+    /// A text of this type can run any program: leave the type out of parsers that read what others
+    /// send.
     ///
     /// - Returns: A parser that knows the type as well.
     public func addingProcesses() -> EndpointParser {

@@ -3,7 +3,7 @@
 
 @_spi(Backend) public import TorsionCore
 
-/// What a program does with one child process.
+/// A program's side of one child process.
 ///
 /// The engine calls these methods on the reactor, in this order, and never one inside another:
 ///
@@ -20,7 +20,7 @@
 ///
 /// - SeeAlso: Twisted `IProcessProtocol`.
 public protocol ProcessProtocol: AnyObject {
-    /// Makes the protocol of one of the child's streams for which the command has named none, or
+    /// Makes the protocol of one of the child's streams for which the command has not named one, or
     /// returns nil: then ``dataReceived(_:on:of:)`` gets what arrives. By default nil.
     ///
     /// - Parameters:
@@ -32,8 +32,8 @@ public protocol ProcessProtocol: AnyObject {
         for descriptor: Int32, of child: ChildProcess
     ) throws -> (any StreamProtocol)?
 
-    /// The child runs, and its streams can be used. Called once, before the start returns; by default
-    /// does nothing.
+    /// The child runs, and its streams can be used. Called once, before the start returns; the
+    /// default is empty.
     ///
     /// - Parameter child: The child.
     /// - Throws: An error that kills the child, and is reported to the reactor's `unhandledError`.
@@ -49,9 +49,9 @@ public protocol ProcessProtocol: AnyObject {
     /// - Throws: An error that aborts the stream, and is reported to the reactor's `unhandledError`.
     func dataReceived(_ bytes: RawSpan, on descriptor: Int32, of child: ChildProcess) throws
 
-    /// The child has exited; more output may come. Called once; by default does nothing.
+    /// The child has exited; more output may come. Called once; the default is empty.
     ///
-    /// It is still a zombie, so that a signal to its group reaches no stranger.
+    /// It is still a zombie, so that a signal to its group cannot reach a stranger.
     ///
     /// - Parameters:
     ///   - status: How it ended.
@@ -59,7 +59,7 @@ public protocol ProcessProtocol: AnyObject {
     func processExited(_ status: ProcessStatus, _ child: ChildProcess)
 
     /// The child has exited, all of its output was delivered, and all of its streams are closed.
-    /// Called once, last; by default does nothing.
+    /// Called once, last; the default is empty.
     ///
     /// - Parameters:
     ///   - status: How it ended.
@@ -88,7 +88,7 @@ extension ProcessProtocol {
         for descriptor: Int32, of child: ChildProcess
     ) throws -> (any StreamProtocol)? { nil }
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter child: Ignored.
     /// - Throws: Does not throw.
@@ -104,14 +104,14 @@ extension ProcessProtocol {
     public func dataReceived(_ bytes: RawSpan, on descriptor: Int32, of child: ChildProcess) throws
     {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - status: Ignored.
     ///   - child: Ignored.
     public func processExited(_ status: ProcessStatus, _ child: ChildProcess) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - status: Ignored.

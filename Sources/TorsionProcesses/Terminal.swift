@@ -13,12 +13,12 @@ internal import TorsionSockets
 ///     try ServerEndpoint.standardStreams.listen(on: reactor) { Keys() }
 ///
 /// Bytes are read and written by endpoints: `stdio:`, `fd:3`. In raw mode each key arrives as it is
-/// pressed, is not shown, and raises no signal; a line is ended by `"\r\n"`.
+/// pressed, is not shown, and does not raise a signal; a line is ended by `"\r\n"`.
 ///
 /// The flags come back with ``restore()``, when the object is released, at the end of the reactor's
-/// run, by `exit(3)`, by a signal that ends the process and that nobody handles, by a trap too, and
-/// while the process is stopped by SIGTSTP. Only SIGKILL leaves the terminal raw. Belongs to its
-/// reactor's thread.
+/// run, by `exit(3)`, by an unhandled signal that ends the process, by a trap too, and while the
+/// process is stopped by SIGTSTP. Only SIGKILL leaves the terminal raw. Belongs to its reactor's
+/// thread.
 ///
 /// - SeeAlso: `termios(3)`, `ioctl_tty(2)`; libuv `uv_tty_t`.
 public final class Terminal {
@@ -40,7 +40,7 @@ public final class Terminal {
     /// else.
     ///
     /// - Parameter reactor: Where it belongs.
-    /// - Throws: `IOError` of operation `open`, if the process has none.
+    /// - Throws: `IOError` of operation `open`, if the process is without a terminal.
     public convenience init(on reactor: Reactor) throws(IOError) {
         try self.init(torsion_terminal_open(), on: reactor, "/dev/tty")
     }
@@ -50,7 +50,7 @@ public final class Terminal {
     /// - Parameters:
     ///   - descriptor: Stays yours; the object has a duplicate.
     ///   - reactor: Where it belongs.
-    /// - Throws: `IOError` of operation `open`: `ENOTTY`, if it is no terminal.
+    /// - Throws: `IOError` of operation `open`: `ENOTTY`, if it is not a terminal.
     public convenience init(descriptor: Int32, on reactor: Reactor) throws(IOError) {
         let own = torsion_process_duplicate(descriptor, 3)
         try self.init(own, on: reactor, "descriptor \(descriptor)")
@@ -127,7 +127,8 @@ public final class Terminal {
     /// Gives it back the flags that it had, behind the last `withRawMode` that is under way.
     ///
     /// Harmless when it is not in raw mode. If several objects have made one terminal raw, the last
-    /// restores it. A terminal that was hung up has no flags any more, which is no error.
+    /// restores it. A terminal that was hung up has lost its flags, which does not count as an
+    /// error.
     public func restore() {
         isKept = false
         leave()

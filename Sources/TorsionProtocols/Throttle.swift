@@ -8,10 +8,10 @@ public import TorsionCore
 ///     endpoint.filtered { Throttle(writing: ThrottleRate(bytesPerSecond: 100_000)) }
 ///         .listen(on: reactor) { Download() }
 ///
-/// What is written beyond the rate waits in the connection's queue and counts against its
-/// `Watermarks`, so a registered producer is paused as by a slow peer, and where there is none the
-/// connection's reading is. What arrives beyond the rate is left in the kernel, so that the peer
-/// feels it. A connection that is closed sends what waits first, at its rate; aborting drops it.
+/// Bytes beyond the writing rate wait in the connection's queue and count against its `Watermarks`,
+/// so a registered producer is paused as by a slow peer, and without one the connection's reading
+/// is. Bytes beyond the reading rate are left in the kernel, so that the peer feels it. A
+/// connection that is closed sends what waits first, at its rate; aborting drops it.
 ///
 /// Time is the reactor's, so that a test runs on a `ManualClock` or simulated.
 ///
@@ -42,7 +42,7 @@ public final class Throttle: StreamFilter {
         agree()
     }
 
-    /// Passes the bytes up, and reads no more until their time has come.
+    /// Passes the bytes up, and stops reading until their time has come.
     ///
     /// - Parameter bytes: Passed up at once; borrowed until the call returns.
     public override func receive(_ bytes: RawSpan) {
@@ -61,7 +61,7 @@ public final class Throttle: StreamFilter {
 
     /// Passes what the rate allows, and comes again for the rest.
     ///
-    /// - Parameter bytes: What is written above; borrowed until the call returns.
+    /// - Parameter bytes: Written above; borrowed until the call returns.
     /// - Returns: How many bytes the rate allows now.
     public override func transmit(_ bytes: RawSpan) -> Int {
         guard var bucket = writing else {
@@ -107,7 +107,7 @@ public final class Throttle: StreamFilter {
 public struct ThrottleRate: Hashable, Sendable {
     /// The mean.
     public let bytesPerSecond: Int
-    /// What a direction that was quiet may do at once.
+    /// The bytes that a direction may carry at once after a quiet time.
     public let burstBytes: Int
 
     /// So many bytes a second, both at least one.

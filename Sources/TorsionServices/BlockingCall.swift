@@ -7,7 +7,7 @@ extension Remote {
     /// Runs `body` with the object on the reactor's thread, and waits for what it returns.
     ///
     /// For threads that may block, such as those of ``Reactor/deferToThread(file:line:_:)``; never
-    /// for a task, whose thread others need. Two reactors that wait for each other wait for ever.
+    /// for a task, whose thread others need. Two reactors that wait for each other never return.
     ///
     /// - Parameter body: Called at most once, on the reactor's thread.
     /// - Returns: What `body` returns.

@@ -13,8 +13,8 @@ public import TorsionCore
 /// address has one socket, which all reactors accept from; its file goes with the reactor that opened
 /// it.
 ///
-/// Nothing is shared between the reactors but the ports: the closure runs once on each thread and
-/// makes its own objects.
+/// The reactors share only the ports: the closure runs once on each thread and makes its own
+/// objects.
 public enum ReactorGroup {
     /// Runs `body` once on each of `count` threads, on a reactor each, until all have stopped.
     ///
@@ -22,7 +22,7 @@ public enum ReactorGroup {
     ///
     /// - Parameters:
     ///   - count: How many reactors, each on a thread.
-    ///   - backend: What waits for events, made once for each reactor.
+    ///   - backend: The event backend, made once for each reactor.
     ///   - services: Makes what resolves names and catches signals; called once on each reactor's
     ///     thread.
     ///   - signals: Which signals stop all of them.

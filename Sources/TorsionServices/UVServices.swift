@@ -29,7 +29,8 @@ public final class UVServices: ReactorServices {
         try InotifyNotifier(on: guest.reactor)
     }
 
-    /// What systemd opened for this process, by `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    /// The descriptors that systemd opened for this process, by `LISTEN_PID`, `LISTEN_FDS` and
+    /// `LISTEN_FDNAMES`.
     ///
     /// They are closed on exec from the first look on.
     public var inheritedDescriptors: [InheritedDescriptor] {

@@ -25,13 +25,13 @@ public import TorsionCore
 ///
 /// - Parameters:
 ///   - count: Threads, at least 1; the ports that `body` opens are shared by them.
-///   - backend: What waits for events.
-///   - services: What resolves names and catches signals.
-///   - signals: What SIGINT and SIGTERM do.
+///   - backend: The event backend.
+///   - services: Names, signals, threads and files.
+///   - signals: How the program reacts to SIGINT and SIGTERM.
 ///   - gracePeriod: How long the end waits for connections, unless a signal's is shorter.
 ///   - body: Is called on several threads at once, with a reactor each.
-/// - Throws: The first error of a `body`, or `IOError`. What ends it at a stop,
-///   `ReactorStopped` or `ShutdownRequested`, is none.
+/// - Throws: The first error of a `body`, or `IOError`. `ReactorStopped` and `ShutdownRequested`,
+///   which end it at a stop, do not count as errors.
 public func withReactor(
     count: Int = 1, backend: BackendChoice,
     services: @escaping @Sendable (Reactor) throws(IOError) -> any ReactorServices,

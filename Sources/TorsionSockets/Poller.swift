@@ -3,7 +3,7 @@
 
 @_spi(Backend) public import TorsionCore
 
-/// What differs between readiness backends: how descriptors are waited for.
+/// The part in which readiness backends differ: how descriptors are waited for.
 ///
 /// Everything about sockets is built once above it, in this module.
 ///
@@ -13,7 +13,7 @@
     /// Acquires the kernel objects. Called on the thread that will wait.
     func start() throws(IOError)
 
-    /// Releases them. No target is registered any more.
+    /// Releases them. Every target has been removed.
     func shutDown()
 
     /// `CLOCK_MONOTONIC`, read once after each wait and at ``start()``.
@@ -37,7 +37,7 @@
     ///   - events: Replaces the former set.
     func update(_ target: PollTarget, for events: PollEvents)
 
-    /// Ends the watch. Nothing is delivered afterwards, not even from the batch being delivered.
+    /// Ends the watch, and deliveries at once, even those of the batch that is being delivered.
     ///
     /// - Parameter target: One that was added.
     func remove(_ target: PollTarget)
@@ -53,10 +53,10 @@
 ///
 /// A class, not a protocol, so that a C callback reaches it through one pointer, without a retain.
 @_spi(Backend) open class PollTarget {
-    /// What is watched; owned by the subclass.
+    /// The watched descriptor, which the subclass owns.
     public let descriptor: Int32
 
-    /// What it was last registered for, where the poller keeps that.
+    /// The last registered events, where the poller keeps that.
     @inlinable
     public final var asked: PollEvents {
         get { askedEvents }
@@ -75,7 +75,7 @@
     @exclusivity(unchecked) @usableFromInline final var askedEvents: PollEvents = []
     @exclusivity(unchecked) @usableFromInline final var record: OpaquePointer?
 
-    /// What a poller calls for a ready descriptor, with the target and the bits of ``PollEvents``.
+    /// A C function for a ready descriptor, called with the target and the bits of ``PollEvents``.
     ///
     /// It calls ``ready(_:)``, which costs a step that the kind of target on the hot path leaves out.
     public typealias Callback =
@@ -100,7 +100,7 @@
 
     /// Delivers what a poller found, unless the target was removed while its batch was delivered.
     ///
-    /// - Parameter events: What was found; never empty.
+    /// - Parameter events: The events that were found; never empty.
     public final func deliver(_ events: PollEvents) {
         if record != nil { ready(events) }
     }
@@ -110,7 +110,7 @@
     /// Called from inside ``Poller/wait(until:)`` only, with at least one event; the subclass may
     /// remove this or any other target during the call.
     ///
-    /// - Parameter events: What was found; never empty.
+    /// - Parameter events: The events that were found; never empty.
     open func ready(_ events: PollEvents) {
         mistake("PollTarget: ready(_:) is abstract")
     }
@@ -127,7 +127,7 @@ private func callReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
     }
 }
 
-/// What a descriptor is watched for, and what was found.
+/// The events that a descriptor is watched for, and those that were found.
 @frozen
 @_spi(Backend) public struct PollEvents: OptionSet, Sendable {
     /// The bits.
@@ -153,7 +153,7 @@ private func callReady(_ target: UnsafeMutableRawPointer, _ events: Int32) {
     ///
     /// Found only.
     @inlinable public static var hangUp: PollEvents { PollEvents(rawValue: 16) }
-    /// Waits for nothing but errors and hang-ups.
+    /// Waits for errors and hang-ups only.
     ///
     /// Asked only.
     @inlinable public static var errorsOnly: PollEvents { PollEvents(rawValue: 32) }

@@ -69,9 +69,10 @@ package func availableMemoryByteCount() -> Int? {
 
     /// Starts the poller.
     ///
-    /// SIGPIPE is ignored for the whole process, if nobody handles it: a peer that goes away must
-    /// not end the process, and not every write can say `MSG_NOSIGNAL`. A standard stream that the
-    /// parent left closed becomes `/dev/null`, so that no descriptor of ours gets its number.
+    /// SIGPIPE is ignored for the whole process, unless it has a handler: a peer that goes away
+    /// must not end the process, and not every write can say `MSG_NOSIGNAL`. A standard stream that
+    /// the parent left closed becomes `/dev/null`, so that a descriptor of ours cannot get its
+    /// number.
     public func start() throws(IOError) {
         torsion_ignore_sigpipe()
         try fillStandardStreams()
@@ -79,7 +80,8 @@ package func availableMemoryByteCount() -> Int? {
         reopenReserve()
     }
 
-    /// What the address space, the control group and the machine leave, whichever is least.
+    /// The memory that the address space, the control group and the machine leave, whichever is
+    /// least.
     public var availableMemoryByteCount: Int? { TorsionSockets.availableMemoryByteCount() }
 
     private func fillStandardStreams() throws(IOError) {
@@ -170,15 +172,15 @@ package func availableMemoryByteCount() -> Int? {
     /// Joins two descriptors to a stream.
     ///
     /// - Parameters:
-    ///   - input: What is read from; -1 for a stream that only writes.
-    ///   - output: What is written to; -1 for a stream that only reads.
+    ///   - input: The descriptor to read from; -1 for a stream that only writes.
+    ///   - output: The descriptor to write to; -1 for a stream that only reads.
     /// - Returns: The stream, which owns both.
     /// - Throws: `IOError` of operation `open`.
     public func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream {
         try DescriptorStream(backend: self, input: input, output: output)
     }
 
-    /// Listens or reads with a duplicate of a descriptor; of what is no socket too.
+    /// Listens or reads with a duplicate of a descriptor, which need not be a socket.
     ///
     /// - Parameters:
     ///   - descriptor: Stays the caller's.

@@ -28,7 +28,7 @@ public final class CertificateSource: Sendable {
     private let files: Files?
     private let current: Mutex<(identity: IdentityBox, generation: Int)>
 
-    /// One that has no files: ``replace(with:)`` changes it.
+    /// One without files: ``replace(with:)`` changes it.
     ///
     /// - Parameter identity: The first.
     public init(_ identity: TLSIdentity) {
@@ -61,9 +61,9 @@ public final class CertificateSource: Sendable {
 
     /// Reads the files again, and uses what they have from the next connection on.
     ///
-    /// Waits for the disk. A source without files does nothing.
+    /// Waits for the disk. A source without files ignores the call.
     ///
-    /// - Throws: ``TLSError`` that names the file. What was used before stays in use.
+    /// - Throws: ``TLSError`` that names the file. The former identity stays in use.
     public func reload() throws(TLSError) {
         if let files { put(try files.read()) }
     }
@@ -71,14 +71,14 @@ public final class CertificateSource: Sendable {
     /// Reads the files again whenever they have changed, and uses what they have from the next
     /// connection on.
     ///
-    /// Files that are replaced, one after the other, are read when nothing has happened to them for
-    /// `pause`; so are those behind links that are made to lead elsewhere. What cannot be used, since
-    /// only one of two files has come, is told, and what was used before stays in use. Waits for the
-    /// disk when it reads. One reactor of a program is enough.
+    /// Files that are replaced, one after the other, are read when they have been quiet for
+    /// `pause`; so are those behind links that are made to lead elsewhere. If only one of two files
+    /// has come, the pair cannot be used: this is reported, and the former identity stays in use.
+    /// Waits for the disk when it reads. One reactor of a program is enough.
     ///
     /// - Parameters:
     ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends.
-    ///   - pause: How long nothing has to happen to the files.
+    ///   - pause: How long the files have to be quiet.
     ///   - told: Called on the reactor behind each reading, with what it met; by default an error goes
     ///     to `Reactor/unhandledError`.
     /// - Returns: The watch.

@@ -6,7 +6,7 @@
 internal import CTorsionTLS
 public import TorsionCore
 
-/// What a certificate says: of a peer, from `transport.security?.peerCertificate`.
+/// A parsed certificate: of a peer, from `transport.security?.peerCertificate`.
 ///
 /// Texts are printable ASCII; what else a certificate has in them is `?`. A plain value, usable on any
 /// thread.
@@ -14,7 +14,7 @@ public struct TLSCertificate: Hashable, Sendable {
     /// Whom it is for: "CN=a.test".
     public let subject: String
 
-    /// Who signed it.
+    /// The name of its signer.
     public let issuer: String
 
     /// The names and addresses of servers that it is for; at most 300 characters of them.
@@ -31,8 +31,8 @@ public struct TLSCertificate: Hashable, Sendable {
 
     /// Reads a certificate.
     ///
-    /// - Parameter der: All of it, and nothing behind it.
-    /// - Throws: ``TLSError`` for what is none.
+    /// - Parameter der: Exactly one certificate.
+    /// - Throws: ``TLSError`` for bytes that are not a certificate.
     public init(der: Bytes) throws(TLSError) {
         var said = torsion_tls_failure()
         var digest = [UInt8](repeating: 0, count: 32)
@@ -58,7 +58,7 @@ public struct TLSCertificate: Hashable, Sendable {
 ///     var client = TLSClient()
 ///     client.roots = try .pem(trial.certificate)
 ///
-/// It proves nothing to a peer that has not been given the certificate by other means. Valid for 30
+/// It is proof only for a peer that has been given the certificate by other means. Valid for 30
 /// days. A plain value, usable on any thread.
 public struct SelfSignedIdentity: Sendable {
     /// PEM.
@@ -75,7 +75,7 @@ public struct SelfSignedIdentity: Sendable {
     /// - Parameters:
     ///   - names: Names and addresses of the server.
     ///   - now: Seconds since 1970; `nil` is the machine's time.
-    /// - Throws: ``TLSError`` for a name that is none, or without memory.
+    /// - Throws: ``TLSError`` for a malformed name, or when memory is short.
     /// - Complexity: A tenth of a millisecond.
     public init(
         names: [String] = ["localhost", "127.0.0.1", "::1"], now: Int64? = nil

@@ -24,7 +24,7 @@ public enum TLSVersion: Int32, Hashable, Sendable, Comparable {
     }
 }
 
-/// What an end of the connection without `close_notify` means.
+/// The meaning of an end without `close_notify`.
 public enum TLSTruncation: Hashable, Sendable {
     /// `ConnectionLoss/truncated`: somebody between the peers may have cut it.
     case isLoss
@@ -43,31 +43,31 @@ public typealias TLSKeyLog = @Sendable (_ lines: String) -> Void
 ///         reactor.spawn { try await accounts.check(peer.peerCertificate) }
 ///     }
 ///
-/// Called on the connection's reactor when the handshake is done, also of a resumed session, before the
-/// connection is made; meanwhile nothing is read. The handshake's deadline counts on. If the Deferred
-/// fails, or the closure throws, the connection ends with ``TLSError/Cause/refusedHere``. A client of
-/// TLS 1.3 and a server of TLS 1.2 get the alert `access_denied`; the other two see an end without
-/// `close_notify`, since OpenSSL has no way to send one.
+/// Called on the connection's reactor when the handshake is done, also of a resumed session, before
+/// the connection is made; reading waits meanwhile. The handshake's deadline counts on. If the
+/// Deferred fails, or the closure throws, the connection ends with ``TLSError/Cause/refusedHere``.
+/// A client of TLS 1.3 and a server of TLS 1.2 get the alert `access_denied`; the other two see an
+/// end without `close_notify`, since OpenSSL cannot send one then.
 public typealias TLSPeerCheck =
     @Sendable (_ peer: TransportSecurity, _ reactor: Reactor) throws -> Deferred<Void>
 
-/// What a client asks for in its first message, before anything is agreed on.
+/// The wishes of a client in its first message, before the handshake.
 ///
-/// Nothing of it is verified. A plain value, usable on any thread.
+/// They are not verified. A plain value, usable on any thread.
 public struct TLSClientHello: Hashable, Sendable {
     /// The name that it asks for: RFC 6066 §3.
     ///
-    /// `nil` if none, or one that is no name of a host.
+    /// `nil` without one, or if it is not a host's name.
     public var serverName: String?
 
-    /// What it offers by RFC 7301, the preferred first.
+    /// The protocols that it offers by RFC 7301, the preferred first.
     public var applicationProtocols: [String]
 
     /// Describes a client, for tests of a choice.
     ///
     /// - Parameters:
-    ///   - serverName: The name it asks for; `nil` if it asks for none.
-    ///   - applicationProtocols: What it offers, the preferred first.
+    ///   - serverName: The name it asks for; `nil` without one.
+    ///   - applicationProtocols: Its offer, the preferred first.
     public init(serverName: String? = nil, applicationProtocols: [String] = []) {
         self.serverName = serverName
         self.applicationProtocols = applicationProtocols
@@ -80,9 +80,9 @@ public struct TLSClientHello: Hashable, Sendable {
 ///         reactor.spawn { try await tenants.context(for: hello.serverName) }
 ///     }
 ///
-/// Called on the connection's reactor; it may answer at once (`Deferred.succeeded`) or
-/// later, while the handshake's deadline counts on. Keep the contexts: making one for each connection
-/// costs more than a handshake, and resumes no session.
+/// Called on the connection's reactor; it may answer at once (`Deferred.succeeded`) or later, while
+/// the handshake's deadline counts on. Keep the contexts: making one for each connection costs more
+/// than a handshake, and prevents resumption.
 ///
 /// - Returns: The configuration to go on with, as if the client had come to a port of its own; `nil` for
 ///   the one that asks. If it fails, the client gets the alert `unrecognized_name`.
@@ -98,7 +98,7 @@ public typealias TLSChoice =
 public struct TLSServer: Sendable {
     /// Which certificate clients have to show.
     public enum ClientCertificates: Sendable {
-        /// None is asked for.
+        /// The server does not ask for one.
         case ignored
         /// One is asked for, and verified if there is one.
         case wanted(TLSRoots)
@@ -106,7 +106,7 @@ public struct TLSServer: Sendable {
         case required(TLSRoots)
     }
 
-    /// Shown to clients that ask for no name, or for one that ``identitiesByName`` has not.
+    /// Shown to clients without a name, or with one that ``identitiesByName`` lacks.
     public var identity: TLSIdentity
 
     /// Shown to clients that ask for one of these names: RFC 6066 §3.
@@ -123,9 +123,9 @@ public struct TLSServer: Sendable {
     /// The newest version that is spoken.
     public var maximumVersion = TLSVersion.v13
 
-    /// What is offered by RFC 7301, the preferred first: "h2", "http/1.1".
+    /// The protocols that are offered by RFC 7301, the preferred first: "h2", "http/1.1".
     ///
-    /// A client that offers others only is refused; one that offers none is not.
+    /// A client that offers only others is refused; one without an offer is accepted.
     public var applicationProtocols: [String] = []
 
     /// Whether clients get tickets to resume sessions by.
@@ -143,7 +143,7 @@ public struct TLSServer: Sendable {
     /// The choice of a configuration that was chosen is not asked.
     public var choose: TLSChoice?
 
-    /// What an end without `close_notify` means.
+    /// The meaning of an end without `close_notify`.
     public var truncation = TLSTruncation.isLoss
 
     /// Takes the secrets of each connection, for looking into a recording; `nil` as a rule.
@@ -175,7 +175,7 @@ public struct TLSServer: Sendable {
 ///
 /// A plain value, usable on any thread.
 public struct TLSClient: Sendable {
-    /// What of a server is verified.
+    /// The parts of a server's certificate that are verified.
     public enum Verification: Hashable, Sendable {
         /// That its certificate leads to a root, is valid now, and is for the server's name.
         case chainAndName
@@ -188,7 +188,7 @@ public struct TLSClient: Sendable {
     /// The authorities that are trusted.
     public var roots = TLSRoots.system
 
-    /// What of a server is verified.
+    /// The parts of a server's certificate that are verified.
     public var verification = Verification.chainAndName
 
     /// Shown to a server that asks for a certificate.
@@ -200,16 +200,16 @@ public struct TLSClient: Sendable {
     /// The newest version that is spoken.
     public var maximumVersion = TLSVersion.v13
 
-    /// What is offered by RFC 7301, the preferred first.
+    /// The protocols that are offered by RFC 7301, the preferred first.
     public var applicationProtocols: [String] = []
 
-    /// Whether a server that chooses none of ``applicationProtocols`` is refused.
+    /// Whether a server must choose one of ``applicationProtocols``.
     public var requiresApplicationProtocol = false
 
     /// Whether sessions are resumed; they are kept with the configuration's context, for 1,024 servers.
     public var resumesSessions = true
 
-    /// What an end without `close_notify` means.
+    /// The meaning of an end without `close_notify`.
     public var truncation = TLSTruncation.isLoss
 
     /// Takes the secrets of each connection, for looking into a recording; `nil` as a rule.

@@ -14,18 +14,18 @@ extension EndpointParser {
     ///     tls:443:certificate=cert.pem:key=key.pem:clientca=clients.pem:alpn=h2,http/1.1
     ///     tls:example.org:443:alpn=h2
     ///
-    /// Of servers `certificate` is a PEM file with the certificate and its chain, `key` one with the
-    /// private key, by default the same; `clientca` one with the authorities to which a client's
-    /// certificate has to lead. Of clients `name` is the server's name where that is not the host,
-    /// `roots` a PEM file of authorities in place of the system's, `certificate` and `key` what the
-    /// client shows. `alpn` of both lists application protocols, the preferred first. Whatever `tcp`
-    /// has is there as well: `interface`, `backlog`, `timeout`.
+    /// Of servers `certificate` is a PEM file with the certificate and its chain, `key` one with
+    /// the private key, by default the same; `clientca` one with the authorities to which a
+    /// client's certificate has to lead. Of clients `name` is the server's name where that is not
+    /// the host, `roots` a PEM file of authorities in place of the system's, `certificate` and
+    /// `key` what the client shows. `alpn` of both lists application protocols, the preferred
+    /// first. The options of `tcp` are there as well: `interface`, `backlog`, `timeout`.
     ///
     /// Files are read when the text is parsed.
     ///
     /// - Parameters:
     ///   - sources: Gets the certificates that are read, so that they can be read again.
-    ///   - identity: Of a server whose text names no certificate; without one that is an error.
+    ///   - identity: Of a server whose text lacks a certificate; without one that is an error.
     /// - Returns: A parser that knows the type as well.
     public func addingTLS(
         loading sources: CertificateSources = CertificateSources(),
@@ -72,7 +72,8 @@ extension EndpointArguments {
 ///     // Later, for example at SIGHUP:
 ///     try sources.reload()
 ///
-/// ``reloadWhenChanged(on:gathering:_:)`` does so by itself. It keeps none that no endpoint uses any more. Usable on any thread.
+/// ``reloadWhenChanged(on:gathering:_:)`` does so by itself. It releases those that are not used
+/// any more. Usable on any thread.
 public final class CertificateSources: Sendable {
     private struct Entry {
         weak var source: CertificateSource?
@@ -80,7 +81,7 @@ public final class CertificateSources: Sendable {
 
     private let entries = Mutex<[Entry]>([])
 
-    /// None yet.
+    /// Makes an empty value.
     public init() {}
 
     private var all: [CertificateSource] {
@@ -90,15 +91,15 @@ public final class CertificateSources: Sendable {
         }
     }
 
-    /// Whether there is nothing to read again.
+    /// Whether it is empty.
     public var isEmpty: Bool { all.isEmpty }
 
     /// Reads each again, and uses what they have from the next connection on.
     ///
     /// Waits for the disk.
     ///
-    /// - Throws: The first ``TLSError``, when all others have been read. What cannot be read keeps what
-    ///   it had.
+    /// - Throws: The first ``TLSError``, when all others have been read. A source that cannot be
+    ///   read keeps its former identity.
     public func reload() throws(TLSError) {
         var failure: TLSError?
         for source in all {
@@ -112,10 +113,10 @@ public final class CertificateSources: Sendable {
     ///
     /// - Parameters:
     ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends.
-    ///   - pause: How long nothing has to happen to the files.
+    ///   - pause: How long the files have to be quiet.
     ///   - told: Called on the reactor behind each reading, with the first error that it met; by
     ///     default an error goes to `Reactor/unhandledError`.
-    /// - Returns: The watch; nil if no text has named files so far.
+    /// - Returns: The watch; nil if the texts so far are without files.
     /// - Throws: `IOError` of operation `watch`.
     @discardableResult
     public func reloadWhenChanged(

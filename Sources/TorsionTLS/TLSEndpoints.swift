@@ -17,7 +17,7 @@ extension StreamServerEndpoint {
 
     /// The same endpoint with TLS over each connection.
     ///
-    /// - Parameter context: What several endpoints may share.
+    /// - Parameter context: Several endpoints may share it.
     /// - Returns: The endpoint.
     public func tls(_ context: TLSServerContext) -> WrappedServerEndpoint {
         filtered { TLSFilter(context) }
@@ -41,7 +41,7 @@ extension StreamClientEndpoint {
     /// The same endpoint with TLS over each connection.
     ///
     /// - Parameters:
-    ///   - context: What several endpoints may share.
+    ///   - context: Several endpoints may share it.
     ///   - serverName: The server's name or address, which is verified.
     /// - Returns: The endpoint.
     /// - Throws: ``TLSError`` for a name that cannot be verified.
@@ -67,8 +67,8 @@ extension ClientSecurity {
 
     /// TLS of a configuration's.
     ///
-    /// - Parameter configuration: The client's; checked now. If it names no application protocols,
-    ///   `http/1.1` is named.
+    /// - Parameter configuration: The client's; checked now. Without application protocols, it
+    ///   offers `http/1.1`.
     /// - Returns: A value for `HTTPClient`.
     /// - Throws: ``TLSError`` for what cannot be used.
     public static func tls(_ configuration: TLSClient) throws(TLSError) -> ClientSecurity {
@@ -88,12 +88,12 @@ extension ClientSecurity {
 extension StreamTransport {
     /// Goes on with TLS as the server: STARTTLS.
     ///
-    /// What was written before leaves as it was; what arrived behind the present event, and
-    /// `remaining`, is TLS, or the handshake fails. Nothing is delivered until the handshake is done.
+    /// Earlier writes leave unencrypted; bytes behind the present event, and `remaining`, are TLS,
+    /// or the handshake fails. Deliveries wait until the handshake is done.
     ///
     /// - Parameters:
     ///   - context: The server's.
-    ///   - remaining: What was received behind the command that led here; copied.
+    ///   - remaining: The bytes that were received behind the command that led here; copied.
     /// - Returns: A Deferred that succeeds when the handshake is done. If it fails, the connection is
     ///   lost, and the Deferred fails with that `ConnectionLoss`.
     @discardableResult
@@ -108,7 +108,7 @@ extension StreamTransport {
     /// - Parameters:
     ///   - context: The client's.
     ///   - serverName: The server's name or address, which is verified.
-    ///   - remaining: What was received behind the answer that led here; copied.
+    ///   - remaining: The bytes that were received behind the answer that led here; copied.
     /// - Returns: As ``startTLS(_:remaining:)``.
     /// - Throws: ``TLSError`` for a name that cannot be verified.
     @discardableResult
@@ -122,8 +122,8 @@ extension StreamTransport {
 extension AsyncConnection {
     /// Goes on with TLS as the server: STARTTLS.
     ///
-    /// Returns when the handshake is done. What was written before leaves as it was; what has arrived and was not read is TLS, or the
-    /// handshake fails. Call it from the task that reads.
+    /// Returns when the handshake is done. Earlier writes leave unencrypted; bytes that have
+    /// arrived and were not read are TLS, or the handshake fails. Call it from the task that reads.
     ///
     /// - Parameter context: The server's.
     /// - Throws: `ConnectionLoss`, with the ``TLSError`` in it if the handshake fails; the connection

@@ -15,7 +15,7 @@ public import TorsionCore
 /// `PortObserver.handshakeFailed`. Text of the peer in it is printable ASCII. A plain value, usable
 /// on any thread.
 public struct TLSError: Error, Hashable, Sendable {
-    /// What went wrong, in kinds that a program may tell apart.
+    /// The kinds of errors that a program may tell apart.
     @nonexhaustive
     public enum Cause: Hashable, Sendable {
         /// The peer's certificate is not signed by an authority that is trusted here, or may not be
@@ -25,31 +25,31 @@ public struct TLSError: Error, Hashable, Sendable {
         case wrongName
         /// The peer's certificate has expired, or is not valid yet.
         case outsideValidity
-        /// A client showed no certificate, and one is required.
+        /// A required certificate of the client is missing.
         case noCertificate
         /// The peer refused: RFC 8446 §6, for example 42 for a bad certificate.
         case refusedByPeer(alert: UInt8)
-        /// A check of this program refused the peer, or chose no configuration for it.
+        /// A check of this program refused the peer, or did not choose a configuration for it.
         case refusedHere
-        /// Both sides have no application protocol in common.
+        /// Both sides lack a common application protocol.
         case noApplicationProtocol
-        /// What arrived is no TLS.
+        /// The bytes are not TLS.
         case notTLS
-        /// The peer broke a rule, a record was changed on its way, or both agree on no version or
+        /// The peer broke a rule, a record was changed on its way, or both lack a common version or
         /// cipher.
         case protocolViolation
-        /// The peer sent too many messages that carry nothing for the program.
+        /// The peer sent too many messages without data for the program.
         case tooManyMessages
         /// A certificate, a key, a name or a setting of this side cannot be used.
         case unusableConfiguration
-        /// There is no memory.
+        /// Memory is short.
         case outOfMemory
     }
 
-    /// What went wrong.
+    /// The error.
     public var cause: Cause
 
-    /// What went wrong, as a clause without a full stop.
+    /// The error as a clause, without a full stop.
     public var sentence: String
 
     init(_ cause: Cause, _ sentence: String) {

@@ -173,7 +173,7 @@ public final class TLSFilter: StreamFilter {
 
     /// Makes records of what is written: one of a small write.
     ///
-    /// - Parameter bytes: What is written above; borrowed until the call returns.
+    /// - Parameter bytes: Written above; borrowed until the call returns.
     /// - Returns: How many of them went into records.
     /// - Throws: ``TLSError``, which ends the connection.
     public override func transmit(_ bytes: RawSpan) throws -> Int {

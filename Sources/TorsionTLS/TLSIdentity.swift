@@ -6,8 +6,8 @@
 internal import CTorsionTLS
 internal import TorsionCore
 
-/// Who one side is: its certificate, those of the authorities between it and a root, and its private
-/// key.
+/// The identity of one side: its certificate, those of the authorities between it and a root, and
+/// its private key.
 ///
 ///     let identity = try TLSIdentity.files(certificate: "/etc/tls/cert.pem", key: "/etc/tls/key.pem")
 ///
@@ -25,7 +25,7 @@ public struct TLSIdentity: Sendable {
 
     private init(_ source: CertificateSource) { content = .source(source) }
 
-    /// What a source has, for each connection anew.
+    /// The identity of a source, for each connection anew.
     ///
     /// - Parameter source: Can be reloaded, and replaced.
     /// - Returns: The identity.
@@ -94,7 +94,7 @@ public struct TLSRoots: Sendable {
     /// The environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
     public static let system = TLSRoots(box: nil)
 
-    /// Those of a PEM file, and no others.
+    /// Only those of a PEM file.
     ///
     /// - Parameter path: Of a file with one certificate or more.
     /// - Returns: Roots that a peer's chain must lead to.
@@ -108,7 +108,7 @@ public struct TLSRoots: Sendable {
         }
     }
 
-    /// Those of a PEM text, and no others.
+    /// Only those of a PEM text.
     ///
     /// - Parameter certificates: One certificate or more.
     /// - Returns: Roots that a peer's chain must lead to.

@@ -10,8 +10,8 @@
 ///
 /// - Parameter deferred: One without a callback; this takes its result.
 /// - Returns: The value.
-/// - Throws: The failure of the Deferred, or ``CheckFailure`` if it has no result yet; then it is left
-///   as it was.
+/// - Throws: The failure of the Deferred, or ``CheckFailure`` if it is still pending; then it is
+///   left as it was.
 /// - SeeAlso: Twisted `successResultOf`.
 public func result<Value>(of deferred: Deferred<Value>) throws -> Value {
     try outcome(of: deferred, "result(of:): it has no result yet").get()
@@ -23,7 +23,7 @@ public func result<Value>(of deferred: Deferred<Value>) throws -> Value {
 ///
 /// - Parameter deferred: One without a callback; this takes its result.
 /// - Returns: The error.
-/// - Throws: ``CheckFailure`` if it has succeeded, or has no result yet; then it is left as it was.
+/// - Throws: ``CheckFailure`` if it has succeeded, or is still pending; then it is left as it was.
 /// - SeeAlso: Twisted `failureResultOf`.
 public func failure<Value>(of deferred: Deferred<Value>) throws -> any Error {
     switch try outcome(of: deferred, "failure(of:): it has no result yet") {
@@ -44,8 +44,8 @@ private func outcome<Value>(
     return outcome
 }
 
-/// Checks that nothing of a program is left on a reactor: no connection, port, watch, task or delayed
-/// call.
+/// Checks that a program has released everything on a reactor: connections, ports, watches, tasks
+/// and delayed calls.
 ///
 ///     reactor.stop(within: .zero)
 ///     clock.turn()
@@ -54,7 +54,7 @@ private func outcome<Value>(
 /// Call it at the end of a test, on the reactor's thread, or when its run has ended. A transport that
 /// was lost and is still referenced counts too: it shows a cycle.
 ///
-/// - Parameter reactor: The reactor to look at; nothing is changed.
+/// - Parameter reactor: The reactor to look at, which is not changed.
 /// - Throws: ``CheckFailure``, which counts what is left.
 /// - SeeAlso: Twisted's "reactor was unclean".
 public func checkClean(_ reactor: Reactor) throws {

@@ -17,7 +17,7 @@ public struct StreamHash: Equatable, Sendable {
     /// The hash as a number.
     public var value: UInt64 { (mixed ^ rest) &+ UInt64(byteCount) }
 
-    /// The hash of no bytes.
+    /// The hash of an empty stream.
     public init() {}
 
     /// The hash of these bytes.

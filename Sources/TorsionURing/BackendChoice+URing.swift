@@ -16,8 +16,8 @@ extension BackendChoice {
     ///
     ///     Reactor.main(backend: .ioURing) { reactor in … }
     ///
-    /// Linux 5.11 is needed. What a kernel lacks of the newer features, up to 6.1, is done without,
-    /// one by one; see `io_uring_setup(2)` for what may forbid io_uring altogether.
+    /// Linux 5.11 is needed. It does without newer features, up to 6.1, that a kernel lacks; see
+    /// `io_uring_setup(2)` for settings that forbid io_uring altogether.
     public static let ioURing = BackendChoice(
         name: "io_uring",
         unavailableReason: {

@@ -36,7 +36,7 @@ public final class WebSocket {
     /// The other end.
     public var peerAddress: SocketAddress { connection.peerAddress }
 
-    /// What is known of the connection below: how it is secured, for one.
+    /// The facts of the connection below: how it is secured, for one.
     public var details: ConnectionDetails { connection.transport?.details ?? ConnectionDetails() }
 
     /// The application protocol that was agreed on, if any.
@@ -55,15 +55,16 @@ public final class WebSocket {
 
     /// Sends a message, in one frame, and returns at once.
     ///
-    /// What the kernel does not take is queued. While more than the high mark is, nothing is read from
-    /// the peer, unless a producer is registered: ``registerProducer(_:)``. After closing it does
-    /// nothing.
+    /// The rest that the kernel does not take is queued. While more than the high mark is, reading
+    /// from the peer stops, unless a producer is registered: ``registerProducer(_:)``. After
+    /// closing the call is ignored.
     ///
     /// - Parameters:
     ///   - message: Borrowed for the call. That a text is UTF-8 is yours to see to; what is not, the
     ///     peer refuses.
     ///   - kind: Text or binary.
-    /// - Complexity: O(*n*) in the number of bytes; no allocation for a message of 2 KiB or less.
+    /// - Complexity: O(*n*) in the number of bytes; without an allocation for a message of 2 KiB or
+    ///   less.
     @inline(__always)
     public func send(_ message: RawSpan, _ kind: WebSocketMessage.Kind) {
         connection.sendMessage(kind.firstByte, message)
@@ -107,8 +108,9 @@ public final class WebSocket {
 
     /// Sends a close frame behind what was sent, and ends the connection when the peer has answered.
     ///
-    /// What the peer sends meanwhile is dropped. If it does not answer within
-    /// ``WebSocketOptions/closeTimeout``, the connection ends all the same. Closing again does nothing.
+    /// Messages from the peer meanwhile are dropped. If it does not answer within
+    /// ``WebSocketOptions/closeTimeout``, the connection ends all the same. Closing again is
+    /// ignored.
     ///
     /// - Parameters:
     ///   - code: Why: 1000 to 1003, 1007 to 1014, or your own from 3000 to 4999; any other traps.
@@ -132,7 +134,7 @@ public final class WebSocket {
 
     // MARK: Slowing down
 
-    /// Reads no more until ``resumeReceiving()``; the peer is slowed down.
+    /// Stops reading until ``resumeReceiving()``; the peer is slowed down.
     ///
     /// Inside of `messageReceived` it is the last message for now.
     public func pauseReceiving() { connection.pauseReceiving() }
@@ -151,7 +153,7 @@ public final class WebSocket {
 
     /// The producer has finished.
     ///
-    /// Harmless when none is registered.
+    /// Harmless without a producer.
     public func unregisterProducer() { connection.unregisterProducer() }
 }
 

@@ -11,12 +11,12 @@ public import TorsionCore
 ///
 /// A socket leaves when it is lost. It belongs to the reactor of its sockets.
 public final class WebSocketBroadcast {
-    /// What becomes of a member that reads more slowly than messages come.
+    /// How a member is treated that reads more slowly than messages come.
     public enum SlowReaders: Hashable, Sendable {
-        /// Whoever produces is paused until the slowest has room: nobody loses a message.
+        /// The producer is paused until the slowest has room: every member gets every message.
         case pauseProducer
-        /// A member that has more than so many bytes queued is aborted, because of ``ReaderTooSlow``:
-        /// nobody waits for it.
+        /// A member that has more than so many bytes queued is aborted, because of
+        /// ``ReaderTooSlow``: the others do not wait for it.
         case drop(aboveBytes: Int)
     }
 
@@ -58,7 +58,7 @@ public final class WebSocketBroadcast {
         socket.connection.useOutput().add(self)
     }
 
-    /// Removes a member; harmless if it is none.
+    /// Removes a member; harmless for any other socket.
     ///
     /// - Parameter socket: Stays open.
     public func remove(_ socket: WebSocket) {
@@ -141,7 +141,8 @@ public final class WebSocketBroadcast {
         }
     }
 
-    /// Names who is paused while a member is full, and resumed when none is.
+    /// Registers a producer, which is paused while a member is full, and resumed when all have
+    /// room.
     ///
     /// - Parameter producer: Told at once if one is. A second one traps. Not called where slow readers
     ///   are dropped.
@@ -155,7 +156,7 @@ public final class WebSocketBroadcast {
 
     /// The producer has finished.
     ///
-    /// Harmless when none is registered.
+    /// Harmless without a producer.
     public func unregisterProducer() { producer = nil }
 
     // MARK: What members tell

@@ -3,7 +3,7 @@
 
 internal import TorsionCore
 
-/// What the peer of a WebSocket is allowed, and what is offered to it.
+/// The limits of a WebSocket's peer, and the options that are offered to it.
 ///
 ///     var options = WebSocketOptions()
 ///     options.messageLimitBytes = 64 * 1024
@@ -18,12 +18,13 @@ public struct WebSocketOptions: Sendable {
     /// So much may be held for each connection, when the peer has sent it.
     public var messageLimitBytes = 1024 * 1024
 
-    /// The most bytes of one frame: no limit but the message's.
+    /// The most bytes of one frame: by default only the message's limit.
     public var frameLimitBytes = Int.max
 
     /// How long the peer may be silent before it is sent a ping: 30 s.
     ///
-    /// `nil` sends no pings. After two pings without any sign of life the connection is lost, at three times this length.
+    /// `nil` disables pings. After two pings without any sign of life the connection is lost, at
+    /// three times this length.
     public var pingInterval: Duration? = .seconds(30)
 
     /// How long the peer may take to answer a close frame: 5 s.

@@ -4,7 +4,7 @@
 public import TorsionCore
 public import TorsionHTTP
 
-/// What a program does with one WebSocket.
+/// A program's side of one WebSocket.
 ///
 ///     final class Echo: WebSocketProtocol {
 ///         func messageReceived(_ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket) {
@@ -18,7 +18,7 @@ public import TorsionHTTP
 ///
 /// A method that throws closes the connection with 1011, and the error is the reason of its loss.
 public protocol WebSocketProtocol: AnyObject {
-    /// The handshake is done, and messages may be sent. By default does nothing.
+    /// The handshake is done, and messages may be sent. The default is empty.
     ///
     /// - Parameter socket: The connection, which keeps its protocol until the loss.
     /// - Throws: Anything; the connection is closed with 1011.
@@ -36,22 +36,22 @@ public protocol WebSocketProtocol: AnyObject {
     func messageReceived(
         _ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket) throws
 
-    /// The connection has ended. By default does nothing.
+    /// The connection has ended. The default is empty.
     ///
     /// - Parameters:
     ///   - why: The peer's close frame, or what broke the connection.
-    ///   - socket: Sending has no effect any more.
+    ///   - socket: Sends are ignored now.
     func connectionLost(_ why: WebSocketLoss, from socket: WebSocket)
 }
 
 extension WebSocketProtocol {
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter socket: Ignored.
     /// - Throws: Does not throw.
     public func connectionMade(_ socket: WebSocket) throws {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - why: Ignored.
@@ -67,7 +67,7 @@ extension WebSocketProtocol {
 ///
 /// Usable on any thread.
 public struct WebSocketMessage: Hashable, Sendable, CustomStringConvertible {
-    /// What a message is.
+    /// The kind of a message.
     @frozen
     public enum Kind: Hashable, Sendable {
         /// UTF-8.
@@ -76,7 +76,7 @@ public struct WebSocketMessage: Hashable, Sendable, CustomStringConvertible {
         case binary
     }
 
-    /// What it is.
+    /// The kind.
     public let kind: Kind
 
     /// Its bytes; those of a text are valid UTF-8.
@@ -95,7 +95,7 @@ public struct WebSocketMessage: Hashable, Sendable, CustomStringConvertible {
 
     /// A binary message.
     ///
-    /// - Parameter bytes: Any, none too.
+    /// - Parameter bytes: Any number; may be empty.
     public init(_ bytes: Bytes) {
         kind = .binary
         self.bytes = bytes
@@ -124,7 +124,7 @@ public struct WebSocketLoss: PeerFailure, Sendable, CustomStringConvertible {
     /// 1006, ``WebSocketCloseCode/abnormal``.
     public let code: WebSocketCloseCode
 
-    /// What the peer's close frame says in words; often empty.
+    /// The text of the peer's close frame; often empty.
     public let reason: String
 
     /// Whether both sides have said that they close.

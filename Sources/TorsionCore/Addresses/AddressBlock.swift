@@ -77,7 +77,7 @@ extension IPv6Address {
 }
 
 extension AddressBlock: LosslessStringConvertible {
-    /// Reads a block; nil for what is none, or has bits behind its prefix.
+    /// Reads a block; nil if the text is not a block, or has bits set behind its prefix.
     ///
     /// - Parameter text: `192.0.2.0/24`, `2001:db8::/32`, or an address alone.
     public init?(_ text: String) {

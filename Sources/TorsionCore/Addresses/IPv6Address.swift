@@ -15,7 +15,7 @@ public struct IPv6Address: Hashable, Sendable {
     /// The last eight bytes as a number, the last byte lowest.
     public var low: UInt64
 
-    /// The number of the interface that a link-local address is on; 0 if none is meant.
+    /// The number of the interface that a link-local address is on; 0 for every other address.
     public var scopeID: UInt32
 
     /// Makes an address from its two halves.

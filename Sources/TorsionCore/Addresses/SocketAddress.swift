@@ -10,7 +10,7 @@
 ///     SocketAddress("unix:/run/app.socket")
 ///     SocketAddress("unix:@name")            // abstract, Linux only
 ///
-/// A host's name is no address: see `NameResolver`.
+/// A host's name is not an address: see `NameResolver`.
 @nonexhaustive
 public enum SocketAddress: Hashable, Sendable {
     /// An IPv4 address and a port. Port 0 asks the kernel to choose one.
@@ -41,7 +41,7 @@ public enum SocketAddress: Hashable, Sendable {
 
     /// The port; `nil` for a UNIX address.
     ///
-    /// Setting it does nothing there, nor does setting `nil`.
+    /// Setting it there is ignored, and so is setting `nil`.
     public var port: UInt16? {
         get {
             switch self {

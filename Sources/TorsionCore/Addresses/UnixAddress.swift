@@ -11,10 +11,10 @@ public enum UnixAddress: Hashable, Sendable {
     /// A file's path, absolute or relative to the working directory.
     case path(String)
 
-    /// A name that is no file and vanishes with its socket. Any bytes, zero too. Linux only.
+    /// A name without a file, which vanishes with its socket. Any bytes, zero too. Linux only.
     case abstract([UInt8])
 
-    /// No name: a socket that was never bound, as most clients are.
+    /// A socket that was never bound, as most clients are, and so has no name.
     case unnamed
 
     /// The most bytes that a path or an abstract name may have: `sun_path` has 108, one of which

@@ -12,14 +12,15 @@
 /// reference to it goes.
 ///
 /// Bytes are read as they come, by count, or as lines, frames and messages: `TorsionProtocols` has
-/// `lines()`, `frames(_:)` and `messages(_:)`. What one of them does not use is the next one's.
+/// `lines()`, `frames(_:)` and `messages(_:)`. Bytes that one call does not use are left for the
+/// next.
 ///
 /// A peer that ends its direction is an end of reading only; what is written still leaves.
 ///
 /// When the reactor is told to stop, or the server that accepted the connection ends, reading
 /// throws ``ShutdownRequested``: so an end is always the peer's, and what was read to the end is
-/// all that the peer sent. Writing goes on until the grace period is over. A task that has nothing
-/// left to say lets the error pass; one that has catches it:
+/// all that the peer sent. Writing goes on until the grace period is over. Let the error pass if
+/// the task is done; catch it to send some last bytes:
 ///
 ///     do {
 ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
@@ -29,7 +30,7 @@
 public final class AsyncConnection {
     let mailbox: ConnectionMailbox
 
-    /// The transport below, for what needs no waiting: `write` on it never suspends, and a peer
+    /// The transport below, for calls that do not wait: `write` on it never suspends, and a peer
     /// that does not read is aborted at ``Watermarks/limit``.
     public let transport: any StreamTransport
 
@@ -59,13 +60,13 @@ public final class AsyncConnection {
 
     // MARK: Reading
 
-    /// What arrives, as bytes of its own, cut anywhere; ends when the peer does, or with
+    /// The received bytes, cut anywhere, each piece with its own storage; ends at EOF or with
     /// ``close()``.
     ///
     /// Throws as ``read(_:)`` does.
     ///
-    /// Reads only when asked: a loop that is busy leaves the peer waiting, with no more than one
-    /// read held here. Leaving the loop loses nothing, another goes on behind it.
+    /// Reads only when asked: a loop that is busy leaves the peer waiting, and at most one read is
+    /// held here. If you leave the loop, every byte stays for the next one.
     public var inbound: Inbound { Inbound(mailbox: mailbox) }
 
     /// Waits for bytes and lends them to `body`, without an allocation or a copy.
@@ -80,7 +81,7 @@ public final class AsyncConnection {
     /// - Returns: What `body` returns; nil at the peer's end, without calling it.
     /// - Throws: What `body` throws; ``ConnectionLoss`` if the connection breaks,
     ///   ``ShutdownRequested`` if the reactor or the server stops, `CancellationError` if the task
-    ///   is cancelled, which loses no byte.
+    ///   is cancelled; the bytes stay.
     public nonisolated(nonsending) func read<Result>(
         _ body: (RawSpan) throws -> Result
     ) async throws -> Result? {
@@ -91,7 +92,7 @@ public final class AsyncConnection {
     /// Reads everything up to the peer's end, at most `limitBytes`.
     ///
     /// - Parameter limitBytes: The most that is kept, in bytes.
-    /// - Returns: All bytes up to EOF; empty if the peer sent none.
+    /// - Returns: All bytes up to EOF; empty if the peer sent only EOF.
     /// - Throws: ``ReadLimitExceeded`` when more arrives; ``ConnectionLoss``,
     ///   ``ShutdownRequested``, `CancellationError`.
     public nonisolated(nonsending) func readToEnd(limitBytes: Int) async throws -> Bytes {
@@ -128,7 +129,7 @@ public final class AsyncConnection {
     ///   has sent.
     /// - Returns: That many bytes.
     /// - Throws: ``UnexpectedEnd`` if the peer ends before, and what has arrived stays; else as
-    ///   ``read(_:)`` does. If the task is cancelled no byte is lost.
+    ///   ``read(_:)`` does. If the task is cancelled, the bytes stay for the next call.
     public nonisolated(nonsending) func read(exactly byteCount: Int) async throws -> Bytes {
         require(byteCount >= 0, "read(exactly:): need 0 or more, got \(byteCount)")
         guard byteCount > 0 else { return Bytes() }
@@ -152,8 +153,8 @@ public final class AsyncConnection {
 
     /// Queues a copy of `bytes`, and waits while more than the high mark is queued.
     ///
-    /// It returns as soon as there is room for more, not when the peer has the bytes. What is
-    /// written in one go leaves together, at the task's next wait.
+    /// It returns as soon as there is room for more, not when the peer has the bytes. Writes
+    /// between two waits leave together, at the task's next wait.
     ///
     /// - Parameter bytes: Any number; copied before the call first waits.
     /// - Throws: ``ConnectionLoss`` if the connection is closed or broken, `CancellationError`; in
@@ -194,10 +195,10 @@ public final class AsyncConnection {
 
     /// Puts a filter below the connection, as STARTTLS does, and waits until it has agreed.
     ///
-    /// What was written before leaves as it was; what has arrived and was not read is the filter's.
-    /// Call it from the task that reads, and not while another waits for bytes.
+    /// Earlier writes leave unfiltered; bytes that have arrived and were not read go through the
+    /// filter. Call it from the task that reads, and not while another waits for bytes.
     ///
-    /// - Parameter filter: Used for no other connection.
+    /// - Parameter filter: One that this connection alone uses.
     /// - Throws: ``ConnectionLoss`` if it does not agree, which ends the connection;
     ///   `CancellationError`, which ends it as well.
     public nonisolated(nonsending) func startFilter(_ filter: StreamFilter) async throws {
@@ -249,8 +250,8 @@ extension AsyncConnection {
 /// it.
 ///
 /// Thrown to tasks that read from an ``AsyncConnection``, so that they do not take it for the
-/// peer's end; a client that sees it does not connect again. What was written still leaves, and so
-/// does what is written until the grace period is over. A task that lets it pass has ended as it
+/// peer's end; a client that sees it does not connect again. Bytes that were written still leave,
+/// and so do those written until the grace period is over. A task that lets it pass has ended as it
 /// should: it is neither reported nor a program's failure.
 ///
 /// A protocol with callbacks is told by ``StreamProtocol/shutdownRequested(_:)``.
@@ -279,7 +280,7 @@ extension StreamClientEndpoint {
     ///     let connection = try await endpoint.connect(on: reactor).value
     ///
     /// - Parameter reactor: Where the connection belongs; call this on its thread.
-    /// - Returns: The connection, which closes when it is let go of. It fails with an ``IOError``
+    /// - Returns: The connection, which closes when it is released. It fails with an ``IOError``
     ///   that names the address and the cause.
     public func connect(on reactor: Reactor) -> Deferred<AsyncConnection> {
         connect(on: reactor) { ConnectionMailbox() }.addCallback { AsyncConnection($0) }

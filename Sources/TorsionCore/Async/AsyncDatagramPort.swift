@@ -27,7 +27,7 @@ extension DatagramEndpoint {
 public final class AsyncDatagramPort: AsyncSequence {
     /// One that arrived, whole.
     public struct Datagram: Sendable {
-        /// Any number of bytes, also none.
+        /// Any number of bytes; may be empty.
         public let bytes: Bytes
         /// The sender.
         public let address: SocketAddress
@@ -54,7 +54,7 @@ public final class AsyncDatagramPort: AsyncSequence {
     /// - Returns: Nil when the port has closed.
     public var transport: (any DatagramTransport)? { inbox.transport }
 
-    /// Sends a datagram, and returns at once; does nothing when the port has closed.
+    /// Sends a datagram, and returns at once; a call after the port has closed is ignored.
     ///
     /// - Parameters:
     ///   - bytes: Any number of bytes.
@@ -77,7 +77,7 @@ public final class AsyncDatagramPort: AsyncSequence {
         /// Waits for the next datagram.
         ///
         /// - Returns: Nil when the port has closed.
-        /// - Throws: `CancellationError`, which loses none; ``ReactorStopped``.
+        /// - Throws: `CancellationError`, which leaves datagrams queued; ``ReactorStopped``.
         public mutating func next() async throws -> Datagram? { try await inbox.next() }
 
         /// Waits for the next datagram.

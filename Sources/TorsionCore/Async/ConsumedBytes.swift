@@ -7,8 +7,8 @@
 ///     FileProducer(path: path, on: reactor).pipe(to: body).whenFailed { _ in }
 ///     for try await bytes in body { checksum.add(bytes.span) }
 ///
-/// No more than the high mark and one write is held: a loop that is busy pauses the producer. It
-/// ends with the source, and throws what broke it. One task reads at a time.
+/// At most the high mark and one write are held: a loop that is busy pauses the producer. It ends
+/// with the source, and throws what broke it. One task reads at a time.
 ///
 /// - SeeAlso: ``SequenceSource``, the other way round.
 public final class ConsumedBytes: Consumer, AsyncSequence {
@@ -85,7 +85,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
 
     /// The loop throws when it has read what is held.
     ///
-    /// - Parameter error: What the reading loop throws.
+    /// - Parameter error: Thrown to the reading loop.
     public func abandonConsuming(because error: any Error) {
         if !isOver { end = .failed(error) }
         resumeReader()

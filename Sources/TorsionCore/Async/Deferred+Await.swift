@@ -16,7 +16,7 @@ extension Deferred {
     /// - Throws: The failure. ``DeferredAbandoned`` if what would have given a result is released
     ///   without one, ``ReactorStopped`` at the end of the reactor.
     /// - Complexity: With a result that is there already neither a suspension nor an allocation.
-    ///   Else one of each, and no system call.
+    ///   Else it costs one of each, without a system call.
     public final var value: Value {
         @inlinable get async throws {
             reactor.checkThread()
@@ -42,7 +42,7 @@ extension Deferred {
     }
 }
 
-/// What would have given an awaited result was released without one.
+/// An awaited Deferred was released without a result.
 public struct DeferredAbandoned: Error, Hashable, Sendable, CustomStringConvertible {
     /// A sentence.
     public var description: String { "a result was awaited, and nobody is left to give it" }

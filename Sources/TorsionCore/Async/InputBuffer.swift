@@ -194,7 +194,7 @@ package struct DecodingAttempt {
 
 /// A peer sent a message longer than is allowed.
 public struct MessageTooLong: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What is known of the message's length, in bytes: it is at least that long.
+    /// The message's length as far as it is known, in bytes: it is at least that long.
     public let byteCount: Int
 
     /// The most that is allowed, in bytes.
@@ -204,7 +204,7 @@ public struct MessageTooLong: Error, Hashable, Sendable, CustomStringConvertible
     ///
     /// - Parameters:
     ///   - byteCount: The least length that the message can have.
-    ///   - limitBytes: What is allowed.
+    ///   - limitBytes: The most bytes that are allowed.
     public init(byteCount: Int, limitBytes: Int) {
         self.byteCount = byteCount
         self.limitBytes = limitBytes
@@ -216,7 +216,7 @@ public struct MessageTooLong: Error, Hashable, Sendable, CustomStringConvertible
     }
 }
 
-/// A decoder returned a message without reading a byte: it would do so for ever.
+/// A decoder returned a message without reading a byte: it would do so without end.
 public struct EmptyMessage: Error, Hashable, Sendable, CustomStringConvertible {
     /// Makes one.
     public init() {}
@@ -227,7 +227,8 @@ public struct EmptyMessage: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// The peer ended its direction in the middle of a message.
 ///
-/// What had arrived of it stays with the connection: ``AsyncConnection/read(upTo:)`` returns it.
+/// The bytes that had arrived of it stay with the connection: ``AsyncConnection/read(upTo:)``
+/// returns it.
 public struct UnexpectedEnd: Error, Hashable, Sendable, CustomStringConvertible {
     /// How many bytes had arrived that are not used.
     public let byteCount: Int

@@ -15,14 +15,14 @@
 ///     }
 ///     let ledger = Ledger(reactor.executor)
 ///
-/// Tasks are started by ``Reactor/spawn(isolation:file:line:_:)``, which needs nothing of this. A `Task` with
-/// this as its `executorPreference` runs there too, at about twice the cost a resume.
+/// Tasks are started by ``Reactor/spawn(isolation:file:line:_:)``, which needs only the reactor. A
+/// `Task` with this as its `executorPreference` runs there too, at about twice the cost a resume.
 ///
 /// Jobs run in phases of the reactor's turn, at most a thousand between two waits. Queued on the
 /// reactor's thread a job costs neither lock nor system call, from another thread one wake-up for
 /// any number. Jobs that come before the reactor runs wait for it. Those that come after its end
-/// run on Swift's own threads, one at a time, so that nobody who waits for them hangs; what they
-/// ask of the reactor fails with ``ReactorStopped``.
+/// run on Swift's own threads, one at a time, so that a wait for them ends; their calls of the
+/// reactor fail with ``ReactorStopped``.
 ///
 /// May be kept, shared and used on any thread, and outlives its reactor.
 public final class ReactorExecutor: SerialExecutor, TaskExecutor {

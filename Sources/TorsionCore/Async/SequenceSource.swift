@@ -5,8 +5,8 @@
 ///
 ///     SequenceSource(rows.map { Bytes($0.csv) }, on: reactor).pipe(to: transport)
 ///
-/// The next element is only asked for while the consumer has room. What the sequence throws breaks
-/// the pipe; a consumer that goes cancels the task that iterates.
+/// The next element is only asked for while the consumer has room. An error of the sequence breaks
+/// the pipe. If the consumer goes away, the iterating task is cancelled.
 ///
 /// - SeeAlso: ``ConsumedBytes``, the other way round.
 public final class SequenceSource<Elements: AsyncSequence>: ByteSource

@@ -9,9 +9,9 @@ extension StreamServerEndpoint {
     ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
     ///     }
     ///
-    /// The end of a task closes its connection. What it throws aborts it, and is reported to
-    /// ``Reactor/unhandledError``, unless it is the loss of a connection, its ``UnexpectedEnd`` or a
-    /// cancellation.
+    /// The end of a task closes its connection. An error that it throws aborts its connection and
+    /// is reported to ``Reactor/unhandledError``, unless it is the loss of a connection, its
+    /// ``UnexpectedEnd`` or a cancellation.
     ///
     /// At the end of serving the port closes at once, connections are drained: reading throws
     /// ``ShutdownRequested``, and what was written, or is written then, still leaves. A task that
@@ -23,8 +23,8 @@ extension StreamServerEndpoint {
     ///   - gracePeriod: How long draining may take.
     ///   - whenListening: Is told the port, when clients can connect.
     ///   - handle: Serves one connection; may capture what belongs to the reactor.
-    /// - Throws: ``IOError`` if the port cannot be opened. Being cancelled is no error: the server
-    ///   did what it was asked.
+    /// - Throws: ``IOError`` if the port cannot be opened. Cancellation is not an error: the server
+    ///   did as it was told.
     public nonisolated(nonsending) func serve(
         on reactor: Reactor, gracePeriod: Duration = .seconds(10),
         whenListening: (ListeningPort) -> Void = { _ in },
@@ -149,7 +149,7 @@ private final class AsyncServer: StreamProtocolFactory {
 
 /// A port whose connections are taken by a task, one by one.
 ///
-/// Accepting rests while 16 connections wait to be taken; further clients wait in the kernel's
+/// Accepting pauses while 16 connections wait to be taken; further clients wait in the kernel's
 /// queue. The port closes by ``close()``, when the last reference goes, or with the reactor; then
 /// the sequence ends, behind the connections that were accepted.
 public final class AsyncListener: AsyncSequence {

@@ -8,12 +8,12 @@ extension Reactor {
     ///         transport.write(try await database.query(question))
     ///     }
     ///
-    /// The closure may capture what belongs to the reactor, and comes back to its thread after
-    /// each `await`. So it must be isolated to nothing, or to an actor on this reactor's
+    /// The closure may capture what belongs to the reactor, and comes back to its thread after each
+    /// `await`. So it must be nonisolated, or isolated to an actor on this reactor's
     /// ``Reactor/executor``. At the top level of `main.swift`, in a `main` function and in whatever
     /// else is main-actor code it is isolated to the main actor, whose thread the reactor keeps: it
-    /// would never run, so `spawn` traps. The closure that you give to `Reactor.main` is isolated
-    /// to nothing, and so is what you write inside it.
+    /// would never run, so `spawn` traps. The closure that you give to `Reactor.main` is
+    /// nonisolated, and so are closures inside it.
     ///
     /// A module's own `async` functions are called on such objects only if it is
     /// built with the upcoming feature `NonisolatedNonsendingByDefault`.
@@ -27,7 +27,7 @@ extension Reactor {
     ///   - isolation: The actor that `body` belongs to; leave it out.
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
-    ///   - body: What is run. An error that nobody takes from the Deferred is reported.
+    ///   - body: Run once, as a task. An unhandled error of the Deferred is reported.
     /// - Returns: What `body` returns or throws; need not be kept.
     @discardableResult
     public func spawn<Value>(

@@ -8,7 +8,7 @@ extension Reactor {
     /// Waits for a time to pass, by the reactor's clock.
     ///
     /// Call it from a task of this reactor. A negative time counts as zero; the task goes on in a
-    /// later turn at the earliest. Unlike `Task.sleep` it needs no other thread.
+    /// later turn at the earliest. Unlike `Task.sleep` it stays on the reactor's thread.
     ///
     /// - Parameter duration: How long, by the reactor's clock; a negative one counts as zero.
     /// - Throws: `CancellationError` when the task is cancelled, ``ReactorStopped`` at the end of
@@ -83,7 +83,7 @@ extension Reactor {
     /// - Parameter body: Runs in the calling task; the call returns its value.
     /// - Returns: What `body` returns.
     /// - Throws: The first error, when all tasks have ended. The `CancellationError` of a task that
-    ///   ``ServingGroup/cancelAll()`` has cancelled is none: you have asked for it.
+    ///   ``ServingGroup/cancelAll()`` has cancelled does not count: you have asked for it.
     public nonisolated(nonsending) func withServingGroup<Value>(
         _ body: nonisolated(nonsending) (ServingGroup) async throws -> Value
     ) async throws -> Value {
@@ -114,7 +114,7 @@ extension Reactor {
     /// `body` alone; one that throws cancels it.
     ///
     /// - Parameters:
-    ///   - background: What the task runs. It is not heard when it throws `CancellationError` because
+    ///   - background: Run by the task. It is not heard when it throws `CancellationError` because
     ///     it was cancelled.
     ///   - body: Runs as a task of its own, so that it can be cancelled.
     /// - Returns: What `body` returns.
@@ -171,7 +171,7 @@ public final class ServingGroup {
     ///     ``Reactor/spawn(isolation:file:line:_:)``.
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
-    ///   - body: What is run. Its error ends the group.
+    ///   - body: Run once, as a task. Its error ends the group.
     public func spawn(
         isolation: (any Actor)? = #isolation,
         file: StaticString = #fileID, line: UInt = #line,

@@ -12,7 +12,7 @@ public struct BackendChoice: Sendable {
     /// Why this machine cannot run it, or nil if it can.
     public let unavailableReason: @Sendable () -> String?
 
-    /// The library that it stands on, as this process has loaded it; nil if it stands on none.
+    /// The library that it stands on, as this process has loaded it; nil without a library.
     public let library: @Sendable () -> LinkedLibrary?
 
     /// Makes a backend that has not started.
@@ -31,7 +31,7 @@ public struct BackendChoice: Sendable {
     /// - Parameters:
     ///   - name: Lower case, unique in a program.
     ///   - unavailableReason: A sentence if this machine cannot run it, else nil.
-    ///   - library: What it stands on, if that is a library with versions of its own.
+    ///   - library: The library that it stands on, if that has versions of its own.
     ///   - makeBackend: Makes one; called once for each reactor, on any thread.
     @_spi(Backend)
     public init(
@@ -81,9 +81,9 @@ public struct LinkedLibrary: Hashable, Sendable, CustomStringConvertible {
     public let version: String
     /// Whether the backend was tested with this version.
     ///
-    /// With another one it does without what no documentation promises, and may cost more.
+    /// With another one it avoids undocumented behaviour, and may cost more.
     public let isTested: Bool
-    /// What is particular about it, for example that it is used in a slower way; nil for nothing.
+    /// A remark, for example that it is used in a slower way; nil if it is as usual.
     public let remark: String?
 
     /// Describes a library.
@@ -92,7 +92,7 @@ public struct LinkedLibrary: Hashable, Sendable, CustomStringConvertible {
     ///   - name: For example "libuv".
     ///   - version: As the library tells it, for example "1.44.2".
     ///   - isTested: Whether the backend was tested with this version.
-    ///   - remark: What is particular about it; `nil` if it is as usual.
+    ///   - remark: For example that it is used in a slower way; `nil` if it is as usual.
     public init(name: String, version: String, isTested: Bool, remark: String? = nil) {
         self.name = name
         self.version = version

@@ -18,8 +18,8 @@
     /// adopted.
     var peerAddress: SocketAddress? { get }
 
-    /// The descriptor, of which other reactors of a group may adopt duplicates; nil, the default, if
-    /// there is none.
+    /// The descriptor, of which other reactors of a group may adopt duplicates; nil, the default,
+    /// without one.
     var sharedDescriptor: Int32? { get }
 
     /// Names who is told what happens. Called once, before receiving begins.
@@ -31,7 +31,7 @@
 
     /// Limits the port to one peer: `connect(2)`.
     ///
-    /// What others send is dropped by the kernel, and refusals are told from now on.
+    /// The kernel drops datagrams from others, and refusals are reported from now on.
     ///
     /// - Parameter peer: Of the family of the port's own address.
     /// - Throws: ``IOError`` of operation `connect`, naming the peer.
@@ -39,7 +39,7 @@
 
     /// Asks for what arrives, until ``stopReceiving()``. Asking twice is harmless.
     ///
-    /// What a batch had left is delivered first.
+    /// Datagrams left over from a batch are delivered first.
     func startReceiving()
 
     /// Stops deliveries at once. Errors of a connected port are still told.
@@ -75,7 +75,7 @@
     func close()
 }
 
-/// What a port tells the core.
+/// The events of a datagram port, as the core receives them.
 @_spi(Backend) public protocol DatagramReceiver: AnyObject {
     /// Datagrams arrived together, at least one, in order. Borrowed until the call returns.
     ///
@@ -95,7 +95,7 @@
 
 /// One datagram that is lent for the length of a call.
 @_spi(Backend) public struct BorrowedDatagram {
-    /// What it carries, which may be nothing.
+    /// Its payload, which may be empty.
     public let bytes: UnsafeRawBufferPointer
     /// Where it came from, or goes to.
     public let address: SocketAddress
@@ -112,9 +112,9 @@
     }
 }
 
-/// What the kernel took of the datagrams that it was offered.
+/// How many of the offered datagrams the kernel took.
 @_spi(Backend) public enum DatagramSendResult {
-    /// So many, zero when it has no room now.
+    /// So many; zero when it is full now.
     case sent(Int)
     /// Not even the first, and why.
     case failed(ErrorCode)

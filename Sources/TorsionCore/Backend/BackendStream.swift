@@ -23,17 +23,17 @@
     /// `connectionLost`.
     var localAddress: SocketAddress { get }
 
-    /// What an error of the stream names, if that is something else than the peer's address.
+    /// The subject of the stream's errors, if it is not the peer's address.
     ///
-    /// - Parameter operation: What failed.
+    /// - Parameter operation: The operation that failed.
     /// - Returns: `nil` if the error is to name the peer's address.
     func subject(of operation: IOError.Operation) -> String?
 
     /// Names the receiver of what happens on this stream, in place of the former one.
     ///
     /// Called for an accepted stream before its first byte is asked for, and again when another
-    /// receiver takes over, also inside a callback of the former one, which is called no more then.
-    /// The stream holds the receiver until it is closed.
+    /// receiver takes over, also inside a callback of the former one, which is not called again
+    /// then. The stream holds the receiver until it is closed.
     ///
     /// - Parameter receiver: Held until the stream is closed or another takes over.
     func deliver(to receiver: any StreamReceiver)
@@ -44,7 +44,7 @@
     func startReading()
 
     /// Stops deliveries at once; from now on a reset of the connection is noticed and reported
-    /// while nothing is read.
+    /// while reading is stopped.
     ///
     /// The core also calls it for a stream that has not read yet and will not read soon.
     func stopReading()
@@ -54,14 +54,15 @@
     var hasUnreadInput: Bool { get }
 
     /// Drops the input that has arrived, without waiting and without a callback: `recv(2)` with
-    /// `MSG_TRUNC`. Called before ``close()``, so that the close is no reset. By default does nothing.
+    /// `MSG_TRUNC`. Called before ``close()``, so that the close does not become a reset. The
+    /// default is empty.
     func discardInput()
 
     /// Offers the kernel bytes, without waiting. `send(2)`.
     ///
     /// They are borrowed for the length of the call, and not empty. Called only while the queue of
-    /// ``startWriting(from:)`` is empty. What was not taken is the caller's to keep. By default two
-    /// runs are offered, of which the second is empty.
+    /// ``startWriting(from:)`` is empty. The caller keeps the rest. By default two runs are
+    /// offered, of which the second is empty.
     ///
     /// - Parameter bytes: At least one, borrowed for the call.
     /// - Returns: How many bytes the kernel took, or what failed.
@@ -78,8 +79,9 @@
     /// Sends the queue from its head, each time the kernel has room, until it is empty.
     ///
     /// Progress is told through ``StreamReceiver/streamDidWrite(byteCount:)``, in which the core
-    /// removes the bytes from the queue. The core may append while this is under way. What
-    /// ``WriteQueue/headDescriptors`` has goes before the head's first byte. It ends when the queue is empty after such a call, or at ``close()``.
+    /// removes the bytes from the queue. The core may append while this is under way. Descriptors
+    /// in ``WriteQueue/headDescriptors`` go before the head's first byte. It ends when the queue is
+    /// empty after such a call, or at ``close()``.
     ///
     /// - Parameter queue: Kept by the stream until it is empty or the stream is closed.
     func startWriting(from queue: WriteQueue)
@@ -94,7 +96,7 @@
     ///   - file: A descriptor that stays the caller's.
     ///   - offset: Where in the file, in bytes from its start.
     ///   - byteCount: How many bytes to send, at least 1.
-    /// - Returns: How many bytes the kernel took, or that it takes none.
+    /// - Returns: How many bytes the kernel took, or why it took zero.
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult
 
     /// Asks to be told by ``StreamReceiver/streamHasRoom()`` once, in a later turn, when the queue
@@ -107,8 +109,8 @@
     /// before each read (``StreamReceiver/spliceTarget``), as `splice(2)` moves it: told by
     /// ``StreamReceiver/streamDidSplice(byteCount:rest:failure:)`` instead of as a read.
     ///
-    /// A stream that cannot, or that finds it not worth while, goes on telling reads. By default
-    /// does nothing.
+    /// A stream that cannot, or that finds it not worth while, goes on telling reads. The default
+    /// is empty.
     ///
     /// - Parameter isWanted: False goes back to reads that are reported.
     func spliceInput(_ isWanted: Bool)
@@ -121,7 +123,7 @@
     /// next three are not called.
     var passesDescriptors: Bool { get }
 
-    /// Who is at the other end of a UNIX socket: `SO_PEERCRED`. By default nil.
+    /// The process at the other end of a UNIX socket: `SO_PEERCRED`. By default nil.
     var peerCredentials: PeerCredentials? { get }
 
     /// The descriptor of its socket, pipe or terminal, for calls that the engine does not make: of two
@@ -152,8 +154,8 @@
     /// - Throws: ``IOError`` of operation `write`.
     func duplicate(_ descriptors: [Int32]) throws(IOError) -> PassedDescriptors
 
-    /// As ``tryWrite(_:)``, with descriptors that go before the first byte. If no byte is taken they
-    /// are not either.
+    /// As ``tryWrite(_:)``, with descriptors that go before the first byte. They are taken with the
+    /// first byte, or not at all.
     ///
     /// - Parameters:
     ///   - bytes: At least one, borrowed for the call.
@@ -165,8 +167,8 @@
 
     /// Ends the outgoing direction: `shutdown(2)` with `SHUT_WR`. The queue is empty.
     ///
-    /// - Returns: What went wrong, or nil. It becomes the reason of the loss, so it is what broke the
-    ///   connection, never only that there is none (`ENOTCONN`).
+    /// - Returns: What went wrong, or nil. It becomes the reason of the loss, so it is the error
+    ///   that broke the connection, never just `ENOTCONN`.
     func shutdownWriting() -> ErrorCode?
 
     /// Whether closing with input unread destroys what was sent, as TCP's reset does; then the
@@ -192,7 +194,7 @@
     /// ``shutdownWriting()`` has to come before it. By default false.
     var endsOnlyByShutdown: Bool { get }
 
-    /// Closes the stream and releases the receiver. What the kernel took still leaves, unless
+    /// Closes the stream and releases the receiver. Bytes that the kernel took still leave, unless
     /// input is unread or arrives afterwards. If ``hasUnsentOutput`` is true the peer sees a reset.
     func close()
 
@@ -218,7 +220,7 @@
     /// False.
     public var hasUnreadInput: Bool { false }
 
-    /// Does nothing.
+    /// The empty default.
     public func discardInput() {}
 
     /// Nil.
@@ -244,10 +246,10 @@
         .unsupported
     }
 
-    /// Does nothing: nobody asks a stream that cannot send a file.
+    /// Empty: it is not called for a stream that cannot send a file.
     public func awaitRoom() {}
 
-    /// Does nothing: every read is told.
+    /// Empty: every read is delivered.
     ///
     /// - Parameter isWanted: Ignored.
     public func spliceInput(_ isWanted: Bool) {}
@@ -277,7 +279,7 @@
         throw IOError(.configure, function: "", code: .notSupported, subject: peerAddress)
     }
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter isWanted: Ignored.
     public func receiveDescriptors(_ isWanted: Bool) {}
@@ -291,7 +293,7 @@
         throw IOError(.write, function: "", code: .notSupported, subject: peerAddress)
     }
 
-    /// Takes none.
+    /// Fails: this stream cannot pass descriptors.
     ///
     /// - Parameters:
     ///   - bytes: Ignored.
@@ -302,7 +304,7 @@
     ) -> WriteResult { .failed(.notSupported) }
 }
 
-/// What a stream tells the core.
+/// The events of a stream, as the core receives them.
 ///
 /// The core's transport is the only conformer outside of tests.
 @_spi(Backend) public protocol StreamReceiver: AnyObject {
@@ -324,20 +326,20 @@
 
     /// Where bytes that are about to be read may go without coming here, nil if they must come.
     ///
-    /// Its queue is empty, and nothing is in hand that must leave before them. By default nil.
+    /// Its queue is empty, and all earlier bytes have left. By default nil.
     var spliceTarget: (any BackendStream)? { get }
 
     /// Bytes arrived and went to ``spliceTarget``, which did not take `rest`, behind them: borrowed
-    /// until the call returns. If the target broke, `failure` is what broke it, and `rest` is empty.
-    /// By default does nothing, as nobody asks for it.
+    /// until the call returns. If the target broke, `failure` is what broke it, and `rest` is
+    /// empty. The default is empty, since it is called only after a request.
     ///
     /// - Parameters:
     ///   - byteCount: How many bytes the target took.
-    ///   - rest: What it did not take, behind those; borrowed until the call returns.
-    ///   - failure: What broke the target; `nil` if it is whole.
+    ///   - rest: The bytes behind those, which it did not take; borrowed until the call returns.
+    ///   - failure: The error that broke the target; `nil` if it is whole.
     func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?)
 
-    /// The peer will send nothing more, or everything that had arrived before a failure was
+    /// EOF: the peer has ended its direction, or everything that had arrived before a failure was
     /// delivered. Once; reading has stopped.
     func streamDidReadEnd()
 
@@ -346,8 +348,8 @@
     /// - Parameter byteCount: At least 1.
     func streamDidWrite(byteCount: Int)
 
-    /// There is room, as ``BackendStream/awaitRoom()`` asked, or a filter holds no output any more. By
-    /// default does nothing.
+    /// There is room, as ``BackendStream/awaitRoom()`` asked, or a filter's held output has left.
+    /// The default is empty.
     func streamHasRoom()
 
     /// The stream is broken: not connected, or lost. Once. A backend reports an ``IOError``; what
@@ -362,13 +364,13 @@
 }
 
 @_spi(Backend) extension StreamReceiver {
-    /// Does nothing: for a receiver that never asks.
+    /// Empty: for a receiver that never asks.
     public func streamHasRoom() {}
 
     /// Nil: all that arrives is to come here.
     public var spliceTarget: (any BackendStream)? { nil }
 
-    /// Does nothing: for a receiver that has no target.
+    /// Empty: for a receiver without a target.
     ///
     /// - Parameters:
     ///   - byteCount: Ignored.
@@ -386,27 +388,27 @@
     }
 }
 
-/// What the kernel took of an offered write.
+/// How much of an offered write the kernel took.
 @_spi(Backend) public enum WriteResult {
-    /// So many bytes, zero when it has no room now.
+    /// So many bytes; zero when it is full now.
     case wrote(Int)
-    /// None, and none ever again: the stream is broken.
+    /// The stream is broken for good.
     case failed(ErrorCode)
 }
 
-/// What the kernel took of a file.
+/// How much of a file the kernel took.
 @nonexhaustive
 @_spi(Backend) public enum SendFileResult: Hashable, Sendable {
-    /// So many bytes, at least one; fewer than offered mostly when it has no more room now.
+    /// So many bytes, at least one; fewer than offered mostly when it is full now.
     case sent(Int)
-    /// None: it has no room now.
+    /// It is full now: it took zero bytes.
     case full
-    /// None: the file has no byte there. It may have been longer.
+    /// The file ends before that offset. It may have been longer.
     case fileEnded
-    /// None: the file cannot be read.
+    /// The file cannot be read.
     case fileFailed(ErrorCode)
-    /// None, and none ever again: the stream is broken.
+    /// The stream is broken for good.
     case streamFailed(ErrorCode)
-    /// None: not by this stream, or not from this file.
+    /// This stream, or this file, does not support it.
     case unsupported
 }

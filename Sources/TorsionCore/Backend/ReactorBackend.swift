@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a platform must provide to run a reactor; everything else is portable.
+/// The part of a reactor that a platform must provide; everything else is portable.
 ///
-/// A conformer adds no policy: no timers of its own, no retry, no logging. It is used on one
-/// thread, except for its ``waker``. The conformance suite of `TorsionTesting` is this contract in
-/// code: a backend that passes it runs every program.
+/// A conformer adds no policy: it has neither timers of its own nor retries nor logging. It is used
+/// on one thread, except for its ``waker``. The conformance suite of `TorsionTesting` is this
+/// contract in code: a backend that passes it runs every program.
 ///
 /// The life of a backend: `start`, any number of turns, `shutDown`; and again from the start.
 ///
@@ -29,15 +29,15 @@
 
     /// Waits for what happens next and delivers it, oldest first, straight to its receivers.
     ///
-    /// Delivers nothing when `deadline` passes or the waker is used. `nil` waits without limit, a
-    /// past deadline polls. It may also return early, when a signal interrupts it for one: the reactor
-    /// asks again. An error of one connection is delivered to that connection.
+    /// Returns without a delivery when `deadline` passes or the waker is used. `nil` waits without
+    /// limit, a past deadline polls. It may also return early, when a signal interrupts it for one:
+    /// the reactor asks again. An error of one connection is delivered to that connection.
     ///
     /// - Parameter deadline: `nil` waits without limit, a past one polls.
     /// - Throws: ``IOError`` of operation `wait` when the kernel refuses the wait itself, for good:
-    ///   a seccomp filter, or no memory for a second and more. The reactor then ends its run, and
-    ///   calls this again only until that has ended; a call that fails waits a moment, so that this
-    ///   is no busy loop.
+    ///   a seccomp filter, or memory that is short for a second and more. The reactor then ends its
+    ///   run, and calls this again only until that has ended; a call that fails waits a moment, so
+    ///   that this does not become a busy loop.
     func turn(until deadline: MonotonicInstant?) throws(IOError)
 
     /// Binds a stream socket and listens. Accepting begins with `startAccepting`.
@@ -83,23 +83,24 @@
     ///
     /// The descriptors become the stream's, which restores their flags and closes them. One of them
     /// is -1 for a stream of one direction, as the end of a pipe is: without an output every write
-    /// fails with `.brokenPipe`, without an input EOF is that the output has no reader any more.
+    /// fails with `.brokenPipe`, without an input EOF means that the output's last reader has gone.
     ///
     /// - Parameters:
-    ///   - input: What is read from; -1 for a stream that only writes.
-    ///   - output: What is written to; -1 for a stream that only reads. May be the same as `input`.
+    ///   - input: The descriptor to read from; -1 for a stream that only writes.
+    ///   - output: The descriptor to write to; -1 for a stream that only reads. May be the same as
+    ///     `input`.
     /// - Returns: The stream, which owns both.
     /// - Throws: ``IOError`` of operation `open`.
     func open(input: Int32, output: Int32) throws(IOError) -> any BackendStream
 
-    /// Uses a duplicate of what somebody has opened: a stream socket that listens or is connected, or
-    /// a pipe, a terminal or a file, in the directions that it is open for. The descriptor stays the
-    /// caller's. A socket becomes non-blocking, for whoever shares it too.
+    /// Uses a duplicate of what somebody has opened: a stream socket that listens or is connected,
+    /// or a pipe, a terminal or a file, in the directions that it is open for. The descriptor stays
+    /// the caller's. A socket becomes non-blocking, also for other processes that share it.
     ///
     /// - Parameters:
     ///   - descriptor: Stays the caller's.
     ///   - options: Those that can be set on a socket that is bound.
-    ///   - receiver: Told of clients, if it listens.
+    ///   - receiver: Called with clients, if it listens.
     /// - Returns: A listener or a stream, by what the descriptor is.
     /// - Throws: ``IOError`` of operation `open` that names the descriptor.
     func adopt(
@@ -107,7 +108,8 @@
     ) throws(IOError) -> AdoptedSocket
 
     /// Uses a duplicate of a socket for datagrams that somebody made. The descriptor stays the
-    /// caller's. It becomes non-blocking, for whoever shares it too. It is not receiving yet.
+    /// caller's. It becomes non-blocking, also for other processes that share it. It is not
+    /// receiving yet.
     ///
     /// - Parameters:
     ///   - descriptor: Stays the caller's.
@@ -143,23 +145,23 @@
     /// it says otherwise. Asked once, when a reactor starts.
     var availableMemoryByteCount: Int? { get }
 
-    /// How many descriptors the process may have open: `RLIMIT_NOFILE`. By default nil: no limit.
+    /// How many descriptors the process may have open: `RLIMIT_NOFILE`. By default nil: unlimited.
     var descriptorLimit: Int? { get }
 
-    /// Releases everything. No stream, listener, port or watch is open any more.
+    /// Releases everything. Every stream, listener, port and watch is closed by then.
     func shutDown()
 }
 
-/// What a descriptor turned out to be.
+/// The kind of an adopted descriptor.
 @_spi(Backend) public enum AdoptedSocket {
     /// It listens; accepting begins with `startAccepting`.
     case listener(any BackendListener)
-    /// It is connected; the stream is paused and has no receiver yet.
+    /// It is connected; the stream is paused and waits for a receiver.
     case stream(any BackendStream)
 }
 
 @_spi(Backend) extension ReactorBackend {
-    /// None.
+    /// Zero: this backend does not hold bytes.
     public var heldByteCount: Int { 0 }
 
     /// Unknown.
@@ -231,27 +233,28 @@
     /// Leaves what comes in the kernel's queue.
     func stopAccepting()
 
-    /// Accepts at once whoever waits now, for a listener that is about to close. Accepting was stopped in
-    /// an earlier turn. By default nobody: closing the socket resets those who wait.
+    /// Accepts at once the clients that wait now, for a listener that is about to close. Accepting
+    /// was stopped in an earlier turn. Empty by default: closing the socket resets those who wait.
     ///
     /// - Parameter limit: The most that are accepted.
-    /// - Returns: Their streams, as ``ListenerReceiver/listenerDidAccept(_:)`` is given them; fewer than
-    ///   `limit` when none is left, or descriptors have run out.
+    /// - Returns: Their streams, as ``ListenerReceiver/listenerDidAccept(_:)`` is given them; fewer
+    ///   than `limit` when the queue is empty, or descriptors have run out.
     func takeWaiting(limit: Int) -> [any BackendStream]
 
-    /// Refuses waiting clients with a descriptor kept in reserve, when none other is to be had.
+    /// Refuses waiting clients with a descriptor kept in reserve, when all others are in use.
     ///
     /// - Parameter limit: The most that are refused in this call.
-    /// - Returns: How many were; fewer than `limit` when none is left, or the reserve was lost.
+    /// - Returns: How many were; fewer than `limit` when the queue is empty, or the reserve was
+    ///   lost.
     func shed(limit: Int) -> Int
 
-    /// The descriptor, of which other reactors of a group may adopt duplicates; nil, the default, if
-    /// there is none.
+    /// The descriptor, of which other reactors of a group may adopt duplicates; nil, the default,
+    /// without one.
     var sharedDescriptor: Int32? { get }
 
-    /// Whether ``close()`` removes the file of a UNIX socket. Setting it to true takes over the file
-    /// that is at the address now, setting it to false leaves it to somebody else. By default false,
-    /// and setting it does nothing.
+    /// Whether ``close()`` removes the file of a UNIX socket. Setting it to true takes over the
+    /// file that is at the address now, setting it to false leaves it to somebody else. By default
+    /// false, and setting it is ignored.
     var ownsFile: Bool { get set }
 
     /// Closes the socket. Its address can be bound again when this returns.
@@ -259,7 +262,7 @@
 }
 
 @_spi(Backend) extension BackendListener {
-    /// None.
+    /// Nil: duplicates are not to be had.
     public var sharedDescriptor: Int32? { nil }
 
     /// False.
@@ -268,7 +271,7 @@
         set {}
     }
 
-    /// Nobody.
+    /// Takes zero clients.
     ///
     /// - Parameter limit: Ignored.
     /// - Returns: An empty list.
@@ -276,13 +279,13 @@
 }
 
 @_spi(Backend) extension BackendDatagramPort {
-    /// None.
+    /// Nil: duplicates are not to be had.
     public var sharedDescriptor: Int32? { nil }
 }
 
-/// What a listener tells the core.
+/// The events of a listener, as the core receives them.
 @_spi(Backend) public protocol ListenerReceiver: AnyObject {
-    /// A client came. The stream is paused and has no receiver yet.
+    /// A client came. The stream is paused and waits for a receiver.
     ///
     /// - Parameter stream: The receiver's from now on: to be given a receiver or closed.
     func listenerDidAccept(_ stream: any BackendStream)
@@ -303,24 +306,25 @@
     /// - Parameter interest: Replaces the former set.
     func update(_ interest: Readiness)
 
-    /// Ends the watch. Nothing is delivered afterwards. The descriptor stays open.
+    /// Ends the watch, and deliveries at once. The descriptor stays open.
     func close()
 }
 
-/// What a watch tells the core.
+/// The events of a watch, as the core receives them.
 @_spi(Backend) public protocol WatchReceiver: AnyObject {
     /// The descriptor is ready, or has ended; reading or writing it tells which.
     ///
-    /// - Parameter readiness: What was asked for and is there; never empty.
+    /// - Parameter readiness: The part of the interest that is ready; never empty.
     func watchDidBecomeReady(_ readiness: Readiness)
 
-    /// The descriptor can no longer be watched, for example because somebody closed it. Once, last.
+    /// The descriptor can no longer be watched, for example because the program closed it. Once,
+    /// last.
     ///
     /// - Parameter code: Why.
     func watchDidFail(_ code: ErrorCode)
 }
 
-/// What a descriptor can be waited for.
+/// The kinds of readiness to wait for.
 public struct Readiness: OptionSet, Sendable {
     /// The bits.
     public let rawValue: UInt8

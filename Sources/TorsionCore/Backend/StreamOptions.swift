@@ -3,7 +3,7 @@
 
 /// How a stream socket is set up, and how its transport behaves.
 ///
-/// The defaults suit a server that nobody configured.
+/// The defaults suit a server without configuration.
 public struct StreamOptions: Hashable, Sendable {
     /// Sends small segments at once: `TCP_NODELAY`.
     ///
@@ -13,10 +13,10 @@ public struct StreamOptions: Hashable, Sendable {
     /// How a peer is found that is gone without a word, as a machine is that lost its power or its
     /// network: `SO_KEEPALIVE` and `TCP_USER_TIMEOUT`.
     ///
-    /// On by default, since nothing else would ever find it: a connection on which nothing is sent
-    /// lives as long as its process. Such a peer is given up within five minutes, with
-    /// `ETIMEDOUT`. Go's standard library probes by default too, and OpenSSH does; nginx does not,
-    /// and has a deadline for whatever it waits for instead. `nil` disables both options.
+    /// On by default, since only a probe finds it: an idle connection lives as long as its process.
+    /// Such a peer is given up within five minutes, with `ETIMEDOUT`. Go's standard library probes
+    /// by default too, and OpenSSH does; nginx does not, and has a deadline for whatever it waits
+    /// for instead. `nil` disables both options.
     public var keepAlive: KeepAlive? = KeepAlive()
 
     /// The kernel's receive buffer in bytes: `SO_RCVBUF`.
@@ -58,8 +58,8 @@ public struct StreamOptions: Hashable, Sendable {
     /// When a transport pauses and resumes its producer, and when it gives up.
     public var watermarks = Watermarks()
 
-    /// How long a connection that is being closed may make no progress before it is aborted, while
-    /// it has bytes queued or waits for its producer.
+    /// How long a connection that is being closed may stall before it is aborted, while it has
+    /// bytes queued or waits for its producer.
     ///
     /// Progress is that the kernel takes bytes, or that the peer acknowledges some; it is looked for
     /// four times within this time. When the kernel has everything the connection is over.
@@ -78,8 +78,8 @@ public struct StreamOptions: Hashable, Sendable {
 
     /// How many clients of one port may be agreeing on terms at a time.
     ///
-    /// When there are so many, further ones wait in the kernel's queue: so a crowd that connects and
-    /// says nothing holds a bounded number of descriptors and buffers.
+    /// When there are so many, further ones wait in the kernel's queue: so a crowd that connects
+    /// and stays silent holds a bounded number of descriptors and buffers.
     public var handshakeLimit = 1_024
 
     /// The defaults.
@@ -87,14 +87,13 @@ public struct StreamOptions: Hashable, Sendable {
 
     /// When a silent peer is probed, and when it is given up: `tcp(7)`.
     ///
-    /// While nothing is on its way, the kernel sends a probe after `idle` of silence and every
-    /// `interval` from then on, and gives the peer up when `count` of them were not answered. What
-    /// was sent and is not acknowledged is itself a probe; it is given up after the same time in
-    /// all, ``limit``.
+    /// While the connection is silent, the kernel sends a probe after `idle` and every `interval`
+    /// from then on, and gives the peer up when `count` of them were not answered. Unacknowledged
+    /// data is itself a probe; the kernel gives up after the same time in all, ``limit``.
     ///
-    /// - Note: The kernel counts a peer that takes nothing for that long, because its program does
-    ///   not read, as gone too, although it answers. If your peers pause for longer while you have
-    ///   something to send, choose longer figures, or `nil`.
+    /// - Note: If the peer's program does not read for that long, the kernel counts the peer as
+    ///   gone too, although it answers. If your peers pause for longer while you have something to
+    ///   send, choose longer figures, or `nil`.
     public struct KeepAlive: Sendable, Hashable {
         /// The longest time that the kernel takes, `MAX_TCP_KEEPIDLE`; what is longer becomes it.
         static let longest = Duration.seconds(32_767)

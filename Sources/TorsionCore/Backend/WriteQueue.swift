@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What the kernel has not taken yet of one stream, in order.
+/// The bytes of one stream that the kernel has not taken yet, in order.
 ///
 /// Small pieces are copied into blocks of 16 KiB, so that a thousand short writes do not become a
 /// thousand chunks; a large `Bytes` is queued where it lies. A backend reads the head through
@@ -59,7 +59,7 @@
     /// Whether everything was taken.
     public var isEmpty: Bool { byteCount == 0 }
 
-    /// What goes before the first byte of the head, if anything; it is gone when a byte was removed.
+    /// The descriptors to send before the first byte of the head; nil once a byte was removed.
     public var headDescriptors: PassedDescriptors? {
         headIndex < chunks.count ? chunks[headIndex].passing : nil
     }

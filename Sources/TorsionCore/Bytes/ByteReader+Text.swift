@@ -47,7 +47,7 @@ extension ByteReader {
         return unsafe try readSpan(until: delimiter.utf8Span.span.bytes)
     }
 
-    /// The same for a literal, which costs nothing to look at.
+    /// The same for a literal, which is not copied.
     ///
     /// - Parameter delimiter: What to look for; an empty one traps.
     /// - Returns: What is before the delimiter, borrowed; it may be empty.
@@ -87,7 +87,7 @@ extension ByteReader {
     /// If you read lines from a connection, a line protocol or the lines of an async connection do
     /// more for you: a limit, and lines that arrive in pieces.
     ///
-    /// - Throws: ``ByteReaderError`` if no line feed is there.
+    /// - Throws: ``ByteReaderError`` if there is not a line feed.
     @inlinable
     @_lifetime(copy self)
     @_lifetime(self: copy self)
@@ -98,7 +98,7 @@ extension ByteReader {
         return line.extracting(0..<(endsInReturn ? count &- 1 : count))
     }
 
-    /// Reads the bytes for which a condition holds, none if it does not hold for the next.
+    /// Reads bytes as long as a condition holds; possibly zero.
     ///
     /// - Parameter condition: Called with one byte after the other.
     /// - Returns: The bytes, borrowed.
@@ -147,7 +147,7 @@ extension ByteReader {
 
     /// Reads exactly these bytes.
     ///
-    /// - Parameter text: What must come next, as UTF-8.
+    /// - Parameter text: The expected text, as UTF-8.
     /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
     @inlinable
     @_disfavoredOverload
@@ -161,7 +161,7 @@ extension ByteReader {
 
     /// Reads exactly the bytes of a literal: `try reader.expect("\r\n")`.
     ///
-    /// - Parameter literal: What must come next.
+    /// - Parameter literal: The expected bytes.
     /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
     @inlinable
     @inline(__always)
@@ -172,7 +172,7 @@ extension ByteReader {
 
     /// Reads exactly these bytes.
     ///
-    /// - Parameter literal: What must come next.
+    /// - Parameter literal: The expected bytes.
     /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
     @inlinable
     @inline(__always)
@@ -213,7 +213,7 @@ extension ByteReader {
 
     /// Reads these bytes if they come next.
     ///
-    /// - Parameter text: What may come next, as UTF-8.
+    /// - Parameter text: The optional text, as UTF-8.
     /// - Returns: Whether they came, and were read.
     /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if what is there is their beginning and
     ///   more may follow.
@@ -229,7 +229,7 @@ extension ByteReader {
 
     /// Reads the bytes of a literal if they come next.
     ///
-    /// - Parameter literal: What may come next.
+    /// - Parameter literal: The optional bytes.
     /// - Returns: Whether they came, and were read.
     /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if what is there is their beginning and
     ///   more may follow.
@@ -241,7 +241,7 @@ extension ByteReader {
 
     /// Reads these bytes if they come next.
     ///
-    /// - Parameter literal: What may come next.
+    /// - Parameter literal: The optional bytes.
     /// - Returns: Whether they came, and were read.
     /// - Throws: ``ByteReaderError/needsMore(byteCount:)`` if what is there is their beginning and
     ///   more may follow.
@@ -288,15 +288,15 @@ extension ByteReader {
 // MARK: Numbers as text, and text
 
 extension ByteReader {
-    /// Reads a number in decimal digits, up to the first byte that is none.
+    /// Reads a number in decimal digits, up to the first byte that is not a digit.
     ///
-    /// Strict: digits, with a minus sign before them if the type has a sign; no plus sign, no space.
-    /// Leading zeros are allowed, up to 32 digits in all.
+    /// Strict: digits, with a minus sign before them if the type has a sign; plus signs and spaces
+    /// are refused. Leading zeros are allowed, up to 32 digits in all.
     ///
     /// - Parameter type: The number's type.
     /// - Returns: The number.
-    /// - Throws: ``ByteReaderError``: no digit, or a value that the type cannot hold. If more may
-    ///   follow, digits that reach the end need more.
+    /// - Throws: ``ByteReaderError``: a digit is missing, or the type cannot hold the value. If
+    ///   more may follow, digits that reach the end need more.
     @inlinable
     @_lifetime(self: copy self)
     public mutating func readDecimal<Number: FixedWidthInteger>(
@@ -334,14 +334,15 @@ extension ByteReader {
         return number
     }
 
-    /// Reads a number in hexadecimal digits of either case, up to the first byte that is none.
+    /// Reads a number in hexadecimal digits of either case, up to the first byte that is not a
+    /// digit.
     ///
-    /// Leading zeros are allowed, up to 32 digits in all; no sign, no `0x`.
+    /// Leading zeros are allowed, up to 32 digits in all; a sign and `0x` are refused.
     ///
     /// - Parameter type: The number's type.
     /// - Returns: The number.
-    /// - Throws: ``ByteReaderError``: no digit, or a value that the type cannot hold. If more may
-    ///   follow, digits that reach the end need more.
+    /// - Throws: ``ByteReaderError``: a digit is missing, or the type cannot hold the value. If
+    ///   more may follow, digits that reach the end need more.
     @inlinable
     @_lifetime(self: copy self)
     public mutating func readHexadecimal<Number: FixedWidthInteger>(
@@ -405,7 +406,7 @@ extension ByteReader {
 }
 
 extension UInt8 {
-    /// What a hexadecimal digit of either case stands for, 0 to 15; nil for any other byte.
+    /// The value of a hexadecimal digit of either case, 0 to 15; nil for any other byte.
     @inlinable
     public var hexadecimalDigitValue: UInt8? {
         switch self {

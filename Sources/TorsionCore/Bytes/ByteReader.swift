@@ -3,9 +3,9 @@
 
 /// Reads integers, texts and runs of bytes one after the other, in place.
 ///
-/// What a read returns is borrowed from the bytes below, so that reading neither copies nor
+/// The result of a read is borrowed from the bytes below, so that reading neither copies nor
 /// allocates. A read that cannot be done throws ``ByteReaderError`` and leaves the reader where it
-/// was: nothing that a peer sends makes it trap.
+/// was: it traps on no input.
 ///
 ///     func readQuestion(_ reader: inout ByteReader) throws -> Question {
 ///         let kind = try reader.readInteger(UInt16.self)
@@ -127,7 +127,7 @@ public struct ByteReader: ~Escapable {
     @inlinable
     public var remainingByteCount: Int { bytes.byteCount &- position }
 
-    /// Whether no byte is left.
+    /// Whether all bytes are read.
     @inlinable
     public var isAtEnd: Bool { position == bytes.byteCount }
 
@@ -177,7 +177,7 @@ public struct ByteReader: ~Escapable {
 extension ByteReader {
     /// Reads one byte.
     ///
-    /// - Throws: ``ByteReaderError`` if none is left.
+    /// - Throws: ``ByteReaderError`` at the end.
     @inlinable
     @_lifetime(self: copy self)
     public mutating func readByte() throws(ByteReaderError) -> UInt8 {
@@ -238,7 +238,7 @@ extension ByteReader {
         return keep(start..<position)
     }
 
-    /// Reads all that are left, borrowed; none at the end.
+    /// Reads all that are left, borrowed; an empty span at the end.
     @inlinable
     @_lifetime(copy self)
     @_lifetime(self: copy self)
@@ -353,7 +353,7 @@ extension ByteReader {
         return number
     }
 
-    /// Reads an unsigned integer of so many bytes, for sizes that no type has, such as 3.
+    /// Reads an unsigned integer of so many bytes, for sizes without a type, such as 3.
     ///
     ///     let length = try reader.readInteger(byteCount: 3)
     ///

@@ -19,7 +19,7 @@ public enum ByteReaderError: Error, Hashable, Sendable {
     /// first byte.
     case invalid(Expectation, position: Int)
 
-    /// What belongs where a reader found something else.
+    /// The expected syntax, where a reader found something else.
     @nonexhaustive
     public enum Expectation: String, Hashable, Sendable {
         /// The digits 0 to 9, with a minus sign before them if the type has a sign.
@@ -28,7 +28,7 @@ public enum ByteReaderError: Error, Hashable, Sendable {
         case hexadecimal = "a hexadecimal number"
         /// A number that its type can hold.
         case range = "a number within the range of its type"
-        /// A varint that is no longer than its type needs.
+        /// A varint of the shortest form.
         case varint = "a varint"
         /// A count of bytes, which is 0 or more.
         case byteCount = "a number of bytes"
@@ -38,7 +38,7 @@ public enum ByteReaderError: Error, Hashable, Sendable {
         case utf8 = "text in UTF-8"
         /// A position within the bytes.
         case position = "a position within the bytes"
-        /// Nothing more.
+        /// The end of the bytes.
         case end = "the end"
     }
 }

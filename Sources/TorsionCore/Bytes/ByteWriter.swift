@@ -89,7 +89,7 @@ public struct ByteWriter: ~Copyable, ~Escapable {
             storage: storage, start: UnsafeRawPointer(start), count: byteCount)
     }
 
-    /// What was written so far, borrowed until the next call of the writer.
+    /// The bytes that were written so far, borrowed until the next call of the writer.
     @inlinable
     public var written: RawSpan {
         @_lifetime(borrow self)
@@ -200,7 +200,7 @@ extension ByteWriter {
         ) { unsafe append($0) }
     }
 
-    /// Writes the lowest bytes of an integer, for sizes that no type has, such as 3.
+    /// Writes the lowest bytes of an integer, for sizes without a type, such as 3.
     ///
     /// - Parameters:
     ///   - number: One that does not fit traps: check a number that you do not know.
@@ -294,8 +294,8 @@ extension ByteWriter {
     ///   - order: The order of its bytes.
     ///   - countsItself: Whether the length counts its own bytes too, as PostgreSQL's does.
     ///   - body: Called once; gets this writer. It may prefix lengths itself.
-    /// - Throws: ``LengthOverflow`` if the length does not fit, or what `body` throws. What was
-    ///   written since the call is taken back then.
+    /// - Throws: ``LengthOverflow`` if the length does not fit, or what `body` throws. The writer
+    ///   then takes back everything since the call.
     @inlinable
     @_lifetime(self: copy self)
     public mutating func writeLengthPrefixed<Number: FixedWidthInteger>(
@@ -344,14 +344,14 @@ extension ByteWriter {
     }
 }
 
-/// What was to be written behind its length is longer than the length can say.
+/// The bytes behind a length are more than the length's type can hold.
 public struct LengthOverflow: Error, Hashable, Sendable, CustomStringConvertible {
     /// The length that does not fit, in bytes.
     public let byteCount: Int
 
     /// An error that names the length.
     ///
-    /// - Parameter byteCount: What does not fit.
+    /// - Parameter byteCount: The number that does not fit.
     public init(byteCount: Int) { self.byteCount = byteCount }
 
     /// A sentence.
@@ -399,7 +399,7 @@ extension Bytes {
 extension Consumer {
     /// Queues what `body` writes, in one go.
     ///
-    /// Up to 1 KiB costs no allocation; more is queued without another copy.
+    /// Up to 1 KiB is written without an allocation; more is queued without another copy.
     ///
     ///     transport.write { writer in
     ///         writer.write("HTTP/1.1 200 OK\r\ncontent-length: ")
@@ -408,7 +408,7 @@ extension Consumer {
     ///     }
     ///
     /// - Parameter body: Called once, before this returns.
-    /// - Throws: What `body` throws; then nothing is queued.
+    /// - Throws: What `body` throws; then the bytes are dropped.
     @inlinable
     @inline(__always)
     public func write<Failure: Error>(

@@ -3,9 +3,9 @@
 
 /// Bytes that are owned: what a protocol keeps after the call that brought them has returned.
 ///
-/// A read is lent as a `RawSpan` for the length of one call, and whoever needs it longer copies it
-/// here, visibly. The bytes never change once they are made, so that copies and slices share them,
-/// without a lock, and they may be handed to any thread.
+/// A read is lent as a `RawSpan` for the length of one call, and code that needs it longer copies
+/// it here, visibly. The bytes never change once they are made, so that copies and slices share
+/// them, without a lock, and they may be handed to any thread.
 ///
 ///     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
 ///         history.append(Bytes(bytes))       // copies
@@ -15,10 +15,10 @@
 ///     for member in members { member.write(message) }    // shares, queued without a copy
 ///
 /// Positions always count from 0, in a slice too. A slice keeps the whole of what it was cut from
-/// alive; ``compacted()`` lets go of it.
+/// alive; ``compacted()`` releases it.
 ///
-/// A literal, of characters or of numbers, makes one as well. That of characters costs nothing:
-/// the bytes stay where the compiler put them.
+/// A literal, of characters or of numbers, makes one as well. A literal is free of cost: the bytes
+/// stay where the compiler put them.
 ///
 /// `@unchecked Sendable`: what the storage holds is written only before the `Bytes` that holds it
 /// exists. `@safe`: every way to the pointer checks the count, or is marked unsafe itself.
@@ -50,7 +50,7 @@ public struct Bytes: @unchecked Sendable {
 
     /// Makes bytes in place: `body` appends what it likes to a span of room for `capacity` bytes.
     ///
-    /// Allocates once. What `body` leaves unused stays allocated as long as the bytes live.
+    /// Allocates once. Unused capacity stays allocated as long as the bytes live.
     ///
     ///     let header = Bytes(capacity: 4) { $0.append(length.bigEndian, as: UInt32.self) }
     ///
@@ -82,13 +82,13 @@ public struct Bytes: @unchecked Sendable {
         unsafe self.init(storage: storage, start: UnsafeRawPointer(start), count: count)
     }
 
-    /// Makes no bytes, without an allocation.
+    /// Makes an empty value, without an allocation.
     @inlinable
     public init() {
         unsafe self.init(storage: nil, start: nil, count: 0)
     }
 
-    /// Copies what a span holds, with one allocation, or none if it is empty.
+    /// Copies what a span holds, with one allocation unless it is empty.
     ///
     /// - Parameter bytes: Any number; borrowed for the call.
     @inlinable
@@ -96,7 +96,7 @@ public struct Bytes: @unchecked Sendable {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
     }
 
-    /// Copies an array, with one allocation, or none if it is empty.
+    /// Copies an array, with one allocation unless it is empty.
     ///
     /// - Parameter bytes: Any number.
     @inlinable
@@ -104,7 +104,7 @@ public struct Bytes: @unchecked Sendable {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
     }
 
-    /// Copies the UTF-8 of a text, with one allocation, or none if it is empty.
+    /// Copies the UTF-8 of a text, with one allocation unless it is empty.
     ///
     /// - Parameter text: Of any length, copied without a terminating zero.
     @inlinable
@@ -128,7 +128,7 @@ public struct Bytes: @unchecked Sendable {
         unsafe self.init(storage: storage, start: UnsafeRawPointer(start), count: source.count)
     }
 
-    /// Whether there are none.
+    /// Whether it holds zero bytes.
     @inlinable
     public var isEmpty: Bool { count == 0 }
 

@@ -6,7 +6,7 @@
 // `Slice`, and the calls below, which are written on `Bytes` itself, give `Bytes`.
 
 extension Bytes: RandomAccessCollection {
-    /// What generic code gets for a range; `Bytes(slice)` shares its bytes.
+    /// The slice that generic code uses for a range; `Bytes(slice)` shares its bytes.
     public typealias SubSequence = Slice<Bytes>
 
     /// 0.
@@ -51,14 +51,14 @@ extension Bytes: RandomAccessCollection {
         self[(count - Swift.min(maximum, count))..<count]
     }
 
-    /// The bytes without the first ones, shared; none if there are no more.
+    /// The bytes without the first ones, shared; empty if there are not that many.
     ///
     /// - Parameter number: How many are left out: 0 or more; a negative number traps.
     /// - Returns: Bytes that share memory with these.
     @inlinable
     public func dropFirst(_ number: Int = 1) -> Bytes { self[Swift.min(number, count)..<count] }
 
-    /// The bytes without the last ones, shared; none if there are no more.
+    /// The bytes without the last ones, shared; empty if there are not that many.
     ///
     /// - Parameter number: How many are left out: 0 or more; a negative number traps.
     /// - Returns: Bytes that share memory with these.
@@ -70,7 +70,7 @@ extension Bytes: RandomAccessCollection {
     /// The parts between separators, shared.
     ///
     /// - Parameters:
-    ///   - separator: What is between two parts, and belongs to neither.
+    ///   - separator: The byte between two parts, which belongs to neither.
     ///   - maximum: How often to split at most; the last part has the rest.
     ///   - omitsEmpty: Whether parts without a byte are left out.
     /// - Returns: The parts in order.
@@ -102,13 +102,13 @@ extension Bytes {
 
     /// Shares the bytes of a slice.
     ///
-    /// - Parameter slice: What generic code made of other bytes.
+    /// - Parameter slice: The result of generic code over other bytes.
     @inlinable
     public init(_ slice: Slice<Bytes>) { self = slice.base[slice.startIndex..<slice.endIndex] }
 
-    /// Copies a slice of an array, with one allocation, or none if it is empty.
+    /// Copies a slice of an array, with one allocation unless it is empty.
     ///
-    /// - Parameter bytes: What is copied.
+    /// - Parameter bytes: Copied.
     @inlinable
     public init(_ bytes: ArraySlice<UInt8>) {
         self = unsafe bytes.withUnsafeBytes { unsafe Bytes(copying: $0) }
@@ -116,7 +116,7 @@ extension Bytes {
 
     /// Copies a sequence of bytes.
     ///
-    /// - Parameter bytes: What is copied: at once if it lies in one piece, else one by one.
+    /// - Parameter bytes: Copied at once if they lie in one piece, else one by one.
     @inlinable
     public init(_ bytes: some Sequence<UInt8>) {
         let copied = bytes.withContiguousStorageIfAvailable {
@@ -132,7 +132,7 @@ extension Bytes {
     /// Makes so many bytes of one value, with one allocation.
     ///
     /// - Parameters:
-    ///   - byte: What each is.
+    ///   - byte: The value of each.
     ///   - count: How many: 0 or more; a negative number traps.
     @inlinable
     public init(repeating byte: UInt8, count: Int) {

@@ -4,7 +4,7 @@
 // What makes owned bytes feel at home: literals, comparison, text, arrays, loops.
 
 extension Bytes: ExpressibleByStringLiteral {
-    /// Makes the UTF-8 of a literal, where the compiler put it: no allocation, no copy.
+    /// Makes the UTF-8 of a literal, where the compiler put it, without an allocation or a copy.
     ///
     /// - Parameter value: Read where it lies in the program; never copied.
     @inlinable
@@ -132,9 +132,9 @@ extension Bytes {
     @inlinable
     public func starts(with prefix: String) -> Bool { span.starts(with: prefix) }
 
-    /// Bytes with memory of their own, no larger than need be: to keep a small slice for long.
+    /// Bytes with memory of their own, just large enough: to keep a small slice for long.
     ///
-    /// Gives the value itself if it has no memory, as a literal.
+    /// A literal, which owns no memory, is returned as it is.
     public func compacted() -> Bytes { storage == nil ? self : Bytes(span) }
 }
 

@@ -41,11 +41,11 @@ extension RawSpan {
     @inlinable
     public var indices: Range<Int> { 0..<byteCount }
 
-    /// The first byte; nil if there is none.
+    /// The first byte; nil if the span is empty.
     @inlinable
     public var first: UInt8? { isEmpty ? nil : self[0] }
 
-    /// The last byte; nil if there is none.
+    /// The last byte; nil if the span is empty.
     @inlinable
     public var last: UInt8? { isEmpty ? nil : self[byteCount &- 1] }
 
@@ -155,7 +155,7 @@ extension RawSpan {
     /// Finds the first place of some bytes, from a position on.
     ///
     /// - Parameters:
-    ///   - wanted: What to look for; none is found at once.
+    ///   - wanted: What to look for; an empty span is found at once.
     ///   - start: Where to begin, from 0 to `byteCount`; any other traps.
     /// - Returns: The position of its first byte; nil if it is not there.
     /// - Complexity: O(*n* · *m*) at most for *m* wanted bytes, O(*n*) as a rule.
@@ -382,7 +382,7 @@ extension UInt8 {
 }
 
 extension FixedWidthInteger {
-    /// Makes a number of decimal digits; nil unless the bytes are that and nothing else.
+    /// Makes a number of decimal digits; nil if there is any other byte.
     ///
     ///     guard let count = Int(decimal: argument) else { return refuse() }
     ///
@@ -395,7 +395,7 @@ extension FixedWidthInteger {
         self = number
     }
 
-    /// Makes a number of hexadecimal digits; nil unless the bytes are that and nothing else.
+    /// Makes a number of hexadecimal digits; nil if there is any other byte.
     ///
     /// - Parameter bytes: As for ``ByteReader/readHexadecimal(_:)``.
     @inlinable

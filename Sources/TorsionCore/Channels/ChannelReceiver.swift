@@ -33,7 +33,7 @@ public final class ChannelReceiver<Element: Sendable> {
 
     deinit { if body != nil { channel.close() } }
 
-    /// Receives nothing until ``resume()``: what is sent fills the channel, and then waits.
+    /// Stops receiving until ``resume()``: values fill the channel, and then senders wait.
     ///
     /// Also inside the call that gets a value: it is the last one then.
     public func pause() {
@@ -53,7 +53,7 @@ public final class ChannelReceiver<Element: Sendable> {
         own?.callFromThread { $0.deliver() }
     }
 
-    /// Receives no more: what waits is dropped, and sending fails with ``ChannelClosed``.
+    /// Ends receiving: waiting values are dropped, and sending fails with ``ChannelClosed``.
     ///
     /// Harmless when repeated.
     public func close() {

@@ -35,7 +35,7 @@ public final class ChannelSender<Element: Sendable> {
 
     /// Sends, if there is room.
     ///
-    /// - Parameter element: What is sent.
+    /// - Parameter element: The value to send.
     /// - Returns: Whether it was taken: not, if the channel is full or closed, or an earlier `send`
     ///   waits.
     public func trySend(_ element: Element) -> Bool {
@@ -50,11 +50,11 @@ public final class ChannelSender<Element: Sendable> {
     /// is sent without waiting is kept here. Cancelling it takes the value back.
     ///
     /// - Parameters:
-    ///   - element: What is sent.
+    ///   - element: The value to send.
     ///   - file: The place that reports name.
     ///   - number: The place that reports name.
-    /// - Returns: Fires when the channel has taken it, which is not when it is delivered; fails with
-    ///   ``ChannelClosed`` if nobody receives any more, or this end is closed.
+    /// - Returns: Fires when the channel has taken it, which is not when it is delivered; fails
+    ///   with ``ChannelClosed`` if the receiver has gone, or this end is closed.
     public func send(
         _ element: Element, file: StaticString = #fileID, line number: UInt = #line
     ) -> Deferred<Void> {
@@ -75,10 +75,10 @@ public final class ChannelSender<Element: Sendable> {
         return taken
     }
 
-    /// Sends nothing more.
+    /// Ends sending.
     ///
-    /// What waits here fails with ``ChannelClosed``; what the channel has taken is delivered. Harmless
-    /// when repeated.
+    /// Sends that wait here fail with ``ChannelClosed``; values that the channel has taken are
+    /// delivered. Harmless when repeated.
     public func close() {
         reactor.checkThread()
         guard isOpen else { return }

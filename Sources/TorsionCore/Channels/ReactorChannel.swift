@@ -10,9 +10,9 @@
 ///     let sender = jobs.sender(on: reactor)
 ///     sender.send(job).addCallback { transport.write("taken\n") }
 ///
-/// At most `limit` values wait in it. Each is delivered once, those of one sender in their order, as
-/// an event of the receiving reactor. The channel is for any thread; its ends belong to their
-/// reactors. Where no backpressure is needed, `Remote.callFromThread(_:)` is enough.
+/// At most `limit` values wait in it. Each is delivered once, those of one sender in their order,
+/// as an event of the receiving reactor. The channel is for any thread; its ends belong to their
+/// reactors. If you do not need backpressure, `Remote.callFromThread(_:)` is enough.
 ///
 /// - SeeAlso: ``Reactor/siblings``, the reactors of a group.
 public final class ReactorChannel<Element: Sendable>: Sendable {
@@ -84,9 +84,10 @@ public final class ReactorChannel<Element: Sendable>: Sendable {
     /// - Parameters:
     ///   - reactor: Where `body` is called.
     ///   - whenEnded: Called once, when every sender is closed and all values were delivered.
-    ///   - body: Called for each value. What it throws is reported, and the next value follows.
+    ///   - body: Called for each value. An error that it throws is reported, and the next value
+    ///     follows.
     /// - Returns: The end, which pauses and closes.
-    /// - Precondition: Nobody has received from the channel before.
+    /// - Precondition: The channel is received from once.
     @discardableResult
     public func receive(
         on reactor: Reactor, whenEnded: @escaping () -> Void = {},
@@ -133,7 +134,7 @@ public final class ReactorChannel<Element: Sendable>: Sendable {
     }
 }
 
-/// Nobody receives what is sent: the receiver was closed, or its reactor has stopped.
+/// The receiver was closed, or its reactor has stopped.
 public struct ChannelClosed: Error, Hashable, Sendable, CustomStringConvertible {
     /// A sentence.
     public var description: String { "nobody receives from the channel any more" }

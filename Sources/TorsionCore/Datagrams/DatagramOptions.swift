@@ -3,7 +3,7 @@
 
 /// How a socket for datagrams is set up.
 ///
-/// The defaults suit a server that nobody configured.
+/// The defaults suit a server without configuration.
 ///
 ///     var options = DatagramOptions()
 ///     options.allowsBroadcast = true
@@ -16,12 +16,12 @@ public struct DatagramOptions: Hashable, Sendable {
 
     /// How much may wait for room in the kernel, in bytes.
     ///
-    /// Each datagram takes a multiple of 64. A write that finds no room throws.
+    /// Each datagram takes a multiple of 64. A write beyond it throws.
     public var queueLimitBytes = 256 * 1024
 
     /// The kernel's receive buffer in bytes: `SO_RCVBUF`.
     ///
-    /// What finds it full is dropped. Nil leaves it to the kernel.
+    /// The kernel drops datagrams that arrive when it is full. Nil leaves it to the kernel.
     public var receiveBufferBytes: Int?
 
     /// The kernel's send buffer in bytes: `SO_SNDBUF`.

@@ -3,9 +3,9 @@
 
 /// The engine's transport for datagrams: a port, over a backend's.
 ///
-/// What arrives together is one event, and what is written in an event is one batch: the port is on
-/// the reactor's flush list while it has something to send. What goes wrong with a batch is told in
-/// a later turn, since a batch also leaves in the middle of a callback when it is full.
+/// Datagrams that arrive together are one event, and the writes of an event are one batch: the port
+/// is on the reactor's flush list while it has something to send. Errors of a batch are reported in
+/// a later turn, since a full batch also leaves in the middle of a callback.
 ///
 /// - SeeAlso: Twisted `twisted.internet.udp.Port`.
 public final class DatagramPort: DatagramTransport {
@@ -142,7 +142,7 @@ public final class DatagramPort: DatagramTransport {
 
     /// Stops deliveries.
     ///
-    /// What arrives waits in the kernel.
+    /// Datagrams wait in the kernel.
     public func pauseProducing() {
         reactor.checkThread()
         isPaused = true
@@ -379,7 +379,7 @@ extension DatagramPort: EndOfEventFlushing {
 
     /// Called by the backend.
     ///
-    /// - Parameter error: What became of one datagram.
+    /// - Parameter error: Why one datagram was lost.
     public func portDidFail(_ error: IOError) {
         reactor.performEvent { tell(error) }
     }

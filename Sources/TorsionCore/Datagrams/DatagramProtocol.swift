@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a program does with a port for datagrams: one object for all its peers.
+/// A program's side of a port for datagrams: one object for all its peers.
 ///
 /// The engine calls these methods on the reactor, never one inside another. An error that one of
 /// them throws leaves the port up and goes to ``Reactor/unhandledError``: one bad datagram must not
@@ -17,7 +17,7 @@
 ///
 /// - SeeAlso: Twisted `twisted.internet.protocol.DatagramProtocol`; `udp(7)`.
 public protocol DatagramProtocol: AnyObject {
-    /// The port is bound. Called once, first; by default does nothing.
+    /// The port is bound. Called once, first; the default is empty.
     ///
     /// - Parameter transport: The port, which can be written to.
     /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
@@ -29,15 +29,15 @@ public protocol DatagramProtocol: AnyObject {
     /// system call.
     ///
     /// - Parameters:
-    ///   - bytes: Any number, also none. Borrowed until the call returns; copy to keep.
-    ///   - address: Who sent it; `unix:(unnamed)` for a UNIX socket that was never bound.
+    ///   - bytes: Any number; may be empty. Borrowed until the call returns; copy to keep.
+    ///   - address: The sender; `unix:(unnamed)` for a UNIX socket that was never bound.
     ///   - transport: The port that it came to.
     /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
     func datagramReceived(
         _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport) throws
 
-    /// Nobody listens at the peer's address, or did not when an earlier datagram got there. Told
-    /// only to a connected port, for some of the datagrams; by default does nothing.
+    /// The peer's socket is closed, or was when an earlier datagram got there. Called only for a
+    /// connected port, for some of the datagrams; the default is empty.
     ///
     /// - Parameter transport: The connected port, which goes on.
     /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
@@ -55,20 +55,20 @@ public protocol DatagramProtocol: AnyObject {
     /// - Throws: An error that is reported to ``Reactor/unhandledError``; the port stays open.
     func datagramFailed(_ error: IOError, on transport: any DatagramTransport) throws
 
-    /// The port has closed. Called once, last; by default does nothing.
+    /// The port has closed. Called once, last; the default is empty.
     ///
-    /// - Parameter transport: The port; writing has no effect any more.
+    /// - Parameter transport: The port; writes are ignored now.
     func transportStopped(_ transport: any DatagramTransport)
 }
 
 extension DatagramProtocol {
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter transport: Ignored.
     /// - Throws: Does not throw.
     public func transportStarted(_ transport: any DatagramTransport) throws {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter transport: Ignored.
     /// - Throws: Does not throw.
@@ -84,7 +84,7 @@ extension DatagramProtocol {
         throw error
     }
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter transport: Ignored.
     public func transportStopped(_ transport: any DatagramTransport) {}

@@ -5,10 +5,10 @@
 ///
 /// A transport belongs to the reactor that made it: call every member on that reactor; from
 /// elsewhere the call traps. It is usable from ``DatagramProtocol/transportStarted(_:)`` until
-/// ``DatagramProtocol/transportStopped(_:)`` returns; afterwards writes do nothing.
+/// ``DatagramProtocol/transportStopped(_:)`` returns; later writes are ignored.
 ///
-/// As a ``PushProducer`` it is paused and resumed. What arrives meanwhile waits in the kernel's
-/// buffer, and is dropped there when that is full.
+/// As a ``PushProducer`` it is paused and resumed. Datagrams meanwhile wait in the kernel's buffer,
+/// and are dropped there when it is full.
 ///
 /// - SeeAlso: Twisted `IUDPTransport`, `IMulticastTransport`.
 public protocol DatagramTransport: PushProducer {
@@ -26,15 +26,15 @@ public protocol DatagramTransport: PushProducer {
 
     /// Sends a datagram with a copy of `bytes`, and returns at once.
     ///
-    /// Datagrams are coalesced, and leave together when the event ends: `sendmmsg(2)`. What the
-    /// kernel has no room for then waits, in order, up to ``DatagramOptions/queueLimitBytes``. An
-    /// error that the kernel has with one of them is told later, by
-    /// ``DatagramProtocol/datagramFailed(_:on:)``, and the others leave all the same. A datagram
-    /// of more than 16 KiB leaves at once, behind those before it, and its error is thrown, unless
-    /// it has to wait for room.
+    /// Datagrams are coalesced, and leave together when the event ends: `sendmmsg(2)`. Datagrams
+    /// that the kernel has no room for then wait, in order, up to
+    /// ``DatagramOptions/queueLimitBytes``. An error that the kernel has with one of them is told
+    /// later, by ``DatagramProtocol/datagramFailed(_:on:)``, and the others leave all the same. A
+    /// datagram of more than 16 KiB leaves at once, behind those before it, and its error is
+    /// thrown, unless it has to wait for room.
     ///
     /// - Parameters:
-    ///   - bytes: Any number of bytes, also none. Borrowed for the call only.
+    ///   - bytes: Any number of bytes, or empty. Borrowed for the call only.
     ///   - address: The receiver, of the port's family; on a connected port the peer.
     /// - Throws: ``IOError`` of operation `write`; the datagram is not sent. Its code is
     ///   `messageTooLong` for more than the kernel takes (UDP: 65,507 bytes over IPv4), and
@@ -65,8 +65,8 @@ public protocol DatagramTransport: PushProducer {
     /// - Throws: ``IOError`` of operation `configure`, naming the group.
     func leave(_ group: MulticastGroup) throws(IOError)
 
-    /// Offers the kernel what was written so far, drops what it has no room for, and closes.
-    /// Harmless when repeated.
+    /// Offers the kernel what was written so far, drops the rest, and closes. Harmless when
+    /// repeated.
     ///
     /// - Returns: Fires when the address can be bound again: at once.
     @discardableResult
@@ -142,7 +142,7 @@ func noPeer() -> Never {
 
 /// Figures about a port for datagrams.
 public struct DatagramStatistics: Hashable, Sendable {
-    /// Nothing was received or written yet.
+    /// All counts are zero.
     public init() {}
 
     /// Datagrams that were delivered to the protocol.

@@ -19,7 +19,7 @@
 // that `addCallback` and the others form where the types are known. (A generic class with
 // overridden methods would run unspecialised: about five times the cost.)
 
-/// What all Deferreds have in common, whatever the type of their value.
+/// The common part of all Deferreds, whatever the type of their value.
 ///
 /// Use it to hold Deferreds of several types together, say to cancel them; everything else is in
 /// ``Deferred``, its only subclass. A Deferred belongs to the reactor that it was made on: call
@@ -146,12 +146,12 @@ extension AnyDeferred {
     /// Cancels whatever this Deferred is waiting for.
     ///
     /// The call goes up the chain to the Deferred that is still to be fired: the source, or the
-    /// Deferred that a callback returned. There the canceller runs, at most once; if it fires
-    /// nothing itself, or if there is none, that Deferred fails with `CancellationError`, and the
-    /// callbacks and errbacks of the chain run before this returns. Without a canceller the first
-    /// late result is dropped silently; with one, a late result is the caller's mistake.
+    /// Deferred that a callback returned. There the canceller runs, at most once; if it is missing
+    /// or does not fire the Deferred, that fails with `CancellationError`, and the callbacks and
+    /// errbacks of the chain run before this returns. Without a canceller the first late result is
+    /// dropped silently; with one, a late result is the caller's mistake.
     ///
-    /// Does nothing once there is a result, inside the canceller, or while the callback that
+    /// It is ignored once there is a result, inside the canceller, or while the callback that
     /// computes this very result is running.
     ///
     /// - Complexity: O(*n*) in the number of links up to the one that is cancelled.

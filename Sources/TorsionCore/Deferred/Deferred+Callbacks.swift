@@ -12,7 +12,7 @@
 //   context asks for one, and refused for its missing return; and an errback that only throws is
 //   ambiguous.
 
-/// What a callback may return to be waited for: a Deferred.
+/// A result that is waited for when a callback returns it: a Deferred.
 public protocol DeferredResult<Value> {
     /// The type of the value that is waited for.
     associatedtype Value
@@ -29,7 +29,7 @@ extension Deferred: DeferredResult {
 extension Deferred {
     /// Runs `body` with the value; its result is that of the Deferred returned.
     ///
-    /// A failure goes past it. What it throws fails the Deferred returned.
+    /// A failure goes past it. An error that it throws fails the Deferred returned.
     ///
     /// - Parameters:
     ///   - file: The place that traps and reports name.
@@ -185,7 +185,8 @@ extension Deferred {
 
     /// Ends the chain: runs `body` if it failed, and drops a value.
     ///
-    /// Nothing can follow. The failure counts as handled; what `body` throws is reported.
+    /// It is the last call of a chain. The failure counts as handled; what `body` throws is
+    /// reported.
     ///
     /// - Parameters:
     ///   - file: The place that traps and reports name.
@@ -209,8 +210,8 @@ extension Deferred {
 
     /// Ends the chain: drops the result, a failure too.
     ///
-    /// For work whose outcome says nothing to you, such as a farewell that may not arrive. A failure
-    /// is then not reported either.
+    /// For work whose outcome you do not need, such as a farewell that may not arrive. A failure is
+    /// then not reported either.
     ///
     /// - Parameters:
     ///   - file: The place that traps and reports name.

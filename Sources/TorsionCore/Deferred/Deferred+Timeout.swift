@@ -16,12 +16,12 @@ public struct TimeoutError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Deferred {
-    /// Cancels what comes before in the chain if it has no result within `limit`.
+    /// Cancels the chain so far if it is without a result after `limit`.
     ///
     /// The `CancellationError` of that cancellation becomes a ``TimeoutError``. Any other result
     /// goes through as it is: also the one that a canceller gives, and a `CancellationError` that
-    /// somebody else's ``AnyDeferred/cancel()`` or another timeout brought about. What is added
-    /// behind has no limit.
+    /// somebody else's ``AnyDeferred/cancel()`` or another timeout brought about. Later callbacks
+    /// of the chain run without the limit.
     ///
     /// - Parameters:
     ///   - limit: How long to wait from now on; the reactor's clock counts.

@@ -3,10 +3,10 @@
 
 /// A result that is not there yet, and the chain of callbacks that it will run through.
 ///
-/// Whoever promises the result makes a Deferred, keeps it, and calls ``succeed(_:file:line:)`` or
-/// ``fail(_:file:line:)`` once. Whoever wants it adds callbacks: each call of
-/// `addCallback` and its kin returns a *new* Deferred for what the callback
-/// returns, so that calls are written one behind the other.
+/// The producer of the result makes a Deferred, keeps it, and calls ``succeed(_:file:line:)`` or
+/// ``fail(_:file:line:)`` once. The consumer adds callbacks: each call of `addCallback` and its kin
+/// returns a *new* Deferred for what the callback returns, so that calls are written one behind the
+/// other.
 ///
 ///     endpoint.connect(on: reactor) { Greeter() }               // Deferred<Greeter>
 ///         .addTimeout(.seconds(5))
@@ -16,14 +16,14 @@
 ///
 /// - **Order.** A callback runs as soon as there is a result: inside `succeed`, or inside
 ///   `addCallback` if the result is already there. Each runs once, in the order of the chain.
-/// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback.
-///   A failure that nobody took is sent, when its Deferred is released, to
+/// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback. An
+///   unhandled failure is sent, when its Deferred is released, to
 ///   ``Reactor/report(_:in:place:firingPlace:)`` with the place where that Deferred was made.
 ///   `CancellationError` is not: somebody here asked for it.
 /// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
 ///   caller's mistake and traps, as does firing it twice.
-/// - **Ownership.** A chain is kept alive by whoever will fire its source, not by its end.
-///   Released unfired, it takes the chain with it, and no callback runs.
+/// - **Ownership.** A chain is kept alive by the object that will fire its source, not by its end.
+///   Released unfired, it releases the chain without running a callback.
 /// - **Threads.** It belongs to its reactor; from another thread every call traps.
 /// - **Cost.** One allocation a callback. Chains of any length run in a flat stack.
 ///
@@ -36,8 +36,8 @@ public class Deferred<Value>: AnyDeferred {
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
     ///   - canceller: Stops the work that would give the result; called by
-    ///     ``AnyDeferred/cancel()``, at most once. It may fire the Deferred, else that fails with `CancellationError`. It is let go
-    ///     as soon as there is a result.
+    ///     ``AnyDeferred/cancel()``, at most once. It may fire the Deferred, else that fails with
+    ///     `CancellationError`. It is released as soon as there is a result.
     @inlinable
     public init(
         on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line,
@@ -81,7 +81,7 @@ public class Deferred<Value>: AnyDeferred {
     /// Makes a Deferred that has already failed.
     ///
     /// - Parameters:
-    ///   - error: Given to the first errback; reported if it has none when it is released.
+    ///   - error: Given to the first errback; reported if it is released without one.
     ///   - reactor: Where its callbacks run.
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
@@ -117,7 +117,7 @@ public class Deferred<Value>: AnyDeferred {
     /// The rules are those of ``succeed(_:file:line:)``.
     ///
     /// - Parameters:
-    ///   - error: Given to the first errback; reported if it has none when it is released.
+    ///   - error: Given to the first errback; reported if it is released without one.
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
     public final func fail(

@@ -18,9 +18,9 @@ extension Reactor {
     /// Whether the reactor remembers where each Deferred was fired, and where each delayed call was
     /// made.
     ///
-    /// Firing a Deferred twice then names both places, and so does the report of a failure that
-    /// nobody handled: there the place is that of the firing which the failure came from. The report
-    /// of an error in a delayed call names the line of its ``callLater(_:file:line:_:)``.
+    /// Firing a Deferred twice then names both places, and so does the report of an unhandled
+    /// failure: there the place is that of the firing which the failure came from. The report of an
+    /// error in a delayed call names the line of its ``callLater(_:file:line:_:)``.
     ///
     /// False at first. It counts for what is fired and made from then on, and costs an entry in a
     /// table for each Deferred of a chain that was fired, and an allocation for each delayed call.

@@ -51,8 +51,8 @@ public final class DeferredEvent {
 
     /// Lets everybody go on who waits, in the order in which they came.
     ///
-    /// Their callbacks run before this returns. Harmless when repeated.
-    /// Whoever waits again inside such a callback goes on at once, unless that has called ``clear()``.
+    /// Their callbacks run before this returns. Harmless when repeated. A new wait inside such a
+    /// callback ends at once, unless the callback has called ``clear()``.
     ///
     /// - Complexity: O(*n*) in how many wait.
     public func set() {
@@ -64,13 +64,13 @@ public final class DeferredEvent {
         while let first = line.popFirst(before: end) { first.succeed() }
     }
 
-    /// Makes it one that has not happened: whoever asks from now on waits for the next ``set()``.
+    /// Makes it one that has not happened: a wait from now on ends with the next ``set()``.
     public func clear() {
         reactor.checkThread()
         isSet = false
     }
 
-    /// Asserts what must hold between calls: nobody waits for what has happened.
+    /// Asserts what must hold between calls: an event that has happened has no waiters.
     ///
     /// For simulations, after each step. O(*n*) in how many wait.
     public func checkInvariants() {

@@ -6,9 +6,9 @@
 ///     DeferredList(lookups, on: reactor).results()
 ///         .addCallback { results in print(results.count) }
 ///
-/// Each of its methods takes the one callback of every Deferred in it: call one of them, once.
-/// The methods belong to the reactor's thread. Cancelling what they return cancels all that have
-/// no result yet.
+/// Each of its methods takes the one callback of every Deferred in it: call one of them, once. The
+/// methods belong to the reactor's thread. Cancelling what they return cancels all members that are
+/// still pending.
 ///
 /// - SeeAlso: Twisted `DeferredList`, whose flags are the methods here, since their results are of
 ///   different types; ``gatherResults(_:on:atFirstFailure:file:line:)``, ``Reactor/race(_:file:line:)``.
@@ -100,18 +100,18 @@ public struct DeferredList<Value> {
 public struct FirstFailure: Error, CustomStringConvertible {
     /// The place in the list of the Deferred that failed.
     public let index: Int
-    /// What it failed with.
+    /// Its error.
     public let error: any Error
 
     /// One line.
     public var description: String { "number \(index) of the list failed: \(error)" }
 }
 
-/// All of several Deferreds have failed, or there was none.
+/// All of several Deferreds have failed, or the list was empty.
 ///
 /// - SeeAlso: Twisted `FailureGroup`.
 public struct FailureGroup: Error, CustomStringConvertible {
-    /// What they failed with, in the order of the list.
+    /// Their errors, in the order of the list.
     public let errors: [any Error]
 
     /// One line.

@@ -12,7 +12,7 @@
 public final class DeferredLock {
     private let semaphore: DeferredSemaphore
 
-    /// Makes a lock that nobody holds.
+    /// Makes a free lock.
     ///
     /// - Parameter reactor: Where those who take it belong.
     public init(on reactor: Reactor) { semaphore = DeferredSemaphore(count: 1, on: reactor) }
@@ -31,20 +31,20 @@ public final class DeferredLock {
     /// - Parameters:
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
-    /// - Returns: A Deferred that fires when the lock was had: at once if nobody holds it.
+    /// - Returns: A Deferred that fires when the lock was had: at once if it is free.
     public func acquire(file: StaticString = #fileID, line: UInt = #line) -> Deferred<Void> {
         semaphore.acquire(file: file, line: line)
     }
 
     /// Gives the lock to the first in the line, whose callbacks run before this returns.
     ///
-    /// Releasing what nobody holds is the caller's mistake and traps.
+    /// Releasing a free lock is the caller's mistake and traps.
     public func release() {
         require(isLocked, "DeferredLock: release of a lock that nobody holds")
         semaphore.release()
     }
 
-    /// Asserts what must hold between events: nobody waits for a lock that is free.
+    /// Asserts what must hold between events: a free lock has no waiters.
     ///
     /// For simulations, after each step. O(*n*) in how many wait.
     public func checkInvariants() { semaphore.checkInvariants() }

@@ -83,8 +83,8 @@ public final class DeferredQueue<Element> {
         return waiter
     }
 
-    /// Asserts what must hold between events: nobody waits for an element that is there, and whoever
-    /// waits can still be given one.
+    /// Asserts what must hold between events: there are no waiters while an element is there, and
+    /// each waiter can still be given one.
     ///
     /// For simulations, after each step. O(*n*) in what is queued and how many wait.
     public func checkInvariants() {

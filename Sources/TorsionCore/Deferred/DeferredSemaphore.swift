@@ -6,9 +6,9 @@
 ///     let downloads = DeferredSemaphore(count: 4, on: reactor)
 ///     for url in urls { downloads.run { fetch(url) } }
 ///
-/// First come, first served: a place that is given back goes to the first in the line, and nobody
-/// who asks in that moment gets ahead of it. Cancelling the Deferred of one who waits takes it out
-/// of the line. Call every member on the reactor's thread.
+/// First come, first served: a place that is given back goes to the first in the line, before any
+/// that asks in that moment. Cancelling the Deferred of one who waits takes it out of the line.
+/// Call every member on the reactor's thread.
 ///
 /// - SeeAlso: Twisted `DeferredSemaphore`.
 public final class DeferredSemaphore {
@@ -43,8 +43,8 @@ public final class DeferredSemaphore {
 
     /// Takes a place, or a number in the line.
     ///
-    /// Each that was had is given back by one ``release()``. If the Deferred is cancelled, no place
-    /// was had.
+    /// Each that was had is given back by one ``release()``. If the Deferred is cancelled, the
+    /// place was not taken.
     ///
     /// - Parameters:
     ///   - file: The place that traps and reports name.
@@ -84,8 +84,8 @@ public final class DeferredSemaphore {
         }
     }
 
-    /// Asserts what must hold between events: nobody waits while a place is free, and whoever waits
-    /// can still be given one.
+    /// Asserts what must hold between events: there are no waiters while a place is free, and each
+    /// waiter can still be given one.
     ///
     /// For simulations, after each step. O(*n*) in how many wait.
     public func checkInvariants() {

@@ -4,13 +4,13 @@
 /// Waits for all of `deferreds`, and gives their values in the same order.
 ///
 /// It takes the one callback of each. The first failure is the failure of the whole; what the
-/// others give or fail with is dropped. Cancelling the Deferred returned cancels all that have no
-/// result yet. With none to wait for it has succeeded already.
+/// others give or fail with is dropped. Cancelling the Deferred returned cancels all that are
+/// pending. With an empty list it has succeeded already.
 ///
 /// - Parameters:
-///   - deferreds: What to wait for; all belong to `reactor`.
+///   - deferreds: Waited for; all belong to `reactor`.
 ///   - reactor: The reactor of the Deferred returned.
-///   - policy: What becomes of the others at the first failure.
+///   - policy: Whether the others are cancelled at the first failure.
 ///   - file: The place that traps and reports name.
 ///   - line: The place that traps and reports name.
 /// - Returns: A Deferred for all the values.
@@ -27,14 +27,14 @@ public func gatherResults<Value>(
 ///
 ///     let (user, quota) = try await gatherResults(find(name), quota(of: name)).value
 ///
-/// It takes the one callback of each. The first failure is the failure of both; what the other gives
-/// or fails with is dropped. Cancelling the Deferred returned cancels those that have no result yet.
+/// It takes the one callback of each. The first failure is the failure of both; what the other
+/// gives or fails with is dropped. Cancelling the Deferred returned cancels those that are pending.
 /// For three, gather a pair and the third.
 ///
 /// - Parameters:
 ///   - first: One of them.
 ///   - second: The other, of the same reactor.
-///   - policy: What becomes of the other at the first failure.
+///   - policy: Whether the other is cancelled at the first failure.
 ///   - file: The place that traps and reports name.
 ///   - line: The place that traps and reports name.
 /// - Returns: A Deferred for both values.

@@ -109,7 +109,8 @@ final class Gathering<Value, Whole> {
     }
 }
 
-/// What becomes of the other Deferreds when one of several has decided the result of the whole.
+/// Whether the other Deferreds are cancelled when one of several has decided the result of the
+/// whole.
 public enum GatheringPolicy: Hashable, Sendable {
     /// They run on, and what they give is dropped.
     case leaveOthers

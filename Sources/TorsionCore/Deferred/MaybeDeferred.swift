@@ -26,7 +26,7 @@ extension Reactor {
 
     /// Calls `body` now; what it throws becomes the failure of a Deferred.
     ///
-    /// So whoever may throw before there is a Deferred is handled like whoever fails later.
+    /// So an error before there is a Deferred is handled like a later failure.
     ///
     /// - Parameters:
     ///   - file: The place that traps and reports name.

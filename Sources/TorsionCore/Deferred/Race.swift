@@ -11,11 +11,11 @@ extension Reactor {
     /// what they give or fail with is dropped. Cancelling the Deferred returned cancels all.
     ///
     /// - Parameters:
-    ///   - deferreds: What to wait for; all belong to this reactor.
+    ///   - deferreds: Waited for; all belong to this reactor.
     ///   - file: The place that traps and reports name.
     ///   - line: The place that traps and reports name.
-    /// - Returns: A Deferred for the value and its place in `deferreds`. If all fail it fails with a
-    ///   ``FailureGroup``; with none to wait for it has failed already.
+    /// - Returns: A Deferred for the value and its place in `deferreds`. If all fail it fails with
+    ///   a ``FailureGroup``; with an empty list it has failed already.
     /// - SeeAlso: Twisted `race`, which never fires for an empty list.
     public func race<Value>(
         _ deferreds: [Deferred<Value>], file: StaticString = #fileID,

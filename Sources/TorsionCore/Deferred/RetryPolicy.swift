@@ -6,24 +6,24 @@
 /// The delays grow by ``factor`` up to ``longestDelay``, and chance takes a part away from each, so
 /// that many who failed together do not come back together.
 public struct RetryPolicy: Sendable {
-    /// How often it is tried at most, the first time included; nil for ever.
+    /// How often it is tried at most, the first time included; nil is unlimited.
     public var attemptLimit: Int?
     /// The delay behind the first failure.
     public var firstDelay: Duration
     /// How much longer each delay is than the one before, at least 1.
     public var factor: Double
-    /// No delay is longer.
+    /// The longest delay.
     public var longestDelay: Duration
     /// The part of a delay that chance may take away, from 0 to 1.
     public var jitter: Double
-    /// What chance begins with; nil draws a seed from the reactor.
+    /// The seed of the random part; nil draws one from the reactor.
     public var seed: UInt64?
     /// Which errors end the trying at once.
     ///
     /// `CancellationError` always does.
     public var isPermanent: @Sendable (any Error) -> Bool
 
-    /// Makes a policy; what is left out is half a second, doubled up to a minute, for ever, and
+    /// Makes a policy; what is left out is half a second, doubled up to a minute, unlimited, and
     /// chance takes up to a half.
     ///
     /// - Parameters:
@@ -32,7 +32,7 @@ public struct RetryPolicy: Sendable {
     ///   - factor: How much longer each delay is than the one before.
     ///   - longestDelay: Where the delays stop growing.
     ///   - jitter: The part of a delay that chance may take away.
-    ///   - seed: What chance begins with; `nil` draws one from the reactor.
+    ///   - seed: For the random part; `nil` draws one from the reactor.
     ///   - isPermanent: Whether an error ends the trying at once; called on the reactor.
     /// - Precondition: The delays are not negative, `factor` is at least 1, `jitter` is from 0 to 1,
     ///   `attemptLimit` is at least 1.

@@ -72,9 +72,9 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     /// A descriptor that is open already: a socket that is connected, a pipe, a terminal, a file.
     ///
     /// The descriptor stays yours: each use works with a duplicate, made at once. The end of a
-    /// connection is that of the socket, for whoever else has it too. That of a pipe is not: its
-    /// reader sees EOF when you have closed yours as well. Of a pipe only one direction is there; one
-    /// that cannot be written to breaks the connection at the first write.
+    /// connection is that of the socket, also for other processes that have it. That of a pipe is
+    /// not: its reader sees EOF when you have closed yours as well. Of a pipe only one direction is
+    /// there; one that cannot be written to breaks the connection at the first write.
     ///
     /// - Parameters:
     ///   - descriptor: Stays yours.
@@ -93,11 +93,11 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     /// an input, EOF is that the reader of the output has gone; without an output each write fails.
     ///
     /// - Parameters:
-    ///   - input: What is read; nil for none.
-    ///   - output: What is written to; nil for none.
+    ///   - input: The descriptor to read from; nil for a stream that only writes.
+    ///   - output: The descriptor to write to; nil for a stream that only reads.
     ///   - options: How the transport behaves.
     /// - Returns: The endpoint.
-    /// - Precondition: There is one of them, and none is negative.
+    /// - Precondition: At least one is there, and both are 0 or more.
     public static func open(
         input: Int32?, output: Int32?, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
@@ -122,7 +122,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     /// Options: `timeout=SECONDS` for each attempt to connect, `bindAddress=ADDRESS`, `nodelay=no`,
     /// `keepalive=SECONDS` of silence before the first probe, or `keepalive=no`.
     ///
-    /// What stands in capitals may be written by its name too: `tcp:host=example.org:port=80`. A
+    /// The words in capitals can be written by name too: `tcp:host=example.org:port=80`. A
     /// backslash takes the next character as it is. ``EndpointParser`` reads types of your own as
     /// well.
     ///
@@ -134,7 +134,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
 
     /// Reads what `tcp:HOST:PORT` needs and may have, for a type of your own that stands on TCP.
     ///
-    /// - Parameter arguments: What stands behind the type; takes `host`, `port`, `timeout`,
+    /// - Parameter arguments: The text behind the type; takes `host`, `port`, `timeout`,
     ///   `bindAddress`, `nodelay` and `keepalive`.
     /// - Returns: The endpoint.
     /// - Throws: ``EndpointError``, which says what is allowed.
@@ -160,7 +160,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
 
     /// Reads what `unix:PATH` needs and may have, for a type of your own that stands on it.
     ///
-    /// - Parameter arguments: What stands behind the type; takes `path` and `timeout`.
+    /// - Parameter arguments: The text behind the type; takes `path` and `timeout`.
     /// - Returns: The endpoint.
     /// - Throws: ``EndpointError``, which says what is allowed.
     public static func unix(
@@ -212,8 +212,9 @@ extension ClientEndpoint: CustomStringConvertible {
 
     /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
     ///
-    /// It says whatever a text can say. Options that texts have no word for are left out; and no text
-    /// says an address that nobody can connect to, or an abstract name that is no UTF-8.
+    /// It says whatever a text can say. Options without a word are left out; and addresses that
+    /// cannot be connected to, and abstract names that are not UTF-8, lack a text that
+    /// ``init(parsing:)`` accepts.
     public var description: String {
         var text: EndpointText
         switch place {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// How a client's connections are secured: what a module that knows of no TLS is given.
+/// How a client's connections are secured, for a module that does not import TLS.
 ///
 ///     HTTPClient(on: reactor, security: .tls)     // with `import TorsionTLS`
 ///

@@ -176,12 +176,12 @@ public final class ClientService<Made: StreamProtocol> {
         return deferred
     }
 
-    /// Asks the connection to end, as a stop of the reactor does, and connects no more.
+    /// Asks the connection to end, as a stop of the reactor does, and stops connecting.
     ///
     /// - Parameters:
     ///   - file: The place that a report names.
     ///   - line: The place that a report names.
-    /// - Returns: A Deferred that succeeds when there is no connection left.
+    /// - Returns: A Deferred that succeeds when the last connection has ended.
     @discardableResult
     public func stop(file: StaticString = #fileID, line: UInt = #line) -> Deferred<Void> {
         reactor.checkThread()

@@ -7,8 +7,8 @@
 ///     pool.withConnection { redis in redis.send("GET", key) }
 ///         .addCallback { reply in print(reply) }
 ///
-/// The connection that was used last is lent first; if none is free, a new one is made, up to the
-/// limit, and beyond it users wait in a line. A free connection is closed when it was idle for too
+/// The connection that was used last is lent first; if all are busy, a new one is made, up to the
+/// limit, and beyond it users wait in a queue. A free connection is closed when it was idle for too
 /// long. Call every member on the reactor's thread.
 ///
 /// - SeeAlso: ``ClientService``, which keeps one connection for everybody.
@@ -87,12 +87,12 @@ public final class ConnectionPool<Made: StreamProtocol> {
 
     /// Lends a connection until the Deferred that `body` returns fires.
     ///
-    /// If it fails, or `body` throws, the connection is closed: nobody knows what would still come
-    /// over it. Cancelling the Deferred leaves the line, or cancels the work.
+    /// If it fails, or `body` throws, the connection is closed: more of the former answer could
+    /// come over it. Cancelling the Deferred leaves the line, or cancels the work.
     ///
     /// - Parameter body: Called with the connection's protocol; must not use it behind its Deferred.
     /// - Returns: What `body` makes of it; ``PoolExhausted``, or `CancellationError` if the pool is
-    ///   stopped, or why there is no connection.
+    ///   stopped, or why the connection could not be made.
     public func withConnection<Value>(
         _ body: @escaping (Made) throws -> Deferred<Value>
     ) -> Deferred<Value> {

@@ -137,7 +137,7 @@ public struct DatagramEndpoint: Hashable, Sendable {
     /// Further options of UDP: `peer=ADDRESS\:PORT` connects the port, `broadcast=yes`, and unless it
     /// is open already `reuseport=yes`, `reuseaddress=yes`.
     ///
-    /// What stands in capitals may be written by its name too: `udp:port=9000`. A backslash takes the
+    /// The words in capitals can be written by name too: `udp:port=9000`. A backslash takes the
     /// next character as it is.
     ///
     /// - Parameter text: The endpoint's text.
@@ -209,8 +209,8 @@ public struct DatagramEndpoint: Hashable, Sendable {
 extension DatagramEndpoint: CustomStringConvertible {
     /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
     ///
-    /// It says whatever a text can say. Options that texts have no word for are left out; and no text
-    /// says an abstract name that is no UTF-8.
+    /// It says whatever a text can say. Options without a word are left out; and abstract names
+    /// that are not UTF-8 lack a text that ``init(parsing:)`` accepts.
     public var description: String {
         var text: EndpointText
         switch place {

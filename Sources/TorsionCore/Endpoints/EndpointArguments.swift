@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What stands behind the type in an endpoint's text, for what reads an endpoint of that type.
+/// The text behind the type in an endpoint's text, for the reader of that type.
 ///
-/// Take what the type needs, in the order of its positions. Whatever is left when the reader has
-/// returned is refused with an error that lists the names which it asked for. A type that stands on
-/// another leaves that one's parts to it:
+/// Take what the type needs, in the order of its positions. Arguments that are left when the reader
+/// has returned are refused, with an error that lists the names which it asked for. A type that
+/// stands on another leaves that one's parts to it:
 ///
 ///     EndpointParser.standard.adding(
 ///         server: "throttled", example: "throttled:8080:rate=1000"
@@ -20,7 +20,7 @@ public struct EndpointArguments: Sendable {
     /// The word before the first colon.
     public let type: String
 
-    /// What parses the text: for a type that has another endpoint's text as a part.
+    /// The parser of the text: for a type that has another endpoint's text as a part.
     public let parser: EndpointParser
 
     private let example: String
@@ -51,9 +51,9 @@ public struct EndpointArguments: Sendable {
 
     // MARK: What a type needs
 
-    /// Takes what the type needs: the option of that name, else the next part that has none.
+    /// Takes a required argument: the option of that name, else the next part without a name.
     ///
-    /// - Parameter name: What it is called, in the text and in errors.
+    /// - Parameter name: Its name, in the text and in errors.
     /// - Returns: At least one character.
     /// - Throws: ``EndpointError/missing(_:type:example:)`` if it is not there, or empty.
     public mutating func argument(_ name: String) throws(EndpointError) -> String {
@@ -66,10 +66,11 @@ public struct EndpointArguments: Sendable {
     /// Takes a number that the type needs: the option of that name, else the next part without one.
     ///
     /// - Parameters:
-    ///   - name: What it is called, in the text and in errors.
-    ///   - range: What is allowed, from 0 to 4,294,967,295.
+    ///   - name: Its name, in the text and in errors.
+    ///   - range: The allowed values, from 0 to 4,294,967,295.
     /// - Returns: The number.
-    /// - Throws: ``EndpointError`` if it is not there, or is no number of the range in plain digits.
+    /// - Throws: ``EndpointError`` if it is missing, or is not a number of the range in plain
+    ///   digits.
     public mutating func argument(
         _ name: String, in range: ClosedRange<Int>
     ) throws(EndpointError) -> Int {
@@ -99,7 +100,7 @@ public struct EndpointArguments: Sendable {
     ///
     /// - Parameters:
     ///   - name: Its name.
-    ///   - range: What is allowed, from 0 to 4,294,967,295.
+    ///   - range: The allowed values, from 0 to 4,294,967,295.
     /// - Returns: The number; nil without the option.
     /// - Throws: ``EndpointError/invalid(_:value:allowed:)`` for anything else.
     public mutating func option(

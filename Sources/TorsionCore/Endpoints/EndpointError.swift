@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// A description of an endpoint that says nothing we can use.
+/// A description of an endpoint that cannot be used.
 @nonexhaustive
 public enum EndpointError: Error, Hashable, Sendable {
-    /// The word before the first colon names no type.
+    /// The word before the first colon does not name a type.
     case unknownType(String, allowed: [String])
     /// A part that the type needs is missing.
     case missing(String, type: String, example: String)

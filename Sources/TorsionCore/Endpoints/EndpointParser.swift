@@ -15,9 +15,9 @@
 /// the text. If the types of ``standard`` are enough, `ServerEndpoint(parsing:)` and
 /// `ClientEndpoint(parsing:)` do the same.
 ///
-/// Whatever a type needs can be written by position or by name: `tcp:example.org:80` is
+/// A type's arguments can be written by position or by name: `tcp:example.org:80` is
 /// `tcp:host=example.org:port=80`. A backslash takes the next character as it is; ``escaped(_:)``
-/// writes it where it is needed. Colons in brackets separate nothing: `[::1]`.
+/// writes it where it is needed. Colons in brackets do not separate: `[::1]`.
 ///
 /// - SeeAlso: Twisted `IStreamServerEndpointStringParser`, `serverFromString`.
 public struct EndpointParser: Sendable {
@@ -55,9 +55,9 @@ public struct EndpointParser: Sendable {
     /// - Parameters:
     ///   - name: The word before the first colon: not empty, without `:`, `=` and `\`.
     ///   - example: How an endpoint of the type may be written, for errors.
-    ///   - read: Makes an endpoint of the arguments. What it does not ask for is refused behind it.
-    ///     It is called on the thread that parses, at once. An ``EndpointError`` that it throws
-    ///     comes out as it is, anything else as ``EndpointError/failed(type:reason:)``.
+    ///   - read: Makes an endpoint of the arguments. Arguments that it does not ask for are refused
+    ///     afterwards. It is called on the thread that parses, at once. An ``EndpointError`` that
+    ///     it throws comes out as it is, anything else as ``EndpointError/failed(type:reason:)``.
     /// - Returns: A parser that knows the type as well.
     public func adding(
         server name: String, example: String,
@@ -73,9 +73,9 @@ public struct EndpointParser: Sendable {
     /// - Parameters:
     ///   - name: The word before the first colon: not empty, without `:`, `=` and `\`.
     ///   - example: How an endpoint of the type may be written, for errors.
-    ///   - read: Makes an endpoint of the arguments. What it does not ask for is refused behind it.
-    ///     It is called on the thread that parses, at once. An ``EndpointError`` that it throws
-    ///     comes out as it is, anything else as ``EndpointError/failed(type:reason:)``.
+    ///   - read: Makes an endpoint of the arguments. Arguments that it does not ask for are refused
+    ///     afterwards. It is called on the thread that parses, at once. An ``EndpointError`` that
+    ///     it throws comes out as it is, anything else as ``EndpointError/failed(type:reason:)``.
     /// - Returns: A parser that knows the type as well.
     public func adding(
         client name: String, example: String,
@@ -91,7 +91,7 @@ public struct EndpointParser: Sendable {
     /// Reads where a server listens.
     ///
     /// - Parameter text: As `tcp:8080:interface=127.0.0.1`, of any length.
-    /// - Returns: The endpoint, which has opened nothing yet.
+    /// - Returns: The endpoint, which has not opened anything yet.
     /// - Throws: ``EndpointError``, which says what is allowed.
     /// - Complexity: O(*n*) in the length of the text.
     public func server(
@@ -103,7 +103,7 @@ public struct EndpointParser: Sendable {
     /// Reads where a client connects to.
     ///
     /// - Parameter text: As `tcp:example.org:80`, of any length.
-    /// - Returns: The endpoint, which has opened nothing yet.
+    /// - Returns: The endpoint, which has not opened anything yet.
     /// - Throws: ``EndpointError``, which says what is allowed.
     /// - Complexity: O(*n*) in the length of the text.
     public func client(

@@ -90,11 +90,11 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// As ``ClientEndpoint/open(input:output:options:)``: they become the connection's, once.
     ///
     /// - Parameters:
-    ///   - input: What is read; nil for none.
-    ///   - output: What is written to; nil for none.
+    ///   - input: The descriptor to read from; nil for a stream that only writes.
+    ///   - output: The descriptor to write to; nil for a stream that only reads.
     ///   - options: How the transport behaves.
     /// - Returns: The endpoint.
-    /// - Precondition: There is one of them, and none is negative.
+    /// - Precondition: At least one is there, and both are 0 or more.
     public static func open(
         input: Int32?, output: Int32?, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
@@ -150,7 +150,7 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// opened. Further options: `backlog=N`, `reuseport=yes`, `nodelay=no`, `keepalive=SECONDS` of
     /// silence before the first probe, or `keepalive=no`.
     ///
-    /// What stands in capitals may be written by its name too: `tcp:port=8080`. A backslash takes the
+    /// The words in capitals can be written by name too: `tcp:port=8080`. A backslash takes the
     /// next character as it is. ``EndpointParser`` reads types of your own as well.
     ///
     /// - Parameter text: The endpoint's text.
@@ -161,7 +161,7 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
 
     /// Reads what `tcp:PORT` needs and may have, for a type of your own that stands on TCP.
     ///
-    /// - Parameter arguments: What stands behind the type; takes `port`, `interface`, `backlog`,
+    /// - Parameter arguments: The text behind the type; takes `port`, `interface`, `backlog`,
     ///   `reuseport`, `nodelay` and `keepalive`.
     /// - Returns: The endpoint.
     /// - Throws: ``EndpointError``, which says what is allowed.
@@ -188,7 +188,7 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
 
     /// Reads what `unix:PATH` needs and may have, for a type of your own that stands on it.
     ///
-    /// - Parameter arguments: What stands behind the type; takes `path`, `mode` and `backlog`.
+    /// - Parameter arguments: The text behind the type; takes `path`, `mode` and `backlog`.
     /// - Returns: The endpoint.
     /// - Throws: ``EndpointError``, which says what is allowed.
     public static func unix(
@@ -292,8 +292,9 @@ extension ServerEndpoint {
 extension ServerEndpoint: CustomStringConvertible {
     /// The endpoint's text: ``init(parsing:)`` makes an equal endpoint of it.
     ///
-    /// It says whatever a text can say. Options that texts have no word for are left out; and no text
-    /// says an address that nobody can listen at, or an abstract name that is no UTF-8.
+    /// It says whatever a text can say. Options without a word are left out; and addresses that
+    /// cannot be listened at, and abstract names that are not UTF-8, lack a text that
+    /// ``init(parsing:)`` accepts.
     public var description: String {
         var text: EndpointText
         switch place {

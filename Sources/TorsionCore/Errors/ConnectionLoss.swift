@@ -14,7 +14,8 @@
 public enum ConnectionLoss: Error, Sendable {
     /// The peer closed its side, and everything that it had sent was delivered here.
     ///
-    /// What was written here has been handed to the kernel; whether the peer took it is not known.
+    /// Bytes that were written here have been handed to the kernel; whether the peer took them is
+    /// not known.
     case closedByPeer
 
     /// ``StreamTransport/loseConnection()`` finished: the kernel has every byte, and goes on to send
@@ -27,13 +28,13 @@ public enum ConnectionLoss: Error, Sendable {
 
     /// The network or the peer broke the connection; bytes may be missing in both directions.
     ///
-    /// What had arrived before was delivered first, unless the program was paused for five seconds.
+    /// Bytes that had arrived were delivered first, unless the program was paused for five seconds.
     case failed(IOError)
 
     /// The peer ended without the farewell that its protocol asks for, TLS's `close_notify`: bytes may
     /// be missing at the end, cut off by the peer or by somebody between.
     ///
-    /// What had arrived was delivered first.
+    /// Bytes that had arrived were delivered first.
     case truncated
 
     /// Something took longer than allowed, so the connection was aborted.
@@ -46,10 +47,10 @@ public enum ConnectionLoss: Error, Sendable {
     /// The protocol threw this error from a callback, so the connection was aborted.
     case protocolFailed(any Error)
 
-    /// What may take only so long.
+    /// A phase with a time limit.
     ///
-    /// A connection that takes too long to be made is none yet: the Deferred of `connect` fails, with
-    /// an ``IOError`` of code `timedOut`.
+    /// For a connect that takes too long, the Deferred of `connect` fails, with an ``IOError`` of
+    /// code `timedOut`.
     @nonexhaustive
     public enum Deadline: Hashable, Sendable {
         /// Agreeing on the terms of a filter, such as TLS, or of the protocol.
@@ -60,7 +61,7 @@ public enum ConnectionLoss: Error, Sendable {
         case request
         /// Carrying something in the one direction of a ``StreamProxy`` that is left.
         case halfClosed
-        /// Hearing nothing from the peer, and sending it nothing.
+        /// The time without a byte in either direction.
         case idle
     }
 
@@ -87,7 +88,7 @@ public enum ConnectionLoss: Error, Sendable {
     /// Whether the connection ended as one of its sides wanted, and without an error.
     ///
     /// Then everything that the peer sent before its FIN was delivered (``closedByPeer``), or the
-    /// kernel has everything that was written (``closedLocally``). It is no receipt for what the
+    /// kernel has everything that was written (``closedLocally``). It is not a receipt for what the
     /// peer's program has read: a peer that closes may leave bytes unread.
     public var isClean: Bool {
         switch self {

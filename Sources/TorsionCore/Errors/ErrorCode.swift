@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What went wrong in a call to the operating system, equal on every backend.
+/// The error code of a system call, equal on every backend.
 ///
 /// A code has the meaning, not the number, of an `errno(3)`: numbers differ between platforms, and
 /// libuv negates them. Each backend translates its own numbers at its edge. A code is a plain
@@ -18,7 +18,7 @@
 public enum ErrorCode: Hashable, Sendable {
     /// Another socket is bound to the address.
     case addressInUse
-    /// No interface of this machine has the address, or no port is free.
+    /// The address is not one of this machine's interfaces, or all ports are in use.
     case addressNotAvailable
     /// This machine cannot use addresses of that family, such as IPv6.
     case addressFamilyNotSupported
@@ -26,7 +26,7 @@ public enum ErrorCode: Hashable, Sendable {
     case accessDenied
     /// The kernel or a packet filter forbids it.
     case notPermitted
-    /// Nobody listens at the address.
+    /// Nothing listens at the address.
     case connectionRefused
     /// The peer broke the connection off.
     case connectionReset
@@ -46,11 +46,11 @@ public enum ErrorCode: Hashable, Sendable {
     case inProgress
     /// The peer's transport protocol answered nonsense.
     case protocolError
-    /// No route leads to the host.
+    /// The host is unreachable: a route is missing.
     case hostUnreachable
     /// The host does not answer on its link.
     case hostDown
-    /// No route leads to the network.
+    /// The network is unreachable: a route is missing.
     case networkUnreachable
     /// The interface is down.
     case networkDown
@@ -58,23 +58,23 @@ public enum ErrorCode: Hashable, Sendable {
     case networkReset
     /// A datagram is larger than the path allows.
     case messageTooLong
-    /// This process has no descriptor left.
+    /// This process is out of descriptors.
     case tooManyOpenFiles
-    /// The machine has no descriptor left.
+    /// The machine is out of descriptors.
     case tooManyOpenFilesInSystem
-    /// The kernel has no memory left.
+    /// The kernel is out of memory.
     case outOfMemory
-    /// The kernel has no room left for the data.
+    /// The kernel's buffers are full.
     case noBufferSpace
     /// A disk, or a limit on watches, is full.
     case noSpace
     /// Too many descriptors are under way in messages.
     case tooManyReferences
-    /// Nothing has that path.
+    /// The path does not exist.
     case noSuchFile
     /// Something has that path or registration already.
     case fileExists
-    /// A part of the path is no directory.
+    /// A part of the path is not a directory.
     case notDirectory
     /// The path leads to a directory.
     case isDirectory
@@ -84,17 +84,17 @@ public enum ErrorCode: Hashable, Sendable {
     case symbolicLinkLoop
     /// The file system cannot be changed.
     case readOnlyFileSystem
-    /// There is no such device or interface.
+    /// The device or interface does not exist.
     case noSuchDevice
-    /// There is no such process.
+    /// The process does not exist.
     case noSuchProcess
-    /// The file is no program, or one for another machine.
+    /// The file is not a program, or one for another machine.
     case notExecutable
     /// The arguments and the environment of a program are more than the kernel takes.
     case argumentListTooLong
     /// A device failed.
     case inputOutput
-    /// `ENOTTY`: it is no terminal, or has no such property.
+    /// `ENOTTY`: it is not a terminal, or lacks the property.
     case notTerminal
     /// Someone else uses it.
     case busy
@@ -104,7 +104,7 @@ public enum ErrorCode: Hashable, Sendable {
     case wouldBlock
     /// The operation was called off.
     case canceled
-    /// The call makes no sense to the kernel.
+    /// The kernel does not accept the arguments.
     case invalidArgument
     /// The descriptor is not open, or not open for that.
     case badDescriptor
@@ -122,17 +122,17 @@ public enum ErrorCode: Hashable, Sendable {
     case wrongProtocolType
     /// A datagram has nowhere to go.
     case destinationRequired
-    /// No host has that name.
+    /// The host's name does not exist.
     case hostNotFound
-    /// The host exists and has no address of the kind asked for.
+    /// The host exists, without an address of the kind asked for.
     case noAddress
-    /// No name server answered; later may be better.
+    /// The name servers did not answer; later may be better.
     case resolverUnavailable
     /// The name server refused or failed.
     case resolverFailed
     /// The input ended before what was expected.
     case endOfFile
-    /// A number that this list has no word for, as the platform gave it.
+    /// A number that this list lacks, as the platform gave it.
     case other(Int32)
 
     /// The symbol in the manual pages, such as `EADDRINUSE`; `error 123` for ``other(_:)``.
@@ -140,7 +140,7 @@ public enum ErrorCode: Hashable, Sendable {
 }
 
 extension ErrorCode: CustomStringConvertible {
-    /// What happened in a few words, lower case, such as `address already in use`.
+    /// A few words, lower case, such as `address already in use`.
     public var description: String { nameAndText.text }
 }
 

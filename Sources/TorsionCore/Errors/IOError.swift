@@ -8,26 +8,27 @@
 ///
 ///     cannot connect to 127.0.0.1:80: connection refused (ECONNREFUSED)
 public struct IOError: Error, Hashable, Sendable {
-    /// What was being done, in the words of this library.
+    /// The operation, in the words of this library.
     public var operation: Operation
 
-    /// The function that failed, such as `bind` or `uv_poll_start`; empty if there was none.
+    /// The function that failed, such as `bind` or `uv_poll_start`; empty if it was not a system
+    /// call.
     public var function: String
 
     /// Why it failed.
     public var code: ErrorCode
 
-    /// On what: an address, a host's name, a path; `nil` if there is nothing to name.
+    /// Its object: an address, a host's name, a path; `nil` if it is not known.
     public var subject: String?
 
     /// Makes an error that says `function` failed with `code`.
     ///
     /// - Parameters:
-    ///   - operation: What was being done.
-    ///   - function: The system's function that failed, for example "connect"; empty if there was
-    ///     none.
+    ///   - operation: The operation that failed.
+    ///   - function: The system's function that failed, for example "connect"; empty if it was not
+    ///     a system call.
     ///   - code: Why.
-    ///   - subject: What it was done to, for example a path; `nil` if that is not known.
+    ///   - subject: Its object, for example a path; `nil` if that is not known.
     public init(
         _ operation: Operation, function: String, code: ErrorCode, subject: String? = nil
     ) {
@@ -40,7 +41,7 @@ public struct IOError: Error, Hashable, Sendable {
     /// Makes an error about an address.
     ///
     /// - Parameters:
-    ///   - operation: What was being done.
+    ///   - operation: The operation that failed.
     ///   - function: The system's function that failed, for example "connect".
     ///   - code: Why.
     ///   - subject: The address that the error names.
@@ -50,7 +51,7 @@ public struct IOError: Error, Hashable, Sendable {
         self.init(operation, function: function, code: code, subject: subject.description)
     }
 
-    /// What can fail, by what the caller wanted and not by the system call it took.
+    /// An operation that can fail, named by the caller's wish and not by the system call.
     @nonexhaustive
     public enum Operation: Hashable, Sendable {
         /// Opening a port: `socket`, `bind` and `listen`.
@@ -122,7 +123,8 @@ extension IOError: CustomStringConvertible {
         advice.map { "\(sentence); \($0)" } ?? sentence
     }
 
-    /// What was tried, on what, and why not, without ``advice``: one line that programs may compare.
+    /// The operation, its object and the reason, without ``advice``: one line that programs may
+    /// compare.
     public var sentence: String {
         let (verb, preposition) = operation.phrase
         let object = subject.map { "\(preposition) \($0)" } ?? ""
@@ -131,7 +133,7 @@ extension IOError: CustomStringConvertible {
         return "cannot \(verb)\(object): \(code) (\(code.name))"
     }
 
-    /// What is allowed instead, where one sentence can tell; nil otherwise.
+    /// A remedy, where one sentence can tell; nil otherwise.
     public var advice: String? {
         if let subject, subject.hasPrefix("unix:") { return nil }
         return switch (operation, code) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What can happen to a file, as a set.
+/// The events of a file, as a set.
 public struct FileEvents: OptionSet, Hashable, Sendable {
     /// The bits.
     public let rawValue: UInt8
@@ -11,10 +11,10 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
     /// - Parameter rawValue: Bits as those of the constants; others are kept.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// The path leads to a file, where it led to none or to another one: made, moved here, or put in
-    /// the place of the former by `rename(2)`.
+    /// The path leads to a new file: made, moved here, or put in the place of the former by
+    /// `rename(2)`.
     public static let created = FileEvents(rawValue: 1)
-    /// The path leads to no file any more: removed, or moved away.
+    /// The path's file is gone: removed, or moved away.
     public static let removed = FileEvents(rawValue: 2)
     /// Something was written to it.
     ///
@@ -25,20 +25,21 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
     /// Its owner, mode, times or number of names changed.
     public static let attributes = FileEvents(rawValue: 16)
 
-    /// What changes what a reader finds, once it is complete: ``created``, ``removed``, ``written``.
+    /// The events after which a reader finds other contents, once they are complete: ``created``,
+    /// ``removed``, ``written``.
     public static let contents: FileEvents = [.created, .removed, .written]
     /// Everything.
     public static let all: FileEvents = [.contents, .modified, .attributes]
 }
 
-/// What has happened to watched files since it was told last.
+/// The events of watched files since the last report.
 ///
 /// A plain value.
 public struct FileChanges: Hashable, Sendable {
-    /// What happened, by path.
+    /// The events, by path.
     ///
-    /// The path is as it was given to ``FileWatch``, or is below that. The events of one path are those
-    /// of the whole burst, in no order: look at the file.
+    /// The path is as it was given to ``FileWatch``, or is below that. The events of one path are
+    /// those of the whole burst, unordered: look at the file.
     public var byPath: [String: FileEvents] = [:]
 
     /// Files that have other names now, in order, if both names are watched.
@@ -50,7 +51,7 @@ public struct FileChanges: Hashable, Sendable {
     /// look at everything.
     public var isIncomplete = false
 
-    /// None yet.
+    /// Makes an empty value.
     public init() {}
 
     var isEmpty: Bool { byPath.isEmpty && moves.isEmpty && !isIncomplete }

@@ -9,12 +9,12 @@
 ///         .whenFailed { error in print("\(error)") }
 ///
 /// Worker threads open, write and close it, one call at a time; the reactor does not wait for them.
-/// What arrived before an error stays in the file.
+/// Bytes that arrived before an error stay in the file.
 public final class FileConsumer: Consumer {
     /// Fires when everything was written and the file is closed, with the number of bytes.
     ///
     /// That is after the pipe has ended, whose last bytes wait for the disk then. The kernel has
-    /// them all; no `fsync(2)` is made.
+    /// them all; `fsync(2)` is not called.
     ///
     /// Fails with an ``IOError`` that names the path, for example ``ErrorCode/noSpace``, or with
     /// what broke the source; then what had arrived was written. Cancelling it drops the rest.
@@ -42,7 +42,7 @@ public final class FileConsumer: Consumer {
     ///
     /// - Parameters:
     ///   - path: The file.
-    ///   - access: What becomes of one that is there.
+    ///   - access: Whether a file that exists is replaced or an error.
     ///   - watermarks: When a producer is paused and resumed, in bytes that wait for the disk. The
     ///     limit is that of a producer that does not heed it: then the consumer fails with
     ///     ``ConnectionLoss/writeLimitExceeded``.
@@ -126,7 +126,7 @@ public final class FileConsumer: Consumer {
 
     /// Closes the file when everything was written, and fails ``written``.
     ///
-    /// - Parameter error: What ``written`` fails with.
+    /// - Parameter error: The failure of ``written``.
     public func abandonConsuming(because error: any Error) {
         reactor.checkThread()
         guard isOpen else { return }

@@ -12,35 +12,36 @@ public protocol FileNotifier: AnyObject {
     ///
     /// - Parameters:
     ///   - folder: Its path.
-    ///   - events: What is told; of a folder that is watched already besides what is told of it.
+    ///   - events: Reported; for a folder that is watched already, besides the events reported so
+    ///     far.
     /// - Returns: The number of the folder, the same for each path that leads to it.
     /// - Throws: ``IOError`` of operation `watch` that names the path.
     func watch(folder: String, for events: FileEvents) throws(IOError) -> Int32
 
-    /// Tells no more of a folder. Harmless for one that is gone.
+    /// Stops watching a folder. Harmless for one that is gone.
     ///
-    /// - Parameter number: What `watch` returned for the folder.
+    /// - Parameter number: The folder's number, as `watch` returned it.
     func unwatch(_ number: Int32)
 
-    /// What is at a path now, links not followed: `lstat(2)`, `readlink(2)`.
+    /// The file at a path now, links not followed: `lstat(2)`, `readlink(2)`.
     ///
     /// - Parameter path: A path.
     /// - Returns: What is there; ``FileEntry/none`` also if it cannot be told.
     func entry(at path: String) -> FileEntry
 
-    /// The names in a folder, in any order, without `.` and `..`; none if it cannot be read.
+    /// The names in a folder, in any order, without `.` and `..`; empty if it cannot be read.
     ///
     /// - Parameter folder: A path.
     /// - Returns: Names without their folder.
     func names(in folder: String) -> [String]
 }
 
-/// What a path leads to.
+/// The file at a path.
 ///
 /// A plain value.
 @nonexhaustive
 public enum FileEntry: Hashable, Sendable {
-    /// Nothing.
+    /// The path does not exist.
     case none
     /// A symbolic link with this text.
     case link(String)
@@ -54,7 +55,7 @@ public enum FileEntry: Hashable, Sendable {
 ///
 /// A plain value.
 public struct FileNotice: Hashable, Sendable {
-    /// What happened.
+    /// The event.
     @nonexhaustive
     public enum Kind: Hashable, Sendable {
         /// The name is new, or stands for another file.
@@ -77,7 +78,7 @@ public struct FileNotice: Hashable, Sendable {
         case overflow
     }
 
-    /// What happened.
+    /// The event.
     public var kind: Kind
     /// The folder's number, of ``FileNotifier/watch(folder:for:)``; -1 for ``Kind/overflow``.
     public var folder: Int32
@@ -95,7 +96,7 @@ public struct FileNotice: Hashable, Sendable {
     ///   - folder: The folder's number.
     ///   - name: The name in the folder.
     ///   - isFolder: Whether the name is a folder's.
-    ///   - move: What both notices of a move have.
+    ///   - move: A number that both notices of a move have in common.
     public init(
         _ kind: Kind, folder: Int32, name: String = "", isFolder: Bool = false, move: UInt32 = 0
     ) {

@@ -24,7 +24,7 @@ public final class FileProducer: ByteSource {
     /// A part of a file that is open for reading.
     ///
     /// - Parameters:
-    ///   - file: The file; nothing else reads it meanwhile.
+    ///   - file: The file; only this producer reads it meanwhile.
     ///   - path: Names it in errors.
     ///   - offset: The first byte that is sent.
     ///   - byteCount: How many are sent.

@@ -54,7 +54,7 @@ extension FileSystem {
     }
 }
 
-/// What is known of a file that is open.
+/// The status of an open file.
 ///
 /// A plain value.
 public struct FileStatus: Hashable, Sendable {
@@ -78,12 +78,12 @@ public struct FileStatus: Hashable, Sendable {
     }
 }
 
-/// What a file is opened for.
+/// How a file is opened.
 @nonexhaustive
 public enum FileAccess: Hashable, Sendable {
     /// Reading.
     case reading
-    /// Writing, from empty: the file is made if there is none, and what it held is dropped.
+    /// Writing, from empty: the file is made if it is missing, and its former contents are dropped.
     case replacing
     /// Writing to a file that is made; it is an error if there is one.
     case creating
@@ -103,7 +103,7 @@ public protocol OpenFile: AnyObject, Sendable {
     /// - Throws: ``IOError`` of operation `read` that names the path.
     func byteCount() throws(IOError) -> Int64
 
-    /// Reads at most `limit` bytes from an offset; none at the end.
+    /// Reads at most `limit` bytes from an offset; empty at the end.
     ///
     /// - Parameters:
     ///   - offset: In bytes from the start, 0 or more.
@@ -112,7 +112,7 @@ public protocol OpenFile: AnyObject, Sendable {
     /// - Throws: ``IOError`` of operation `read` that names the path.
     func read(at offset: Int64, limit: Int) throws(IOError) -> Bytes
 
-    /// Writes all of `bytes` at an offset; into a pipe, which has none, behind what is there.
+    /// Writes all of `bytes` at an offset; into a pipe, which lacks offsets, behind what is there.
     ///
     /// - Parameters:
     ///   - bytes: Any number; borrowed for the call.

@@ -5,21 +5,21 @@
 ///
 ///     try FileWatch(of: "/etc/app.conf", on: reactor) { _ in readConfiguration() }
 ///
-/// It watches names, and not only the files that have them now: a file that is replaced by `rename(2)`
-/// is seen, a folder that is removed and made again too, and a symbolic link anywhere on the way that
-/// is made to lead elsewhere. What is watched need not exist yet. A burst of changes is told once, when
-/// it is over.
+/// It watches names, and not only the files that have them now: a file that is replaced by
+/// `rename(2)` is seen, a folder that is removed and made again too, and a symbolic link anywhere
+/// on the way that is made to lead elsewhere. A watched path need not exist yet. A burst of changes
+/// is told once, when it is over.
 ///
-/// It belongs to its reactor's thread, and lasts until ``cancel()`` or the end of the run, whoever
-/// holds it. File systems of other machines, and those that the kernel makes up, such as `/proc`, tell
-/// nothing: `inotify(7)`.
+/// It belongs to its reactor's thread, and lasts until ``cancel()`` or the end of the run, even if
+/// it is released. File systems of other machines, and those that the kernel makes up, such as
+/// `/proc`, do not report events: `inotify(7)`.
 ///
 /// - SeeAlso: Twisted `twisted.internet.inotify.INotify`; libuv `uv_fs_event_t`.
 public final class FileWatch {
     /// The reactor that it belongs to.
     public let reactor: Reactor
 
-    /// What is watched.
+    /// The watched paths.
     public let paths: [String]
 
     private let wanted: FileEvents
@@ -46,9 +46,9 @@ public final class FileWatch {
     ///
     /// - Parameters:
     ///   - path: A file, a folder, or what may become one.
-    ///   - events: What is told.
+    ///   - events: The events to report.
     ///   - includesSubfolders: Whether a folder is watched with all that is below it.
-    ///   - pause: How long nothing has to happen.
+    ///   - pause: How long the files have to be quiet.
     ///   - reactor: Where it belongs.
     ///   - body: Called on the reactor.
     /// - Throws: ``IOError`` of operation `watch` that names the path.
@@ -65,19 +65,19 @@ public final class FileWatch {
 
     /// Watches some paths, and tells of them together.
     ///
-    /// A folder is watched with the names in it. What happens is gathered until nothing has happened for
-    /// `pause`, or for ten times as long in a burst that does not end; so a file that is written in many
-    /// pieces, or two files that are replaced one after the other, are told once.
+    /// A folder is watched with the names in it. Events are collected until the files are quiet for
+    /// `pause`, or for ten times as long in a burst that does not end; so a file that is written in
+    /// many pieces, or two files that are replaced one after the other, are reported once.
     ///
     /// Looks at the paths at once, and at everything below a folder with `includesSubfolders`, which
     /// may wait for the disk. Called on the reactor.
     ///
     /// - Parameters:
     ///   - paths: Files, folders, or what may become one.
-    ///   - events: What is told.
+    ///   - events: The events to report.
     ///   - includesSubfolders: Whether a folder is watched with all that is below it, links not
     ///     followed.
-    ///   - pause: How long nothing has to happen; 0 tells in the next turn.
+    ///   - pause: How long the files have to be quiet; 0 reports in the next turn.
     ///   - reactor: Where it belongs.
     ///   - body: Called on the reactor; what it throws goes to ``Reactor/unhandledError``.
     /// - Throws: ``IOError`` of operation `watch` that names the path: ``ErrorCode/accessDenied``,
@@ -121,7 +121,7 @@ public final class FileWatch {
     /// Whether it may still call its closure.
     public var isActive: Bool { body != nil }
 
-    /// Ends the watch and releases its closure; nothing is told afterwards.
+    /// Ends the watch and releases its closure, which is not called again.
     ///
     /// Harmless when repeated.
     public func cancel() {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What was learnt of a connection while its filters agreed on their terms.
+/// The facts that a connection's filters learnt in their handshakes.
 ///
-/// A protocol finds it at ``StreamTransport/details``. A plain value; empty for a connection without
-/// filters, which then holds nothing for it.
+/// A protocol finds it at ``StreamTransport/details``. A plain value; empty, and free of cost, for
+/// a connection without filters.
 public struct ConnectionDetails {
     /// The other end, where that is not the stream's: a proxy's client.
     ///
@@ -21,7 +21,7 @@ public struct ConnectionDetails {
 
     private var values: [ObjectIdentifier: Any] = [:]
 
-    /// Nothing.
+    /// Makes an empty value.
     public init() {}
 
     /// A value of a filter's own, found by its type.
@@ -32,7 +32,7 @@ public struct ConnectionDetails {
         set { values[ObjectIdentifier(type)] = newValue }
     }
 
-    /// Whether nothing was learnt.
+    /// Whether it is empty.
     public var isEmpty: Bool {
         peerAddress == nil && localAddress == nil && security == nil && values.isEmpty
     }
@@ -58,15 +58,15 @@ public struct TransportSecurity: Hashable, Sendable {
 
     /// The application's protocol that both sides chose: RFC 7301, for example "h2".
     ///
-    /// `nil` if none.
+    /// `nil` without one.
     public var applicationProtocol: String?
 
     /// The name that the client asked for: RFC 6066 §3.
     ///
-    /// `nil` if none.
+    /// `nil` without one.
     public var serverName: String?
 
-    /// The peer's certificate, DER; `nil` if it showed none.
+    /// The peer's certificate, DER; `nil` if it did not show one.
     public var peerCertificate: Bytes?
 
     /// Whether the peer's certificate was verified.
@@ -80,9 +80,10 @@ public struct TransportSecurity: Hashable, Sendable {
     /// - Parameters:
     ///   - version: Of the protocol, for example "TLSv1.3".
     ///   - cipher: The suite's name in the registry, "TLS_AES_128_GCM_SHA256".
-    ///   - applicationProtocol: What both sides chose, for example "h2"; `nil` if they chose none.
-    ///   - serverName: The name that the client asked for; `nil` if it asked for none.
-    ///   - peerCertificate: In DER; `nil` if the peer showed none.
+    ///   - applicationProtocol: The protocol of the choice, for example "h2"; `nil` without a
+    ///     choice.
+    ///   - serverName: The name that the client asked for; `nil` without one.
+    ///   - peerCertificate: In DER; `nil` if the peer did not show one.
     ///   - isPeerVerified: Whether the peer's certificate was verified.
     ///   - isResumed: Whether a former session was resumed.
     public init(

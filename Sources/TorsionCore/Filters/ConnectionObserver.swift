@@ -12,9 +12,9 @@
 ///     try endpoint.observed { Meter() }.listen(on: reactor) { Echo() }
 ///
 /// It sees what the protocol reads and writes, above all filters. It may end the connection, and
-/// must write nothing. Every call is made on the reactor; every one does nothing by default.
+/// must not write. Every call is made on the reactor; every default is empty.
 ///
-/// - Complexity: A connection that has none pays nothing for it.
+/// - Complexity: A connection without observers pays for them neither time nor memory.
 public protocol ConnectionObserver: AnyObject {
     /// The connection is made; its protocol is told next.
     ///
@@ -54,7 +54,7 @@ public protocol ConnectionObserver: AnyObject {
     /// Something else happened.
     ///
     /// - Parameters:
-    ///   - change: What happened.
+    ///   - change: The event.
     ///   - transport: The connection.
     func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport)
 
@@ -66,10 +66,10 @@ public protocol ConnectionObserver: AnyObject {
     func didLose(_ why: ConnectionLoss, of transport: any StreamTransport)
 }
 
-/// What happens to a connection beside bytes.
+/// An event of a connection other than bytes.
 @nonexhaustive
 public enum ConnectionChange: Hashable, Sendable {
-    /// The peer will send nothing more.
+    /// EOF: the peer has ended its direction.
     case readClosed
     /// The program has paused the transport.
     case paused
@@ -78,48 +78,48 @@ public enum ConnectionChange: Hashable, Sendable {
 }
 
 extension ConnectionObserver {
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter transport: Ignored.
     /// - Throws: Does not throw.
     public func connectionMade(_ transport: any StreamTransport) throws {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - bytes: Ignored.
     ///   - transport: Ignored.
     public func willDeliver(_ bytes: RawSpan, of transport: any StreamTransport) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - byteCount: Ignored.
     ///   - transport: Ignored.
     public func didDeliver(byteCount: Int, of transport: any StreamTransport) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - bytes: Ignored.
     ///   - transport: Ignored.
     public func didWrite(_ bytes: RawSpan, of transport: any StreamTransport) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - byteCount: Ignored.
     ///   - transport: Ignored.
     public func didSend(byteCount: Int, of transport: any StreamTransport) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - change: Ignored.
     ///   - transport: Ignored.
     public func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - why: Ignored.
@@ -183,13 +183,12 @@ public protocol PortObserver: AnyObject {
     /// A client has come. Its filters have not agreed yet, so the address is that of the socket.
     ///
     /// - Parameter peer: The other end.
-    /// - Returns: Who watches the connection, released when it ends or comes to nothing; `nil` for
-    ///   nobody.
+    /// - Returns: An observer, released when the connection ends or is not made; `nil` without one.
     /// - Throws: What refuses the client: its connection is closed. The error is reported to
     ///   ``Reactor/unhandledError``, unless it is a limit's.
     func clientArrived(from peer: SocketAddress) throws -> (any ConnectionObserver)?
 
-    /// A client's filters have not agreed with it, and it is gone. By default does nothing.
+    /// A client's filters have not agreed with it, and it is gone. The default is empty.
     ///
     /// - Parameters:
     ///   - error: Why. It is reported to ``Reactor/unhandledError`` as well, unless it is an
@@ -199,7 +198,7 @@ public protocol PortObserver: AnyObject {
 }
 
 extension PortObserver {
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - error: Ignored.

@@ -17,7 +17,7 @@
         if flags.contains(.isTransparent) { passUpAlone(bytes) } else { receiveSome(bytes) }
     }
 
-    /// Passes them on where nobody looks at bytes; else closes the descriptors.
+    /// Passes them on if every filter passes bytes as they are; else closes the descriptors.
     ///
     /// - Parameters:
     ///   - bytes: Borrowed until the call returns.
@@ -27,7 +27,7 @@
         above?.streamDidRead(bytes, carrying: descriptors)
     }
 
-    /// That of the receiver above, where nobody looks at bytes.
+    /// That of the receiver above, if the filter passes bytes as they are.
     public final var spliceTarget: (any BackendStream)? {
         flags.contains(.isTransparent) ? above?.spliceTarget : nil
     }
@@ -36,8 +36,8 @@
     ///
     /// - Parameters:
     ///   - byteCount: How many bytes the target took.
-    ///   - rest: What it did not take; borrowed until the call returns.
-    ///   - failure: What broke the target; `nil` if it is whole.
+    ///   - rest: The bytes that it did not take; borrowed until the call returns.
+    ///   - failure: The error that broke the target; `nil` if it is whole.
     public final func streamDidSplice(byteCount: Int, rest: RawSpan, failure: ErrorCode?) {
         above?.streamDidSplice(byteCount: byteCount, rest: rest, failure: failure)
     }
@@ -115,7 +115,7 @@
 
     /// Offers bytes to ``transmit(_:)``.
     ///
-    /// - Parameter bytes: What is written above; borrowed for the call.
+    /// - Parameter bytes: Written above; borrowed for the call.
     /// - Returns: How many of them ``transmit(_:)`` took.
     public final func tryWrite(_ bytes: UnsafeRawBufferPointer) -> WriteResult {
         guard flags.contains(.isTransparent) else { return unsafe transmitAtOnce(bytes) }
@@ -148,13 +148,13 @@
 
     /// Takes from the queue when what is held has left.
     ///
-    /// - Parameter queue: What is written above; kept until it is empty.
+    /// - Parameter queue: Written above; kept until it is empty.
     public final func startWriting(from queue: WriteQueue) {
         if flags.contains(.isTransparent) { return below.startWriting(from: queue) }
         upper = queue
     }
 
-    /// Passes the file on where nobody looks at bytes.
+    /// Passes the file on if the filter passes bytes as they are.
     ///
     /// - Parameters:
     ///   - file: A descriptor that stays the caller's.
@@ -171,19 +171,19 @@
     /// Passes the call down.
     public final func awaitRoom() { below.awaitRoom() }
 
-    /// Passes the call down where nobody looks at bytes.
+    /// Passes the call down if the filter passes bytes as they are.
     ///
     /// - Parameter isWanted: Whether what arrives may go past the protocol.
     public final func spliceInput(_ isWanted: Bool) {
         if flags.contains(.isTransparent) { below.spliceInput(isWanted) }
     }
 
-    /// That of the stream below, where nobody looks at bytes.
+    /// That of the stream below, if the filter passes bytes as they are.
     public final var spliceEntrance: (any BackendStream)? {
         flags.contains(.isTransparent) ? below.spliceEntrance : nil
     }
 
-    /// Where nobody looks at bytes, what the stream below does.
+    /// That of the stream below, if the filter passes bytes as they are.
     public final var passesDescriptors: Bool {
         flags.contains(.isTransparent) && below.passesDescriptors
     }
@@ -242,7 +242,7 @@
         return nil
     }
 
-    /// What the stream below needs.
+    /// As for the stream below.
     public final var needsDraining: Bool { below.needsDraining }
 
     /// Whether something that was sent has not left.

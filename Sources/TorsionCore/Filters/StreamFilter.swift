@@ -18,20 +18,20 @@
 ///     }
 ///     try endpoint.filtered { Greeting() }.listen(on: reactor) { Echo() }
 ///
-/// A filter has the stream below and the connection, or another filter, above. What arrives comes to
-/// ``receive(_:)``, which passes it up by ``deliver(_:)``; what the connection writes comes to
-/// ``transmit(_:)``, which passes it down by ``send(_:)-(RawSpan)``. One that overrides nothing
+/// A filter has the stream below and the connection, or another filter, above. Input comes to
+/// ``receive(_:)``, which passes it up by ``deliver(_:)``; output of the connection comes to
+/// ``transmit(_:)``, which passes it down by ``send(_:)-(RawSpan)``. One that overrides neither
 /// passes every byte.
 ///
-/// The connection is made, and its protocol exists, when the filter has called ``agree(_:)``. If that
-/// does not happen within ``StreamOptions/handshakeTimeout``, or the peer closes before, the connect
-/// fails, or the client is given up, with the reason. A filter whose work is done then calls
-/// ``withdraw(unread:_:)`` instead, and is in the path no more.
+/// The connection is made, and its protocol exists, when the filter has called ``agree(_:)``. If
+/// that does not happen within ``StreamOptions/handshakeTimeout``, or the peer closes before, the
+/// connect fails, or the client is given up, with the reason. A filter whose work is done then
+/// calls ``withdraw(unread:_:)`` instead, and leaves the path.
 ///
 /// Make one for each connection. It belongs to its connection's reactor: every member is called
 /// there, and may be called there only.
 ///
-/// - Complexity: None of its own; a filter that passes bytes costs two calls each way.
+/// - Complexity: A filter that passes bytes costs two calls each way.
 /// - SeeAlso: Twisted `ProtocolWrapper`, SwiftNIO `ChannelHandler`.
 @safe
 open class StreamFilter {
@@ -134,7 +134,7 @@ open class StreamFilter {
     @exclusivity(unchecked) final var writeEnd = WriteEnd.open
     @exclusivity(unchecked) final var flags: Flags = []
 
-    /// A filter over no stream yet.
+    /// A filter that waits for its stream.
     public init() {}
 
     /// One that passes everything as it is, without looking at it.
@@ -157,11 +157,11 @@ open class StreamFilter {
     /// - Throws: What breaks the connection, as ``fail(_:)`` does.
     open func receive(_ bytes: RawSpan) throws { deliver(bytes) }
 
-    /// The peer will send nothing more.
+    /// EOF: the peer has ended its direction.
     ///
-    /// By default passes the end up by ``deliverEnd()``; before ``agree(_:)`` throws, since nothing
-    /// can be agreed on any more. A filter whose peer has to say goodbye first throws where it did
-    /// not.
+    /// By default passes the end up by ``deliverEnd()``; before ``agree(_:)`` throws, since the
+    /// handshake cannot end any more. A filter whose peer has to say goodbye first throws where it
+    /// did not.
     ///
     /// - Throws: What breaks the connection, or what the attempt fails with.
     open func receiveEnd() throws {
@@ -193,20 +193,20 @@ open class StreamFilter {
 
     /// The connection has written its last byte: sends what comes behind it, if anything.
     ///
-    /// The outgoing direction ends when that has left. By default sends nothing.
+    /// The outgoing direction ends when that has left. The default is empty.
     ///
     /// - Throws: What breaks the connection.
     open func endTransmission() throws {}
 
     /// The connection is over, whatever the reason, also an attempt that was given up.
     ///
-    /// The last call. By default does nothing.
+    /// The last call. The default is empty.
     open func closed() {}
 
     /// Asserts what must hold between events, for filters with a state of their own.
     ///
     /// `Reactor.checkInvariants()`, which the simulator calls after each step, asks the filters of
-    /// each connection. By default asserts nothing.
+    /// each connection. The default is empty.
     open func checkInvariants() {}
 
     // MARK: What it may call
@@ -250,7 +250,7 @@ open class StreamFilter {
     ///
     /// Once, before anything is delivered; never inside a call that the connection makes.
     ///
-    /// - Parameter details: What was learnt of the connection, if anything.
+    /// - Parameter details: The facts of the handshake.
     public final func agree(_ details: ConnectionDetails = ConnectionDetails()) {
         guard stage == .handshaking else { return agreedTwice() }
         stage = .open
@@ -261,11 +261,11 @@ open class StreamFilter {
 
     /// The terms are agreed on, and the filter is done: the connection goes on over the stream below.
     ///
-    /// What the filter has sent leaves before anything that the connection writes.
+    /// The filter's output leaves before the connection's.
     ///
     /// - Parameters:
-    ///   - unread: What arrived and is the connection's. Copied.
-    ///   - details: What was learnt of the connection, if anything.
+    ///   - unread: Input of the connection that the filter has received. Copied.
+    ///   - details: The facts of the handshake.
     public final func withdraw(
         unread: RawSpan = RawSpan(), _ details: ConnectionDetails = ConnectionDetails()
     ) {
@@ -303,8 +303,8 @@ open class StreamFilter {
     /// connection reads on, or before ``agree(_:)`` in a later turn; not while
     /// ``isReceivingPaused``.
     ///
-    /// Inside ``receive(_:)``, whose remaining bytes these are. Nothing more is read from the stream
-    /// below meanwhile, and its end comes behind them.
+    /// Inside ``receive(_:)``, whose remaining bytes these are. Reading from the stream below stops
+    /// meanwhile, and its end comes behind them.
     ///
     /// - Parameter bytes: Copied.
     public final func unread(_ bytes: RawSpan) {
@@ -339,7 +339,7 @@ open class StreamFilter {
 
     /// Breaks the connection, or the attempt to make it, with this reason.
     ///
-    /// What was delivered before comes to the protocol first, if it reads.
+    /// Earlier deliveries come to the protocol first, if it reads.
     ///
     /// - Parameter error: The reason of the loss: an ``IOError`` or a ``ConnectionLoss`` as it is,
     ///   anything else as ``ConnectionLoss/protocolFailed(_:)``.
@@ -370,8 +370,7 @@ open class StreamFilter {
         fail(error)
     }
 
-    /// Reads nothing from the stream below, so that the peer feels it, until
-    /// ``resumeReceiving()``.
+    /// Stops reading from the stream below, so that the peer feels it, until ``resumeReceiving()``.
     public final func pauseReceiving() {
         flags.insert(.isReceivingPaused)
         updateReading()

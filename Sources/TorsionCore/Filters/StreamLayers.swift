@@ -10,7 +10,7 @@ public typealias ObserverMaker = @Sendable () -> any ConnectionObserver
 /// Makes the observer of one port; called on the port's reactor.
 public typealias PortObserverMaker = @Sendable () -> any PortObserver
 
-/// What stands between a port's connections and their sockets: filters and observers.
+/// The filters and observers between a port's connections and their sockets.
 ///
 /// Endpoints collect it; one of your own passes it on. A value, usable on any thread.
 public struct StreamLayers: Sendable {
@@ -18,10 +18,10 @@ public struct StreamLayers: Sendable {
     var filters: [FilterMaker] = []
     var observers: [PortObserverMaker] = []
 
-    /// Nothing: connections stand on their sockets.
+    /// Makes an empty value: connections stand on their sockets.
     public init() {}
 
-    /// Whether there is nothing.
+    /// Whether there are neither filters nor observers.
     public var isEmpty: Bool { filters.isEmpty && observers.isEmpty }
 
     /// The same with a filter above all others.
@@ -64,8 +64,8 @@ public struct StreamLayers: Sendable {
     }
 }
 
-/// A stream of bytes to a peer that is connected and has no protocol yet: what a
-/// ``StreamClientEndpoint`` opens.
+/// A stream of bytes to a connected peer, before it has a protocol: a ``StreamClientEndpoint``
+/// opens it.
 ///
 /// It belongs to its reactor. One that is released unused is closed.
 public final class ByteStream {
@@ -96,7 +96,7 @@ public final class ByteStream {
     /// The other end.
     public var peerAddress: SocketAddress { agreed.peerAddress }
 
-    /// What its filters have learnt.
+    /// The facts that its filters learnt.
     public var details: ConnectionDetails { agreed.details }
 
     func observe(by observer: any ConnectionObserver) { observers.insert(observer, at: 0) }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a program wants to hear of every connection of a reactor: closures, each nil by default.
+/// Closures that are called with the events of every connection of a reactor, each nil by default.
 ///
 ///     reactor.connectionObserver.lost = { why, transport in
 ///         if !why.isClean { log("\(transport.id) \(transport.peerAddress): \(why)") }
@@ -20,7 +20,7 @@ public struct ConnectionHooks {
     /// A port has stopped accepting for a while, by an error that it met.
     public var backedOff: ((_ error: IOError, _ port: ListeningPort) -> Void)?
 
-    /// None.
+    /// Makes an empty value.
     public init() {}
 }
 

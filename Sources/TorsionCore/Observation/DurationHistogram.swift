@@ -38,7 +38,8 @@ public struct DurationHistogram: Hashable, Sendable {
     /// The duration that a fraction of those added did not exceed.
     ///
     /// - Parameter fraction: From 0 to 1: 0.99 gives what one in a hundred exceeds.
-    /// - Returns: At most an eighth too large, and never more than ``longest``; zero if none was added.
+    /// - Returns: At most an eighth too large, and never more than ``longest``; zero for an empty
+    ///   histogram.
     public func percentile(_ fraction: Double) -> Duration {
         require(
             (0...1).contains(fraction),
@@ -54,7 +55,7 @@ public struct DurationHistogram: Hashable, Sendable {
         return longest
     }
 
-    /// What was added since an earlier time.
+    /// The difference to an earlier histogram.
     ///
     /// - Parameter earlier: A copy of this histogram from then.
     /// - Returns: The difference. Its ``longest`` is that of the whole time.

@@ -11,9 +11,9 @@
 // The meter calls nobody: what took too long is kept, and told by a delayed call before the reactor
 // waits again.
 
-/// What a reactor was doing in one event.
+/// The kind and the place of one event of a reactor.
 public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
-    /// What kind of event it was.
+    /// The kind of the event.
     @nonexhaustive
     public enum Kind: String, Hashable, Sendable, Codable {
         /// Bytes of a connection, given to its protocol.
@@ -32,7 +32,7 @@ public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
         case other
     }
 
-    /// What kind of event it was.
+    /// The kind of the event.
     public internal(set) var kind: Kind
     /// The type of the connection's protocol, as in "Chat.Room"; nil without a connection.
     ///
@@ -85,7 +85,7 @@ public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
 public struct SlowEvent: Hashable, Sendable, CustomStringConvertible {
     /// The reactor's number.
     public let reactorNumber: UInt32
-    /// What it was doing.
+    /// The event's kind and place.
     public let source: ReactorEventSource
     /// How long it took; when it is told while it hangs, how long it has taken so far.
     public let duration: Duration
@@ -199,7 +199,7 @@ extension Reactor {
     /// default.
     ///
     /// It may be set at any time, on the reactor. While it is true a message costs two reads of the
-    /// clock and a longer way, about 2,800 instructions; while it is false it costs nothing.
+    /// clock and a longer way, about 2,800 instructions; while it is false it is free of cost.
     /// ``load`` has the figures, ``inspect()`` more. Setting ``slowEventLimit`` sets it as well.
     public var isMeasuring: Bool {
         get {
@@ -216,7 +216,8 @@ extension Reactor {
         }
     }
 
-    /// Events that take so long, or longer, are told by ``slowEvent``; nil, the default, tells of none.
+    /// Events that take so long, or longer, are reported to ``slowEvent``; nil, the default,
+    /// reports none.
     ///
     ///     reactor.slowEventLimit = .milliseconds(100)
     ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a reactor has open at one moment, as a value for people and programs.
+/// A reactor's open resources at one moment, as a value for people and programs.
 ///
 /// - SeeAlso: ``Reactor/inspect()``.
 public struct ReactorSnapshot: Hashable, Sendable, Codable {
@@ -13,7 +13,7 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
     public var isReady: Bool
     /// ``Reactor/isStopping``.
     public var isStopping: Bool
-    /// Connections, in no order.
+    /// Connections, unordered.
     public var connections: [Connection]
     /// Ports for streams.
     public var ports: [Port]
@@ -85,7 +85,7 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
         public var handshakesFailed: UInt64
         /// Clients refused for want of descriptors.
         public var connectionsShed: UInt64
-        /// Errors that nobody else received.
+        /// Unhandled errors.
         public var unhandledErrors: UInt64
         /// Bytes that all queues hold.
         public var queuedBytes: Int
@@ -103,7 +103,8 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
         public var busy: Double
         /// Events.
         public var events: UInt64
-        /// What half of the events, 99 of 100, and all of them did not exceed, in milliseconds.
+        /// The durations that half of the events, 99 of 100, and all of them did not exceed, in
+        /// milliseconds.
         public var eventMilliseconds: Percentiles
         /// By how much delayed calls were late, in milliseconds.
         public var lagMilliseconds: Percentiles
@@ -119,7 +120,7 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
     public struct Percentiles: Hashable, Sendable, Codable {
         /// The median.
         public var p50: Double
-        /// What one in a hundred exceeds.
+        /// The duration that one in a hundred exceeds.
         public var p99: Double
         /// The longest.
         public var max: Double
@@ -133,14 +134,15 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
 }
 
 extension Reactor {
-    /// What is open now, as a value that can leave the thread: connections, ports, delayed calls, counts.
+    /// The open resources, as a value that can leave the thread: connections, ports, delayed calls,
+    /// counts.
     ///
     ///     print(reactor.inspect().connections.filter { $0.pendingBytes > 0 })
     ///
     /// Called on the reactor. `AdminEndpoint` of `TorsionOperations` answers with it.
     ///
-    /// - Complexity: O(*n*) in what is open; some microseconds for each connection, in which nothing else
-    ///   happens on the reactor.
+    /// - Complexity: O(*n*) in what is open; some microseconds for each connection, in which the
+    ///   reactor is blocked.
     public func inspect() -> ReactorSnapshot {
         let figures = statistics
         let now = presentTime

@@ -4,7 +4,7 @@
 /// Something whose bytes can be carried to any consumer: what arrives at a transport, a file, an
 /// asynchronous sequence.
 public protocol ByteSource {
-    /// Carries everything there is to a consumer, no faster than it is taken, until it ends.
+    /// Carries everything there is to a consumer, as fast as the consumer takes it, until it ends.
     ///
     ///     client.pipe(to: server)                     // with its counterpart, a proxy
     ///     server.pipe(to: client)
@@ -23,13 +23,13 @@ public protocol ByteSource {
     /// lost, it is closed if that was a transport, so that what that has answered still leaves; else it
     /// is aborted: its peer must not take what a file could not keep for delivered.
     ///
-    /// Each of two pipes that make a proxy ends by itself, so one may wait for its source for ever when
-    /// the other has ended: ``StreamProxy`` has a deadline for that.
+    /// Each of two pipes that make a proxy ends by itself, so one may wait for its source without
+    /// end when the other has ended: ``StreamProxy`` has a deadline for that.
     ///
     /// Called once.
     ///
     /// - Parameter consumer: The destination.
-    /// - Precondition: The consumer has no producer.
+    /// - Precondition: The consumer is without a producer.
     /// - Returns: Fires with the number of bytes carried when the source has ended, also if it had
     ///   before; fails with what broke the source, a ``ConnectionLoss`` for a transport, or with
     ///   ``PipeBroken`` if the destination was lost first.

@@ -49,35 +49,35 @@ public protocol Consumer: AnyObject {
     ///
     /// - Parameter producer: Paused when the consumer is full, resumed when it has room, stopped
     ///   when it is gone.
-    /// - Precondition: No producer is registered.
+    /// - Precondition: A producer is not registered yet.
     func registerProducer(_ producer: any PushProducer)
 
     /// Names who is asked for the next piece.
     ///
     /// - Parameter producer: Asked for one piece at a time while there is room, stopped when the
     ///   consumer is gone.
-    /// - Precondition: No producer is registered.
+    /// - Precondition: A producer is not registered yet.
     func registerProducer(_ producer: any PullProducer)
 
-    /// The producer has finished. Harmless when none is registered.
+    /// The producer has finished. Harmless without a producer.
     func unregisterProducer()
 
-    /// Nothing more comes: told by a ``ByteSource/pipe(to:)`` behind the last byte, its producer being
-    /// unregistered. By default does nothing, since the pipe's Deferred tells it too.
+    /// The end of the bytes: called by a ``ByteSource/pipe(to:)`` behind the last byte, when its
+    /// producer is unregistered. The default is empty, since the pipe's Deferred fires too.
     func finishConsuming()
 
-    /// Nothing more comes and something is missing: told by a ``ByteSource/pipe(to:)`` whose source
-    /// broke. By default does nothing, since the pipe's Deferred fails with the same error.
+    /// An early end of the bytes: called by a ``ByteSource/pipe(to:)`` whose source broke. The
+    /// default is empty, since the pipe's Deferred fails with the same error.
     ///
     /// - Parameter error: Why the source broke.
     func abandonConsuming(because error: any Error)
 }
 
 extension Consumer {
-    /// Does nothing.
+    /// The empty default.
     public func finishConsuming() {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter error: Ignored.
     public func abandonConsuming(because error: any Error) {}

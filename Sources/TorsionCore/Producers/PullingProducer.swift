@@ -4,8 +4,8 @@
 /// Lets a push producer be asked piece by piece.
 ///
 /// To the push producer it is the consumer; to the real consumer it is a pull producer, asked once
-/// each time everything has left. Between two questions the push producer is paused, so that no
-/// more is held here than what it writes before it heeds that:
+/// each time everything has left. Between two requests the push producer is paused, so that only
+/// the bytes are held that it writes before it heeds that:
 ///
 ///     let pulling = PullingProducer(into: transport)
 ///     source.pipe(to: pulling)

@@ -35,7 +35,7 @@ public final class PushingProducer: PushProducer {
     /// Called when it is registered.
     public func start() { ask() }
 
-    /// The producer has unregistered: it is asked no more.
+    /// The producer has unregistered: it is not asked again.
     ///
     /// Harmless when repeated.
     public func end() {
@@ -44,7 +44,7 @@ public final class PushingProducer: PushProducer {
         nextCall = nil
     }
 
-    /// Asks no more for now.
+    /// Stops asking for now.
     public func pauseProducing() {
         isPaused = true
         nextCall?.cancel()

@@ -6,14 +6,14 @@
 ///     let target = try ClientEndpoint(parsing: "tcp:127.0.0.1:8007")
 ///     try ServerEndpoint(parsing: "tcp:8009").listen(on: reactor) { StreamProxy(to: target) }
 ///
-/// Nothing is read of a client before there is somewhere to put it. Then each direction is a
-/// ``ByteSource/pipe(to:)``: it ends by itself, and who reads slowly slows the other end down. A client
-/// whose target cannot be reached is aborted; one that goes while it waits ends the attempt.
+/// A client is read from only when there is somewhere to put the bytes. Then each direction is a
+/// ``ByteSource/pipe(to:)``: it ends by itself, and who reads slowly slows the other end down. A
+/// client whose target cannot be reached is aborted; one that goes while it waits ends the attempt.
 ///
 /// A peer that has closed its connection looks like one that has only said all it wants to say, so
-/// a pair of which one direction has ended could wait for its other end for ever. If the other
-/// direction carries nothing for `halfClosedTimeout`, five minutes by default, both connections are
-/// closed; what was carried still arrives. A direction that waits for its reader does not count as
+/// a pair of which one direction has ended could wait for its other end without end. If the other
+/// direction is silent for `halfClosedTimeout`, five minutes by default, both connections are
+/// closed; bytes on their way still arrive. A direction that waits for its reader does not count as
 /// silent. How such a reader is given up says ``StreamOptions/keepAlive``, which also finds most
 /// peers that are gone earlier.
 ///
@@ -39,11 +39,11 @@ public final class StreamProxy: StreamProtocol {
     ///
     /// - Parameters:
     ///   - target: Where the client is connected to.
-    ///   - halfClosedTimeout: How long the second direction may carry nothing when the first has
-    ///     ended. `nil` lets it wait.
+    ///   - halfClosedTimeout: How long the second direction may be silent when the first has ended.
+    ///     `nil` lets it wait.
     ///   - whenEnded: Called once, on the reactor, when both directions have ended. An error is an
     ///     ``IOError`` if the target cannot be reached, else a ``ConnectionLoss`` or
-    ///     ``PipeBroken``. By default it does nothing.
+    ///     ``PipeBroken``. The default is empty.
     public init(
         to target: ClientEndpoint,
         halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
@@ -58,8 +58,8 @@ public final class StreamProxy: StreamProtocol {
     ///
     /// - Parameters:
     ///   - target: Where the client is connected to.
-    ///   - halfClosedTimeout: How long the second direction may carry nothing when the first has
-    ///     ended; `nil` lets it wait.
+    ///   - halfClosedTimeout: How long the second direction may be silent when the first has ended;
+    ///     `nil` lets it wait.
     ///   - whenEnded: Called once, on the reactor, when both directions have ended; see
     ///     ``init(to:halfClosedTimeout:whenEnded:)-(ClientEndpoint,_,_)``.
     public init(

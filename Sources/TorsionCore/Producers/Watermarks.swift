@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// When a transport pauses and resumes whoever writes to it, in bytes that the kernel refused.
+/// When a transport pauses and resumes its producer, in bytes that the kernel refused.
 ///
-/// Above the high mark the registered producer is paused. Where none is registered the transport
-/// pauses its own reading instead, since what is read is what most protocols answer: so an echo
-/// whose client never reads holds little more than the high mark.
+/// Above the high mark the registered producer is paused. Without a producer the transport pauses
+/// its own reading instead, since most protocols answer what they read: so an echo whose client
+/// never reads holds little more than the high mark.
 ///
-/// Two such ends can wait for each other for ever: a client that writes megabytes in one go to an
-/// echo stops reading, so that the echo cannot write and stops reading as well. A protocol that
+/// Two such ends can wait for each other without end: a client that writes megabytes in one go to
+/// an echo stops reading, so that the echo cannot write and stops reading as well. A protocol that
 /// writes more than the kernel takes before it reads the answers therefore registers a
-/// ``PushProducer``, or ends its direction by ``StreamTransport/loseWriteConnection()``: its reading
-/// is not throttled then. ``ReactorStatistics/fullConnections`` shows connections that stand so; a
-/// deadline of the protocol's own, by `callLater`, ends one.
+/// ``PushProducer``, or ends its direction by ``StreamTransport/loseWriteConnection()``: its
+/// reading is not throttled then. ``ReactorStatistics/fullConnections`` shows connections that
+/// stand so; a deadline of the protocol's own, by `callLater`, ends one.
 public struct Watermarks: Hashable, Sendable {
     /// The producer is resumed when the queue falls to this.
     public let low: Int
     /// The producer is paused when the queue passes this.
     public let high: Int
-    /// A write that finds more than this queued aborts the connection: nobody listened.
+    /// A write that finds more than this queued aborts the connection: the protocol ignored the
+    /// pause.
     public let limit: Int
 
     /// Sets all three, in bytes.

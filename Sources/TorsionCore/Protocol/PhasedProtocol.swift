@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a connection waits for from its peer.
+/// The part of an exchange that a connection waits for.
 ///
 /// A plain value. Each phase may take only so long: see ``PhasedProtocol``.
 @nonexhaustive
@@ -14,7 +14,7 @@ public enum ConnectionPhase: Hashable, Sendable {
     /// `number`: Another for each, so that one does not use up the time of the next.
     case request(number: Int)
 
-    /// Whatever comes next, or nothing.
+    /// Between requests: the peer may send or stay silent.
     case open
 }
 
@@ -31,7 +31,7 @@ public enum ConnectionPhase: Hashable, Sendable {
 /// Asked on the reactor after each piece that arrives, and when a deadline has come; only of
 /// connections that have timeouts.
 public protocol PhasedProtocol: StreamProtocol {
-    /// What the connection waits for now. Cheap, and without effects.
+    /// The present phase. Cheap, and without effects.
     var phase: ConnectionPhase { get }
 
     /// A deadline has passed: what is written here is the last that the peer gets.

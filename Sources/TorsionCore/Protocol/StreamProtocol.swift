@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a program does with one connection.
+/// A program's side of one connection.
 ///
 /// The engine calls these methods on the reactor, in this order, and never one inside another:
 ///
@@ -9,7 +9,7 @@
 ///
 /// A method that throws aborts the connection, and the error is the reason of its loss: a parser
 /// that meets bad input just throws. Keep the transport only to act between callbacks; after
-/// ``connectionLost(_:from:)`` the transport lets go of the protocol, so that this cycle does not
+/// ``connectionLost(_:from:)`` the transport releases the protocol, so that this cycle does not
 /// leak.
 ///
 ///     final class Echo: StreamProtocol {
@@ -20,7 +20,7 @@
 ///
 /// - SeeAlso: Twisted `IProtocol`.
 public protocol StreamProtocol: AnyObject {
-    /// The connection can be used. Called once, first; by default does nothing.
+    /// The connection can be used. Called once, first; the default is empty.
     ///
     /// - Parameter transport: The connection; keep it to write to it later.
     /// - Throws: An error that aborts the connection, and is reported to
@@ -36,11 +36,11 @@ public protocol StreamProtocol: AnyObject {
     ///   ``Reactor/unhandledError``.
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 
-    /// The connection has ended. Called once, last, if ``connectionMade(_:)`` was called; by default
-    /// does nothing. Writing has no effect any more.
+    /// The connection has ended. Called once, last, if ``connectionMade(_:)`` was called; the
+    /// default is empty. Writes are ignored now.
     ///
     /// - Parameters:
-    ///   - why: What ended it; ``ConnectionLoss/isClean`` tells an orderly end.
+    ///   - why: The reason; ``ConnectionLoss/isClean`` tells an orderly end.
     ///   - transport: The connection, which is gone.
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport)
 
@@ -52,13 +52,13 @@ public protocol StreamProtocol: AnyObject {
 }
 
 extension StreamProtocol {
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter transport: Ignored.
     /// - Throws: Does not throw.
     public func connectionMade(_ transport: any StreamTransport) throws {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameters:
     ///   - why: Ignored.
@@ -81,15 +81,15 @@ public protocol HalfCloseableProtocol: StreamProtocol {
     /// stands in front of another asks that one.
     var keepsHalfOpen: Bool { get }
 
-    /// The peer will send no more; writing still works. Called at most once.
+    /// EOF: the peer has ended its direction; writing still works. Called at most once.
     ///
     /// - Parameter transport: The connection, which still can be written to.
     /// - Throws: An error that aborts the connection, and is reported to
     ///   ``Reactor/unhandledError``.
     func readConnectionLost(from transport: any StreamTransport) throws
 
-    /// What was written before `loseWriteConnection` has left, and the peer sees the end. Called at
-    /// most once. Reading still works.
+    /// The bytes before `loseWriteConnection` have left, and the peer sees EOF. Called at most
+    /// once. Reading still works.
     ///
     /// - Parameter transport: The connection, which still is read from.
     /// - Throws: An error that aborts the connection, and is reported to

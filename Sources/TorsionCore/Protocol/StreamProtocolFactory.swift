@@ -17,24 +17,24 @@ public protocol StreamProtocolFactory: AnyObject {
     /// - Throws: An error that closes the connection, and is reported.
     func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)?
 
-    /// A port that uses this factory has opened; called for each. By default does nothing.
+    /// A port that uses this factory has opened; called for each. The default is empty.
     ///
     /// - Parameter port: Listening, with its final address.
     func started(on port: ListeningPort)
 
-    /// A port that used this factory has closed. By default does nothing.
+    /// A port that used this factory has closed. The default is empty.
     ///
     /// - Parameter port: Closed.
     func stopped(on port: ListeningPort)
 }
 
 extension StreamProtocolFactory {
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter port: Ignored.
     public func started(on port: ListeningPort) {}
 
-    /// Does nothing.
+    /// The empty default.
     ///
     /// - Parameter port: Ignored.
     public func stopped(on port: ListeningPort) {}

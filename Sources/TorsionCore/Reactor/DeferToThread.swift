@@ -36,8 +36,8 @@ extension Reactor {
     ///   - line: The place that a report names.
     ///   - body: Called at most once, on a worker thread.
     /// - Returns: A Deferred for what `body` returns or throws. It fails with ``ReactorStopped`` if
-    ///   the reactor stopped first, with ``QueueOverflow`` if too much waits, with ``IOError`` if
-    ///   there is no thread to be had.
+    ///   the reactor stopped first, with ``QueueOverflow`` if too much waits, with ``IOError`` if a
+    ///   thread cannot be started.
     /// - SeeAlso: Twisted `deferToThread`.
     public func deferToThread<Value: Sendable>(
         file: StaticString = #fileID, line: UInt = #line,
@@ -72,7 +72,7 @@ extension Reactor {
 
     /// Runs `body` on another thread, and forgets it.
     ///
-    /// What it throws is reported to ``unhandledError``. The rest is as with
+    /// An error that it throws is reported to ``unhandledError``. The rest is as with
     /// ``deferToThread(file:line:_:)``.
     ///
     /// - Parameters:

@@ -10,7 +10,7 @@ public final class DescriptorWatch {
     /// The reactor that this watch belongs to.
     public let reactor: Reactor
 
-    /// What is watched.
+    /// The watched descriptor.
     public let descriptor: Int32
 
     private var watch: (any BackendWatch)?
@@ -39,7 +39,7 @@ public final class DescriptorWatch {
         watch?.update(interest)
     }
 
-    /// Ends the watch and releases its closure; nothing is called afterwards.
+    /// Ends the watch and releases its closure, which is not called again.
     ///
     /// Harmless when repeated.
     public func cancel() {
@@ -55,7 +55,7 @@ public final class DescriptorWatch {
 @_spi(Backend) extension DescriptorWatch: WatchReceiver {
     /// Called by the backend.
     ///
-    /// - Parameter readiness: What is there of what was asked for.
+    /// - Parameter readiness: The part of the interest that is ready.
     public func watchDidBecomeReady(_ readiness: Readiness) {
         guard let body else { return }
         reactor.performEvent {

@@ -9,14 +9,14 @@
 // to a transport when it is flushed puts that transport there in turn. So a transport offers what one
 // event wrote in one piece: a filter below it seals one record, and the socket writes once.
 
-/// Something that buffers during an event and must let go of it at its end.
+/// Something that buffers during an event and must flush it at its end.
 public protocol EndOfEventFlushing: AnyObject {
     /// Passes on what was buffered. Called once for each ``Reactor/flushAtEndOfEvent(_:)``.
     func flush()
 }
 
 extension Reactor {
-    /// Asks for one `flush()` when the present event ends; at once when there is none.
+    /// Asks for one `flush()` when the present event ends; at once outside of an event.
     ///
     /// - Parameter buffer: Held until it was flushed.
     public func flushAtEndOfEvent(_ buffer: any EndOfEventFlushing) {

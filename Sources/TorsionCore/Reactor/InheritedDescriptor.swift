@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// A descriptor that whoever started the process opened for it: systemd's socket activation.
+/// A descriptor that the parent opened for the process: systemd's socket activation.
 ///
 /// - SeeAlso: `sd_listen_fds(3)`, `systemd.socket(5)`.
 public struct InheritedDescriptor: Hashable, Sendable {
     /// Its number, from 3 on.
     public let number: Int32
-    /// `FileDescriptorName=`, which need not be unique; "unknown" if it has none.
+    /// `FileDescriptorName=`, which need not be unique; "unknown" without one.
     public let name: String
 
     /// One of them.
     ///
     /// - Parameters:
     ///   - number: From 3 on.
-    ///   - name: `FileDescriptorName=`; "unknown" if it has none.
+    ///   - name: `FileDescriptorName=`; "unknown" without one.
     public init(number: Int32, name: String) {
         self.number = number
         self.name = name
@@ -30,8 +30,8 @@ public struct InheritedDescriptor: Hashable, Sendable {
     ///   - listenPID: `LISTEN_PID`.
     ///   - listenFDs: `LISTEN_FDS`, how many there are.
     ///   - listenFDNames: `LISTEN_FDNAMES`, with a colon between two.
-    /// - Returns: What they tell of, in order; none, if they are missing, were meant for another
-    ///   process, or are not what systemd writes: a number is digits and nothing else.
+    /// - Returns: The descriptors that they list, in order; empty, if they are missing, were meant
+    ///   for another process, or are not in systemd's form: a number is only digits.
     public static func list(
         processID: Int32, listenPID: String?, listenFDs: String?, listenFDNames: String?
     ) -> [InheritedDescriptor] {
@@ -49,8 +49,7 @@ public struct InheritedDescriptor: Hashable, Sendable {
 }
 
 extension Reactor {
-    /// The descriptors that whoever started the process opened for it, in order; none if there are
-    /// none.
+    /// The descriptors that the parent opened for the process, in order; often empty.
     ///
     /// - Throws: ``IOError`` if the services cannot be made.
     public var inheritedDescriptors: [InheritedDescriptor] {

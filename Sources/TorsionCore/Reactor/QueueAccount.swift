@@ -74,9 +74,9 @@ package final class QueueAccount {
 ///
 /// Given to ``Reactor/unhandledError``, once each ten seconds at most.
 public struct QueueLimitExceeded: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What the queues hold.
+    /// The bytes that the queues hold.
     public let byteCount: Int
-    /// What is allowed.
+    /// The limit.
     public let limitBytes: Int
 
     /// A sentence.

@@ -16,8 +16,8 @@ internal import Synchronization
 ///     }
 ///
 /// One turn, in this order: calls from other threads; timers that are due; input and output; jobs
-/// of async code, which run after each of the first two as well; the ends of connections. What a
-/// callback schedules runs in a later turn, never inside it.
+/// of async code, which run after each of the first two as well; the ends of connections. Work that
+/// a callback schedules runs in a later turn, never inside it.
 ///
 /// A program begins with `Reactor.main`, a function or a test uses `Reactor.run`.
 ///
@@ -29,9 +29,9 @@ public final class Reactor {
     /// The name of its backend, for example "epoll".
     public let backendName: String
 
-    /// Called with what nobody else can receive: an error in a delayed call, a thread call or a
-    /// watch, a failed Deferred that nobody handled; and with the loss of a connection whose
-    /// protocol threw, or wrote on beyond ``Watermarks/limit``, after `connectionLost`.
+    /// Called with errors that lack another receiver: an error in a delayed call, a thread call or
+    /// a watch, the failure of a Deferred without an errback; and with the loss of a connection
+    /// whose protocol threw, or wrote on beyond ``Watermarks/limit``, after `connectionLost`.
     ///
     /// By default prints one line on standard error, within the limits of
     /// ``UnhandledError/printToStandardError()``.
@@ -45,7 +45,7 @@ public final class Reactor {
     /// ``UnhandledError/printToStandardError()``.
     @exclusivity(unchecked) public var slowEvent: ((SlowEvent) -> Void)?
 
-    /// What the program wants to hear of every connection: see ``ConnectionHooks``.
+    /// Closures for the events of every connection: see ``ConnectionHooks``.
     @exclusivity(unchecked) public var connectionObserver = ConnectionHooks()
 
     package let backend: any ReactorBackend
@@ -141,9 +141,9 @@ public final class Reactor {
     /// Makes a reactor that is not running and may be handed, whole, to another thread.
     ///
     /// - Parameters:
-    ///   - backend: What waits for events.
-    ///   - services: Makes what resolves names and catches signals, when it is first used; nil
-    ///     leaves a reactor that connects to numeric addresses only.
+    ///   - backend: The event backend.
+    ///   - services: Makes the names, signals, threads and files, when it is first used; nil leaves
+    ///     a reactor that connects to numeric addresses only.
     public init(
         backend: BackendChoice,
         services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)?
@@ -260,14 +260,14 @@ public final class Reactor {
         for port in datagramPorts.elements { port.checkInvariants() }
     }
 
-    /// What resolves host names for this reactor.
+    /// The resolver of host names for this reactor.
     ///
     /// - Throws: ``IOError`` if the services cannot be made.
     public var resolver: any NameResolver {
         get throws(IOError) { try startedServices(for: .resolve).resolver }
     }
 
-    /// What catches signals for this reactor.
+    /// The source of signals for this reactor.
     ///
     /// - Throws: ``IOError`` if the services cannot be made.
     public var signals: any SignalSource {
@@ -298,7 +298,7 @@ public final class Reactor {
 
     /// The guest has ended.
     ///
-    /// Harmless when it is none.
+    /// Harmless for one that was not added.
     ///
     /// - Parameter guest: One that was added.
     public func removeGuest(_ guest: any LoopGuest) {

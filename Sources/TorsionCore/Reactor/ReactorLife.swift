@@ -69,7 +69,7 @@ struct ReactorLife {
     }
 }
 
-/// What a reactor does when the process is told to end.
+/// How a reactor reacts when the process is asked to end.
 public enum SignalPolicy: Sendable {
     /// Signals are left to the program.
     case ignore
@@ -77,8 +77,8 @@ public enum SignalPolicy: Sendable {
     /// process at once. One that the process ignores when the run begins stays ignored: its parent
     /// wanted that, as `nohup(1)` and shells do for what runs in the background.
     ///
-    /// `lameDuck` is how long the ports go on accepting while the reactor is no longer ready: see
-    /// ``Reactor/stop(lameDuck:within:)``.
+    /// `lameDuck` is how long the ports go on accepting while the reactor reports that it is not
+    /// ready: see ``Reactor/stop(lameDuck:within:)``.
     case stop(lameDuck: Duration = .zero, within: Duration)
 
     /// Stops within ten seconds.
@@ -89,9 +89,9 @@ extension Reactor {
     /// Makes a reactor, runs it on this thread until it stops, and releases it.
     ///
     /// - Parameters:
-    ///   - backend: What waits for events.
-    ///   - services: What resolves names and catches signals.
-    ///   - signals: What SIGINT and SIGTERM do.
+    ///   - backend: The event backend.
+    ///   - services: Names, signals, threads and files.
+    ///   - signals: How the program reacts to SIGINT and SIGTERM.
     ///   - body: Runs first, on the reactor; an error ends the run.
     /// - Throws: What `body` throws, or ``IOError`` if the kernel refuses the reactor.
     @available(*, noasync, message: "use withReactor in async code")
@@ -119,9 +119,9 @@ extension Reactor {
 
     /// Runs on this thread, `body` first, until ``stop(lameDuck:within:)``.
     ///
-    /// At its end every connection has been told of its loss, no handle is open, delayed calls,
-    /// watches and triggers are dropped, and calls from other threads are refused: of what was made
-    /// for the run nothing holds the reactor any more.
+    /// At its end every protocol has been called with its loss, all handles are closed, delayed
+    /// calls, watches and triggers are dropped, and calls from other threads are refused: the run's
+    /// objects have released the reactor.
     ///
     /// - Parameters:
     ///   - policy: Which signals stop the run.
@@ -207,28 +207,30 @@ extension Reactor {
     ///
     /// In this order:
     ///
-    /// 1. ``isReady`` becomes false. The triggers before the stop are called; what they return is
-    ///    waited for, and the lame duck is: for that long clients are still accepted and served, so
-    ///    that a load balancer that asks for readiness sends no more of them before the ports close.
+    /// 1. ``isReady`` becomes false. The triggers before the stop are called; the stop waits for
+    ///    what they return, and for the lame-duck time: for that long clients are still accepted
+    ///    and served, so that a load balancer that asks for readiness stops sending them before the
+    ///    ports close.
     /// 2. The triggers during it are called. Clients that wait at the ports are accepted, and the
     ///    ports close.
-    /// 3. What has arrived is delivered. Then the protocol of each accepted connection gets
+    /// 3. Bytes that have arrived are delivered. Then the protocol of each accepted connection gets
     ///    `shutdownRequested`, which by default loses the connection. A client that connected less
-    ///    than a second ago and has sent nothing yet is asked when its first bytes were delivered.
+    ///    than a second ago and has not sent a byte yet is asked when its first bytes were
+    ///    delivered.
     /// 4. When these connections are done, the triggers for ``TriggerPhase/drained`` are called, and the
     ///    connections that the program made are asked in the same way. So a server can use its
     ///    database until its last client is served. A connect that is under way, or begins now, fails.
     /// 5. When all connections are lost, the triggers after it are called, and `run` returns.
     ///
-    /// After `gracePeriod` the connections that are left are aborted. With a grace period of zero all are, at
-    /// once, and nobody is accepted.
+    /// After `gracePeriod` the connections that are left are aborted. With a grace period of zero
+    /// all are, at once, and waiting clients are refused.
     ///
     /// - Parameters:
     ///   - lameDuck: How long the ports stay open; zero, the default, closes them at once. At most
     ///     `gracePeriod`, of which it is a part.
     ///   - gracePeriod: How long all of this may take.
-    /// - Returns: Whether this call stops it: false, and nothing happens, when the reactor does not
-    ///   run or is stopping already.
+    /// - Returns: Whether this call stops it: false when the reactor does not run or is stopping
+    ///   already.
     @discardableResult
     public func stop(
         lameDuck: Duration = .zero, within gracePeriod: Duration = .seconds(10)

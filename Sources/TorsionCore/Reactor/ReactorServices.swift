@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a reactor does not do itself: names, signals, threads and files.
+/// The services around a reactor: names, signals, threads and files.
 ///
 /// `TorsionServices` provides it over libuv, the simulator its own; a reactor makes its services
 /// when one of them is first used.
@@ -20,12 +20,12 @@ public protocol ReactorServices: AnyObject {
 
     /// Makes what tells of changes in folders; ``FileWatch`` asks for it once. By default fails.
     ///
-    /// - Returns: One that tells nothing yet.
+    /// - Returns: One without a watch yet.
     /// - Throws: ``IOError`` of operation `watch`, for example when the user has 128 already.
     func makeFileNotifier() throws(IOError) -> any FileNotifier
 
-    /// The descriptors that whoever started the process opened for it: `sd_listen_fds(3)`. By
-    /// default there are none.
+    /// The descriptors that the parent opened for the process: `sd_listen_fds(3)`. By default there
+    /// are none.
     var inheritedDescriptors: [InheritedDescriptor] { get }
 
     /// The time of day. By default fails.
@@ -33,11 +33,11 @@ public protocol ReactorServices: AnyObject {
     /// - Throws: ``IOError`` if it is not known here.
     func wallTime() throws(IOError) -> WallTime
 
-    /// Bytes that nobody can predict. By default fails.
+    /// Unpredictable bytes. By default fails.
     ///
     /// - Parameter count: How many, 0 or more.
     /// - Returns: So many bytes.
-    /// - Throws: ``IOError`` if there are none.
+    /// - Throws: ``IOError`` if they are not available.
     func randomBytes(count: Int) throws(IOError) -> [UInt8]
 
     /// Releases everything, watches and guests too. Called once, at the end of a run.
@@ -48,7 +48,7 @@ extension ReactorServices {
     /// Refuses all work.
     public var threads: any WorkerThreads { NoThreads() }
 
-    /// None.
+    /// An empty list.
     public var inheritedDescriptors: [InheritedDescriptor] { [] }
 
     /// Fails.
@@ -125,8 +125,8 @@ public protocol SignalSource: AnyObject {
         _ signal: Signal, _ body: @escaping (Signal) -> Void
     ) throws(IOError) -> any SignalRegistration
 
-    /// Whether the process ignores this signal, as it does if its parent had it ignored: `nohup(1)`,
-    /// a job in the background of a shell script. By default none is.
+    /// Whether the process ignores this signal, as it does if its parent had it ignored:
+    /// `nohup(1)`, a job in the background of a shell script. By default false.
     ///
     /// - Parameter signal: Any.
     /// - Returns: Whether its disposition is `SIG_IGN`.
@@ -139,7 +139,7 @@ public protocol SignalSource: AnyObject {
 }
 
 extension SignalSource {
-    /// None is ignored.
+    /// Always false.
     ///
     /// - Parameter signal: Ignored.
     /// - Returns: False.
@@ -150,14 +150,14 @@ extension SignalSource {
 ///
 /// A program uses them through ``Reactor/deferToThread(file:line:_:)``.
 public protocol WorkerThreads: AnyObject {
-    /// How many threads there are at most. They are started when there is work for them; with
-    /// less than there are none ends.
+    /// How many threads there are at most. They are started when there is work for them; a lower
+    /// limit does not end threads that run.
     var limit: Int { get set }
 
     /// Runs work on one of the threads, as soon as one is free, in the order in which it came.
     ///
     /// - Parameter work: Called once, on one of the threads.
-    /// - Throws: ``IOError`` of operation `start` if there is no thread and none to be had.
+    /// - Throws: ``IOError`` of operation `start` if a first thread cannot be started.
     func run(_ work: @escaping @Sendable () -> Void) throws(IOError)
 }
 

@@ -45,7 +45,7 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var lingeringStreams = 0
     /// Ports that listen.
     public internal(set) var listeningPorts = 0
-    /// Ports for datagrams, until their protocols have been told of the end.
+    /// Ports for datagrams, until their protocols have been called with the end.
     public internal(set) var datagramPorts = 0
     /// Descriptors that are watched for the program and for guests.
     public internal(set) var watches = 0
@@ -55,6 +55,6 @@ public struct ReactorStatistics: Hashable, Sendable {
     public internal(set) var tasks = 0
     /// Tasks that wait for something of this reactor.
     public internal(set) var suspendedTasks = 0
-    /// What the backend holds open: sockets, listeners, ports and watches.
+    /// The backend's open handles: sockets, listeners, ports and watches.
     public internal(set) var openHandles = 0
 }

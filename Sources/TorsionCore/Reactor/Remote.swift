@@ -6,7 +6,7 @@ internal import Synchronization
 /// The handle to an object of a reactor, for every other thread.
 ///
 /// A handle is `Sendable` and may be kept as long as one likes; it outlives its reactor. The object
-/// stays in a table of the reactor and is released there, whichever thread lets go of the handle.
+/// stays in a table of the reactor and is released there, whichever thread releases the handle.
 ///
 ///     let remote = reactor.remote(to: room)
 ///     Thread.detachNewThread { remote.callFromThread { room in room.announce("hello") } }

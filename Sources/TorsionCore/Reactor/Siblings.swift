@@ -8,8 +8,9 @@ extension Reactor {
     ///         sibling.callFromThread { $0.companion(of: Room.self).announce(text) }
     ///     }
     ///
-    /// Its own is among them; a reactor without a group has no other. Called on the reactor. A sibling
-    /// that has stopped refuses calls. For values that must not pile up there is ``ReactorChannel``.
+    /// Its own is among them, and the only one without a group. Called on the reactor. A sibling
+    /// that has stopped refuses calls. For values that must not pile up there is
+    /// ``ReactorChannel``.
     ///
     /// - Complexity: O(*n* log *n*) in the reactors of the group: keep what it returns.
     public var siblings: [Remote<Reactor>] {

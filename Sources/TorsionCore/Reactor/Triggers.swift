@@ -10,15 +10,15 @@ public enum TriggerPhase: Hashable, Sendable, CaseIterable {
     /// With it. At a stop, ports close and clients' connections are asked to end after these triggers
     /// were called.
     case during
-    /// At a stop, when the server's own clients are done, and before the connections that the program
-    /// made are asked to end: for whatever the clients needed until then. There is no such phase of a
-    /// start.
+    /// At a stop, when the server's own clients are done, and before the connections that the
+    /// program made are asked to end: for whatever the clients needed until then. A start does not
+    /// have this phase.
     case drained
     /// When it is done: at a stop, after the last connection was lost.
     case after
 }
 
-/// What a trigger belongs to.
+/// The start or the stop, as the event of a trigger.
 public enum ReactorEvent: Hashable, Sendable {
     /// The reactor begins to run.
     case startup
@@ -119,10 +119,10 @@ extension Reactor {
     ///         return registry.signOff()
     ///     }
     ///
-    /// The next phase begins when all of this one have fired; at a stop no later than the stop's
-    /// grace period allows. If that phase has begun already, `body` runs in the next turn. A trigger
-    /// belongs to one run: the end of the run drops it, fired or not. If `body` throws or its
-    /// Deferred fails, the error is reported to ``unhandledError``, and the other triggers run.
+    /// The next phase begins when all of this one have fired; at a stop not later than the stop's
+    /// grace period allows. If that phase has begun already, `body` runs in the next turn. A
+    /// trigger belongs to one run: the end of the run drops it, fired or not. If `body` throws or
+    /// its Deferred fails, the error is reported to ``unhandledError``, and the other triggers run.
     ///
     /// - Parameters:
     ///   - phase: When in the start or stop it runs; ``TriggerPhase/drained`` is for a stop only.
@@ -149,7 +149,7 @@ extension Reactor {
 
     /// Drops a trigger, which then does not run any more, also inside its phase.
     ///
-    /// - Parameter trigger: What ``addTrigger(_:_:_:)-(_,_,()->Void)`` returned.
+    /// - Parameter trigger: As ``addTrigger(_:_:_:)-(_,_,()->Void)`` returned it.
     /// - Returns: Whether it was there: false if it has run.
     @discardableResult
     public func removeTrigger(_ trigger: Trigger) -> Bool {

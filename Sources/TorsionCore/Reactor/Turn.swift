@@ -12,8 +12,8 @@ extension Reactor {
     /// of connections, in the order in which they ended. Jobs run after the calls and the timers as
     /// well, a thousand at most between two waits.
     ///
-    /// A turn that ran calls or jobs looks for input and output without waiting, so that whoever
-    /// drives the reactor sees what they did.
+    /// A turn that ran calls or jobs looks for input and output without waiting, so that the caller
+    /// sees what they did.
     ///
     /// - Parameter limit: Until when it may wait for input and output; nil waits until something
     ///   happens or a delayed call is due.

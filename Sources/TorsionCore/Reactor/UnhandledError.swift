@@ -3,9 +3,9 @@
 
 internal import CTorsionCore
 
-/// An error that nobody could receive, on its way to ``Reactor/unhandledError``.
+/// An error without a receiver, on its way to ``Reactor/unhandledError``.
 public struct UnhandledError: CustomStringConvertible {
-    /// What went wrong.
+    /// The error.
     public let error: any Error
     /// Where it happened, in words: "a delayed call", "accepting on 127.0.0.1:80".
     public let context: String
@@ -24,10 +24,10 @@ public struct UnhandledError: CustomStringConvertible {
 
     /// Writes ``description`` on standard error as one line, without waiting.
     ///
-    /// The reactor's thread must not block because nobody reads: a line for which there is no room is
-    /// left out. So is one that repeats the last within ten seconds, and what exceeds ten lines a
-    /// second. The next line that is written, or the end of the run, tells how many were left out:
-    /// `torsion: (3 more)`. Called on the reactor's thread.
+    /// The reactor's thread must not block on a pipe that is not read: a line is left out when the
+    /// pipe is full. So is one that repeats the last within ten seconds, and what exceeds ten lines
+    /// a second. The next line that is written, or the end of the run, tells how many were left
+    /// out: `torsion: (3 more)`. Called on the reactor's thread.
     public func printToStandardError() { reactor.printLine(description) }
 }
 
@@ -39,18 +39,18 @@ package func writeLineToStandardError(_ text: String) {
     _ = writeStandardError(line + "\n")
 }
 
-/// Thrown by a policy that refuses a peer, as the program asked it to, and that has a hook or a count
-/// of its own for it: it is no failure of the protocol.
+/// Thrown by a policy that refuses a peer, as the program asked it to, and that has a hook or a
+/// count of its own for it: it does not count as a failure of the protocol.
 public protocol PeerRefusal: Error {}
 
 extension Reactor {
-    /// Hands an error that nobody else can receive to ``unhandledError``.
+    /// Hands an error that has no other receiver to ``unhandledError``.
     ///
     /// - Parameters:
-    ///   - error: What happened.
-    ///   - context: What was being done, as in "the protocol of 127.0.0.1:9".
+    ///   - error: The error.
+    ///   - context: The work that failed, as in "the protocol of 127.0.0.1:9".
     ///   - place: Where in the program, as "file:line"; `nil` if that is not known.
-    ///   - firingPlace: Where the Deferred fired that has the error; `nil` if there is none.
+    ///   - firingPlace: Where the failed Deferred fired; `nil` if that is not known.
     public func report(
         _ error: any Error, in context: String, place: String? = nil, firingPlace: String? = nil
     ) {
@@ -94,7 +94,7 @@ extension Reactor {
     func finishErrorLines() { errorLines.finish(write: writeStandardError) }
 }
 
-/// Writes all of a text, at most 4,096 bytes, or nothing if that would have to wait.
+/// Writes all of a text, at most 4,096 bytes, or drops it if that would have to wait.
 ///
 /// Public for the command `torsion` alone, which is another package.
 ///

@@ -24,7 +24,7 @@ public protocol ReactorService: AnyObject {
     func stopService(within gracePeriod: Duration) -> Deferred<Void>
 }
 
-/// What becomes of a ``ServiceTree`` when one of its services ends by itself.
+/// How a ``ServiceTree`` reacts when one of its services ends by itself.
 public enum ServiceEndPolicy: Sendable {
     /// The service is made and started again, behind the delays of the policy.
     ///
@@ -34,7 +34,7 @@ public enum ServiceEndPolicy: Sendable {
     case restart(RetryPolicy)
     /// The tree stops, with this service's error.
     case stopAll
-    /// Nothing; the error is reported to ``Reactor/unhandledError``.
+    /// The tree goes on; the error is reported to ``Reactor/unhandledError``.
     case ignore
 }
 
@@ -119,7 +119,7 @@ public final class LoopingService: ReactorService {
         return .succeeded((), on: reactor)
     }
 
-    /// Makes no further call, and waits for one that is under way.
+    /// Ends the calls, and waits for one that is under way.
     ///
     /// - Parameter gracePeriod: Ignored: a call that is under way is waited for.
     /// - Returns: A Deferred that succeeds when it has ended.

@@ -32,7 +32,7 @@ public final class ServiceTree {
         case running
         /// The services stop, one after the other.
         case stopping
-        /// None runs any more; it may be started again.
+        /// All services have ended; the tree may be started again.
         case stopped
     }
 
@@ -98,7 +98,7 @@ public final class ServiceTree {
     ///
     /// - Parameters:
     ///   - name: For people.
-    ///   - policy: What happens when it ends by itself.
+    ///   - policy: How the tree reacts when it ends by itself.
     ///   - make: Called for each start; what it throws fails the start.
     /// - Precondition: The tree is not started.
     public func add(
@@ -244,7 +244,7 @@ public final class ServiceTree {
     /// Stops the services, the last one first.
     ///
     /// - Parameter gracePeriod: How long all of this may take.
-    /// - Returns: Fires when none runs any more; at once if none does.
+    /// - Returns: Fires when all have ended; at once if the tree does not run.
     @discardableResult
     public func stop(within gracePeriod: Duration = .seconds(10)) -> Deferred<Void> {
         reactor.checkThread()
@@ -315,7 +315,7 @@ public final class ServiceTree {
         for waiter in stopped where waiter.isPending { waiter.succeed() }
     }
 
-    /// Asserts what must hold between turns: no service runs outside of the tree's life.
+    /// Asserts what must hold between turns: services run only while the tree does.
     public func checkInvariants() {
         reactor.checkThread()
         let isOver = state == .idle || state == .stopped

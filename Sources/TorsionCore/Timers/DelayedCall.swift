@@ -49,7 +49,7 @@ public struct DelayedCall {
     /// Makes the call due `delay` from now, behind those already due then.
     ///
     /// - Parameter delay: From ``Reactor/now``; a negative one counts as zero.
-    /// - Returns: Whether it was active; if not, nothing happens.
+    /// - Returns: Whether it was active; if not, the call is ignored.
     @discardableResult
     public func reset(after delay: Duration) -> Bool {
         reactor.checkThread()
@@ -59,7 +59,7 @@ public struct DelayedCall {
     /// Makes the call due later than it was; a negative delay makes it sooner.
     ///
     /// - Parameter delay: Added to the present deadline.
-    /// - Returns: Whether it was active; if not, nothing happens.
+    /// - Returns: Whether it was active; if not, the call is ignored.
     @discardableResult
     public func delay(by delay: Duration) -> Bool {
         reactor.checkThread()
@@ -79,9 +79,9 @@ extension Reactor {
     ///   - delay: From ``now``.
     ///   - file: The place that a report names.
     ///   - line: The place that a report names.
-    ///   - body: What is called.
+    ///   - body: Called once, on the reactor.
     /// - Returns: A name for the call, to cancel or move it.
-    /// - Complexity: O(1), and no allocation besides what `body` captures.
+    /// - Complexity: O(1), without an allocation besides what `body` captures.
     /// - Note: Portability: libuv rounds the wait up to a whole millisecond.
     @discardableResult
     @inlinable
@@ -152,7 +152,7 @@ extension Reactor {
     ///   - deadline: By the reactor's clock, ``now``.
     ///   - file: The place that a report names.
     ///   - line: The place that a report names.
-    ///   - body: What is called.
+    ///   - body: Called once, on the reactor.
     /// - Returns: A name for the call, to cancel or move it.
     @discardableResult
     public func callAt(
@@ -165,7 +165,7 @@ extension Reactor {
         return DelayedCall(reactor: self, key: key)
     }
 
-    /// The calls that are pending, in no order.
+    /// The pending calls, unordered.
     ///
     /// For tests and inspection.
     ///

@@ -147,7 +147,7 @@ public final class LoopingCall {
         return done
     }
 
-    /// Makes no further call.
+    /// Ends the calls.
     ///
     /// A call that runs, and the Deferred that it returned, come to their end first. Harmless when
     /// it does not run.
@@ -164,7 +164,7 @@ public final class LoopingCall {
 
     /// Makes the next call one interval from now, and counts from now on.
     ///
-    /// Inside a call as well. Does nothing when it does not run.
+    /// Inside a call as well. It is ignored when the call does not run.
     public func reset() {
         reactor.checkThread()
         guard isRunning else { return }

@@ -3,9 +3,9 @@
 
 /// A point in monotonic time, in nanoseconds since an arbitrary start.
 ///
-/// What the start is depends on the backend: the machine's start with a real one, zero with the
-/// simulated one. So instants of different reactors cannot be compared, and an instant says
-/// nothing about the time of day. A plain value, usable on any thread.
+/// The start depends on the backend: the machine's start with a real one, zero with the simulated
+/// one. So instants of different reactors cannot be compared, and an instant does not give the time
+/// of day. A plain value, usable on any thread.
 ///
 ///     let deadline = reactor.now.advanced(by: .seconds(10))
 ///
@@ -30,8 +30,8 @@ public struct MonotonicInstant: InstantProtocol {
 
     /// The instant `duration` later, or earlier if it is negative.
     ///
-    /// What would lie before the start is the start, what would lie after ``distantFuture`` is
-    /// that: no duration overflows. Parts of a nanosecond are dropped.
+    /// The result is clamped to the start and to ``distantFuture``: it cannot overflow. Parts of a
+    /// nanosecond are dropped.
     ///
     /// - Parameter duration: Of either sign.
     /// - Returns: An instant from the start to ``distantFuture``.

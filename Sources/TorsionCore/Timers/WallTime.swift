@@ -3,8 +3,8 @@
 
 /// A point in the time of day, UTC.
 ///
-/// For what the outside world dates: certificates, HTTP's `Date`, logs. It may jump, so nothing is
-/// measured by it; ``MonotonicInstant`` is for that. A plain value, usable on any thread.
+/// For what the outside world dates: certificates, HTTP's `Date`, logs. It may jump, so do not
+/// measure by it; use ``MonotonicInstant``. A plain value, usable on any thread.
 ///
 /// - SeeAlso: `clock_gettime(2)`, `CLOCK_REALTIME`.
 public struct WallTime: Hashable, Comparable, Sendable {
@@ -53,16 +53,17 @@ extension ReactorServices {
 extension Reactor {
     /// The time of day: virtual in a simulation, else the machine's.
     ///
-    /// - Throws: ``IOError`` if the reactor has no services that know it.
+    /// - Throws: ``IOError`` if the reactor's services do not know it.
     public func wallTime() throws(IOError) -> WallTime {
         try startedServices(for: .start).wallTime()
     }
 
-    /// Bytes that nobody can predict; those of a simulation follow from its seed.
+    /// Unpredictable bytes; those of a simulation follow from its seed.
     ///
     /// - Parameter count: How many, 0 or more.
     /// - Returns: So many bytes.
-    /// - Throws: ``IOError`` if the reactor has no services that make some, or the kernel refuses them.
+    /// - Throws: ``IOError`` if the reactor's services do not make them, or the kernel refuses
+    ///   them.
     public func randomBytes(count: Int) throws(IOError) -> [UInt8] {
         try startedServices(for: .start).randomBytes(count: count)
     }

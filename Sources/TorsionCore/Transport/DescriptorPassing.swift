@@ -8,8 +8,8 @@
 ///         try unsafe passing.write([UInt8(ascii: "f")].span.bytes, passing: [file])
 ///     }
 ///
-/// The engine's own transports conform, whatever they are over; ``passesDescriptors`` tells.
-/// Nothing passes descriptors through a ``StreamFilter``.
+/// The engine's own transports conform, whatever they are over; ``passesDescriptors`` tells. A
+/// ``StreamFilter`` that looks at bytes does not pass descriptors.
 ///
 /// - SeeAlso: `unix(7)`, `SCM_RIGHTS`; Twisted `IUNIXTransport`.
 public protocol DescriptorTransport: StreamTransport {
@@ -20,7 +20,7 @@ public protocol DescriptorTransport: StreamTransport {
     /// them. The descriptors stay the caller's, who may close them at once.
     ///
     /// The peer gets them by ``DescriptorReceiver``; a peer that does not ask for them has them
-    /// closed. After ``StreamTransport/loseConnection()`` the call does nothing.
+    /// closed. After ``StreamTransport/loseConnection()`` the call is ignored.
     ///
     /// - Parameters:
     ///   - bytes: At least one: descriptors do not travel alone. Borrowed for the call.
@@ -37,9 +37,9 @@ public protocol DescriptorTransport: StreamTransport {
 public protocol DescriptorReceiver: StreamProtocol {
     /// Descriptors arrived, in the order in which they were sent.
     ///
-    /// Called before `dataReceived` brings the bytes that carried them; one read may bring some that
-    /// were sent before as well, `unix(7)`. What is not taken is closed when `descriptors` is let go
-    /// of.
+    /// Called before `dataReceived` brings the bytes that carried them; one read may bring some
+    /// that were sent before as well, `unix(7)`. Descriptors that are not taken are closed when
+    /// `descriptors` is released.
     ///
     /// - Parameters:
     ///   - descriptors: Take those you keep; the others are closed with it.
@@ -52,7 +52,7 @@ public protocol DescriptorReceiver: StreamProtocol {
 
 /// Open descriptors that were sent by one call, or are to be.
 ///
-/// It closes with it what nobody took.
+/// Descriptors that were not taken are closed with it.
 public final class PassedDescriptors {
     /// Those that were not taken, in order.
     ///
@@ -75,7 +75,7 @@ public final class PassedDescriptors {
 
     deinit { for number in numbers { close(number) } }
 
-    /// The next one, which is the caller's from now on; nil if there is none.
+    /// The next one, which the caller owns from now on; nil when all are taken.
     public func take() -> Int32? { numbers.isEmpty ? nil : numbers.removeFirst() }
 }
 

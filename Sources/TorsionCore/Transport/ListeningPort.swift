@@ -4,10 +4,10 @@
 /// A port that is open: accepts clients and makes a protocol for each.
 ///
 /// Accepting survives descriptors running out, for good if need be: waiting clients are refused
-/// with a descriptor kept in reserve, the port backs off for 10 ms, doubling to 1 s, and it recovers by
-/// itself. After any other error that does not end it rests as well, and refuses nobody. One line
-/// tells of it per episode. It rests, too, while the queues of its reactor hold more than
-/// ``Reactor/queueLimitBytes``.
+/// with a descriptor kept in reserve, the port backs off for 10 ms, doubling to 1 s, and it
+/// recovers by itself. After any other error that does not end it, it backs off as well, and
+/// clients wait in the kernel's queue. One line tells of it per episode. It backs off, too, while
+/// the queues of its reactor hold more than ``Reactor/queueLimitBytes``.
 ///
 /// - SeeAlso: Twisted `IListeningPort`.
 public final class ListeningPort {
@@ -134,9 +134,9 @@ public final class ListeningPort {
 
     /// Leaves clients in the kernel's queue until ``resumeAccepting()``: they are connected, and wait.
     ///
-    /// Those for whom the queue has no room (``StreamOptions/backlog``) are ignored by the kernel, and
-    /// try again. A stop of the reactor, and ``drain(within:)``, accept those who wait all the same.
-    /// Harmless when repeated, and when the port is closed. Called on the reactor.
+    /// If the queue (``StreamOptions/backlog``) is full, the kernel ignores further clients, and
+    /// they try again. A stop of the reactor, and ``drain(within:)``, accept those who wait all the
+    /// same. Harmless when repeated, and when the port is closed. Called on the reactor.
     public func pauseAccepting() {
         reactor.checkThread()
         isPaused = true

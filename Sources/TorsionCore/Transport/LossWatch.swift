@@ -10,8 +10,8 @@ extension Reactor {
         lossWatches[connection.id] = body
     }
 
-    /// Calls `body` when a transport was lost; does nothing for a transport that is not a connection
-    /// of the reactor itself.
+    /// Calls `body` when a transport was lost; ignores a transport that is not a connection of the
+    /// reactor itself.
     ///
     /// For the command `torsion`, which is another package and so cannot use `package` access.
     ///

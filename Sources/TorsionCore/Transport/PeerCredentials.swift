@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Who is at the other end of a UNIX socket, as the kernel noted when it connected or listened.
+/// The process at the other end of a UNIX socket, as the kernel noted when it connected or
+/// listened.
 ///
 /// - SeeAlso: `unix(7)`, `SO_PEERCRED`.
 public struct PeerCredentials: Hashable, Sendable {
@@ -26,7 +27,8 @@ public struct PeerCredentials: Hashable, Sendable {
 }
 
 extension StreamTransport {
-    /// Who is at the other end; nil unless this is a connection over a UNIX socket without filters.
+    /// The process at the other end; nil unless this is a connection over a UNIX socket without
+    /// filters.
     ///
     /// Called on the reactor, until `connectionLost` returns.
     public var peerCredentials: PeerCredentials? {

@@ -73,16 +73,16 @@ extension ListeningPort {
     /// As many as Linux lets wait, unless the administrator chose otherwise (`net.core.somaxconn`).
     private static let waitingLimit = 4_096
 
-    /// Closes the port and ends the connections that it accepted, so that no client loses an answer,
-    /// while the reactor and its other ports go on.
+    /// Closes the port and ends the connections that it accepted, so that every client gets its
+    /// answer, while the reactor and its other ports go on.
     ///
     ///     port.drain(within: .seconds(30)).addCallback { print("nobody uses the old port any more") }
     ///
-    /// In this order, as at a stop of the reactor: clients that wait are accepted, and the port closes;
-    /// what has arrived is delivered; the protocol of each connection gets `shutdownRequested`, where
-    /// a client that connected less than a second ago and has sent nothing is asked when its first
-    /// bytes were delivered. What is left after the grace period is aborted. Called on the reactor; a
-    /// further call waits for the same end.
+    /// In this order, as at a stop of the reactor: clients that wait are accepted, and the port
+    /// closes; bytes that have arrived are delivered; the protocol of each connection gets
+    /// `shutdownRequested`, where a client that connected less than a second ago and is still
+    /// silent is asked when its first bytes were delivered. Connections that are left after the
+    /// grace period are aborted. Called on the reactor; a further call waits for the same end.
     ///
     /// - Parameter gracePeriod: How long all of this may take.
     /// - Returns: Fires when the last of the port's connections is lost, at the earliest in the next

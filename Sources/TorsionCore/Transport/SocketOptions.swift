@@ -20,7 +20,7 @@ public struct SocketOptions: Hashable, Sendable {
 
     /// The kernel's receive buffer in bytes, without what the kernel adds for itself: `SO_RCVBUF`.
     ///
-    /// Set, it is no longer adapted by the kernel. The system's limits change what is asked for.
+    /// If you set it, the kernel stops adapting it. The system's limits change what is asked for.
     public var receiveBufferBytes: Int
 
     /// The kernel's send buffer in bytes, without what the kernel adds for itself: `SO_SNDBUF`.
@@ -51,17 +51,18 @@ extension StreamTransport {
     ///
     /// Called on the reactor.
     ///
-    /// - Throws: ``IOError`` of operation `configure`: ``ErrorCode/notSupported`` over what is no
-    ///   socket, ``ErrorCode/notConnected`` when the connection is lost, or what the kernel refused.
+    /// - Throws: ``IOError`` of operation `configure`: ``ErrorCode/notSupported`` over a stream
+    ///   that is not a socket, ``ErrorCode/notConnected`` when the connection is lost, or what the
+    ///   kernel refused.
     public var options: SocketOptions {
         get throws(IOError) { try openStream(for: .configure).socketOptions() }
     }
 
     /// Sets those options of its socket that are others now.
     ///
-    /// Called on the reactor. What is set before one that the kernel refuses stays set.
+    /// Called on the reactor. Options before the one that the kernel refuses stay set.
     ///
-    /// - Parameter options: What ``options`` told, with changes.
+    /// - Parameter options: The value of ``options``, with changes.
     /// - Throws: ``IOError`` of operation `configure`, as ``options``.
     /// - Precondition: The buffers have 1 byte or more.
     public func setOptions(_ options: SocketOptions) throws(IOError) {

@@ -295,8 +295,8 @@ final class SharedOptions {
 extension Reactor {
     /// Puts a protocol above a stream that was made elsewhere, and calls `connectionMade`.
     ///
-    /// For streams that no endpoint makes, for example those in memory. What `connectionMade` throws
-    /// is the reason of the loss, and reported.
+    /// For streams without an endpoint, for example those in memory. An error of `connectionMade`
+    /// is the reason of the loss, and is reported.
     ///
     /// - Parameters:
     ///   - stream: Closed with the connection.

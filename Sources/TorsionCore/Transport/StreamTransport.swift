@@ -5,7 +5,7 @@
 ///
 /// A transport belongs to the reactor that made it: call every member on that reactor; from
 /// elsewhere the call traps. It is usable from ``StreamProtocol/connectionMade(_:)`` until
-/// ``StreamProtocol/connectionLost(_:from:)`` returns; afterwards calls do nothing.
+/// ``StreamProtocol/connectionLost(_:from:)`` returns; later calls are ignored.
 ///
 /// It is a ``Consumer`` of what is to be sent and a ``PushProducer`` of what arrives: pausing it
 /// stops reading from the kernel, so that the peer feels it. As a ``ByteSource`` what arrives can be
@@ -25,7 +25,7 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// This end; inside `connectionLost` and after it, too.
     var localAddress: SocketAddress { get }
 
-    /// What the connection's filters have learnt of it: how it is secured, for whom a proxy speaks.
+    /// The facts that the connection's filters learnt: how it is secured, for whom a proxy speaks.
     var details: ConnectionDetails { get }
 
     /// Bytes that were written and that the kernel has refused so far.
@@ -36,14 +36,15 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
 
     /// Queues a copy of `bytes` behind everything written before, and returns at once.
     ///
-    /// Nothing is reported per write: what the peer acknowledged is not knowable here, and a
-    /// failed send ends the connection through ``StreamProtocol/connectionLost(_:from:)``. Small
-    /// writes are coalesced and leave together when the event ends, which is when the kernel's
-    /// refusal is met: past ``Watermarks/high`` the registered producer is paused. 4 KiB and more
-    /// leave at once, behind what was coalesced. A call that finds more than ``Watermarks/limit``
-    /// queued aborts the connection. After ``loseConnection()`` the call does nothing.
+    /// Single writes are not reported: acknowledgements are not visible here, and a failed send
+    /// ends the connection through ``StreamProtocol/connectionLost(_:from:)``. Small writes are
+    /// coalesced and leave together when the event ends, which is when the kernel's refusal is met:
+    /// past ``Watermarks/high`` the registered producer is paused. 4 KiB and more leave at once,
+    /// behind what was coalesced. A call that finds more than ``Watermarks/limit`` queued aborts
+    /// the connection. After ``loseConnection()`` the call is ignored.
     ///
-    /// - Parameter bytes: Any number of bytes; none sends nothing. Borrowed for the call only.
+    /// - Parameter bytes: Any number of bytes; an empty span is ignored. Borrowed for the call
+    ///   only.
     /// - Complexity: O(*n*) in the number of bytes.
     func write(_ bytes: RawSpan)
 
@@ -60,13 +61,12 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
 
     /// Waits for a registered producer to finish, hands what is queued to the kernel, then closes.
     ///
-    /// Nothing more is delivered. If the peer acknowledges nothing for
+    /// Deliveries end at once. If the peer does not acknowledge a byte for
     /// ``StreamOptions/closeTimeout`` while bytes are queued here, the connection is aborted. When
     /// the kernel has the last byte, writing is shut down and the loss is reported,
     /// ``ConnectionLoss/closedLocally``; the peer is not waited for. The socket is kept and its
-    /// input discarded until the peer has acknowledged everything or makes no progress, since a
-    /// close with input unread is a reset, which destroys what was sent (RFC 9293 §3.6, RFC 1122
-    /// §4.2.2.13).
+    /// input discarded until the peer has acknowledged everything or stalls, since a close with
+    /// input unread is a reset, which destroys what was sent (RFC 9293 §3.6, RFC 1122 §4.2.2.13).
     func loseConnection()
 
     /// The same, and `reason` is the reason of the loss: for a connection that ends in peace here,
@@ -92,14 +92,14 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// Whether the next bytes would be delivered to this protocol: false after `pauseProducing`,
     /// `switchProtocol` and every kind of close.
     ///
-    /// What cuts a read into messages asks it after each of them.
+    /// A protocol that cuts a read into messages asks it after each of them.
     var isDelivering: Bool { get }
 
     /// Gives back bytes of the present delivery that were not used. They are delivered again,
     /// ahead of what arrives later, when the transport is resumed; after `switchProtocol` to the
     /// new protocol. Several calls in one delivery keep their order. While closing they are dropped.
     ///
-    /// - Precondition: Not ``isDelivering``; the bytes would come back at once, for ever.
+    /// - Precondition: Not ``isDelivering``; the bytes would come back at once, again and again.
     /// - Parameter bytes: Copied, unless they are part of a delivery that was given back before: so
     ///   to use a read in many small steps is linear in its bytes.
     func unread(_ bytes: RawSpan)
@@ -107,27 +107,28 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     /// Puts another protocol above this connection, for an upgrade.
     ///
     /// The new protocol gets `connectionMade`, then the bytes that the old one had not consumed,
-    /// when the present event ends; the old one gets nothing more. If the peer has ended already,
-    /// the new protocol is told so behind those bytes: by `readConnectionLost`, or by the loss if it
-    /// is not a ``HalfCloseableProtocol``. A connection that is lost before the present event ends
-    /// is not switched any more: the old protocol gets the loss, the new one is released without a
-    /// call.
+    /// when the present event ends; the old one is not called again. If the peer has ended already,
+    /// the new protocol is told so behind those bytes: by `readConnectionLost`, or by the loss if
+    /// it is not a ``HalfCloseableProtocol``. A connection that is lost before the present event
+    /// ends is not switched any more: the old protocol gets the loss, the new one is released
+    /// without a call.
     ///
     /// - Parameters:
     ///   - newProtocol: Takes over when the present event ends.
-    ///   - remaining: What the old protocol has received but not used; copied. It comes before
-    ///     what was given back by ``unread(_:)``, in whichever order the two are called.
+    ///   - remaining: The bytes that the old protocol has received but not used; copied. It comes
+    ///     before what was given back by ``unread(_:)``, in whichever order the two are called.
     func switchProtocol(to newProtocol: any StreamProtocol, remaining: RawSpan)
 
     /// Puts a filter below this connection, which goes on above it: STARTTLS.
     ///
-    /// What was written before leaves as it was. Bytes that arrive behind the present event, and those
-    /// that are given back in it, are the filter's first input, never delivered as they are. While it
-    /// agrees on its terms nothing is delivered, and what is written waits.
+    /// Earlier writes leave unfiltered. Bytes that arrive behind the present event, and those that
+    /// are given back in it, are the filter's first input, never delivered as they are. During its
+    /// handshake deliveries stop, and writes wait.
     ///
     /// - Parameters:
     ///   - filter: A new one.
-    ///   - remaining: What the protocol has received behind the command that led here; copied.
+    ///   - remaining: The bytes that the protocol has received behind the command that led here;
+    ///     copied.
     /// - Returns: A Deferred that succeeds when the filter has agreed. If it does not, the connection is
     ///   lost, and the Deferred fails with that ``ConnectionLoss``. Cancelling it aborts the connection.
     @discardableResult
@@ -147,7 +148,7 @@ extension StreamTransport {
     /// How the connection is secured; `nil` if it is not.
     public var security: TransportSecurity? { details.security }
 
-    /// Puts a filter below this connection; nothing is left over.
+    /// Puts a filter below this connection, without remaining bytes.
     ///
     /// - Parameter filter: A new one.
     /// - Returns: As ``startFilter(_:remaining:)``.
@@ -156,7 +157,7 @@ extension StreamTransport {
         startFilter(filter, remaining: RawSpan())
     }
 
-    /// Puts another protocol above this connection; nothing is left over.
+    /// Puts another protocol above this connection, without remaining bytes.
     ///
     /// - Parameter newProtocol: Takes over when the present event ends.
     public func switchProtocol(to newProtocol: any StreamProtocol) {

@@ -14,7 +14,7 @@ public struct DNSConfiguration: Hashable, Sendable {
     /// The name servers, which do the work of asking others, the first first; at most 16 are used.
     public var servers: [SocketAddress]
 
-    /// What is appended to names with few dots: `search`.
+    /// The domains that are appended to names with few dots: `search`.
     public var searchDomains: [DNSName] = []
 
     /// How many dots a name needs to be asked for as it is first: `ndots`, 1 by default.
@@ -35,7 +35,7 @@ public struct DNSConfiguration: Hashable, Sendable {
     /// How long a whole look-up may take, whatever it consists of: 10 s by default.
     public var limit = Duration.seconds(10)
 
-    /// Names that no server is asked for.
+    /// Names that are answered without a server.
     public var hosts = HostsFile()
 
     /// Options that stand in `resolv.conf(5)` and are not known here; then the system's resolver
@@ -49,12 +49,13 @@ public struct DNSConfiguration: Hashable, Sendable {
 
     /// Reads `resolv.conf(5)`.
     ///
-    /// Never fails: lines that say nothing known are passed over, as the C library does, and noted
-    /// in ``unknownOptions``. Without a server it is the one of this machine.
+    /// Never fails: unknown lines are passed over, as the C library does, and noted in
+    /// ``unknownOptions``. Without a server it is the one of this machine.
     ///
     /// - Parameters:
-    ///   - text: The file's content; empty if there is none.
-    ///   - hostName: The machine's own name, whose domain is searched if the file names none.
+    ///   - text: The file's content; empty without a file.
+    ///   - hostName: The machine's own name, whose domain is searched if the file does not name
+    ///     one.
     ///   - hosts: The content of `hosts(5)`, read already.
     public init(resolvConf text: String, hostName: String = "", hosts: HostsFile = HostsFile()) {
         self.init(servers: [])
@@ -113,7 +114,7 @@ public struct HostsFile: Hashable, Sendable {
     private var addresses: [String: [SocketAddress]] = [:]
     private var names: [SocketAddress: [DNSName]] = [:]
 
-    /// No names.
+    /// An empty file.
     public init() {}
 
     /// Reads the file's content; lines that cannot be read are passed over.
@@ -134,7 +135,7 @@ public struct HostsFile: Hashable, Sendable {
         }
     }
 
-    /// The addresses of a host, in the file's order; none if it is not there.
+    /// The addresses of a host, in the file's order; empty if it is not there.
     ///
     /// - Parameters:
     ///   - host: In any case, with a final dot or without.
@@ -151,7 +152,7 @@ public struct HostsFile: Hashable, Sendable {
     /// The names of an address, in the file's order.
     ///
     /// - Parameter address: Its port does not matter.
-    /// - Returns: None if the address is not there.
+    /// - Returns: Empty if the address is not there.
     public func names(of address: SocketAddress) -> [DNSName] {
         var address = address
         address.port = 0
@@ -182,7 +183,7 @@ private func lines(of text: String, comment: UInt8? = nil) -> [[String]] {
 /// The rule is Go's: what `nsswitch.conf(5)` and `resolv.conf(5)` ask for is done here if all of it
 /// is known here, else by the system.
 public enum ResolverChoice: Hashable, Sendable {
-    /// That of ``DNSResolver``, which needs no thread.
+    /// That of ``DNSResolver``, which runs without a thread.
     case own
     /// `getaddrinfo(3)`; why is said in words.
     case system(reason: String)
@@ -190,9 +191,9 @@ public enum ResolverChoice: Hashable, Sendable {
     /// Chooses by a machine's files.
     ///
     /// - Parameters:
-    ///   - nsswitch: The content of `nsswitch.conf(5)`; empty if there is none.
-    ///   - configuration: What `resolv.conf(5)` says.
-    ///   - override: The value of `TORSION_RESOLVER`: `own` or `system`; anything else has no effect.
+    ///   - nsswitch: The content of `nsswitch.conf(5)`; empty without a file.
+    ///   - configuration: The content of `resolv.conf(5)`.
+    ///   - override: The value of `TORSION_RESOLVER`: `own` or `system`; anything else is ignored.
     public init(nsswitch: String, _ configuration: DNSConfiguration, override: String? = nil) {
         switch override {
         case "own": self = .own

@@ -12,7 +12,7 @@ extension DNSMessage {
     /// Any bytes give a message or an error. A response that says it was cut (``Flags/truncated``)
     /// may end within a record, which is dropped with what would follow.
     ///
-    /// - Parameter bytes: What was received, without the length that TCP puts before it.
+    /// - Parameter bytes: The message, without the length that TCP puts before it.
     /// - Throws: ``DNSMessageError``, which says what is wrong, and where.
     /// - Complexity: O(*n*) in the number of bytes, in time and in memory.
     public init(decoding bytes: RawSpan) throws(DNSMessageError) {
@@ -22,7 +22,7 @@ extension DNSMessage {
 
     /// Reads a message, which must be all of the bytes: see ``init(decoding:)-(RawSpan)``.
     ///
-    /// - Parameter bytes: What was received.
+    /// - Parameter bytes: The message, without the length that TCP puts before it.
     /// - Throws: ``DNSMessageError``.
     public init(decoding bytes: Bytes) throws(DNSMessageError) {
         try self.init(decoding: bytes.span)

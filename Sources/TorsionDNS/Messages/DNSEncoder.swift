@@ -9,9 +9,9 @@ extension DNSMessage {
     /// Names are compressed where RFC 1035 §4.1.4 and RFC 3597 §4 allow it.
     ///
     /// - Returns: At most 65,535 bytes.
-    /// - Throws: ``DNSMessageError`` of problem `tooLong`, or `data` for what no message can say: a
-    ///   text of more than 255 bytes, or none, parameters out of order, a response code of more than
-    ///   four bits without EDNS.
+    /// - Throws: ``DNSMessageError`` of problem `tooLong`, or `data` for values that do not fit a
+    ///   message: an empty text or one of more than 255 bytes, parameters out of order, a response
+    ///   code of more than four bits without EDNS.
     /// - Complexity: O(*n*) in the number of bytes.
     public func encoded() throws(DNSMessageError) -> Bytes {
         var problem: DNSMessageError?

@@ -15,17 +15,17 @@ public struct DNSMessage: Hashable, Sendable {
     public var id: UInt16
     /// The bits of the header.
     public var flags: Flags
-    /// What is asked for, 0 to 15: 0 is a query, 4 a notification, 5 an update.
+    /// The operation, 0 to 15: 0 is a query, 4 a notification, 5 an update.
     public var operation: UInt8
     /// How the server answered.
     public var responseCode: DNSResponseCode
-    /// What is asked: one question, everywhere but in curiosities.
+    /// The questions: one, everywhere but in curiosities.
     public var questions: [DNSQuestion]
-    /// What answers the question.
+    /// The records that answer the question.
     public var answers: [DNSRecord]
-    /// Whose answer it is; the start of a zone that has no such record.
+    /// The zone's authority: whose answer it is, or the start of a zone that lacks the record.
     public var authorities: [DNSRecord]
-    /// What comes with it, for example the addresses of the names above.
+    /// Further records, for example the addresses of the names above.
     public var additionals: [DNSRecord]
     /// The options of RFC 6891; nil if the sender does not know EDNS.
     public var edns: DNSExtension?
@@ -77,7 +77,7 @@ public struct DNSMessage: Hashable, Sendable {
     /// A query to a server that asks others.
     ///
     /// - Parameters:
-    ///   - question: What is asked.
+    ///   - question: The name and the type to ask for.
     ///   - id: A number that others cannot predict.
     ///   - edns: The options of RFC 6891; nil for a server that does not know them.
     public init(asking question: DNSQuestion, id: UInt16, edns: DNSExtension? = nil) {
@@ -89,7 +89,7 @@ public struct DNSMessage: Hashable, Sendable {
     /// A response to a query, without records: its id, question and options.
     ///
     /// - Parameters:
-    ///   - query: What it answers.
+    ///   - query: The message that it answers.
     ///   - code: How.
     public init(answering query: DNSMessage, _ code: DNSResponseCode = .noError) {
         self.init(
@@ -101,7 +101,7 @@ public struct DNSMessage: Hashable, Sendable {
     }
 }
 
-/// What EDNS adds to a message: RFC 6891 §6.
+/// The EDNS part of a message: RFC 6891 §6.
 public struct DNSExtension: Hashable, Sendable {
     /// The largest datagram that the sender can take, in bytes.
     public var payloadByteCount: UInt16
@@ -144,21 +144,21 @@ public struct DNSExtension: Hashable, Sendable {
     }
 }
 
-/// Why bytes are no message of DNS, or a message cannot be sent.
+/// Why bytes are not a message of DNS, or a message cannot be sent.
 public struct DNSMessageError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What is wrong.
+    /// The kind of the error.
     public let problem: Problem
     /// Where: how many bytes stand before; of a message that cannot be sent, how many were written.
     public let position: Int
 
-    /// What is wrong with a message.
+    /// A kind of error in a message.
     @nonexhaustive
     public enum Problem: String, Hashable, Sendable {
         /// The bytes end within the message.
         case cut = "the bytes end within the message"
         /// There are bytes behind the message.
         case rest = "there are bytes behind the message"
-        /// The first two bits of a label are 01 or 10, which nothing uses: RFC 6891 §5.
+        /// The first two bits of a label are 01 or 10, which are reserved: RFC 6891 §5.
         case label = "a label is of an unknown kind"
         /// A name has more than 255 bytes.
         case nameTooLong = "a name is longer than 255 bytes"

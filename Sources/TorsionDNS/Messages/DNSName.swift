@@ -13,7 +13,7 @@ public import TorsionCore
 ///
 /// Text is that of zone files (RFC 1035 §5.1): `\.` is a dot within a label, `\032` the byte 32. A
 /// final dot may be left out; every name is absolute. Bytes beyond ASCII are taken as they are, and
-/// no name is converted to Punycode (IDNA).
+/// names are not converted to Punycode (IDNA).
 public struct DNSName: Sendable {
     /// Each label behind its length, without the empty label of the root.
     let wire: [UInt8]
@@ -76,7 +76,7 @@ public struct DNSName: Sendable {
 
     /// This name followed by the labels of another: `a.b` and `example.org` give `a.b.example.org`.
     ///
-    /// - Parameter suffix: What comes behind.
+    /// - Parameter suffix: The labels to append.
     /// - Returns: nil if the whole is too long.
     public func followed(by suffix: DNSName) -> DNSName? {
         guard wire.count + suffix.wire.count < Self.maximumByteCount else { return nil }

@@ -34,7 +34,7 @@ public struct DNSRecordType: RawRepresentable, Hashable, Sendable {
     public static let aaaa = DNSRecordType(rawValue: 28)
     /// Where a service is: RFC 2782.
     public static let srv = DNSRecordType(rawValue: 33)
-    /// Options of a message, no record of a zone: RFC 6891.
+    /// Options of a message, not a record of a zone: RFC 6891.
     public static let opt = DNSRecordType(rawValue: 41)
     /// How a service is reached: RFC 9460.
     public static let svcb = DNSRecordType(rawValue: 64)
@@ -42,7 +42,7 @@ public struct DNSRecordType: RawRepresentable, Hashable, Sendable {
     public static let https = DNSRecordType(rawValue: 65)
     /// Any type, in a question: RFC 8482.
     public static let any = DNSRecordType(rawValue: 255)
-    /// Who may issue certificates for a domain: RFC 8659.
+    /// The authorities that may issue certificates for a domain: RFC 8659.
     public static let caa = DNSRecordType(rawValue: 257)
 
     private static let names: [(DNSRecordType, String)] = [
@@ -86,19 +86,19 @@ public struct DNSResponseCode: RawRepresentable, Hashable, Sendable, CustomStrin
         self.rawValue = rawValue
     }
 
-    /// `NOERROR`: the records, of which there may be none, are the answer.
+    /// `NOERROR`: the records are the answer, possibly zero.
     public static let noError = DNSResponseCode(rawValue: 0)
     /// `FORMERR`: the server could not read the query.
     public static let formatError = DNSResponseCode(rawValue: 1)
     /// `SERVFAIL`: the server could not find out.
     public static let serverFailure = DNSResponseCode(rawValue: 2)
-    /// `NXDOMAIN`: there is no such name.
+    /// `NXDOMAIN`: the name does not exist.
     public static let nameError = DNSResponseCode(rawValue: 3)
     /// `NOTIMP`: the server cannot do this.
     public static let notImplemented = DNSResponseCode(rawValue: 4)
     /// `REFUSED`: the server does not do this for us.
     public static let refused = DNSResponseCode(rawValue: 5)
-    /// `BADVERS`: the server knows no such version of EDNS.
+    /// `BADVERS`: the server does not know this version of EDNS.
     public static let badVersion = DNSResponseCode(rawValue: 16)
 
     /// Its name as in RFC 1035 and tools: `NXDOMAIN`, `RCODE99`.
@@ -116,7 +116,7 @@ public struct DNSResponseCode: RawRepresentable, Hashable, Sendable, CustomStrin
     }
 }
 
-/// What is asked: a name and a type.
+/// A question: a name and a type.
 public struct DNSQuestion: Hashable, Sendable, CustomStringConvertible {
     /// The name that is asked for.
     public var name: DNSName

@@ -13,7 +13,7 @@ public struct DNSRecord: Hashable, Sendable {
     ///
     /// A larger number counts as 0 when it is read (RFC 2181 §8).
     public var ttlSeconds: UInt32
-    /// What it says.
+    /// The record's value.
     public var data: DNSRecordValue
 
     /// A record.
@@ -21,7 +21,7 @@ public struct DNSRecord: Hashable, Sendable {
     /// - Parameters:
     ///   - name: Whose record it is.
     ///   - ttlSeconds: How long it may be kept.
-    ///   - data: What it says, and so its type.
+    ///   - data: The value, and so the type.
     ///   - classNumber: 1 is the Internet.
     public init(name: DNSName, ttlSeconds: UInt32, data: DNSRecordValue, classNumber: UInt16 = 1) {
         self.name = name
@@ -34,7 +34,7 @@ public struct DNSRecord: Hashable, Sendable {
     public var type: DNSRecordType { data.type }
 }
 
-/// What a record says, by its type.
+/// The value of a record, by its type.
 @nonexhaustive
 public enum DNSRecordValue: Hashable, Sendable {
     /// An IPv4 address.
@@ -55,7 +55,7 @@ public enum DNSRecordValue: Hashable, Sendable {
     case txt([Bytes])
     /// The start of the zone.
     case soa(DNSZoneStart)
-    /// Who may issue certificates: `issue`, `issuewild`, `iodef` and their values.
+    /// The authorities that may issue certificates: `issue`, `issuewild`, `iodef` and their values.
     case caa(flags: UInt8, tag: Bytes, value: Bytes)
     /// How a service is reached.
     case svcb(DNSServiceBinding)
@@ -88,7 +88,7 @@ public enum DNSRecordValue: Hashable, Sendable {
 public struct DNSZoneStart: Hashable, Sendable {
     /// The primary name server.
     public var primary: DNSName
-    /// The mailbox of whoever is responsible, with a dot for the `@`.
+    /// The mailbox of the person responsible, with a dot for the `@`.
     public var mailbox: DNSName
     /// The version of the zone.
     public var serial: UInt32
@@ -96,9 +96,9 @@ public struct DNSZoneStart: Hashable, Sendable {
     public var refreshSeconds: UInt32
     /// After how long it tries again.
     public var retrySeconds: UInt32
-    /// After how long without success it answers no more.
+    /// After how long without success it stops answering.
     public var expireSeconds: UInt32
-    /// How long it may be kept that there is no record: RFC 2308 §4.
+    /// How long a negative answer may be kept: RFC 2308 §4.
     public var minimumSeconds: UInt32
 
     /// The start of a zone.
@@ -109,7 +109,7 @@ public struct DNSZoneStart: Hashable, Sendable {
     ///   - serial: The version.
     ///   - refreshSeconds: After how long a secondary looks for a new version.
     ///   - retrySeconds: After how long it tries again.
-    ///   - expireSeconds: After how long without success it answers no more.
+    ///   - expireSeconds: After how long without success it stops answering.
     ///   - minimumSeconds: How long a negative answer may be kept.
     public init(
         primary: DNSName, mailbox: DNSName, serial: UInt32, refreshSeconds: UInt32,
@@ -129,8 +129,8 @@ public struct DNSZoneStart: Hashable, Sendable {
 public struct DNSServiceBinding: Hashable, Sendable {
     /// 0 stands for an alias; else the lowest comes first.
     public var priority: UInt16
-    /// Where the service is; the root stands for the record's own name, or for no service in an
-    /// alias.
+    /// Where the service is; the root stands for the record's own name; in an alias it says that
+    /// the service does not exist.
     public var target: DNSName
     /// The parameters by their keys, which rise: RFC 9460 §14.3.2.
     public var parameters: [Parameter]
@@ -167,7 +167,7 @@ public struct DNSServiceBinding: Hashable, Sendable {
 
     private func value(_ key: UInt16) -> Bytes? { parameters.first { $0.key == key }?.value }
 
-    /// The application protocols that the service speaks, key 1; none if they are malformed.
+    /// The application protocols that the service speaks, key 1; empty if they are malformed.
     public var applicationProtocols: [Bytes] {
         guard let value = value(1) else { return [] }
         var reader = value.reader
@@ -181,7 +181,7 @@ public struct DNSServiceBinding: Hashable, Sendable {
         return found
     }
 
-    /// The port: key 3; nil if none is named.
+    /// The port: key 3; nil without the key.
     public var port: UInt16? {
         guard let value = value(3), value.count == 2 else { return nil }
         return value.span.integer(at: 0, as: UInt16.self)

@@ -3,9 +3,9 @@
 
 public import TorsionCore
 
-/// What a question came to, and from whom.
+/// The answer to a question, and its source.
 public struct DNSAnswer: Hashable, Sendable {
-    /// What was asked.
+    /// The question.
     public var question: DNSQuestion
     /// The records of the type that was asked for, at least one, with their TTLs when they arrived.
     public var records: [DNSRecord]
@@ -20,33 +20,33 @@ public struct DNSAnswer: Hashable, Sendable {
     public var isCached = false
 }
 
-/// Why a question has no answer.
+/// Why a question was not answered.
 public struct DNSLookupError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What was asked.
+    /// The question.
     public var question: DNSQuestion
-    /// Why there is no answer.
+    /// The reason.
     public var reason: Reason
-    /// The server that said so last; nil if none did.
+    /// The server that said so last; nil if all were silent.
     public var server: SocketAddress?
     /// How long it may be kept that there is nothing, in seconds (RFC 2308 §5); nil keeps nothing.
     var negativeTTLSeconds: UInt32?
 
-    /// Why there is no answer.
+    /// The reason.
     @nonexhaustive
     public enum Reason: Hashable, Sendable {
-        /// There is no such name: `NXDOMAIN`.
+        /// The name does not exist: `NXDOMAIN`.
         case noSuchName
-        /// The name has no records of this type.
+        /// The name exists, without records of this type.
         case noRecords
-        /// No server answered in time.
+        /// The servers did not answer in time.
         case timedOut
-        /// No server could say: the code of the last.
+        /// All servers failed: the code of the last.
         case serverFailure(DNSResponseCode)
         /// The names lead in a circle, or further than 16 aliases.
         case aliasLoop
-        /// An answer came that could not be read, and no server gave another one.
+        /// An answer could not be read, and the other servers did not give one.
         case unreadable
-        /// No server could be asked.
+        /// The servers could not be asked.
         case unreachable(ErrorCode)
     }
 

@@ -33,7 +33,8 @@ extension DNSResolver {
     /// - Parameters:
     ///   - type: Which records.
     ///   - name: Taken as it is, without a search list: see ``DNSName``.
-    /// - Returns: At least one record; or ``DNSLookupError``, for a text that is no name an `IOError`.
+    /// - Returns: At least one record; or ``DNSLookupError``, for a text that is not a name an
+    ///   `IOError`.
     public func records(_ type: DNSRecordType, of name: String) -> Deferred<[DNSRecord]> {
         reactor.checkThread()
         guard let name = DNSName(name) else {
@@ -95,8 +96,8 @@ extension DNSResolver {
     /// Where mail for a domain goes, in the order in which to try.
     ///
     /// - Parameter domain: Taken as it is, without a search list.
-    /// - Returns: At least one host; or ``DNSLookupError``. A single `.` says that the domain takes no
-    ///   mail: RFC 7505.
+    /// - Returns: At least one host; or ``DNSLookupError``. A single `.` says that the domain does
+    ///   not take mail: RFC 7505.
     public func mailExchangers(of domain: String) -> Deferred<[DNSMailExchanger]> {
         records(.mx, of: domain).addCallback { records in
             records.compactMap { record -> DNSMailExchanger? in

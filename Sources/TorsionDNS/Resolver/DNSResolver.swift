@@ -72,7 +72,7 @@ public final class DNSResolver: NameResolver, ReactorCompanion {
         system = nil
     }
 
-    /// What is asked, and how; as the machine's files say it now, unless you gave one.
+    /// The servers and options; as the machine's files say it now, unless you gave one.
     public var configuration: DNSConfiguration {
         reactor.checkThread()
         refresh()
@@ -169,7 +169,7 @@ public final class DNSResolver: NameResolver, ReactorCompanion {
     ///
     /// Cancelling the Deferred gives up; the query ends with the last who waits for it.
     ///
-    /// - Parameter question: What is asked.
+    /// - Parameter question: The name and the type to ask for.
     /// - Returns: At least one record; or ``DNSLookupError``.
     public func lookUp(_ question: DNSQuestion) -> Deferred<DNSAnswer> {
         reactor.checkThread()

@@ -14,9 +14,9 @@ extension StreamServerEndpoint {
     ///         }
     ///     }
     ///
-    /// `handle` is called for one request of a connection at a time. What it throws becomes a 500 and is
-    /// reported to the reactor's `unhandledError`; a thrown ``HTTPResponse`` is the answer. The end of a
-    /// connection cancels its task.
+    /// `handle` is called for one request of a connection at a time. An error that it throws
+    /// becomes a 500 and is reported to the reactor's `unhandledError`; a thrown ``HTTPResponse``
+    /// is the answer. The end of a connection cancels its task.
     ///
     /// At the end of serving the port closes at once, and connections are drained: requests in hand are
     /// answered, with `Connection: close`. Tasks that have not ended after `gracePeriod` are cancelled
@@ -24,11 +24,11 @@ extension StreamServerEndpoint {
     ///
     /// - Parameters:
     ///   - reactor: The calling task's.
-    ///   - options: What clients are allowed.
+    ///   - options: The limits of clients.
     ///   - gracePeriod: How long draining may take.
     ///   - whenListening: Is called with the port, when clients can connect.
     ///   - handle: Answers one request; may capture what belongs to the reactor.
-    /// - Throws: `IOError` if the port cannot be opened. Being cancelled is no error.
+    /// - Throws: `IOError` if the port cannot be opened. Cancellation is not an error.
     public nonisolated(nonsending) func serveHTTP(
         on reactor: Reactor, options: HTTPServerOptions = HTTPServerOptions(),
         gracePeriod: Duration = .seconds(10), whenListening: (ListeningPort) -> Void = { _ in },
@@ -51,18 +51,18 @@ extension StreamServerEndpoint {
 public struct HTTPRequest {
     /// The head, a copy.
     public let head: CopiedRequestHead
-    /// The body, whose pieces are an asynchronous sequence; without bytes if there is none.
+    /// The body, whose pieces are an asynchronous sequence; often empty.
     public let body: HTTPBody
     /// The client.
     public let peerAddress: SocketAddress
 
-    /// What is asked for.
+    /// The method.
     public var method: HTTPMethod { head.method }
-    /// What the request is about, as it was sent.
+    /// The request's target, as it was sent.
     public var target: Bytes { head.target }
     /// The target without its query, and without scheme and host.
     public var path: Bytes { head.path }
-    /// What stands behind the target's question mark, if there is one.
+    /// The part behind the target's question mark, if there is one.
     public var query: Bytes? { head.query }
     /// The fields, in order.
     public var fields: FieldList { head.fields }
@@ -104,7 +104,7 @@ public final class AsyncExchange {
     /// - Parameters:
     ///   - status: How the request is answered.
     ///   - fields: Added as they are.
-    ///   - source: Asked for its bytes unless the answer has none.
+    ///   - source: Asked for its bytes unless the answer is without a body.
     ///   - byteCount: How many bytes there are; `nil` sends them in chunks.
     public func respond(
         _ status: HTTPStatus, _ fields: FieldList = [:], body source: any ByteSource,

@@ -10,15 +10,15 @@ public import TorsionCore
 ///
 /// Its fields are sent as they are; `Host`, `Content-Length` and `Transfer-Encoding` are added.
 public struct ClientRequest {
-    /// What is sent behind the head.
+    /// The body of a request.
     @nonexhaustive
     public enum Body {
-        /// Nothing.
+        /// An empty body.
         case none
         /// These bytes.
         case bytes(Bytes)
-        /// Whatever a source has, no faster than the server takes it: a file, `SequenceSource` for what
-        /// async code makes, another message's body. In chunks if its length is not known.
+        /// Everything that a source has, as fast as the server takes it: a file, `SequenceSource`
+        /// for async code, another message's body. In chunks if its length is not known.
         ///
         /// A source that breaks, or has fewer or more bytes than announced, aborts the connection.
         case source(any ByteSource, byteCount: Int? = nil)
@@ -26,7 +26,7 @@ public struct ClientRequest {
 
     /// Where it goes.
     public var url: HTTPURL
-    /// What is asked for.
+    /// The method.
     public var method: HTTPMethod
     /// Its fields.
     public var fields: FieldList
@@ -41,7 +41,7 @@ public struct ClientRequest {
     ///
     /// - Parameters:
     ///   - url: Where it goes.
-    ///   - method: What is asked for.
+    ///   - method: For example `.get`.
     ///   - fields: Its fields.
     ///   - body: Its body.
     public init(
@@ -75,7 +75,7 @@ public final class ClientResponse {
     public let url: HTTPURL
     /// How many bytes of body were announced; `nil` if their number is not known.
     public let contentLength: Int?
-    /// The body, with its coding taken off; without bytes if there is none.
+    /// The body, with its coding taken off; often empty.
     public let body: HTTPBody
     /// What has the connection of an answer that changed the protocol.
     private var connection: ClientConnection?

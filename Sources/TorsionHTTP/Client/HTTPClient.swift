@@ -15,15 +15,16 @@ public import TorsionCore
 /// `for try await piece in response.body`.
 ///
 /// An answer of any status is an answer: look at ``ClientResponse/status``. A request fails with
-/// `IOError` if no connection can be made, ``ResponseError`` if the answer is malformed or broke off,
-/// `ConnectionLoss` if the connection broke, ``HTTPTimeout`` if something took too long,
-/// ``HTTPClientError`` or ``HTTPURLError`` if it was not sent. Nothing is followed, decoded or remembered
-/// unless you ask for it.
+/// `IOError` if the connection cannot be made, ``ResponseError`` if the answer is malformed or
+/// broke off, `ConnectionLoss` if the connection broke, ``HTTPTimeout`` if something took too long,
+/// ``HTTPClientError`` or ``HTTPURLError`` if it was not sent. It follows redirects, decodes and
+/// remembers only if you ask for it.
 ///
-/// Cancelling what a request returned closes its connection. A request is sent once more by itself only if
-/// it is idempotent, its connection had carried another one, and no byte of an answer had come. A client
-/// that is released closes its idle connections; what is under way goes on. At the end of the reactor
-/// connections are closed when their requests are answered. It belongs to its reactor.
+/// Cancelling what a request returned closes its connection. A request is sent once more by itself
+/// only if it is idempotent, its connection had carried another one, and broke before the first
+/// byte of an answer. A client that is released closes its idle connections; what is under way goes
+/// on. At the end of the reactor connections are closed when their requests are answered. It
+/// belongs to its reactor.
 public final class HTTPClient {
     /// The reactor that it belongs to.
     public let reactor: Reactor
@@ -43,7 +44,7 @@ public final class HTTPClient {
     ///
     /// - Parameters:
     ///   - reactor: Where it and its connections belong.
-    ///   - options: What servers are allowed.
+    ///   - options: The limits of servers.
     ///   - security: How connections are secured, `.tls` of the product TorsionTLS; `nil` refuses URLs
     ///     that need it.
     public init(
@@ -74,7 +75,7 @@ public final class HTTPClient {
     /// - Parameters:
     ///   - url: The whole URL.
     ///   - fields: Fields of the request, `Content-Type` for one.
-    ///   - body: What is sent.
+    ///   - body: The bytes to send.
     /// - Returns: The answer, when its head has come.
     public func post(
         _ url: String, _ fields: FieldList = [:], body: Bytes
@@ -101,7 +102,7 @@ public final class HTTPClient {
         Sending(request, by: self).start()
     }
 
-    /// Closes the connections that carry no request.
+    /// Closes the idle connections.
     public func closeIdleConnections() {
         for origin in origins.values { origin.closeIdle() }
     }
@@ -109,7 +110,7 @@ public final class HTTPClient {
     /// How many connections there are to all servers, idle or not.
     public var connectionCount: Int { origins.values.reduce(0) { $0 + $1.connectionCount } }
 
-    /// How many of them carry no request.
+    /// How many of them are idle.
     public var idleConnectionCount: Int { origins.values.reduce(0) { $0 + $1.idleCount } }
 
     /// Where a URL's requests go.

@@ -3,7 +3,8 @@
 
 public import TorsionCore
 
-/// What a client allows servers, and itself: sizes and times, each with a limit from the start.
+/// The limits of a client for servers, and for itself: sizes and times, each with a limit from the
+/// start.
 ///
 ///     var options = HTTPClientOptions()
 ///     options.headTimeout = .seconds(5)
@@ -18,8 +19,8 @@ public struct HTTPClientOptions: Sendable {
         case deliver
         /// At most so many, one after the other: RFC 9110 §15.4.
         ///
-        /// To another origin goes no `Authorization`, `Proxy-Authorization`, `Cookie` or `Host`. None is
-        /// followed from `https:` to `http:`.
+        /// `Authorization`, `Proxy-Authorization`, `Cookie` and `Host` are not sent to another
+        /// origin. A redirect from `https:` to `http:` is not followed.
         case follow(limit: Int)
     }
 
@@ -29,13 +30,13 @@ public struct HTTPClientOptions: Sendable {
     /// How long a request may wait for a connection: 30 s.
     public var waitingTimeout: Duration = .seconds(30)
 
-    /// How long a server may take nothing of a request: 30 s.
+    /// How long a server may stall while a request is sent: 30 s.
     public var sendTimeout: Duration = .seconds(30)
 
     /// How long the whole head of an answer may take, from when the request has left: 30 s.
     public var headTimeout: Duration = .seconds(30)
 
-    /// How long nothing of a body may come while it is asked for: 30 s.
+    /// How long a body may stall while it is asked for: 30 s.
     public var bodyTimeout: Duration = .seconds(30)
 
     /// How long an idle connection is kept: 30 s, and a second less than its server says.
@@ -51,10 +52,10 @@ public struct HTTPClientOptions: Sendable {
     /// Further ones fail.
     public var waitingLimit = 10_000
 
-    /// The most bytes of an answer's head: 32 KiB, and no more than that.
+    /// The most bytes of an answer's head: 32 KiB, which is also the maximum.
     public var headLimitBytes = 32 * 1024
 
-    /// The most fields of an answer's head: 100, and no more than 200.
+    /// The most fields of an answer's head: 100, at most 200.
     public var fieldLimit = 100
 
     /// The most bytes of an unread body that are read past to keep its connection: 64 KiB.
@@ -68,11 +69,11 @@ public struct HTTPClientOptions: Sendable {
     #if Zlib
     /// Whether the client asks for compressed bodies and takes the compression off: it does not.
     ///
-    /// A request then says `Accept-Encoding: gzip, deflate`, unless it has such a field of its own, asks
-    /// for a range or for a head. What comes with one of these two codings is delivered without it: the
-    /// answer has neither `Content-Encoding` nor `Content-Length` then. No more is made than you read:
-    /// how much a body may become is the limit that you give to `collect`. One that is damaged or breaks off
-    /// fails with ``ContentCodingError``.
+    /// A request then says `Accept-Encoding: gzip, deflate`, unless it has such a field of its own,
+    /// asks for a range or for a head. A body with one of these two codings is delivered without
+    /// it: the answer has neither `Content-Encoding` nor `Content-Length` then. It decompresses
+    /// only as much as you read: the limit that you give to `collect` bounds a body. One that is
+    /// damaged or breaks off fails with ``ContentCodingError``.
     public var decompresses = false
     #else
     /// Decompression, which this build is without: turn the trait on.
@@ -137,14 +138,14 @@ public struct HTTPClientOptions: Sendable {
 
 /// Something of a request took longer than allowed: see ``HTTPClientOptions``.
 public struct HTTPTimeout: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What took too long.
+    /// The step that took too long.
     @nonexhaustive
     public enum Step: Hashable, Sendable {
         /// Making a connection.
         case connecting
         /// Waiting for one, since as many as allowed are busy.
         case waiting
-        /// Sending the request: the server takes nothing.
+        /// Sending the request: the server stalls.
         case sending
         /// The head of the answer.
         case head
@@ -152,7 +153,7 @@ public struct HTTPTimeout: Error, Hashable, Sendable, CustomStringConvertible {
         case body
     }
 
-    /// What took too long.
+    /// The step that took too long.
     public let step: Step
     /// The time that was given.
     public let limit: Duration
@@ -171,13 +172,13 @@ public struct HTTPTimeout: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Why a request was not sent, or not further.
 ///
-/// What breaks it on the way is the error of whoever noticed: `IOError`, `ConnectionLoss`,
-/// ``ResponseError``, ``HTTPTimeout``, an error of TLS.
+/// A later failure has its own error: `IOError`, `ConnectionLoss`, ``ResponseError``,
+/// ``HTTPTimeout``, an error of TLS.
 @nonexhaustive
 public enum HTTPClientError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The URL is one of TLS, and the client has none.
+    /// The URL needs TLS, and the client was made without it.
     case needsSecurity(HTTPURL)
-    /// The value of a field has a control character in it, or a `Host` is none.
+    /// The value of a field has a control character in it, or a `Host` is malformed.
     case badFieldValue(FieldName)
     /// A field says how the message is framed, which the client does.
     case reservedField(FieldName)

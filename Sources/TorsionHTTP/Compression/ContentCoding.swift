@@ -8,17 +8,17 @@ internal import TorsionCore
 public enum ContentCoding: Hashable, Sendable, CustomStringConvertible {
     /// That of RFC 1952.
     case gzip
-    /// That of RFC 1950, which HTTP calls so; what stands in it alone, RFC 1951, is none.
+    /// That of RFC 1950, which HTTP calls so; bare RFC 1951 is refused.
     case deflate
 
-    /// What a client that decompresses accepts.
+    /// The codings that a client that decompresses accepts.
     static let accepted: Bytes = "gzip, deflate"
 
     var form: DeflateForm { self == .gzip ? .gzip : .zlib }
 
     /// The coding of an answer.
     ///
-    /// - Returns: `nil` if there is none, several, or another one.
+    /// - Returns: `nil` if there are several, another one, or zero.
     init?(_ fields: FieldList) {
         let values = fields.all(.contentEncoding)
         guard values.count == 1, let value = values.first else { return nil }
@@ -42,7 +42,7 @@ public enum ContentCodingError: Error, Hashable, Sendable, CustomStringConvertib
     case malformed(ContentCoding)
     /// It ends before what was compressed does.
     case truncated(ContentCoding)
-    /// There is no memory to decompress it with.
+    /// Memory for decompression is short.
     case noMemory
 
     /// A sentence.

@@ -8,9 +8,10 @@ internal import TorsionCore
 ///     let files = FileResponder(folder: "/srv/www")
 ///     try endpoint.listen(on: reactor, http: HTTPServerOptions()) { files }
 ///
-/// Ranges, conditions and media types are those of ``HTTPExchange/respond(file:beneath:to:_:)``. Nothing
-/// outside of the folder can be named, nor anything whose name begins with a dot. A folder is answered
-/// with its `index.html`. One object serves any number of connections of its reactor.
+/// Ranges, conditions and media types are those of ``HTTPExchange/respond(file:beneath:to:_:)``.
+/// Files outside of the folder cannot be named, nor can those whose name begins with a dot. A
+/// folder is answered with its `index.html`. One object serves any number of connections of its
+/// reactor.
 public final class FileResponder: HTTPResponder {
     private let folder: String
 

@@ -15,7 +15,8 @@ extension HTTPExchange {
     /// with a slash. A file that shrinks while it is sent aborts the connection.
     ///
     /// - Parameters:
-    ///   - path: Relative to the folder; no way leads out of it, links neither (`openat2(2)`).
+    ///   - path: Relative to the folder; the path cannot lead out of it, not even by links
+    ///     (`openat2(2)`).
     ///   - folder: The folder.
     ///   - head: The request: its conditions are copied now.
     ///   - fields: Added as they are; `Content-Type` replaces that of the file's name.

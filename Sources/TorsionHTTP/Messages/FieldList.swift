@@ -8,9 +8,9 @@ public import TorsionCore
 ///     var fields: FieldList = [.contentType: "text/html; charset=utf-8"]
 ///     fields.append(.setCookie, Bytes("session=\(number)"))
 ///
-/// A name may come several times. A value that is no field's value, with CR, LF or NUL in it, never
-/// reaches the wire: the answer that has one becomes a 500, and the error is reported (RFC 9110 §5.5).
-/// A value, usable on any thread; keep one that many answers share.
+/// A name may come several times. A value with CR, LF or NUL in it never reaches the wire: the
+/// answer that has one becomes a 500, and the error is reported (RFC 9110 §5.5). A value, usable on
+/// any thread; keep one that many answers share.
 public struct FieldList: Sendable {
     /// One field.
     @frozen
@@ -35,7 +35,7 @@ public struct FieldList: Sendable {
     // Pairs, as a literal brings them, so that none is copied.
     @usableFromInline var pairs: [(FieldName, Bytes)]
 
-    /// None.
+    /// Makes an empty value.
     @inlinable
     public init() { pairs = [] }
 
@@ -82,7 +82,7 @@ public struct FieldList: Sendable {
     /// The values of all fields of this name, in order.
     ///
     /// - Parameter name: The name.
-    /// - Returns: None if there is no such field.
+    /// - Returns: Empty if the field is absent.
     public func all(_ name: FieldName) -> [Bytes] {
         pairs.filter { $0.0 == name }.map(\.1)
     }
@@ -107,7 +107,7 @@ extension FieldList: RandomAccessCollection {
     @inlinable
     public var endIndex: Int { pairs.count }
 
-    /// The field in a place; any that is none traps.
+    /// The field in a place; any other traps.
     ///
     /// - Parameter position: From 0 to the count less one.
     @inlinable

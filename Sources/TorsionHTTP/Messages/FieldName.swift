@@ -10,7 +10,7 @@ public import TorsionCore
 ///
 ///     let fields: FieldList = [.contentType: "text/html", "X-Colour": "green"]
 ///
-/// - Complexity: One of the usual names is a number, and costs no memory.
+/// - Complexity: A usual name is stored as a number, without memory of its own.
 public struct FieldName: Sendable {
     /// Its place among the usual names; 0 for any other.
     @usableFromInline let number: UInt8
@@ -36,7 +36,7 @@ public struct FieldName: Sendable {
         other = number == 0 ? Bytes(token) : Bytes()
     }
 
-    /// Makes a name of a text; `nil` if it is none, or has more than 255 bytes.
+    /// Makes a name of a text; `nil` if it is not a token, or has more than 255 bytes.
     ///
     /// - Parameter text: A token: letters, digits and `!#$%&'*+-.^_|~` or a backtick (RFC 9110 §5.6.2).
     public init?(_ text: String) {

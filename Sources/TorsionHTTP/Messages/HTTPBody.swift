@@ -20,8 +20,9 @@ protocol BodyCarrier: AnyObject {
 ///     exchange.body.pipe(to: FileConsumer(path: path, on: reactor))   // with backpressure
 ///     for try await piece in exchange.body { … }                       // in a task
 ///
-/// One way for one body. Nothing is read ahead: a sender is not faster than you. A client that waits for `100 Continue` is sent it when the body is first asked
-/// for (RFC 9110 §10.1.1). The coding is taken off. It belongs to its reactor.
+/// One way for one body. It does not read ahead: a sender is not faster than you. A client that
+/// waits for `100 Continue` is sent it when the body is first asked for (RFC 9110 §10.1.1). The
+/// coding is taken off. It belongs to its reactor.
 public final class HTTPBody: ByteSource {
     /// The reactor that it belongs to.
     public let reactor: Reactor
@@ -81,9 +82,9 @@ public final class HTTPBody: ByteSource {
     /// Reads the whole body.
     ///
     /// - Parameter limitBytes: The most that it may have.
-    /// - Returns: All of it. Fails with `ReadLimitExceeded` if it is longer, with ``BodyTruncated``, a
-    ///   `ConnectionLoss` or ``HTTPTimeout`` if it breaks off, with ``RequestError`` or
-    ///   ``ResponseError`` if its chunks are none.
+    /// - Returns: All of it. Fails with `ReadLimitExceeded` if it is longer, with
+    ///   ``BodyTruncated``, a `ConnectionLoss` or ``HTTPTimeout`` if it breaks off, with
+    ///   ``RequestError`` or ``ResponseError`` if its chunks are malformed.
     public func collect(limitBytes: Int) -> Deferred<Bytes> {
         require(limitBytes >= 0, "HTTPBody: a limit of \(limitBytes) bytes cannot be")
         switch outcome {
@@ -212,7 +213,7 @@ public final class HTTPBody: ByteSource {
 }
 
 extension HTTPBody: PushProducer {
-    /// Reads no more for now.
+    /// Stops reading for now.
     public func pauseProducing() { isPaused = true }
 
     /// Reads on.
@@ -222,7 +223,7 @@ extension HTTPBody: PushProducer {
         connection?.bodyWasAskedFor()
     }
 
-    /// The consumer is gone: what is left of the body is nobody's.
+    /// The consumer is gone: the rest of the body is dropped.
     public func stopProducing() {
         guard case .carrying(let consumer, let result) = sink else { return }
         // Whoever releases the consumer last must not find the sink in the middle of a change.

@@ -20,11 +20,11 @@ public struct HTTPDate: Hashable, Comparable, Sendable {
         self.seconds = min(max(seconds, -62_135_596_800), 253_402_300_799)
     }
 
-    /// Reads a date in any of the three forms that RFC 9110 §5.6.7 names; `nil` if it is none.
+    /// Reads a date in any of the three forms that RFC 9110 §5.6.7 names; `nil` for any other text.
     ///
     /// - Parameters:
     ///   - text: For example `Sun, 06 Nov 1994 08:49:37 GMT`.
-    ///   - now: Tells the century of a year of two digits: none is more than 50 years ahead.
+    ///   - now: Tells the century of a year of two digits: it is at most 50 years ahead.
     public init?(_ text: RawSpan, now: WallTime? = nil) {
         var words = DateWords(text)
         guard let seconds = words.seconds(now: now) else { return nil }

@@ -3,7 +3,7 @@
 
 public import TorsionCore
 
-/// What a request asks for: RFC 9110 §9.
+/// The method of a request: RFC 9110 §9.
 ///
 ///     switch head.method {
 ///     case .get, .head: show()
@@ -28,7 +28,7 @@ public struct HTTPMethod: Hashable, Sendable {
         other = number == 0 ? Bytes(token) : Bytes()
     }
 
-    /// Makes a method of a text; `nil` if it is none.
+    /// Makes a method of a text; `nil` if it is not a token.
     ///
     /// - Parameter text: A token of at most 32 bytes.
     public init?(_ text: String) {
@@ -55,7 +55,7 @@ public struct HTTPMethod: Hashable, Sendable {
 
     /// `GET`: RFC 9110 §9.3.1.
     @inlinable public static var get: HTTPMethod { HTTPMethod(number: 1) }
-    /// `HEAD`, a `GET` whose answer has no body: §9.3.2.
+    /// `HEAD`, a `GET` whose answer is without a body: §9.3.2.
     @inlinable public static var head: HTTPMethod { HTTPMethod(number: 2) }
     /// `POST`: §9.3.3.
     @inlinable public static var post: HTTPMethod { HTTPMethod(number: 3) }

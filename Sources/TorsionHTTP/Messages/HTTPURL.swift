@@ -8,11 +8,10 @@ public import TorsionCore
 ///     let url = try HTTPURL(parsing: "http://example.org:8080/a?b=c")
 ///     url.host == "example.org" && url.port == 8080 && url.target == "/a?b=c"
 ///
-/// Strict (RFC 3986, RFC 9110 §4.2): a URL that two readers could understand in two ways is none. What is
-/// not ASCII has to be written by percent signs, or `xn--` in a host's name. A plain value, usable on any
-/// thread.
+/// Strict (RFC 3986, RFC 9110 §4.2): an ambiguous URL is refused. Characters outside of ASCII have
+/// to be written by percent signs, or `xn--` in a host's name. A plain value, usable on any thread.
 public struct HTTPURL: Hashable, Sendable {
-    /// What a URL begins with.
+    /// The scheme of a URL.
     @nonexhaustive
     public enum Scheme: String, Hashable, Sendable {
         /// `http:`, in the clear.
@@ -27,17 +26,17 @@ public struct HTTPURL: Hashable, Sendable {
         /// Whether it is reached over TLS.
         public var isSecure: Bool { self == .https || self == .wss }
 
-        /// The port of a URL that names none: 80 or 443.
+        /// The port of a URL that does not name one: 80 or 443.
         public var defaultPort: UInt16 { isSecure ? 443 : 80 }
     }
 
-    /// What the URL begins with.
+    /// The scheme.
     public let scheme: Scheme
     /// A name, in small letters, or an address, an IPv6 one without brackets.
     public let host: String
     /// The port that it names, or its scheme's.
     public let port: UInt16
-    /// What the server is asked for: a path of at least "/", with a query if there is one.
+    /// The request's target: a path of at least "/", with a query if there is one.
     public let target: Bytes
 
     /// Reads a URL.
@@ -119,11 +118,11 @@ public struct HTTPURL: Hashable, Sendable {
         host == other.host && port == other.port && scheme.isSecure == other.scheme.isSecure
     }
 
-    /// What a reference found at this URL points to: RFC 3986 §5.2.
+    /// The URL of a reference that was found at this URL: RFC 3986 §5.2.
     ///
     /// - Parameter reference: A URL, or what is left of one, as in `Location`.
-    /// - Returns: The URL; its path has no dot segments if the reference was relative.
-    /// - Throws: ``HTTPURLError`` for one that is no URL of a known scheme.
+    /// - Returns: The URL; its path is free of dot segments if the reference was relative.
+    /// - Throws: ``HTTPURLError`` for one that is not a URL of a known scheme.
     public func resolving(_ reference: String) throws(HTTPURLError) -> HTTPURL {
         let bytes = Bytes(reference)
         let end = bytes.firstIndex { ":/?#".utf8.contains($0) } ?? bytes.count
@@ -170,7 +169,7 @@ extension HTTPURL: CustomStringConvertible {
     }
 }
 
-/// Why a text is no URL that a client can use.
+/// Why a client cannot use a text as a URL.
 public struct HTTPURLError: Error, Hashable, Sendable, CustomStringConvertible {
     enum Cause: Hashable, Sendable {
         case scheme

@@ -9,7 +9,7 @@ public import TorsionCore
 public struct ResponseHead: Sendable, Hashable {
     /// How the request was answered.
     public var status: HTTPStatus
-    /// The text behind the status, which means nothing: RFC 9110 §15.1.
+    /// The text behind the status, to be ignored: RFC 9110 §15.1.
     public var reason: Bytes
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
     public var minorVersion: Int

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What is wrong with a request that a client has sent.
+/// An error in a request that a client has sent.
 ///
 /// The client is answered with ``status``, and its connection closed: where the next request would
 /// begin is not known. A plain value.
 @nonexhaustive
 public enum RequestError: UInt8, Error, Hashable, Sendable {
-    /// The method is no token, or has more than 32 bytes: RFC 9110 §9.1.
+    /// The method is not a token, or has more than 32 bytes: RFC 9110 §9.1.
     case badMethod = 1
-    /// The target is in none of the forms of RFC 9112 §3.2 that its method has.
+    /// The target is not in a form of RFC 9112 §3.2 that its method has.
     case badTarget
-    /// The line ends in no version: RFC 9112 §2.3.
+    /// The line does not end in a version: RFC 9112 §2.3.
     case badVersion
     /// The version is neither 1.0 nor 1.1.
     case unsupportedVersion
     /// The request line is longer than allowed.
     case requestLineTooLong
-    /// A field's name is no token, has white space behind it, or more than 255 bytes: RFC 9112 §5.1.
+    /// A field's name is not a token, has white space behind it, or more than 255 bytes: RFC 9112
+    /// §5.1.
     case badFieldName
     /// A field's value has a control character: RFC 9110 §5.5.
     case badFieldValue
@@ -31,23 +32,23 @@ public enum RequestError: UInt8, Error, Hashable, Sendable {
     case tooManyFields
     /// The head is longer than allowed.
     case headTooLong
-    /// The length is no number of digits, or comes twice: RFC 9112 §6.3.
+    /// The length is not a number of digits, or comes twice: RFC 9112 §6.3.
     case badContentLength
     /// The coding is not `chunked`, or comes in HTTP/1.0: RFC 9112 §6.1.
     case badTransferEncoding
     /// Both a length and a coding, with which two readers see two bodies: RFC 9112 §6.3.
     case contentLengthWithTransferEncoding
-    /// No `Host` in HTTP/1.1: RFC 9112 §3.2.
+    /// `Host` is missing in HTTP/1.1: RFC 9112 §3.2.
     case missingHost
     /// More than one `Host`: RFC 9112 §3.2.
     case manyHosts
-    /// The host is none: RFC 9110 §7.2.
+    /// The host is malformed: RFC 9110 §7.2.
     case badHost
     /// Something other than `100-continue` is expected: RFC 9110 §10.1.1.
     case unknownExpectation
-    /// A chunk's size is no number of at most 16 hexadecimal digits: RFC 9112 §7.1.
+    /// A chunk's size is not a number of at most 16 hexadecimal digits: RFC 9112 §7.1.
     case badChunkSize
-    /// A chunk's extension is none: RFC 9112 §7.1.1.
+    /// A chunk's extension is malformed: RFC 9112 §7.1.1.
     case badChunkExtension
     /// The extensions of a body's chunks are longer than allowed.
     case chunkExtensionsTooLong

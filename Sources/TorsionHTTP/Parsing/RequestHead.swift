@@ -11,8 +11,8 @@ public import TorsionCore
 ///         exchange.respond(.ok, body: Bytes("Hello, \(agent)!"))
 ///     }
 ///
-/// It is valid until the call returns that brought it, and the compiler sees to that. What you need
-/// longer you copy, by ``copied()`` or a part at a time.
+/// It is valid until the call returns that brought it, and the compiler sees to that. Copy what you
+/// need longer, by ``copied()`` or a part at a time.
 public struct RequestHead: ~Escapable {
     let bytes: RawSpan
     let slots: Span<FieldSlot>
@@ -26,9 +26,9 @@ public struct RequestHead: ~Escapable {
         self.facts = facts
     }
 
-    /// What is asked for.
+    /// The method.
     ///
-    /// - Complexity: O(1); one that no specification has is copied.
+    /// - Complexity: O(1); an unregistered one is copied.
     public var method: HTTPMethod { HTTPMethod(number: facts.method, token: methodBytes) }
 
     /// The bytes of the method.
@@ -40,7 +40,7 @@ public struct RequestHead: ~Escapable {
         }
     }
 
-    /// What the request is about, as it was sent: a path with a query as a rule, see RFC 9112 §3.2.
+    /// The request's target, as it was sent: a path with a query as a rule, see RFC 9112 §3.2.
     ///
     /// At least one byte, all of them visible ASCII.
     public var target: RawSpan {
@@ -63,7 +63,7 @@ public struct RequestHead: ~Escapable {
         }
     }
 
-    /// What stands behind the target's question mark, if there is one.
+    /// The part behind the target's question mark, if there is one.
     public var query: RawSpan? {
         @_lifetime(copy self)
         get {
@@ -155,7 +155,7 @@ public struct RequestHead: ~Escapable {
     /// - Parameters:
     ///   - name: Any name.
     ///   - start: Where to begin, from 0 to ``fieldCount``; any other traps.
-    /// - Returns: A place to use with ``fieldValue(_:)``; `nil` if there is none.
+    /// - Returns: A place to use with ``fieldValue(_:)``; `nil` if the field is absent.
     public func index(of name: FieldName, from start: Int = 0) -> Int? {
         for index in start..<slots.count where slots[index].number == name.number {
             if name.number != 0 || fieldName(index).equalsIgnoringCase(name.other.span) {
@@ -239,9 +239,9 @@ private struct TargetParts {
 
 /// The head of a request as a value: see ``RequestHead/copied()``.
 public struct CopiedRequestHead: Sendable, Hashable {
-    /// What is asked for.
+    /// The method.
     public var method: HTTPMethod
-    /// What the request is about, as it was sent.
+    /// The request's target, as it was sent.
     public var target: Bytes
     /// The host that it is for, with a port if it names one.
     public var authority: Bytes?
@@ -257,7 +257,7 @@ public struct CopiedRequestHead: Sendable, Hashable {
         target[TargetParts(target.span, of: method.number).path]
     }
 
-    /// What stands behind the target's question mark, if there is one.
+    /// The part behind the target's question mark, if there is one.
     public var query: Bytes? {
         let parts = TargetParts(target.span, of: method.number)
         return parts.end < target.count ? target[(parts.end + 1)...] : nil

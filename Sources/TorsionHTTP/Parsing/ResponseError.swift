@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What is wrong with an answer that a server has sent.
+/// An error in an answer that a server has sent.
 ///
 /// Its connection is closed, since where the next answer would begin is not known. A plain value.
 @nonexhaustive
@@ -11,15 +11,16 @@ public enum ResponseError: UInt8, Error, Hashable, Sendable {
 
     /// The reason phrase has a control character: RFC 9112 §4.
     case badReason = 1
-    /// The status is no number from 100 to 599: RFC 9110 §15.
+    /// The status is not a number from 100 to 599: RFC 9110 §15.
     case badStatus
-    /// The first line begins with no version: RFC 9112 §2.3.
+    /// The first line does not begin with a version: RFC 9112 §2.3.
     case badVersion
     /// The version is neither 1.0 nor 1.1.
     case unsupportedVersion
     /// The first line is longer than allowed.
     case statusLineTooLong
-    /// A field's name is no token, has white space behind it, or more than 255 bytes: RFC 9112 §5.1.
+    /// A field's name is not a token, has white space behind it, or more than 255 bytes: RFC 9112
+    /// §5.1.
     case badFieldName
     /// A field's value has a control character: RFC 9110 §5.5.
     case badFieldValue
@@ -33,15 +34,15 @@ public enum ResponseError: UInt8, Error, Hashable, Sendable {
     case tooManyFields
     /// The head is longer than allowed.
     case headTooLong
-    /// The length is no number of digits, or comes twice: RFC 9112 §6.3.
+    /// The length is not a number of digits, or comes twice: RFC 9112 §6.3.
     case badContentLength
     /// The coding is not `chunked`, or comes in HTTP/1.0: RFC 9112 §6.1.
     case badTransferEncoding
     /// Both a length and a coding, with which two readers see two bodies: RFC 9112 §6.3.
     case contentLengthWithTransferEncoding
-    /// A chunk's size is no number of at most 16 hexadecimal digits: RFC 9112 §7.1.
+    /// A chunk's size is not a number of at most 16 hexadecimal digits: RFC 9112 §7.1.
     case badChunkSize = 20
-    /// A chunk's extension is none: RFC 9112 §7.1.1.
+    /// A chunk's extension is malformed: RFC 9112 §7.1.1.
     case badChunkExtension
     /// The extensions of a body's chunks are longer than allowed.
     case chunkExtensionsTooLong
@@ -58,7 +59,7 @@ public enum ResponseError: UInt8, Error, Hashable, Sendable {
     case tooManyInterimAnswers
     /// The server changed to another protocol, and was not asked to: RFC 9110 §15.2.2.
     case unexpectedUpgrade
-    /// Bytes came that belong to no answer: RFC 9112 §9.2.
+    /// Bytes came outside of an answer: RFC 9112 §9.2.
     case unexpectedBytes
 
     init(_ error: RequestError) {

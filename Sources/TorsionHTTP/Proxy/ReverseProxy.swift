@@ -9,17 +9,18 @@ internal import TorsionCore
 ///     let proxy = ReverseProxy(to: origin, by: HTTPClient(on: reactor))
 ///     try ServerEndpoint(parsing: "tcp:8080").listen(on: reactor, http: HTTPServerOptions()) { proxy }
 ///
-/// One for all connections. Method, target, `Host`, fields and body go to the origin, its answer comes
-/// back, interim ones too. Fields that concern one connection stay on it: those that RFC 9110 §7.6.1
-/// names, and those that `Connection` names. How a body is framed is decided anew on either side, and
-/// `Via` says that a gateway was passed. Bodies stream both ways, no faster than whoever reads them;
-/// nothing is stored. A request for another protocol, such as a WebSocket's, is passed on, and if the
-/// origin agrees both connections are joined, also while the reactor stops, until its time is up; `h2c`, HTTP/2 in the clear, is not passed on.
+/// One for all connections. Method, target, `Host`, fields and body go to the origin, its answer
+/// comes back, interim ones too. Fields that concern one connection stay on it: those that RFC 9110
+/// §7.6.1 names, and those that `Connection` names. How a body is framed is decided anew on either
+/// side, and `Via` says that a gateway was passed. Bodies stream both ways, as fast as the reader
+/// takes them, without being stored. A request for another protocol, such as a WebSocket's, is
+/// passed on, and if the origin agrees both connections are joined, also while the reactor stops,
+/// until its time is up; `h2c`, HTTP/2 in the clear, is not passed on.
 ///
-/// A client is answered 502 if the origin cannot be reached, breaks off or answers with what is none, 504
-/// if it takes too long, 503 if too many requests wait for it. If the answer had begun, its connection is
-/// aborted, so that no part is taken for the whole. A client that goes away ends its request to the
-/// origin. It belongs to the reactor of its client.
+/// A client is answered 502 if the origin cannot be reached, breaks off or sends a malformed
+/// answer, 504 if it takes too long, 503 if too many requests wait for it. If the answer had begun,
+/// its connection is aborted, so that a part is not taken for the whole. A client that goes away
+/// ends its request to the origin. It belongs to the reactor of its client.
 public final class ReverseProxy: HTTPResponder {
     private let origin: HTTPURL
     private let client: HTTPClient
@@ -32,16 +33,16 @@ public final class ReverseProxy: HTTPResponder {
 
     /// Called on the reactor for each request that the origin did not answer, or not to its end.
     ///
-    /// That a client goes, or breaks its own body off, is no failure.
+    /// A client that goes, or breaks its own body off, does not count.
     public var whenFailed: ((any Error) -> Void)?
 
     /// Makes a gateway to one server.
     ///
     /// - Parameters:
     ///   - origin: Whose scheme, host and port are used; what is asked for is the client's affair.
-    ///   - client: Asks it; its options say how many connections it may make, and how long things take.
-    ///     It must follow no redirects, which are the client's to follow.
-    ///   - name: What `Via` calls this gateway: a token.
+    ///   - client: Asks it; its options say how many connections it may make, and how long things
+    ///     take. It must not follow redirects: that is up to the gateway's client.
+    ///   - name: The gateway's name in `Via`: a token.
     public init(to origin: HTTPURL, by client: HTTPClient, name: String = "torsion") {
         require(
             client.options.redirects == .deliver,

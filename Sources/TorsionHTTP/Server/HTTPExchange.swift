@@ -9,9 +9,9 @@ public import TorsionCore
 
 /// The right to answer one request, once.
 ///
-/// Whatever answers consumes it, so that answering twice is an error of the compiler, and answering
-/// never is noticed: an exchange that is released gets a 500, and the mistake is reported. It belongs to
-/// its reactor.
+/// Each way of answering consumes it. So the compiler refuses a second answer, and a missing one is
+/// noticed: an exchange that is released gets a 500, and the mistake is reported. It belongs to its
+/// reactor.
 ///
 ///     func requestReceived(_ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) {
 ///         switch head.path {
@@ -23,7 +23,7 @@ public import TorsionCore
 ///         }
 ///     }
 ///
-/// When the client has gone, answering does nothing.
+/// When the client has gone, an answer is dropped.
 public struct HTTPExchange: ~Copyable {
     private let reference: Unmanaged<HTTPConnection>
     private let number: UInt32
@@ -66,12 +66,12 @@ public struct HTTPExchange: ~Copyable {
     /// The client.
     public var peerAddress: SocketAddress { connection.peerAddress }
 
-    /// What the connection's filters have learnt of it: how it is secured, for one.
+    /// The facts that the connection's filters learnt: how it is secured, for one.
     public var details: ConnectionDetails { connection.details }
 
-    /// The body of the request; without bytes if it has none.
+    /// The body of the request; often empty.
     ///
-    /// Nothing of it is read before you ask for it. One that is never asked for is read past when the
+    /// Reading begins when you ask for it. One that is never asked for is read past when the
     /// request is answered, or the connection is closed if it is long.
     public var body: HTTPBody { connection.requestBody(number) }
 
@@ -86,17 +86,18 @@ public struct HTTPExchange: ~Copyable {
 
     /// Answers, with a copy of some bytes for a body.
     ///
-    /// `Content-Length`, `Date` and `Connection` are added. Where the request or the status has no
-    /// body, as with `HEAD`, 204 and 304, the bytes are not sent. A 2xx to `CONNECT` would promise a
-    /// tunnel, which only ``upgrade(to:_:_:)`` makes: it becomes a 501. The answer leaves when the
-    /// present event ends, with those to further requests that had come in the same read, in one write.
+    /// `Content-Length`, `Date` and `Connection` are added. For a request or a status without a
+    /// body, as with `HEAD`, 204 and 304, the bytes are not sent. A 2xx to `CONNECT` would promise
+    /// a tunnel, which only ``upgrade(to:_:_:)`` makes: it becomes a 501. The answer leaves when
+    /// the present event ends, with those to further requests that had come in the same read, in
+    /// one write.
     ///
     /// - Parameters:
     ///   - status: How the request is answered: from 200 on, any other traps.
     ///   - fields: Added as they are.
     ///   - body: Borrowed for the call.
-    /// - Complexity: O(*n*) in the number of bytes; no allocation for a head and a body of some
-    ///   kilobytes, save what the fields cost.
+    /// - Complexity: O(*n*) in the number of bytes; a head and a body of some kilobytes need only
+    ///   the allocations of the fields.
     @inline(__always)
     public consuming func respond(
         _ status: HTTPStatus, _ fields: FieldList = [:], body: RawSpan
@@ -131,7 +132,7 @@ public struct HTTPExchange: ~Copyable {
     /// - Parameters:
     ///   - status: How the request is answered: from 200 on, any other traps.
     ///   - fields: Added as they are.
-    ///   - body: Asked for its bytes unless the answer has none, as with `HEAD`.
+    ///   - body: Asked for its bytes unless the answer is without a body, as with `HEAD`.
     ///   - byteCount: How many there are; `nil` sends them in chunks.
     public consuming func respond(
         _ status: HTTPStatus, _ fields: FieldList = [:], body: any ByteSource,
@@ -164,7 +165,8 @@ public struct HTTPExchange: ~Copyable {
         use { $0.begin($1, status, fields, byteCount: byteCount) }
     }
 
-    /// Sends an interim answer, such as 103 with links to load early; nothing to an HTTP/1.0 client.
+    /// Sends an interim answer, such as 103 with links to load early; it is left out for an
+    /// HTTP/1.0 client.
     ///
     /// - Parameters:
     ///   - status: From 102 to 199; any other traps.
@@ -175,8 +177,9 @@ public struct HTTPExchange: ~Copyable {
 
     /// Answers with 101, and puts another protocol above the connection.
     ///
-    /// It is given what has come behind the request, in order, and nothing of HTTP happens any more. A
-    /// request whose body was not read is answered with 400 instead. The client asks for it by `Upgrade` and `Connection: upgrade`; whether it did is yours to check.
+    /// It gets the bytes behind the request, in order, and HTTP ends on this connection. A request
+    /// whose body was not read is answered with 400 instead. The client asks for it by `Upgrade`
+    /// and `Connection: upgrade`; whether it did is yours to check.
     ///
     /// - Parameters:
     ///   - newProtocol: Takes over when the present event ends.
@@ -247,7 +250,7 @@ public final class PendingExchange {
     /// The reactor that the exchange belongs to.
     public var reactor: Reactor { connection.reactor }
 
-    /// The body of the request; without bytes if it has none.
+    /// The body of the request; often empty.
     public var body: HTTPBody { connection.requestBody(number) }
 
     /// Calls `body` if the client goes away before the answer is written: once, on the reactor.
@@ -278,7 +281,7 @@ public final class PendingExchange {
     /// - Parameters:
     ///   - status: How the request is answered: from 200 on, any other traps.
     ///   - fields: Added as they are.
-    ///   - body: Asked for its bytes unless the answer has none.
+    ///   - body: Asked for its bytes unless the answer is without a body.
     ///   - byteCount: How many there are; `nil` sends them in chunks.
     public func respond(
         _ status: HTTPStatus, _ fields: FieldList = [:], body: any ByteSource,

@@ -3,7 +3,7 @@
 
 public import TorsionCore
 
-/// What a program does with the requests of one connection.
+/// A program's side of the requests of one connection.
 ///
 ///     final class Hello: HTTPResponder {
 ///         func requestReceived(
@@ -31,19 +31,19 @@ public protocol HTTPResponder: AnyObject {
     func requestReceived(
         _ head: borrowing RequestHead, _ exchange: consuming HTTPExchange) throws
 
-    /// The connection has ended: no further request comes on it. By default does nothing.
+    /// The connection has ended, and with it its requests. The default is empty.
     func connectionLost()
 }
 
 extension HTTPResponder {
-    /// Does nothing.
+    /// The empty default.
     public func connectionLost() {}
 }
 
 /// A thrown answer is the answer.
 extension HTTPResponse: Error {}
 
-/// What is wrong with how a program answers; reported to the reactor's `unhandledError`.
+/// A mistake in how a program answers; reported to the reactor's `unhandledError`.
 @nonexhaustive
 public enum AnswerError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A request was not answered: its exchange was released.
@@ -114,7 +114,7 @@ extension StreamServerEndpoint {
     ///
     /// - Parameters:
     ///   - reactor: Where the port and its connections belong.
-    ///   - options: What clients are allowed.
+    ///   - options: The limits of clients.
     ///   - makeResponder: Called for each connection; `nil` closes it. A responder without state of its
     ///     connection's may be one for all.
     /// - Returns: The port, which accepts from now on.
@@ -128,14 +128,14 @@ extension StreamServerEndpoint {
     }
 }
 
-/// The protocol that serves HTTP/1.1 on one connection, for a stream that no endpoint brings.
+/// The protocol that serves HTTP/1.1 on one connection, for a stream without an endpoint.
 ///
 ///     let client = MemoryTransport(serveHTTP(Hello()))
 ///     client.receive("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 ///
 /// - Parameters:
 ///   - responder: Answers its requests.
-///   - options: What the client is allowed.
+///   - options: The limits of the client.
 /// - Returns: A protocol for one connection.
 public func serveHTTP(
     _ responder: any HTTPResponder, options: HTTPServerOptions = HTTPServerOptions()

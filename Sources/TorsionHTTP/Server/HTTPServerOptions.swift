@@ -3,7 +3,7 @@
 
 public import TorsionCore
 
-/// What a server allows its clients: sizes and times, each with a limit from the start.
+/// The limits of a server for its clients: sizes and times, each with a limit from the start.
 ///
 ///     var options = HTTPServerOptions()
 ///     options.idleTimeout = .seconds(15)
@@ -17,7 +17,7 @@ public struct HTTPServerOptions {
     /// How long a head may take from its first byte to its end: 10 s; then 408 is answered.
     public var headTimeout: Duration = .seconds(10)
 
-    /// How long nothing of a body may come while it is asked for: 30 s; then 408 is answered.
+    /// How long a body may stall while it is asked for: 30 s; then 408 is answered.
     public var bodyTimeout: Duration = .seconds(30)
 
     /// How fast a body must come on average while it is asked for, in bytes a second: 100.
@@ -28,19 +28,19 @@ public struct HTTPServerOptions {
     /// How long a kept connection may be without a request: 60 s; then it is closed.
     public var idleTimeout: Duration = .seconds(60)
 
-    /// How long a client may take nothing of an answer: 30 s; then the connection is aborted.
+    /// How long a client may stall while an answer is sent: 30 s; then the connection is aborted.
     public var answerTimeout: Duration = .seconds(30)
 
     /// How long an idle client has for a request that is on its way when the server ends: 500 ms.
     public var lastRequestTimeout: Duration = .milliseconds(500)
 
-    /// The most bytes of a head, its request line included: 32 KiB, and no more than that.
+    /// The most bytes of a head, its request line included: 32 KiB, which is also the maximum.
     public var headLimitBytes = 32 * 1024
 
     /// The most bytes of a request line: 8 KiB.
     public var requestLineLimitBytes = 8 * 1024
 
-    /// The most fields of a head: 100, and no more than 200.
+    /// The most fields of a head: 100, at most 200.
     public var fieldLimit = 100
 
     /// The most bytes of a body that are read past when a request was answered without it: 256 KiB.
@@ -48,9 +48,9 @@ public struct HTTPServerOptions {
     /// Of a longer one the connection is closed.
     public var discardLimitBytes = 256 * 1024
 
-    /// Told of each request when it has been answered; `nil` if nobody is.
+    /// Called with each request when it has been answered; `nil` without an observer.
     ///
-    /// Without it nothing is kept for it.
+    /// Without it the server keeps no records.
     public var observer: (any HTTPServerObserver)?
 
     /// The defaults.
@@ -77,17 +77,17 @@ public struct HTTPServerOptions {
     }
 }
 
-/// Is told of each request of a server: what an access log is written from.
+/// Is called with each request of a server: write an access log from it.
 ///
 /// Called on the reactor's thread.
 public protocol HTTPServerObserver: AnyObject {
     /// A request was answered, or will not be any more.
     ///
-    /// - Parameter record: What is known of it.
+    /// - Parameter record: The request and its answer.
     func requestDidEnd(_ record: HTTPRequestRecord)
 }
 
-/// What became of one request.
+/// One request and how it was answered.
 ///
 /// A plain value.
 public struct HTTPRequestRecord {
@@ -97,9 +97,9 @@ public struct HTTPRequestRecord {
     public var number: Int
     /// The client.
     public var peerAddress: SocketAddress
-    /// What was asked for; `nil` for a request that could not be read.
+    /// The method; `nil` for a request that could not be read.
     public var method: HTTPMethod?
-    /// What the request was about, as it was sent; empty for one that could not be read.
+    /// The request's target, as it was sent; empty for one that could not be read.
     public var target: Bytes
     /// How it was answered; `nil` if the client had gone before.
     public var status: HTTPStatus?

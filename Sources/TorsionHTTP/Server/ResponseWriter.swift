@@ -25,10 +25,10 @@ protocol BodyOutlet: AnyObject {
 ///     …
 ///     writer.finish()
 ///
-/// It is a `Consumer`: register a producer, or pipe a source into it, and what the client does not take
-/// slows that down. A body that is longer or shorter than announced, and a writer that is released before
-/// ``finish(trailers:)``, abort the connection, so that the client takes no part for the whole. When the
-/// client has gone, writing does nothing. It belongs to its reactor.
+/// It is a `Consumer`: register a producer, or pipe a source into it, and what the client does not
+/// take slows that down. A body that is longer or shorter than announced, and a writer that is
+/// released before ``finish(trailers:)``, abort the connection, so that the client does not take a
+/// part for the whole. When the client has gone, writes are dropped. It belongs to its reactor.
 public final class ResponseWriter: Consumer {
     private let connection: (any BodyOutlet)?
     private let number: UInt32

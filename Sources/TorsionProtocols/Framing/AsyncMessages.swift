@@ -5,12 +5,12 @@ public import TorsionCore
 
 /// The messages of a connection as a sequence, which a decoder takes one after the other.
 ///
-/// It reads when it is asked. Leaving a loop loses nothing: what is behind the message that came last
-/// stays with the connection, for another loop, other messages or `read`. Ends when the peer does.
+/// It reads when it is asked. If you leave a loop, the bytes behind the last message stay with the
+/// connection, for another loop, other messages or `read`. Ends when the peer does.
 ///
 /// One task reads at a time. See `AsyncConnection.messages(_:limitBytes:)`.
 public struct AsyncMessages<Decoder: MessageDecoder>: AsyncSequence {
-    /// What the decoder makes.
+    /// The decoder's message.
     public typealias Element = Decoder.Message
 
     let connection: AsyncConnection
@@ -32,9 +32,9 @@ public struct AsyncMessages<Decoder: MessageDecoder>: AsyncSequence {
         /// Waits for the next message.
         ///
         /// - Returns: Nil when the peer has ended behind a message.
-        /// - Throws: What the decoder throws, and then nothing was used; `MessageTooLong`,
-        ///   `UnexpectedEnd` if the peer ends in a message; else as `AsyncConnection.read(_:)`. If the
-        ///   task is cancelled no byte is lost.
+        /// - Throws: What the decoder throws, and then the bytes stay; `MessageTooLong`,
+        ///   `UnexpectedEnd` if the peer ends in a message; else as `AsyncConnection.read(_:)`. If
+        ///   the task is cancelled, the bytes stay for the next call.
         public mutating func next() async throws -> Element? {
             try await connection.readMessage(limitBytes: limitBytes) { reader in
                 try decoder.decode(&reader)
@@ -77,7 +77,7 @@ extension AsyncConnection {
     /// - Parameters:
     ///   - limitBytes: The longest line, its end not counted, at least 1. A longer one throws
     ///     ``LineTooLong``.
-    ///   - terminator: What ends a line.
+    ///   - terminator: The end of a line.
     /// - Returns: A sequence that reads when it is asked. A last line without its end throws
     ///   `UnexpectedEnd`.
     public func lines(
@@ -91,10 +91,10 @@ extension AsyncConnection {
     ///
     /// - Parameters:
     ///   - limitBytes: The longest line, its end not counted, at least 1.
-    ///   - terminator: What ends a line.
+    ///   - terminator: The end of a line.
     /// - Returns: The line; nil if the peer ends before its first byte.
     /// - Throws: ``LineTooLong``; `UnexpectedEnd` if the peer ends within the line; else as
-    ///   `read(_:)`. If the task is cancelled no byte is lost.
+    ///   `read(_:)`. If the task is cancelled, the bytes stay for the next call.
     public nonisolated(nonsending) func readLine(
         limitBytes: Int = 16 * 1024, terminator: LineDecoder.Terminator = .lineFeed
     ) async throws -> Bytes? {
@@ -108,9 +108,8 @@ extension AsyncConnection {
     ///
     /// The frames of one read share its memory: to keep a few of many, use `compacted()`.
     ///
-    /// - Parameter format: What the frames look like, and how long they may be.
-    /// - Returns: A sequence that reads when it is asked. What breaks the format throws
-    ///   ``FrameError``.
+    /// - Parameter format: The frames' form and limit.
+    /// - Returns: A sequence that reads when it is asked. Bytes that break it throw ``FrameError``.
     public func frames(_ format: FrameFormat) -> AsyncMessages<FrameMessages> {
         AsyncMessages(connection: self, decoder: FrameMessages(format), limitBytes: .max)
     }
@@ -129,7 +128,7 @@ public struct LineMessages: MessageDecoder {
     ///
     /// - Parameters:
     ///   - limitBytes: The longest line, its end not counted, at least 1.
-    ///   - terminator: What ends a line.
+    ///   - terminator: The end of a line.
     public init(limitBytes: Int = 16 * 1024, terminator: LineDecoder.Terminator = .lineFeed) {
         require(limitBytes > 0, "lines: need a positive limit, got \(limitBytes)")
         end = terminator.bytes
@@ -179,7 +178,7 @@ public struct FrameMessages: MessageDecoder {
 
     /// Takes frames of one format, which limits them.
     ///
-    /// - Parameter format: What the frames look like, and how long they may be.
+    /// - Parameter format: The frames' form and limit.
     public init(_ format: FrameFormat) { self.format = format }
 
     /// Takes one frame.

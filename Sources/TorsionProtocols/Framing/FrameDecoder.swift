@@ -5,9 +5,9 @@ public import TorsionCore
 
 /// Cuts a stream of bytes into frames: netstrings, or what a length before it delimits.
 ///
-/// A frame that arrives whole is shown where it lies; only one that spans two reads is copied. What
-/// is held is never more than one frame and its header, and grows with what has arrived, not with
-/// the length that a peer announces.
+/// A frame that arrives whole is shown where it lies; only one that spans two reads is copied. It
+/// holds at most one frame and its header, and grows with the bytes that have arrived, not with the
+/// length that a peer announces.
 ///
 ///     let frames = FrameDecoder(.lengthPrefix(.uint16))
 ///     _ = try frames.decode(bytes) { frame in
@@ -20,7 +20,7 @@ public import TorsionCore
 ///
 /// - Complexity: Linear in the bytes, whatever the cuts.
 public final class FrameDecoder: StreamDecoder {
-    /// What the frames look like, and how long they may be.
+    /// The frames' form and limit.
     public let format: FrameFormat
 
     private var partial = PartialFrame()
@@ -37,10 +37,10 @@ public final class FrameDecoder: StreamDecoder {
     /// Bytes of a frame that is not complete, its header included.
     public var partialByteCount: Int { partial.bytes.count }
 
-    /// Takes out the bytes of a frame that is not complete, as they arrived; none inside
+    /// Takes out the bytes of a frame that is not complete, as they arrived; empty inside
     /// `frameReceived`.
     ///
-    /// For a switch of protocols at any other time, so that no byte is lost.
+    /// For a switch of protocols at any other time, so that every byte is kept.
     public func takePartial() -> Bytes {
         extent = nil
         return Bytes(partial.take())

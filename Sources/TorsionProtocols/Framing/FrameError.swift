@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What is wrong with a frame: one that a peer sent, or one that was to be sent.
+/// An error in a frame that a peer sent, or that was to be sent.
 ///
-/// Thrown by ``FrameDecoder/decode(_:_:)``, which ends the connection of a ``FrameProtocol``, and by
-/// `write(frame:as:)`, which then has written nothing. A plain value, usable on any thread.
+/// Thrown by ``FrameDecoder/decode(_:_:)``, which ends the connection of a ``FrameProtocol``, and
+/// by `write(frame:as:)`, which then has not written a byte. A plain value, usable on any thread.
 @nonexhaustive
 public enum FrameError: Error, Hashable, Sendable {
     /// The frame's payload is longer than allowed. Of a netstring that arrives the count is what the

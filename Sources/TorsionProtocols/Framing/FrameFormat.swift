@@ -17,7 +17,7 @@ internal import TorsionCore
 public struct FrameFormat: Hashable, Sendable {
     /// The longest payload, in bytes: what is neither the length nor the rest of a header.
     ///
-    /// What was asked for, or what the length field can say, if that is less.
+    /// The limit that was given, or the length field's maximum, if that is less.
     public let limitBytes: Int
 
     let layout: Layout
@@ -38,7 +38,7 @@ public struct FrameFormat: Hashable, Sendable {
         let isShown: Bool
     }
 
-    /// The limit of a format that names none: 64 KiB.
+    /// The default limit of a format: 64 KiB.
     public static let defaultLimitBytes = 64 * 1024
 
     /// The most that may be asked for, so that no sum of lengths overflows: 1 TiB.
@@ -59,7 +59,7 @@ public struct FrameFormat: Hashable, Sendable {
 
     /// Netstrings: the length in decimal digits, a colon, the payload, a comma.
     ///
-    /// Strict: no leading zero, no sign, no space.
+    /// Strict: leading zeros, signs and spaces are refused.
     ///
     /// - Parameter limitBytes: The longest payload.
     /// - Returns: A format that both sides use.
@@ -72,7 +72,7 @@ public struct FrameFormat: Hashable, Sendable {
     /// A length, then so many bytes, which are the frame.
     ///
     /// - Parameters:
-    ///   - length: What the length looks like: its size and byte order.
+    ///   - length: The length's size and byte order.
     ///   - limitBytes: The longest payload; also bounded by what the field can say.
     /// - Returns: A format that both sides use.
     /// - Precondition: `limitBytes` is from 1 to 2⁴⁰.
@@ -107,10 +107,10 @@ public struct FrameFormat: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - byteCount: The header's size in bytes, from 1 to 1,024.
-    ///   - length: What the length looks like.
+    ///   - length: The length's size and byte order.
     ///   - lengthOffset: Where it begins in the header; it must lie within.
-    ///   - countedByteCount: How many bytes of the header it counts besides the payload: none, or
-    ///     all of them if it is the size of the whole frame.
+    ///   - countedByteCount: How many bytes of the header it counts besides the payload: 0, or all
+    ///     of them if it is the size of the whole frame.
     ///   - limitBytes: The longest payload, from 1 to 2⁴⁰.
     /// - Returns: A format that both sides use.
     public static func header(

@@ -13,8 +13,8 @@ public import TorsionCore
 ///     }
 ///
 /// Inside `frameReceived` a protocol may pause the transport, close it, or switch to another
-/// protocol: the bytes behind the frame are kept, dropped or handed on, and none is doubled. What
-/// breaks the format or its limit ends the connection with a ``FrameError``.
+/// protocol: the bytes behind the frame are kept, dropped or handed on, each once. Bytes that break
+/// the format or its limit end the connection with a ``FrameError``.
 ///
 /// - SeeAlso: Twisted `NetstringReceiver`, `Int16StringReceiver`.
 public protocol FrameProtocol: PhasedProtocol {
@@ -40,7 +40,7 @@ public protocol FrameProtocol: PhasedProtocol {
     ///
     /// - Parameters:
     ///   - bytes: At least one, borrowed until the call returns.
-    ///   - transport: What brought them.
+    ///   - transport: The connection that brought them.
     /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 
@@ -52,7 +52,7 @@ public protocol FrameProtocol: PhasedProtocol {
     ///
     /// - Parameters:
     ///   - error: ``FrameError/tooLong(byteCount:limitBytes:)``.
-    ///   - transport: What brought the frame.
+    ///   - transport: The connection that brought the frame.
     /// - Throws: What is to end the connection at once, as the reason of its loss.
     func frameTooLong(_ error: FrameError, from transport: any StreamTransport) throws
 }
@@ -97,7 +97,7 @@ extension FrameProtocol {
     ///
     /// - Parameters:
     ///   - bytes: Borrowed for the call.
-    ///   - transport: What brought them; asked whether it is still delivering.
+    ///   - transport: The connection that brought them; asked whether it is still delivering.
     /// - Throws: What the callbacks throw, and what is wrong with a frame.
     public func cutFrames(in bytes: RawSpan, from transport: any StreamTransport) throws {
         do {

@@ -12,11 +12,12 @@ public import TorsionCore
 ///
 /// - Complexity: Linear in the bytes, whatever the cuts.
 public final class LineDecoder: StreamDecoder {
-    /// What ends a line.
+    /// The end of a line.
     public enum Terminator: Hashable, Sendable {
-        /// A line feed; a carriage return right before it is left out too. What most tools send.
+        /// A line feed; a carriage return right before it is left out too. Most tools send one of
+        /// the two.
         case lineFeed
-        /// A carriage return and a line feed, and nothing else: for protocols that say so.
+        /// Only a carriage return and a line feed: for protocols that say so.
         case carriageReturnLineFeed
         /// These bytes, from 1 to 64 of them, such as a zero byte or an empty line.
         ///
@@ -36,7 +37,7 @@ public final class LineDecoder: StreamDecoder {
     /// The longest line, its end not counted.
     public let limitBytes: Int
 
-    /// What ends a line.
+    /// The end of a line.
     public let terminator: Terminator
 
     private var partial = PartialFrame()
@@ -55,7 +56,7 @@ public final class LineDecoder: StreamDecoder {
     ///
     /// - Parameters:
     ///   - limitBytes: The longest line, its end not counted; at least 1.
-    ///   - terminator: What ends a line.
+    ///   - terminator: The end of a line.
     public init(limitBytes: Int = 16 * 1024, terminator: Terminator = .lineFeed) {
         require(limitBytes > 0, "LineDecoder: need a positive limit, got \(limitBytes)")
         let end = [UInt8](terminator.bytes)
@@ -73,9 +74,9 @@ public final class LineDecoder: StreamDecoder {
     /// Bytes of a line that is not complete.
     public var partialByteCount: Int { partial.bytes.count }
 
-    /// Takes out the bytes of a line that is not complete; none inside `lineReceived`.
+    /// Takes out the bytes of a line that is not complete; empty inside `lineReceived`.
     ///
-    /// For a switch of protocols at any other time, so that no byte is lost:
+    /// For a switch of protocols at any other time, so that every byte is kept:
     ///
     ///     transport.switchProtocol(to: next, remaining: lines.takePartial().span)
     public func takePartial() -> Bytes { Bytes(partial.take()) }
@@ -104,7 +105,7 @@ public final class LineDecoder: StreamDecoder {
         return start
     }
 
-    /// Asserts what must hold between reads: no whole line is held, and none beyond the limit.
+    /// Asserts what must hold between reads: a held line is incomplete and within the limit.
     ///
     /// For simulations, after each step. O(*n*) in ``partialByteCount``.
     public func checkInvariants() {
@@ -208,7 +209,7 @@ public struct LineTooLong: Error, Hashable, Sendable, CustomStringConvertible {
     /// The line is at least that long.
     public let byteCount: Int
 
-    /// What is allowed.
+    /// The limit.
     public let limitBytes: Int
 
     /// An error that names both.

@@ -13,7 +13,7 @@ public import TorsionCore
 ///     }
 ///
 /// Inside `lineReceived` a protocol may pause the transport, close it, or switch to another
-/// protocol: the bytes behind the line are kept, dropped or handed on, and none is doubled.
+/// protocol: the bytes behind the line are kept, dropped or handed on, each once.
 ///
 /// - SeeAlso: Twisted `LineReceiver`.
 public protocol LineProtocol: PhasedProtocol {
@@ -38,7 +38,7 @@ public protocol LineProtocol: PhasedProtocol {
     ///
     /// - Parameters:
     ///   - bytes: At least one, borrowed until the call returns.
-    ///   - transport: What brought them.
+    ///   - transport: The connection that brought them.
     /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 
@@ -54,7 +54,7 @@ public protocol LineProtocol: PhasedProtocol {
     ///
     /// - Parameters:
     ///   - error: How much had arrived, and what is allowed.
-    ///   - transport: What brought the line.
+    ///   - transport: The connection that brought the line.
     /// - Throws: What is to end the connection at once, as the reason of its loss.
     func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) throws
 }
@@ -99,7 +99,7 @@ extension LineProtocol {
     ///
     /// - Parameters:
     ///   - bytes: Borrowed for the call.
-    ///   - transport: What brought them; asked whether it is still delivering.
+    ///   - transport: The connection that brought them; asked whether it is still delivering.
     /// - Throws: What the callbacks throw, and what is wrong with a line.
     public func cutLines(in bytes: RawSpan, from transport: any StreamTransport) throws {
         do {

@@ -5,8 +5,8 @@ public import TorsionCore
 
 /// Takes messages of your own from a stream of bytes, for callbacks.
 ///
-/// A message that arrives whole is read where it lies; only one that spans two reads is copied. What
-/// is held is never more than the limit.
+/// A message that arrives whole is read where it lies; only one that spans two reads is copied. It
+/// holds at most the limit.
 ///
 ///     let messages = MessageBuffer(limitBytes: 64 * 1024)
 ///     _ = try messages.decode(bytes) { reader in
@@ -23,7 +23,7 @@ public final class MessageBuffer: StreamDecoder {
     /// The most bytes that a message may need, those behind the last `ByteReader.commit()` if it uses
     /// that.
     ///
-    /// A look at what is behind the message counts: a decoder is shown no more.
+    /// Bytes behind the message that a decoder looks at count: it is shown at most so many.
     public let limitBytes: Int
 
     private var partial = PartialFrame()
@@ -43,10 +43,10 @@ public final class MessageBuffer: StreamDecoder {
     /// Bytes of a message that is not complete.
     public var partialByteCount: Int { partial.bytes.count }
 
-    /// Takes out the bytes of a message that is not complete; none inside `messageReceived`.
+    /// Takes out the bytes of a message that is not complete; empty inside `messageReceived`.
     ///
-    /// For a switch of protocols at any other time, so that no byte is lost. Those before the last
-    /// `ByteReader.commit()` are used.
+    /// For a switch of protocols at any other time, so that every byte is kept. Those before the
+    /// last `ByteReader.commit()` are used.
     ///
     /// - Returns: The bytes.
     public func takePartial() -> Bytes {
@@ -150,8 +150,8 @@ public final class MessageBuffer: StreamDecoder {
         }
     }
 
-    /// Asserts what must hold between reads: nothing is held beyond the limit, nor a message that need
-    /// not wait.
+    /// Asserts what must hold between reads: held bytes are within the limit, and not a whole
+    /// message.
     ///
     /// For simulations, after each step. O(1).
     public func checkInvariants() {

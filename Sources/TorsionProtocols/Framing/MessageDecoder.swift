@@ -27,14 +27,14 @@ public import TorsionCore
 ///
 /// Called on the reactor; it must not block. A call that succeeds must have read at least one byte.
 public protocol MessageDecoder {
-    /// What it makes of the bytes.
+    /// The decoded message.
     associatedtype Message
 
     /// Takes one message.
     ///
-    /// - Parameter reader: Stands at the first byte that no message has used; there is at least one.
-    ///   Borrowed for the call: `readBytes` keeps a piece of it.
-    /// - Returns: The message. What the reader has not read is the next one's.
+    /// - Parameter reader: Stands at the first unused byte; there is at least one. Borrowed for the
+    ///   call: `readBytes` keeps a piece of it.
+    /// - Returns: The message. Unread bytes are left for the next message.
     /// - Throws: `ByteReaderError.needsMore(byteCount:)` if the message is not complete; anything
     ///   else ends the connection.
     mutating func decode(_ reader: inout ByteReader) throws -> Message

@@ -17,7 +17,7 @@ public import TorsionCore
 ///     }
 ///
 /// Inside `messageReceived` a protocol may pause the transport, close it, or switch to another
-/// protocol: the bytes behind the message are kept, dropped or handed on, and none is doubled.
+/// protocol: the bytes behind the message are kept, dropped or handed on, each once.
 ///
 /// - SeeAlso: ``MessageDecoder``, by which a message is read in async code, and here as well.
 public protocol MessageProtocol: PhasedProtocol {
@@ -27,12 +27,12 @@ public protocol MessageProtocol: PhasedProtocol {
     /// Bytes are there: read one message from their beginning, then act on it.
     ///
     /// Read all of it before you do anything: where it is not complete the reader throws
-    /// `ByteReaderError.needsMore`; let that pass, and you are called again from the same byte when more
-    /// has arrived. What you read with `readSpan` is borrowed, and costs no allocation.
+    /// `ByteReaderError.needsMore`; let that pass, and you are called again from the same byte when
+    /// more has arrived. `readSpan` returns borrowed bytes, without an allocation.
     ///
     /// - Parameters:
-    ///   - reader: Stands at the first byte that no message has used; there is at least one.
-    ///   - transport: What brought them.
+    ///   - reader: Stands at the first unused byte; there is at least one.
+    ///   - transport: The connection that brought them.
     /// - Throws: `ByteReaderError.needsMore` if the message is not complete; anything else ends the
     ///   connection, as the reason of its loss.
     func messageReceived(
@@ -45,7 +45,7 @@ public protocol MessageProtocol: PhasedProtocol {
     ///
     /// - Parameters:
     ///   - bytes: At least one, borrowed until the call returns.
-    ///   - transport: What brought them.
+    ///   - transport: The connection that brought them.
     /// - Throws: What is to end the connection, as the reason of its loss.
     func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws
 
@@ -56,8 +56,8 @@ public protocol MessageProtocol: PhasedProtocol {
     /// the connection.
     ///
     /// - Parameters:
-    ///   - error: What is known of the length, and what is allowed.
-    ///   - transport: What brought the message.
+    ///   - error: The length as far as it is known, and the limit.
+    ///   - transport: The connection that brought the message.
     /// - Throws: What is to end the connection at once, as the reason of its loss.
     func messageTooLong(_ error: MessageTooLong, from transport: any StreamTransport) throws
 }
@@ -102,7 +102,7 @@ extension MessageProtocol {
     ///
     /// - Parameters:
     ///   - bytes: Borrowed for the call.
-    ///   - transport: What brought them; asked whether it is still delivering.
+    ///   - transport: The connection that brought them; asked whether it is still delivering.
     /// - Throws: What the callbacks throw, and what is wrong with a message.
     public func cutMessages(in bytes: RawSpan, from transport: any StreamTransport) throws {
         do {

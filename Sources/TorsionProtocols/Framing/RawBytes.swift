@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What ``LineDecoder``, ``FrameDecoder`` and ``MessageBuffer`` have in common: they cut a stream of
+/// The common part of ``LineDecoder``, ``FrameDecoder`` and ``MessageBuffer``: they cut a stream of
 /// bytes into frames, or lines, or messages, and leave some of it raw.
 ///
-/// You make one of those three; this class has no initialiser of its own.
+/// You make one of those three; this class cannot be made by itself.
 ///
 ///     let lines = LineDecoder()
 ///     lines.expect(rawBytes: 100)

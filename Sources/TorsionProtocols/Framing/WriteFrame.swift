@@ -15,7 +15,7 @@ extension Consumer {
     ///   - frame: Borrowed for the call. One without its header traps.
     ///   - format: The one that the peer decodes.
     /// - Throws: ``FrameError/tooLong(byteCount:limitBytes:)`` if the payload is longer than the
-    ///   format allows; then nothing was written.
+    ///   format allows; then not a byte was written.
     public func write(frame: RawSpan, as format: FrameFormat) throws(FrameError) {
         let start = try writeHeader(of: frame, as: format)
         write(frame.extracting(start..<frame.byteCount))

@@ -3,7 +3,7 @@
 
 public import TorsionCore
 
-/// How many connections one port may have at a time; nil is no limit.
+/// How many connections one port may have at a time; nil is unlimited.
 ///
 /// A plain value, usable on any thread. In a group of reactors each has a port, and each port these
 /// limits.
@@ -16,8 +16,8 @@ public struct ConnectionLimits: Hashable, Sendable {
 
     /// How many of one address, whatever their ports.
     ///
-    /// IPv6 addresses count by their first 64 bits, which is what one customer has (RFC 6177). Peers
-    /// of UNIX sockets have no address that tells them apart, and are only counted in all.
+    /// IPv6 addresses count by their first 64 bits, which is what one customer has (RFC 6177).
+    /// Peers of UNIX sockets lack distinct addresses, and are only counted in all.
     public var perPeer: Int?
 
     /// The two, each of them positive.
@@ -38,7 +38,7 @@ public struct ConnectionLimits: Hashable, Sendable {
 
 /// More connections than are allowed.
 public struct ConnectionLimitReached: Error, Hashable, Sendable, CustomStringConvertible {
-    /// What is allowed.
+    /// The limit.
     public let limit: Int
     /// Whether that is for one address, or for all.
     public let isPerPeer: Bool
@@ -55,8 +55,8 @@ extension ConnectionLimitReached: PeerRefusal {}
 ///
 /// A client beyond the total is refused before anything is made for it, also while others are still
 /// agreeing on their filters' terms. One beyond its address's share is reset when its address is
-/// known, which behind a ``ProxyHeaderReader`` is that of the proxy's client; its protocol hears
-/// nothing of it.
+/// known, which behind a ``ProxyHeaderReader`` is that of the proxy's client; its protocol is not
+/// called.
 ///
 ///     try endpoint.limited(to: ConnectionLimits(total: 10_000)).listen(on: reactor) { Chat(room) }
 ///

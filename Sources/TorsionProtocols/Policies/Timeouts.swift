@@ -3,7 +3,7 @@
 
 internal import TorsionCore
 
-/// How long a connection may wait for its peer; nil waits for ever.
+/// How long a connection may wait for its peer; nil waits without limit.
 ///
 /// A plain value, usable on any thread.
 ///
@@ -16,11 +16,11 @@ public struct Timeouts: Hashable, Sendable {
 
     /// From the first byte of a request until its end: see `ConnectionPhase.request`.
     ///
-    /// The lines of a `LineProtocol` and the frames of a `FrameProtocol` are such requests. So a client that
-    /// sends a byte now and then is not served for ever.
+    /// The lines of a `LineProtocol` and the frames of a `FrameProtocol` are such requests. So a
+    /// client that sends a byte now and then is not served without end.
     public var request: Duration?
 
-    /// While nothing is received, and nothing that is sent is taken.
+    /// While neither side gets a byte through.
     public var idle: Duration?
 
     /// The three, each of them positive.

@@ -218,7 +218,7 @@ extension BinaryProxyHeader {
 extension ProxyHeader {
     /// The header as it is sent.
     ///
-    /// Addresses of two families are both written as IPv6. Of a UNIX socket version 1 says nothing.
+    /// Addresses of two families are both written as IPv6. Version 1 cannot describe a UNIX socket.
     ///
     /// - Throws: ``ProxyHeaderError/tooLong(byteCount:limitBytes:)`` if the extensions do not fit.
     public func encoded() throws(ProxyHeaderError) -> Bytes {

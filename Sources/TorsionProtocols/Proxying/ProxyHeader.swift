@@ -3,7 +3,8 @@
 
 public import TorsionCore
 
-/// What a proxy says, before the first byte of a connection, about whom it speaks for.
+/// The header by which a proxy tells, before the first byte of a connection, for which client it
+/// speaks.
 ///
 /// A plain value, usable on any thread. ``ProxyHeaderReader`` takes it from a connection,
 /// ``ProxyHeaderWriter`` puts it in front of one.
@@ -15,7 +16,7 @@ public struct ProxyHeader: Hashable, Sendable {
     /// How the header is written.
     @nonexhaustive
     public enum Version: Hashable, Sendable {
-        /// A line of text. It has no extensions, and of UNIX sockets it says nothing.
+        /// A line of text. It lacks extensions and UNIX sockets.
         case v1
         /// Binary.
         case v2
@@ -46,7 +47,7 @@ public struct ProxyHeader: Hashable, Sendable {
         }
     }
 
-    /// What version 2 says besides, in the order sent, all types that are not known here included.
+    /// The extensions of version 2, in the order sent, unknown types included.
     ///
     /// The checksum is not among them: see ``hasChecksum``.
     public var extensions: [Extension] = []
@@ -67,7 +68,7 @@ public struct ProxyHeader: Hashable, Sendable {
             version: version, addresses: Addresses(source: source, destination: destination))
     }
 
-    /// A header about nobody: the addresses are those of the proxy's own connection.
+    /// A header without a client: the addresses are those of the proxy's own connection.
     ///
     /// - Parameter version: How the header is written.
     /// - Returns: A header without addresses.
@@ -84,7 +85,7 @@ public struct ProxyHeader: Hashable, Sendable {
 extension ProxyHeader {
     /// One thing that version 2 says besides the addresses: a type and a value.
     public struct Extension: Hashable, Sendable {
-        /// What it is about: see the constants.
+        /// The type: see the constants.
         public var type: UInt8
         /// Up to 65,535 bytes.
         public var value: Bytes
@@ -105,11 +106,11 @@ extension ProxyHeader {
         public static let authority: UInt8 = 0x02
         /// The checksum; never in ``ProxyHeader/extensions``.
         static let checksum: UInt8 = 0x03
-        /// Nothing: padding.
+        /// Padding.
         public static let padding: UInt8 = 0x04
-        /// What names the connection through all proxies, up to 128 bytes.
+        /// The connection's name through all proxies, up to 128 bytes.
         public static let uniqueID: UInt8 = 0x05
-        /// What the client's TLS was: a structure of its own, see section 2.2.6.
+        /// The client's TLS: a structure of its own, see section 2.2.6.
         public static let tls: UInt8 = 0x20
         /// The name of the network namespace.
         public static let networkNamespace: UInt8 = 0x30
@@ -118,7 +119,7 @@ extension ProxyHeader {
     /// The value of the first extension of a type.
     ///
     /// - Parameter type: See ``Extension``.
-    /// - Returns: `nil` if there is none of this type.
+    /// - Returns: `nil` if the type is absent.
     public func value(of type: UInt8) -> Bytes? {
         extensions.first { $0.type == type }?.value
     }
@@ -129,7 +130,7 @@ extension ProxyHeader {
     }
 }
 
-/// What is wrong with the header of a proxy.
+/// An error in the header of a proxy.
 ///
 /// It is the reason of the loss of the connection that brought it. A plain value, usable on any
 /// thread.
@@ -138,7 +139,7 @@ public enum ProxyHeaderError: Error, Hashable, Sendable {
     /// The sender is not among those that may say who a client is.
     case untrustedSender(SocketAddress)
 
-    /// What arrives is not the beginning of a header; the last of so many bytes shows it.
+    /// The bytes do not begin a header; the last of so many bytes shows it.
     case notAHeader(byteCount: Int)
 
     /// The header is longer than is allowed.

@@ -10,8 +10,8 @@ internal import TorsionCore
 ///         serve(found.header, bytes.extracting(found.usedByteCount..<bytes.byteCount))
 ///     }
 ///
-/// Strict: what does not match exactly is an error as soon as the byte that shows it is there. What
-/// is held never exceeds the limit.
+/// Strict: what does not match exactly is an error as soon as the byte that shows it is there. It
+/// holds at most the limit.
 ///
 /// - Complexity: Linear in the bytes of the header, whatever the cuts.
 public struct ProxyHeaderDecoder {

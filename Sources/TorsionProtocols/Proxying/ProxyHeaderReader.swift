@@ -9,10 +9,10 @@ public import TorsionCore
 ///     try endpoint.filtered { ProxyHeaderReader(trusting: proxies) }
 ///         .listen(on: reactor) { Chat(room) }
 ///
-/// The connection is made once the header is complete, with the addresses of the client that the proxy
-/// speaks for; those of the proxy itself if it speaks for nobody. The factory is given that address,
-/// too. The rest of the header is at `transport.proxyHeader`. Behind the header the filter is not in
-/// the path any more.
+/// The connection is made once the header is complete, with the addresses of the client that the
+/// proxy speaks for; those of the proxy itself if it speaks for itself. The factory is given that
+/// address, too. The rest of the header is at `transport.proxyHeader`. Behind the header the filter
+/// is not in the path any more.
 ///
 /// Any client could claim any address, so only those named may send a header, and from them one must
 /// come: the protocol says that whether there is one is never guessed. Everything else closes the
@@ -29,7 +29,7 @@ public final class ProxyHeaderReader: StreamFilter {
     /// Makes a reader for one connection.
     ///
     /// - Parameters:
-    ///   - senders: Who may send a header; see `AddressBlock.local` for this machine.
+    ///   - senders: The trusted proxies; see `AddressBlock.local` for this machine.
     ///   - limitBytes: The longest header, 16 at least.
     public init(trusting senders: [AddressBlock], limitBytes: Int = 4096) {
         self.senders = senders
@@ -66,6 +66,6 @@ public final class ProxyHeaderReader: StreamFilter {
 }
 
 extension StreamTransport {
-    /// What a proxy said of this connection, if there is a ``ProxyHeaderReader`` below.
+    /// The proxy's header of this connection, if there is a ``ProxyHeaderReader`` below.
     public var proxyHeader: ProxyHeader? { details[ProxyHeader.self] }
 }

@@ -8,7 +8,7 @@ public import TorsionCore
 ///     let header = ProxyHeader(source: client.peerAddress, destination: client.localAddress)
 ///     backend.filtered { ProxyHeaderWriter(header) }.connect(on: reactor) { StreamProxy() }
 ///
-/// The header is sent when the stream is connected, and the filter is in the path no more. If its
+/// The header is sent when the stream is connected, and the filter leaves the path. If its
 /// extensions do not fit, connecting fails with the ``ProxyHeaderError``.
 ///
 /// - SeeAlso: "The PROXY protocol", HAProxy's `doc/proxy-protocol.txt`; ``ProxyHeaderReader``.
@@ -17,7 +17,7 @@ public final class ProxyHeaderWriter: StreamFilter {
 
     /// Makes a writer for one connection.
     ///
-    /// - Parameter header: What is sent.
+    /// - Parameter header: Sent before the first byte.
     public init(_ header: ProxyHeader) {
         self.header = header
         super.init()

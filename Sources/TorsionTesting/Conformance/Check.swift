@@ -32,12 +32,12 @@ public struct Check: Sendable, CustomStringConvertible {
 
     /// Runs the check on a backend of its own.
     ///
-    /// - Parameter backend: What is held to the contract of `ReactorBackend`.
+    /// - Parameter backend: The backend to hold to the contract of `ReactorBackend`.
     /// - Throws: ``CheckFailure``, or what went wrong instead.
     public func run(on backend: BackendChoice) throws { try body(backend) }
 }
 
-/// The contract of `ReactorBackend` in code: whoever writes a backend proves it with these.
+/// The contract of `ReactorBackend` in code: run these to prove a backend.
 ///
 ///     @Test(arguments: ConformanceSuite.checks)
 ///     func `my backend keeps the contract`(check: Check) throws {
@@ -52,9 +52,9 @@ public enum ConformanceSuite {
         + datagramGroups + faults
 }
 
-/// What a check found.
+/// The failure of a check.
 public struct CheckFailure: Error, CustomStringConvertible {
-    /// What was expected and what was found.
+    /// The expected and the found value.
     public let description: String
 }
 

@@ -25,12 +25,12 @@ extension BackendChoice {
 /// Runs a scenario with its first call failing, then its second, and so on, until it is done before
 /// the call that would have failed.
 ///
-/// The scenario throws if it does not keep its word, for example when something is left open. That
-/// calls fail is no reason to throw.
+/// The scenario throws if it does not keep its word, for example when something is left open. A
+/// failed call alone is not a reason to throw.
 ///
 /// - Parameters:
 ///   - backend: Makes the calls that do not fail.
-///   - code: What each failed call reports.
+///   - code: The error of each failed call.
 ///   - limit: How many calls a scenario may make.
 ///   - scenario: Called once for each call that fails, and once more.
 /// - Returns: How many calls the scenario makes.

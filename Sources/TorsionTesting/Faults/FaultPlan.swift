@@ -12,7 +12,7 @@
 ///
 /// A plan is used up by the backends that were made for it, on any thread.
 public final class FaultPlan: Sendable {
-    /// What a backend asks of the kernel, as far as it can fail.
+    /// A call of the kernel that can fail.
     public enum Call: Hashable, Sendable, CaseIterable {
         /// Starting the backend.
         case start
@@ -78,7 +78,7 @@ public final class FaultPlan: Sendable {
     /// - Parameters:
     ///   - number: From 1.
     ///   - calls: Those that are counted.
-    ///   - code: What the call reports.
+    ///   - code: The call's error.
     /// - Returns: A plan for one run: it counts on.
     public static func failCall(
         _ number: Int, of calls: Set<Call> = Set(Call.allCases), with code: ErrorCode
@@ -89,7 +89,7 @@ public final class FaultPlan: Sendable {
     /// - Parameters:
     ///   - numbers: From 1.
     ///   - calls: Those that are counted.
-    ///   - code: What each of them reports.
+    ///   - code: Their error.
     /// - Returns: A plan for one run: it counts on.
     public static func failCalls(
         _ numbers: ClosedRange<Int>, of calls: Set<Call> = Set(Call.allCases), with code: ErrorCode
@@ -97,7 +97,7 @@ public final class FaultPlan: Sendable {
 
     /// Cuts reads and writes into pieces, and batches to so many datagrams.
     ///
-    /// Nothing fails: every program must work the same.
+    /// Calls do not fail: every program must work the same.
     ///
     /// - Parameter byteCount: The longest piece, and the most datagrams of a batch; at least 1.
     /// - Returns: A plan that can be used again.
@@ -106,10 +106,10 @@ public final class FaultPlan: Sendable {
         return FaultPlan(pieceByteCount: byteCount)
     }
 
-    /// Cuts reads and writes anywhere, answers some writes with none at all, and is late by a turn
-    /// with some of what it tells, all by the seed.
+    /// Cuts reads and writes anywhere, takes zero bytes of some writes, and delays some events by a
+    /// turn, all by the seed.
     ///
-    /// Nothing fails.
+    /// Calls do not fail.
     ///
     /// - Parameter seed: The same seed cuts in the same places.
     /// - Returns: A plan for one run: it draws on.

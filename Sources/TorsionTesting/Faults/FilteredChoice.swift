@@ -7,7 +7,7 @@
 public enum PassingFilter: String, CaseIterable, Sendable {
     /// The engine passes calls and queues on without looking at bytes.
     case transparent
-    /// Each byte goes through the hooks of a `StreamFilter` that overrides none.
+    /// Each byte goes through the hooks of a `StreamFilter` that overrides only hooks.
     case byHooks
 
     /// Makes one for a connection.
@@ -39,7 +39,7 @@ extension BackendChoice {
         return choice
     }
 
-    /// The backend under as many transparent filters as the variable `TEST_FILTERS` says, none by
+    /// The backend under as many transparent filters as the variable `TEST_FILTERS` says, 0 by
     /// default: so that tests of something else run over filters, too.
     ///
     /// - Parameter choice: Any.

@@ -54,10 +54,10 @@ public final class ManualClock {
     /// Lets time pass, and runs what is due, stopping at each deadline in order.
     ///
     /// So a call that is due after two seconds, made by one that is due after one, runs at its own
-    /// time, not at the end. What a callback schedules with no delay runs in a further turn at the
-    /// same instant. A callback that always schedules another one does not hold time up: after
-    /// ``turnsAtOneInstant`` turns the clock goes on to the next deadline, or to the end, where that
-    /// call runs again.
+    /// time, not at the end. Work that a callback schedules without a delay runs in a further turn
+    /// at the same instant. A callback that always schedules another one does not hold time up:
+    /// after ``turnsAtOneInstant`` turns the clock goes on to the next deadline, or to the end,
+    /// where that call runs again.
     ///
     /// - Parameter duration: How much time passes; zero runs what is due now.
     /// - Precondition: `duration` is not negative; not inside a callback of the reactor.

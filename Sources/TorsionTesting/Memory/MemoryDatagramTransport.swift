@@ -14,7 +14,7 @@ public final class MemoryDatagramTransport {
     /// The clock that timers of this port go by.
     public let clock: ManualClock
 
-    /// What the protocol was given.
+    /// The protocol's transport.
     public let transport: any DatagramTransport
 
     private let port: MemoryDatagramPort
@@ -22,12 +22,12 @@ public final class MemoryDatagramTransport {
     /// Opens, and calls `transportStarted`.
     ///
     /// - Parameters:
-    ///   - proto: What is tested.
+    ///   - proto: The protocol under test.
     ///   - clock: Shared by ports that belong together; nil makes one.
     ///   - room: How many datagrams the kernel takes before it is full; unlimited unless it is set,
     ///     see ``drain(_:)``.
     ///   - options: As for a port over sockets.
-    ///   - localAddress: What the port says that it is bound to.
+    ///   - localAddress: The port's address, as the protocol sees it.
     public init(
         _ proto: any DatagramProtocol, clock: ManualClock? = nil, room: Int = .max,
         options: DatagramOptions = DatagramOptions(),
@@ -51,7 +51,7 @@ public final class MemoryDatagramTransport {
     ///
     /// - Parameters:
     ///   - text: The whole datagram, as UTF-8.
-    ///   - address: Who sent it.
+    ///   - address: The sender.
     public func receive(_ text: String, from address: SocketAddress) {
         receive([Datagram(text, address)])
     }
@@ -64,7 +64,7 @@ public final class MemoryDatagramTransport {
         turn()
     }
 
-    /// What was sent to a connected port's peer was refused.
+    /// The peer of a connected port refuses a datagram.
     public func refuse() {
         port.failures.append(
             IOError(.read, function: "recvmmsg", code: .connectionRefused))
@@ -79,7 +79,7 @@ public final class MemoryDatagramTransport {
         turn()
     }
 
-    /// What was sent since the last time.
+    /// The datagrams that were sent since the last call.
     public func takeDatagrams() -> [Datagram] {
         defer { port.sent = [] }
         return port.sent
@@ -93,7 +93,7 @@ public final class MemoryDatagramTransport {
 
 /// A datagram with bytes of its own.
 public struct Datagram: Hashable, Sendable {
-    /// What it carries.
+    /// The payload.
     public let bytes: Bytes
     /// Where it came from, or goes to.
     public let address: SocketAddress

@@ -16,8 +16,8 @@ public final class MemoryTransport {
     /// The clock that timers of this connection go by.
     public let clock: ManualClock
 
-    /// What the protocol was given; there from `connectionMade` on, which with filters comes when they
-    /// have agreed.
+    /// The protocol's transport; set from `connectionMade` on, which with filters comes after their
+    /// handshakes.
     public private(set) var transport: (any StreamTransport)!
 
     private let stream: MemoryStream
@@ -25,14 +25,14 @@ public final class MemoryTransport {
     /// Connects, and calls `connectionMade`.
     ///
     /// - Parameters:
-    ///   - proto: What is tested.
+    ///   - proto: The protocol under test.
     ///   - clock: Shared by connections that belong together; nil makes one.
-    ///   - roomBytes: What the peer's side takes before it is full; unlimited unless it is set, see
-    ///     ``drain(_:)``.
+    ///   - roomBytes: The bytes that the peer's side takes before it is full; unlimited unless it
+    ///     is set, see ``drain(_:)``.
     ///   - options: As for a connection over sockets.
     ///   - layers: The filters and observers of the connection, as a port has them.
-    ///   - peerAddress: What the connection says of its peer.
-    ///   - localAddress: What the connection says of itself.
+    ///   - peerAddress: The peer's address, as the protocol sees it.
+    ///   - localAddress: The local address, as the protocol sees it.
     public init(
         _ proto: any StreamProtocol, clock: ManualClock? = nil, roomBytes: Int = .max,
         options: StreamOptions = StreamOptions(), layers: StreamLayers = StreamLayers(),
@@ -98,19 +98,19 @@ public final class MemoryTransport {
         deliver { stream.fail(IOError(.read, function: "recv", code: .connectionReset)) }
     }
 
-    /// The peer takes so many bytes of what it had no room for.
+    /// The peer takes so many of the bytes that wait for it.
     ///
     /// - Parameter byteCount: `.max` makes the room unlimited.
     public func drain(_ byteCount: Int = .max) { deliver { stream.drain(byteCount) } }
 
-    /// What was written and arrived since the last time.
+    /// The bytes that the peer got since the last call.
     public func takeBytes() -> Bytes {
         let taken = Bytes(stream.arrived)
         stream.arrived = []
         return taken
     }
 
-    /// What was written and arrived since the last time, as text.
+    /// The bytes that the peer got since the last call, as text.
     public func takeText() -> String { String(decoding: takeBytes().span) }
 
     /// Inside a callback, what the peer does is met by the clock's next turn.
@@ -122,7 +122,7 @@ public final class MemoryTransport {
 
 /// Every way to cut bytes into two pieces, all into single bytes, and not at all.
 ///
-/// What is driven by bytes must give the same result for each.
+/// A protocol must give the same result for each.
 ///
 /// - Parameter bytes: Any number.
 /// - Returns: Ways, each a list of pieces that make up `bytes`.

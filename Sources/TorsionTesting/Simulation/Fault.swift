@@ -8,7 +8,7 @@
 /// the server sends; `stall 2. 40` is the forty-first turn of host 2, and `lose 1: 0` the first
 /// datagram of the first port for them.
 public struct Fault: Hashable, Sendable {
-    /// What can go wrong.
+    /// The kinds of faults.
     public enum Kind: UInt8, CaseIterable, Sendable {
         /// A segment takes longer; those behind it wait.
         case delay
@@ -18,7 +18,7 @@ public struct Fault: Hashable, Sendable {
         case cutRead
         /// A write takes less than there is room for.
         case cutWrite
-        /// A write takes nothing, as if there were no room.
+        /// A write takes zero bytes, as if the buffer were full.
         case fullBuffer
         /// Something that is ready is told in a later turn.
         case late
@@ -26,7 +26,8 @@ public struct Fault: Hashable, Sendable {
         case stall
         /// Hosts are turned in another order.
         case order
-        /// Two hosts do not reach each other for a while. What is sent arrives afterwards.
+        /// Two hosts do not reach each other for a while. Bytes that are sent meanwhile arrive
+        /// afterwards.
         case partition
         /// Both ends see a reset.
         case reset
@@ -57,17 +58,17 @@ public struct Fault: Hashable, Sendable {
 
     /// Whose chance it was.
     public enum Place: UInt8, Sendable {
-        /// What the client of a connection sends and does.
+        /// The client of a connection.
         case client = 0x3e  // >
-        /// What its server sends and does.
+        /// The server of a connection.
         case server = 0x3c  // <
         /// A host, or, numbered 0, the network.
         case host = 0x2e  // .
-        /// What a port for datagrams sends and does.
+        /// A port for datagrams.
         case port = 0x3a  // :
     }
 
-    /// What went wrong.
+    /// The error.
     public let kind: Kind
     /// The number of the connection or the host.
     public let number: UInt32
@@ -79,7 +80,7 @@ public struct Fault: Hashable, Sendable {
     /// Names a fault.
     ///
     /// - Parameters:
-    ///   - kind: What went wrong.
+    ///   - kind: The kind of the fault.
     ///   - number: Of the connection, the host or the port.
     ///   - place: Which side of it.
     ///   - ordinal: How many chances of this kind had gone by there.

@@ -22,7 +22,7 @@ public struct FaultRates: Sendable {
         }
     }
 
-    /// Nothing goes wrong.
+    /// Without faults.
     public static let none = FaultRates()
 
     /// Only what a program must not notice: cuts, delays, full buffers, late hosts.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a simulated network is like when nothing goes wrong.
+/// The properties of a simulated network without faults.
 public struct NetworkConditions: Sendable {
     /// How long a segment is under way between two hosts.
     public var latency: Duration = .microseconds(500)
@@ -15,12 +15,12 @@ public struct NetworkConditions: Sendable {
     /// Bytes a second in each direction of a connection; nil is without limit.
     public var bandwidth: Int?
 
-    /// What a kernel takes of one connection before the peer's has room, unless
-    /// `StreamOptions.sendBufferBytes` says otherwise.
+    /// The size of a connection's send buffer, unless `StreamOptions.sendBufferBytes` says
+    /// otherwise.
     public var sendBufferBytes = 256 * 1024
 
-    /// What a kernel holds for a program that does not read, unless
-    /// `StreamOptions.receiveBufferBytes` says otherwise.
+    /// The size of a connection's receive buffer, unless `StreamOptions.receiveBufferBytes` says
+    /// otherwise.
     public var receiveBufferBytes = 256 * 1024
 
     /// The most that leaves in one segment.

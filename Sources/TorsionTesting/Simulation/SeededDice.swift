@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Numbers that depend on a seed and on nothing else: SplitMix64.
+/// Numbers that depend on a seed alone: SplitMix64.
 ///
-/// The standard library promises the sequence of no generator, nor how it makes a range of one; so
-/// both stand here, and a seed means the same on every machine and in every version.
+/// The standard library does not promise the sequence of a generator, nor how it makes a range of
+/// one; so both are here, and a seed means the same on every machine and in every version.
 ///
 ///     var dice = SeededDice(seed: 7)
 ///     let face = dice.below(6) + 1

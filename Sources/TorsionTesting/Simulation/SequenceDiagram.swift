@@ -91,7 +91,7 @@ struct SequenceDiagram {
 }
 
 extension SimulatedNetwork {
-    /// What happened as a picture: time runs down, each host has a column.
+    /// The run as a picture: time runs down, each host has a column.
     ///
     /// - Parameter limit: How many lines from the end.
     /// - Returns: Lines to print, with a fixed-width font.

@@ -5,7 +5,8 @@
 ///
 /// The scenario makes hosts, runs programs on them and checks what they did. Each seed has its own
 /// world, its own faults and its own share of each kind of fault, so that some runs have many of
-/// one kind and none of another. After the scenario every host is stopped, and nothing may be left.
+/// one kind and lack another. After the scenario every host is stopped, and must have released
+/// everything.
 ///
 ///     @Test func `an echo loses nothing`() throws {
 ///         try simulate("echo", seeds: 1...10_000) { world in
@@ -16,8 +17,9 @@
 ///     }
 ///
 /// With the variable `SEED` set, only that seed runs: `SEED=41 swift test` plays a failure again.
-/// With `SEEDS` set, as many run as it says, whatever the range. With `TELL_SEEDS` set, each is told
-/// on standard error before it runs, so that one that traps is known, and nothing is shrunk.
+/// With `SEEDS` set, as many run as it says, whatever the range. With `TELL_SEEDS` set, each is
+/// printed on standard error before it runs, so that one that traps is known, and faults are not
+/// shrunk.
 ///
 /// - Parameters:
 ///   - name: Of the scenario, for messages.

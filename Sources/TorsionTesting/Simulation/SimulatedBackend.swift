@@ -117,7 +117,7 @@ final class SimulatedBackend: ReactorBackend {
 }
 
 extension BackendChoice {
-    /// A host of its own on virtual time, where nothing goes wrong.
+    /// A host of its own on virtual time, without faults.
     ///
     /// Descriptors of the system are refused with `notSupported`. Calls from other threads work; a
     /// wait with a deadline does not last until one comes, for the clock jumps.

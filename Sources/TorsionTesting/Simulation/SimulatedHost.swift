@@ -12,13 +12,13 @@
 ///
 /// Other hosts reach it by ``address``, or by its name, which the resolver of every host knows.
 public final class SimulatedHost {
-    /// What others call it.
+    /// Its name on the network.
     public let name: String
 
     /// Its address; it also has the loopback addresses.
     public var address: IPv4Address { node.address }
 
-    /// What runs its program.
+    /// The reactor that runs its program.
     ///
     /// Made at the first use, and kept: a program that was stopped can be run again.
     public private(set) lazy var reactor: Reactor = makeReactor()
@@ -31,8 +31,9 @@ public final class SimulatedHost {
 
     /// Whether it has vanished from the network, as a machine does whose power fails.
     ///
-    /// What arrives is lost, and no reset says so: the peers of its connections hear nothing any
-    /// more, even when it is back. Its program runs on; a machine that starts anew stops it first.
+    /// Arriving bytes are lost, without a reset: the peers of its connections stay without an
+    /// answer, even when it is back. Its program runs on; a machine that starts anew stops it
+    /// first.
     public var isDown: Bool {
         get { node.isDown }
         set { node.isDown = newValue }
@@ -84,7 +85,7 @@ public final class SimulatedHost {
         isRunning = true
     }
 
-    /// Lets nothing happen here for a while, as if the machine were busy or stopped.
+    /// Stops this host for a while, as if the machine were busy or suspended.
     ///
     /// - Parameter duration: Of virtual time.
     public func stall(for duration: Duration) {

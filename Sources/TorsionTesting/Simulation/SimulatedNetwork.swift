@@ -3,17 +3,17 @@
 
 @_spi(Backend) public import TorsionCore
 
-/// What joins simulated hosts: one clock, one queue of what is under way, one source of faults.
+/// The network between simulated hosts: one clock, one queue of segments, one source of faults.
 ///
 /// A program seldom meets it directly; ``SimulatedWorld`` makes one.
 ///
 ///     world.network.conditions.bandwidth = 1_000_000
 ///     world.network.partition("client", "server", for: .seconds(30))
 public final class SimulatedNetwork {
-    /// What the network is like when nothing goes wrong.
+    /// The network's properties without faults.
     public var conditions = NetworkConditions()
 
-    /// What has happened.
+    /// The events so far.
     public internal(set) var trace = Trace()
 
     /// Virtual time.
@@ -46,13 +46,13 @@ public final class SimulatedNetwork {
     /// Faults that have happened, in order.
     public var faults: [Fault] { draws.struck }
 
-    /// Lets nothing go wrong from now on: a program that is right gets its work done then.
+    /// Ends the faults: a correct program gets its work done then.
     public func endFaults() {
         draws.isOver = true
         note("no more faults")
     }
 
-    /// Makes the next chances of a kind faults by hand, whoever has them.
+    /// Makes the next chances of a kind faults by hand, on any host.
     ///
     ///     world.network.strike(.refuse)           // the next connect is refused
     ///     world.network.strike(.lose, count: 3)   // three datagrams are lost
@@ -98,7 +98,7 @@ public final class SimulatedNetwork {
 
     /// Keeps two hosts from reaching each other.
     ///
-    /// What is sent meanwhile arrives afterwards, as TCP sends it again.
+    /// Bytes that are sent meanwhile arrive afterwards, as TCP sends them again.
     ///
     /// - Parameters:
     ///   - one: A host's name; an unknown one traps.

@@ -6,9 +6,9 @@
 /// Several hosts, their programs and the network between them, on one thread and one virtual clock.
 ///
 /// A world stands still until it is run. Then, step by step, it turns every host that has something
-/// to do; when none has, the clock jumps to what happens next, so that an hour of waiting takes no
-/// time. After each step the invariants are checked: those of each reactor and of the network, and
-/// the scenario's own.
+/// to do; when all are idle, the clock jumps to the next event, so that an hour of waiting takes an
+/// instant. After each step the invariants are checked: those of each reactor and of the network,
+/// and the scenario's own.
 ///
 ///     let world = SimulatedWorld(seed: 7, faults: .harsh)
 ///     let server = world.host("server"), client = world.host("client")
@@ -19,10 +19,10 @@
 ///
 /// - SeeAlso: Will Wilson, *Testing Distributed Systems w/ Deterministic Simulation*, 2014.
 public final class SimulatedWorld {
-    /// What joins the hosts.
+    /// The network between the hosts.
     public let network: SimulatedNetwork
 
-    /// What the scenario may throw dice with: depends on the seed alone.
+    /// The scenario's random numbers, which depend on the seed alone.
     public var dice: SeededDice
 
     /// The seed.
@@ -31,7 +31,7 @@ public final class SimulatedWorld {
     /// Steps so far.
     public private(set) var stepCount = 0
 
-    /// Errors that no program took, save those of descriptors running out.
+    /// Unhandled errors, save those of descriptors running out.
     ///
     /// See `Reactor.unhandledError`. ``finish()`` fails for the first.
     public private(set) var unhandled: [String] = []
@@ -56,7 +56,7 @@ public final class SimulatedWorld {
     ///
     /// - Parameters:
     ///   - seed: Of everything but the faults.
-    ///   - script: What goes wrong; the rest does not.
+    ///   - script: The only faults that happen.
     public convenience init(seed: UInt64, script: [Fault]) {
         self.init(seed: seed, draws: FaultDraws(seed: seed, script: script))
     }
@@ -117,8 +117,8 @@ public final class SimulatedWorld {
     /// - Parameters:
     ///   - limit: Of virtual time, from now.
     ///   - condition: Asked before each step.
-    /// - Throws: ``CheckFailure`` if it does not within the limit, if nothing is left to happen, or
-    ///   if a program is busy for ever; what an invariant or a program throws.
+    /// - Throws: ``CheckFailure`` if it does not within the limit, if all hosts are idle for good,
+    ///   or if a program is busy without end; what an invariant or a program throws.
     public func run(
         limit: Duration = .seconds(3_600), until condition: () -> Bool
     ) throws {
@@ -192,7 +192,7 @@ public final class SimulatedWorld {
 
     // MARK: The end
 
-    /// Stops every program that still runs, and checks that nothing is left.
+    /// Stops every program that still runs, and checks that it has released everything.
     ///
     /// - Throws: ``CheckFailure`` that names the host and what it still has.
     public func finish() throws {

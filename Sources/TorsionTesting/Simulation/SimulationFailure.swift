@@ -11,9 +11,9 @@ public struct SimulationFailure: Error, CustomStringConvertible {
     public let faults: [Fault]
     /// How many there were before they were shrunk.
     public let allFaultCount: Int
-    /// What went wrong.
+    /// The error.
     public let error: String
-    /// What happened, with only those few faults.
+    /// The run as a picture, with only those few faults.
     public let diagram: String
 
     /// Everything, and how to see it again.

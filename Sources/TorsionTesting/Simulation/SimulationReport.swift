@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a search went through.
+/// The figures of a search.
 public struct SimulationReport: Sendable {
     /// Seeds that passed.
     public private(set) var runCount = 0
@@ -11,10 +11,10 @@ public struct SimulationReport: Sendable {
     public private(set) var stepCount = 0
     /// How many faults of each kind happened, in the order of the kinds.
     public private(set) var faultCounts = [Int](repeating: 0, count: Fault.Kind.allCases.count)
-    /// A hash of every trace: equal reports of equal searches show that nothing was left to chance.
+    /// A hash of every trace: equal reports of equal searches show that runs are deterministic.
     public private(set) var digest = StreamHash()
 
-    /// Nothing was run yet.
+    /// All figures are zero.
     public init() {}
 
     /// Faults of all kinds.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What happened in a simulation, in order.
+/// The events of a simulation, in order.
 ///
 /// Of the same seed it is the same, byte for byte, on every machine.
 public struct Trace: Sendable {
     /// One thing that happened.
     public struct Entry: Sendable {
-        /// What it was.
+        /// An event.
         public enum Event: Sendable {
             /// Something left on a connection for the other host, and arrives at this time.
             case sent(Segment, arrival: UInt64)
@@ -23,13 +23,13 @@ public struct Trace: Sendable {
         public let time: UInt64
         /// The host where it happened, and the one it was meant for; -1 is the network.
         public let host: Int, other: Int
-        /// The connection; 0 for none.
+        /// The connection; 0 without one.
         public let connection: Int
-        /// What happened.
+        /// The event.
         public let event: Event
     }
 
-    /// What travels between hosts.
+    /// A segment between hosts.
     public enum Segment: Sendable {
         /// The wish to connect, and its answers.
         case connect, accept, refuse
@@ -41,7 +41,7 @@ public struct Trace: Sendable {
         case datagram(Int)
     }
 
-    /// What a program is told.
+    /// A call of a program.
     public enum Told: Sendable {
         /// So many bytes were read.
         case read(Int)
@@ -55,7 +55,7 @@ public struct Trace: Sendable {
         case failed(String)
     }
 
-    /// What happened, oldest first; of a long run the first hundred thousand.
+    /// The events, oldest first; of a long run the first hundred thousand.
     public private(set) var entries: [Entry] = []
     /// How many there were.
     public private(set) var entryCount = 0

@@ -11,7 +11,7 @@
 /// framework that has parameters, ``ConformanceSuite/checks`` shows each check as a case instead.
 ///
 /// - Parameters:
-///   - backend: What is held to the contract of `ReactorBackend`.
+///   - backend: The backend to hold to the contract of `ReactorBackend`.
 ///   - includingSlow: Whether those run that move much data or make many connections.
 /// - Throws: ``CheckFailure`` with one line for each check that failed.
 public func checkBackend(_ backend: BackendChoice, includingSlow: Bool = true) throws {

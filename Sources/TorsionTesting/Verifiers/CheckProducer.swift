@@ -12,7 +12,8 @@
 /// - Parameter make: Makes a producer that begins to write to the consumer by itself, by delayed
 ///   calls of the reactor, which lives by a ``ManualClock``; it may register itself.
 /// - Throws: ``CheckFailure``, which says what did not hold: a producer must write within an hour
-///   of that clock unless it is paused, nothing while it is paused, and nothing once it is stopped.
+///   of that clock unless it is paused, and must not write while it is paused or once it is
+///   stopped.
 public func checkProducer(
     push make: (_ consumer: any Consumer, _ reactor: Reactor) throws -> any PushProducer
 ) throws {

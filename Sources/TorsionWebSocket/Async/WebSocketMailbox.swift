@@ -102,8 +102,9 @@ extension WebSocket {
     /// The peer's messages, in order; ends when either side closes, with 1000, 1001 or without a code.
     ///
     /// Throws ``WebSocketLoss`` if the peer closes with any other code or the connection breaks,
-    /// `ShutdownRequested` if the reactor stops, `CancellationError`. One task reads at a time. What
-    /// nobody reads is held up to 64 KiB, then the peer is slowed down. Leaving the loop loses nothing.
+    /// `ShutdownRequested` if the reactor stops, `CancellationError`. One task reads at a time. Up
+    /// to 64 KiB of unread messages are held, then the peer is slowed down. If you leave the loop,
+    /// messages stay.
     ///
     /// Traps for a socket with a protocol, which gets the messages.
     public var messages: Messages {

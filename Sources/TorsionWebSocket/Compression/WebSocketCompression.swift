@@ -8,9 +8,10 @@ internal import TorsionCore
 ///     var options = WebSocketOptions()
 ///     options.compression = WebSocketCompression()
 ///
-/// It pays for long texts on slow links, and costs processor time for each message. Compressing a secret
-/// together with what somebody else chooses lets whoever sees the lengths guess the secret: leave it off
-/// there. Needs the trait `Zlib` of the package, and zlib. A plain value, usable on any thread.
+/// It pays for long texts on slow links, and costs processor time for each message. Compressing a
+/// secret together with what somebody else chooses lets an observer of the lengths guess the
+/// secret: leave it off there. Needs the trait `Zlib` of the package, and zlib. A plain value,
+/// usable on any thread.
 public struct WebSocketCompression: Hashable, Sendable {
     /// Whether what this side sends may refer to earlier messages: `false`.
     ///
@@ -26,8 +27,8 @@ public struct WebSocketCompression: Hashable, Sendable {
 
     /// Messages of fewer bytes are sent as they are: 64.
     ///
-    /// So is a message that compression makes no shorter, as long as no context is kept. With 0 each
-    /// message is compressed, whatever becomes of it.
+    /// So is a message that compression does not make shorter, unless a context is kept. With 0
+    /// each message is compressed, whatever becomes of it.
     public var minimumByteCount = 64
 
     #if Zlib

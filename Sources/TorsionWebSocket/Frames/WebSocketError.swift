@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What is wrong with what a peer has sent: RFC 6455.
+/// An error in the frames of a peer: RFC 6455.
 ///
 /// The connection is closed with ``closeCode``, and the error is the reason of its loss. A plain value,
 /// usable on any thread.
 @nonexhaustive
 public enum WebSocketError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// A reserved bit is set, and no extension uses it (§5.2).
+    /// A reserved bit is set without an extension (§5.2).
     case reservedBits
-    /// There is no frame of this kind (§5.2).
+    /// The frame's kind is unknown (§5.2).
     case unknownOpcode(UInt8)
     /// A ping, pong or close frame came in pieces (§5.5).
     case fragmentedControlFrame
@@ -27,7 +27,7 @@ public enum WebSocketError: Error, Hashable, Sendable, CustomStringConvertible {
     case unfinishedMessage
     /// A text is not UTF-8 (§8.1).
     case notUTF8
-    /// A close frame has one byte, or a code that nobody may send (§7.4).
+    /// A close frame has one byte, or a reserved code (§7.4).
     case badCloseFrame
     /// A message is longer than ``WebSocketOptions/messageLimitBytes``.
     case messageTooLong(limitBytes: Int)
@@ -36,7 +36,7 @@ public enum WebSocketError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A message cannot be decompressed (RFC 7692 §7.2.2).
     case badCompression
 
-    /// What the peer is told.
+    /// The code that is sent to the peer.
     public var closeCode: WebSocketCloseCode {
         switch self {
         case .notUTF8, .badCompression: .invalidPayload

@@ -101,12 +101,12 @@ package struct ClientHandshake {
     }
 }
 
-/// Why a client has no WebSocket.
+/// Why a client's handshake failed.
 @nonexhaustive
 public enum WebSocketHandshakeError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The URL does not begin with `ws:` or `wss:`.
     case noWebSocketURL(HTTPURL)
-    /// A `wss:` URL, and nothing that secures it.
+    /// A `wss:` URL without TLS.
     case noSecurity(HTTPURL)
     /// A field that the program adds breaks the handshake, or its line.
     case badField(FieldName)

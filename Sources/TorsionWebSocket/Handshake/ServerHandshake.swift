@@ -123,14 +123,14 @@ extension HTTPExchange {
     ///         exchange.upgrade(toWebSocket: Chat(room), for: head)
     ///     }
     ///
-    /// Otherwise it is answered with 400, or 426 if it asks for no WebSocket or another version, and the
-    /// connection goes on. Whether a page of that origin may connect is yours to check before:
-    /// a browser sends `Origin`, and cookies with any page's request.
+    /// Otherwise it is answered with 400, or 426 if it does not ask for a WebSocket of version 13,
+    /// and the connection goes on. Whether a page of that origin may connect is yours to check
+    /// before: a browser sends `Origin`, and cookies with any page's request.
     ///
     /// - Parameters:
     ///   - newProtocol: Gets the messages.
     ///   - head: The request's.
-    ///   - options: What the client is allowed, and the subprotocols to choose from.
+    ///   - options: The limits of the client, and the subprotocols to choose from.
     ///   - fields: Added to the answer.
     public consuming func upgrade(
         toWebSocket newProtocol: any WebSocketProtocol, for head: borrowing RequestHead,
@@ -155,7 +155,7 @@ extension PendingExchange {
     /// - Parameters:
     ///   - newProtocol: Gets the messages.
     ///   - head: The request's.
-    ///   - options: What the client is allowed, and the subprotocols to choose from.
+    ///   - options: The limits of the client, and the subprotocols to choose from.
     ///   - fields: Added to the answer.
     public func upgrade(
         toWebSocket newProtocol: any WebSocketProtocol, for head: CopiedRequestHead,
@@ -183,7 +183,7 @@ extension AsyncExchange {
     ///
     /// - Parameters:
     ///   - request: The one to answer.
-    ///   - options: What the client is allowed, and the subprotocols to choose from.
+    ///   - options: The limits of the client, and the subprotocols to choose from.
     ///   - fields: Added to the answer.
     /// - Returns: The socket, open. It is closed when its last reference goes.
     /// - Throws: The answer that refuses the request, to be passed on; `CancellationError` if the client

@@ -14,7 +14,7 @@ extension WebSocket {
     ///   - url: Begins with `ws:`, or `wss:`, which is reached over TLS.
     ///   - reactor: Where the socket belongs.
     ///   - security: `.tls` of `TorsionTLS`, for a `wss:` URL.
-    ///   - options: What the server is allowed, and the subprotocols to offer.
+    ///   - options: The limits of the server, and the subprotocols to offer.
     ///   - fields: Added to the request: `Origin`, `Authorization`, `Cookie`.
     /// - Returns: The socket, open. It fails with an `HTTPURLError`, an `IOError` that names address and
     ///   cause, a ``WebSocketHandshakeError``, or a `ConnectionLoss`. Cancelling it gives up.
@@ -32,7 +32,7 @@ extension WebSocket {
     ///   - reactor: Where the socket belongs.
     ///   - newProtocol: Gets the messages.
     ///   - security: `.tls` of `TorsionTLS`, for a `wss:` URL.
-    ///   - options: What the server is allowed, and the subprotocols to offer.
+    ///   - options: The limits of the server, and the subprotocols to offer.
     ///   - fields: Added to the request.
     /// - Returns: The socket, when `connectionMade` was called; it fails as
     ///   ``connect(_:on:security:options:fields:)`` does.
@@ -51,7 +51,7 @@ extension WebSocket {
     ///   - url: Says what is asked for; its host is not connected to.
     ///   - reactor: Where the socket belongs.
     ///   - endpoint: Whom to connect to.
-    ///   - options: What the server is allowed, and the subprotocols to offer.
+    ///   - options: The limits of the server, and the subprotocols to offer.
     ///   - fields: Added to the request.
     /// - Returns: The socket, open; it fails as ``connect(_:on:security:options:fields:)`` does.
     public static func connect(
