@@ -7,10 +7,10 @@ public import TorsionCore
 internal import TorsionServices
 @_spi(Backend) internal import TorsionSockets
 
-/// A thread that looks at a reactor from outside, and tells of an event that has not ended in time.
+/// A thread that looks at a reactor from outside, and reports an event that has not ended in time.
 ///
 /// A report of `Reactor.slowEventLimit` comes when the event is over. One that hangs for good, in a
-/// lock or a system call, is told only by somebody who does not hang with it.
+/// lock or a system call, needs an observer on another thread.
 public final class SlowEventWatch: Sendable {
     private let wakeDescriptor: Int32
     private let thread = Lock<NativeThread?>(nil)
@@ -69,12 +69,12 @@ public final class SlowEventWatch: Sendable {
 }
 
 extension Reactor {
-    /// Starts a thread that tells of an event which takes longer than this, while it still goes on.
+    /// Starts a thread that reports an event which takes longer than this, while it still goes on.
     ///
     ///     try reactor.watchSlowEvents(longerThan: .milliseconds(300))
     ///
-    /// Called on the reactor. It sets `Reactor.isMeasuring`, with its price; the thread
-    /// looks four times in the time that is allowed. Each event is told once.
+    /// Called on the reactor. It sets `Reactor.isMeasuring`, with its price; the thread looks four
+    /// times in the time that is allowed. Each event is reported once.
     ///
     /// - Parameters:
     ///   - limit: How long an event may take; more than zero.

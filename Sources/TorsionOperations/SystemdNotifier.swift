@@ -4,7 +4,7 @@
 internal import Glibc
 public import TorsionCore
 
-/// Tells systemd how the program is, if systemd started it with `Type=notify`: ready, reloading,
+/// Tells systemd the program's state, if systemd started it with `Type=notify`: ready, reloading,
 /// stopping, alive.
 ///
 ///     try Reactor.main { reactor in

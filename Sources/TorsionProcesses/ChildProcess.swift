@@ -76,7 +76,7 @@ public final class ChildProcess {
     /// Our end of the child's standard error.
     public var standardError: (any StreamTransport)? { transport(of: 2) }
 
-    /// Changes the size of the child's terminal, which is told by SIGWINCH.
+    /// Changes the size of the child's terminal, which gets SIGWINCH.
     ///
     /// - Parameter size: In characters.
     /// - Throws: `IOError` of operation `configure`, also without a terminal.

@@ -12,7 +12,7 @@ public enum ProcessStatus: Hashable, Sendable {
     case exited(Int32)
     /// A signal ended it.
     case signalled(Signal)
-    /// Somebody else in this process has waited for it, so that its status is lost.
+    /// Other code in this process has waited for it, so that its status is lost.
     case unknown
 
     /// Whether it ended with code 0.

@@ -134,7 +134,7 @@ package func availableMemoryByteCount() -> Int? {
     ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
     ///   - options: How the port and its connections are set up.
     ///   - receiver: Called with each client.
-    /// - Returns: A listener that accepts when it is told to.
+    /// - Returns: A listener that accepts after `startAccepting`.
     /// - Throws: `IOError` of operation `listen`, naming the address.
     public func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
@@ -161,7 +161,7 @@ package func availableMemoryByteCount() -> Int? {
     /// - Parameters:
     ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
     ///   - options: How the socket is set up, and its peer if it has one.
-    /// - Returns: A port that receives when it is told to.
+    /// - Returns: A port that receives after `startReceiving`.
     /// - Throws: `IOError` of operation `listen` or `connect`, naming the address.
     public func bindDatagrams(
         on address: SocketAddress, options: DatagramOptions
@@ -221,7 +221,7 @@ package func availableMemoryByteCount() -> Int? {
     /// - Parameters:
     ///   - descriptor: Stays the caller's.
     ///   - options: Those that can be set on what is open already.
-    /// - Returns: A port that receives when it is told to.
+    /// - Returns: A port that receives after `startReceiving`.
     /// - Throws: `IOError` of operation `open` that names the descriptor.
     public func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions

@@ -79,8 +79,8 @@ public final class CertificateSource: Sendable {
     /// - Parameters:
     ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends.
     ///   - pause: How long the files have to be quiet.
-    ///   - told: Called on the reactor behind each reading, with what it met; by default an error goes
-    ///     to `Reactor/unhandledError`.
+    ///   - told: Called on the reactor after each reading, with its result; by default an error
+    ///     goes to `Reactor/unhandledError`.
     /// - Returns: The watch.
     /// - Throws: `IOError` of operation `watch`.
     /// - Precondition: It has files.

@@ -26,7 +26,7 @@ public enum TLSVersion: Int32, Hashable, Sendable, Comparable {
 
 /// The meaning of an end without `close_notify`.
 public enum TLSTruncation: Hashable, Sendable {
-    /// `ConnectionLoss/truncated`: somebody between the peers may have cut it.
+    /// `ConnectionLoss/truncated`: an attacker between the peers may have cut it.
     case isLoss
     /// An end as any other, for protocols whose messages say themselves where they end.
     case isEnd

@@ -56,7 +56,7 @@ extension StreamClientEndpoint {
 extension ClientSecurity {
     private static let ordinary = Result { try TLSClientContext(http(TLSClient())) }
 
-    /// TLS with the roots of the system; what names a protocol is told `http/1.1`.
+    /// TLS with the roots of the system; a server that negotiates a protocol is offered `http/1.1`.
     ///
     ///     HTTPClient(on: reactor, security: .tls)
     public static var tls: ClientSecurity {

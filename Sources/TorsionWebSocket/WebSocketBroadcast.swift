@@ -144,8 +144,8 @@ public final class WebSocketBroadcast {
     /// Registers a producer, which is paused while a member is full, and resumed when all have
     /// room.
     ///
-    /// - Parameter producer: Told at once if one is. A second one traps. Not called where slow readers
-    ///   are dropped.
+    /// - Parameter producer: Paused at once if one is. A second one traps. Not called where slow
+    ///   readers are dropped.
     public func registerProducer(_ producer: any PushProducer) {
         require(
             self.producer == nil,

@@ -17,10 +17,10 @@
 ///
 /// A peer that ends its direction is an end of reading only; what is written still leaves.
 ///
-/// When the reactor is told to stop, or the server that accepted the connection ends, reading
-/// throws ``ShutdownRequested``: so an end is always the peer's, and what was read to the end is
-/// all that the peer sent. Writing goes on until the grace period is over. Let the error pass if
-/// the task is done; catch it to send some last bytes:
+/// When the reactor stops, or the server that accepted the connection ends, reading throws
+/// ``ShutdownRequested``: so an end is always the peer's, and what was read to the end is all that
+/// the peer sent. Writing goes on until the grace period is over. Let the error pass if the task is
+/// done; catch it to send some last bytes:
 ///
 ///     do {
 ///         for try await bytes in connection.inbound { try await connection.write(bytes) }
@@ -254,7 +254,7 @@ extension AsyncConnection {
 /// and so do those written until the grace period is over. A task that lets it pass has ended as it
 /// should: it is neither reported nor a program's failure.
 ///
-/// A protocol with callbacks is told by ``StreamProtocol/shutdownRequested(_:)``.
+/// A protocol with callbacks is called by ``StreamProtocol/shutdownRequested(_:)``.
 public struct ShutdownRequested: Error, Hashable, Sendable, CustomStringConvertible {
     /// A sentence.
     public var description: String { "the connection's reactor or its server is stopping" }

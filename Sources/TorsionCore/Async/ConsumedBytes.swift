@@ -59,7 +59,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
         resumeReader()
     }
 
-    /// Names who is paused and resumed.
+    /// Registers a producer, to be paused and resumed.
     ///
     /// - Parameter producer: Paused above the high mark, resumed below the low one. A second one
     ///   traps.
@@ -67,7 +67,7 @@ public final class ConsumedBytes: Consumer, AsyncSequence {
         self.producer.register(producer, isOver: isOver)
     }
 
-    /// Names who is asked for the next piece, one a turn as long as there is room.
+    /// Registers a producer, which is asked for one piece a turn as long as there is room.
     ///
     /// - Parameter producer: Asked on the reactor. A second one traps.
     public func registerProducer(_ producer: any PullProducer) {

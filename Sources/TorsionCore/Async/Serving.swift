@@ -21,7 +21,7 @@ extension StreamServerEndpoint {
     /// - Parameters:
     ///   - reactor: The calling task's.
     ///   - gracePeriod: How long draining may take.
-    ///   - whenListening: Is told the port, when clients can connect.
+    ///   - whenListening: Called with the port, when clients can connect.
     ///   - handle: Serves one connection; may capture what belongs to the reactor.
     /// - Throws: ``IOError`` if the port cannot be opened. Cancellation is not an error: the server
     ///   did as it was told.

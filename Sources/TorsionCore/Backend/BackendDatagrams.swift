@@ -22,7 +22,7 @@
     /// without one.
     var sharedDescriptor: Int32? { get }
 
-    /// Names who is told what happens. Called once, before receiving begins.
+    /// Sets the receiver of the port's events. Called once, before receiving begins.
     ///
     /// The port holds the receiver until it is closed.
     ///
@@ -42,21 +42,21 @@
     /// Datagrams left over from a batch are delivered first.
     func startReceiving()
 
-    /// Stops deliveries at once. Errors of a connected port are still told.
+    /// Stops deliveries at once. Errors of a connected port are still reported.
     func stopReceiving()
 
     /// Offers the kernel datagrams, in this order, in one call and without waiting: `sendmmsg(2)`.
     ///
     /// They are borrowed for the length of the call. A connected port sends to its peer, whatever
-    /// addresses they have. An error that an earlier datagram met on its way, such as a refusal, may
-    /// be told here too, as the kernel does it.
+    /// addresses they have. An error that an earlier datagram met on its way, such as a refusal,
+    /// may be reported here too, as the kernel does it.
     ///
     /// - Parameter datagrams: At least one, and as many as the caller likes; some may be left for
     ///   the next call.
     /// - Returns: How many the kernel took, from the first on, or what failed.
     func trySend(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> DatagramSendResult
 
-    /// Tells the receiver once when the kernel has room again, by `portCanSend`.
+    /// Calls `portCanSend` of the receiver once, when the kernel has room again.
     func awaitRoom()
 
     /// Joins a multicast group.
@@ -80,8 +80,8 @@
     /// Datagrams arrived together, at least one, in order. Borrowed until the call returns.
     ///
     /// - Parameter datagrams: At least one, borrowed until the call returns.
-    /// - Returns: How many were taken. Fewer than all only if the port was told to stop meanwhile:
-    ///   it then keeps a copy of the rest for the next `startReceiving`, or was closed.
+    /// - Returns: How many were taken. Fewer than all only if the port was stopped meanwhile: it
+    ///   then keeps a copy of the rest for the next `startReceiving`, or was closed.
     func portDidReceive(_ datagrams: UnsafeBufferPointer<BorrowedDatagram>) -> Int
 
     /// The kernel may have room again. Once for each `awaitRoom`.

@@ -78,10 +78,10 @@
 
     /// Sends the queue from its head, each time the kernel has room, until it is empty.
     ///
-    /// Progress is told through ``StreamReceiver/streamDidWrite(byteCount:)``, in which the core
-    /// removes the bytes from the queue. The core may append while this is under way. Descriptors
-    /// in ``WriteQueue/headDescriptors`` go before the head's first byte. It ends when the queue is
-    /// empty after such a call, or at ``close()``.
+    /// Progress is reported through ``StreamReceiver/streamDidWrite(byteCount:)``, in which the
+    /// core removes the bytes from the queue. The core may append while this is under way.
+    /// Descriptors in ``WriteQueue/headDescriptors`` go before the head's first byte. It ends when
+    /// the queue is empty after such a call, or at ``close()``.
     ///
     /// - Parameter queue: Kept by the stream until it is empty or the stream is closed.
     func startWriting(from queue: WriteQueue)
@@ -99,18 +99,18 @@
     /// - Returns: How many bytes the kernel took, or why it took zero.
     func trySendFile(_ file: Int32, at offset: Int64, byteCount: Int) -> SendFileResult
 
-    /// Asks to be told by ``StreamReceiver/streamHasRoom()`` once, in a later turn, when the queue
+    /// Asks for a call of ``StreamReceiver/streamHasRoom()`` once, in a later turn, when the queue
     /// of ``startWriting(from:)`` is empty and the kernel has room; at once if it has some.
     ///
     /// Called only for a stream whose ``trySendFile(_:at:byteCount:)`` is its own.
     func awaitRoom()
 
     /// Says whether what arrives in bulk may go straight to the stream that the receiver names
-    /// before each read (``StreamReceiver/spliceTarget``), as `splice(2)` moves it: told by
+    /// before each read (``StreamReceiver/spliceTarget``), as `splice(2)` moves it: reported by
     /// ``StreamReceiver/streamDidSplice(byteCount:rest:failure:)`` instead of as a read.
     ///
-    /// A stream that cannot, or that finds it not worth while, goes on telling reads. The default
-    /// is empty.
+    /// A stream that cannot, or that finds it not worth while, goes on delivering reads. The
+    /// default is empty.
     ///
     /// - Parameter isWanted: False goes back to reads that are reported.
     func spliceInput(_ isWanted: Bool)
@@ -141,7 +141,7 @@
     /// - Throws: ``IOError`` of operation `configure`; by default ``ErrorCode/notSupported``.
     func setSocketOptions(_ options: SocketOptions) throws(IOError)
 
-    /// Says whether descriptors that arrive are told, by
+    /// Says whether descriptors that arrive are delivered, by
     /// ``StreamReceiver/streamDidRead(_:carrying:)``. Else, as in the beginning, they are closed.
     ///
     /// - Parameter isWanted: False closes those that arrive.

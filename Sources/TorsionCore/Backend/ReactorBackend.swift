@@ -20,7 +20,7 @@
     /// Monotonic time, read once after each wait, at ``start()``, and before it when it is asked for.
     var now: MonotonicInstant { get }
 
-    /// Monotonic time, read now: how long a callback took is not told by ``now``, which stands still
+    /// Monotonic time, read now: use it to measure a callback, since ``now`` stands still
     /// meanwhile. By default ``now``, for a backend whose time is not the machine's.
     func readClock() -> MonotonicInstant
 
@@ -46,13 +46,13 @@
     ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
     ///   - options: How the port and its connections are set up.
     ///   - receiver: Called with each client; held until the listener is closed.
-    /// - Returns: A listener that accepts when it is told to.
+    /// - Returns: A listener that accepts after `startAccepting`.
     /// - Throws: ``IOError`` of operation `listen`, naming the address.
     func listen(
         on address: SocketAddress, options: StreamOptions, receiver: any ListenerReceiver
     ) throws(IOError) -> any BackendListener
 
-    /// Begins to connect. The receiver is told by `streamDidConnect` or `streamDidFail`, later;
+    /// Begins to connect. The receiver is called with `streamDidConnect` or `streamDidFail`, later;
     /// closing the stream before that cancels the attempt. A socket that TCP connected to itself
     /// fails with `.connectionRefused`.
     ///
@@ -73,7 +73,7 @@
     /// - Parameters:
     ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose.
     ///   - options: How the socket is set up, and its peer if it has one.
-    /// - Returns: A port that receives when it is told to.
+    /// - Returns: A port that receives after `startReceiving`.
     /// - Throws: ``IOError`` of operation `listen`, or `connect`, naming the address.
     func bindDatagrams(
         on address: SocketAddress, options: DatagramOptions
@@ -114,7 +114,7 @@
     /// - Parameters:
     ///   - descriptor: Stays the caller's.
     ///   - options: Those that can be set on a socket that is bound.
-    /// - Returns: A port that receives when it is told to.
+    /// - Returns: A port that receives after `startReceiving`.
     /// - Throws: ``IOError`` of operation `open` that names the descriptor.
     func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions
@@ -141,8 +141,8 @@
     /// They count for ``Reactor/queueLimitBytes``. 0 unless it says otherwise.
     var heldByteCount: Int { get }
 
-    /// How much memory the process can still get, in bytes, as far as anybody can tell; nil, unless
-    /// it says otherwise. Asked once, when a reactor starts.
+    /// How much memory the process can still get, in bytes, as far as it is known; nil by default.
+    /// Asked once, when a reactor starts.
     var availableMemoryByteCount: Int? { get }
 
     /// How many descriptors the process may have open: `RLIMIT_NOFILE`. By default nil: unlimited.
@@ -293,7 +293,7 @@
     /// Accepting failed for want of descriptors or memory, or a whole batch failed otherwise;
     /// clients are still waiting.
     ///
-    /// The rest of the batch is not tried. Errors of one client are not told: it is skipped.
+    /// The rest of the batch is not tried. Errors of one client are not reported: it is skipped.
     ///
     /// - Parameter code: For example ``ErrorCode/tooManyOpenFiles``.
     func listenerDidFail(_ code: ErrorCode)

@@ -148,7 +148,8 @@ extension ByteReader {
     /// Reads exactly these bytes.
     ///
     /// - Parameter text: The expected text, as UTF-8.
-    /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
+    /// - Throws: ``ByteReaderError``: the first byte that differs is reported even if too few are
+    ///   there.
     @inlinable
     @_disfavoredOverload
     @_lifetime(self: copy self)
@@ -162,7 +163,8 @@ extension ByteReader {
     /// Reads exactly the bytes of a literal: `try reader.expect("\r\n")`.
     ///
     /// - Parameter literal: The expected bytes.
-    /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
+    /// - Throws: ``ByteReaderError``: the first byte that differs is reported even if too few are
+    ///   there.
     @inlinable
     @inline(__always)
     @_lifetime(self: copy self)
@@ -173,7 +175,8 @@ extension ByteReader {
     /// Reads exactly these bytes.
     ///
     /// - Parameter literal: The expected bytes.
-    /// - Throws: ``ByteReaderError``: the first byte that differs is told even if too few are there.
+    /// - Throws: ``ByteReaderError``: the first byte that differs is reported even if too few are
+    ///   there.
     @inlinable
     @inline(__always)
     @_lifetime(self: copy self)

@@ -105,7 +105,7 @@ public final class DatagramPort: DatagramTransport {
         if isOpen { try port.leave(group) }
     }
 
-    /// Closes the port; its protocol is told at the end of the turn.
+    /// Closes the port; `transportStopped` is called at the end of the turn.
     @discardableResult
     public func stopListening() -> Deferred<Void> {
         reactor.checkThread()

@@ -25,7 +25,7 @@ public protocol DatagramProtocol: AnyObject {
 
     /// A datagram arrived, whole.
     ///
-    /// Those that arrived together are told within one event, so that all answers leave in one
+    /// Those that arrived together are delivered within one event, so that all answers leave in one
     /// system call.
     ///
     /// - Parameters:
@@ -46,7 +46,7 @@ public protocol DatagramProtocol: AnyObject {
     /// One datagram was lost, for any other reason: the kernel refused to send it, or could not
     /// deliver it whole. The port goes on.
     ///
-    /// Told in a later turn than the write. By default reports the error to
+    /// Called in a later turn than the write. By default reports the error to
     /// ``Reactor/unhandledError``.
     ///
     /// - Parameters:

@@ -28,10 +28,10 @@ public protocol DatagramTransport: PushProducer {
     ///
     /// Datagrams are coalesced, and leave together when the event ends: `sendmmsg(2)`. Datagrams
     /// that the kernel has no room for then wait, in order, up to
-    /// ``DatagramOptions/queueLimitBytes``. An error that the kernel has with one of them is told
-    /// later, by ``DatagramProtocol/datagramFailed(_:on:)``, and the others leave all the same. A
-    /// datagram of more than 16 KiB leaves at once, behind those before it, and its error is
-    /// thrown, unless it has to wait for room.
+    /// ``DatagramOptions/queueLimitBytes``. An error that the kernel has with one of them is
+    /// reported later, by ``DatagramProtocol/datagramFailed(_:on:)``, and the others leave all the
+    /// same. A datagram of more than 16 KiB leaves at once, behind those before it, and its error
+    /// is thrown, unless it has to wait for room.
     ///
     /// - Parameters:
     ///   - bytes: Any number of bytes, or empty. Borrowed for the call only.
@@ -45,8 +45,8 @@ public protocol DatagramTransport: PushProducer {
 
     /// Limits the port to one peer: `connect(2)`.
     ///
-    /// The kernel drops what others send, except what had arrived before, and refusals are told:
-    /// ``DatagramProtocol/connectionRefused(on:)``.
+    /// The kernel drops what others send, except what had arrived before, and refusals are
+    /// reported: ``DatagramProtocol/connectionRefused(on:)``.
     ///
     /// - Parameter peer: Of the family of the port's own address.
     /// - Throws: ``IOError`` of operation `connect`, naming the peer.

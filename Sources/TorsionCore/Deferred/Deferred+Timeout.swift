@@ -19,9 +19,9 @@ extension Deferred {
     /// Cancels the chain so far if it is without a result after `limit`.
     ///
     /// The `CancellationError` of that cancellation becomes a ``TimeoutError``. Any other result
-    /// goes through as it is: also the one that a canceller gives, and a `CancellationError` that
-    /// somebody else's ``AnyDeferred/cancel()`` or another timeout brought about. Later callbacks
-    /// of the chain run without the limit.
+    /// goes through as it is: also the one that a canceller gives, and a `CancellationError` by
+    /// another ``AnyDeferred/cancel()`` or another timeout. Later callbacks of the chain run
+    /// without the limit.
     ///
     /// - Parameters:
     ///   - limit: How long to wait from now on; the reactor's clock counts.

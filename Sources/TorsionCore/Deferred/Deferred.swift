@@ -19,7 +19,7 @@
 /// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback. An
 ///   unhandled failure is sent, when its Deferred is released, to
 ///   ``Reactor/report(_:in:place:firingPlace:)`` with the place where that Deferred was made.
-///   `CancellationError` is not: somebody here asked for it.
+///   `CancellationError` is not, since your program asked for it.
 /// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
 ///   caller's mistake and traps, as does firing it twice.
 /// - **Ownership.** A chain is kept alive by the object that will fire its source, not by its end.

@@ -20,7 +20,7 @@ public final class DeferredLock {
     /// The reactor that the lock belongs to.
     public var reactor: Reactor { semaphore.reactor }
 
-    /// Whether somebody holds it.
+    /// Whether it is held.
     public var isLocked: Bool { semaphore.freeCount == 0 }
 
     /// How many wait for it.

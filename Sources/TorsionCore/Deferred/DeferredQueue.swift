@@ -30,7 +30,7 @@ public final class DeferredQueue<Element> {
     ///   - waitingLimit: How many may wait for an element, 0 or more.
     ///   - reactor: Where the queue is used.
     /// - Precondition: Neither limit is negative. With a `limit` of 0 an element is taken only
-    ///   while somebody waits for it.
+    ///   while a `get` waits for it.
     public init(limit: Int, waitingLimit: Int = .max, on reactor: Reactor) {
         reactor.checkThread()
         require(limit >= 0, "DeferredQueue: limit \(limit); need at least 0")

@@ -16,7 +16,7 @@ public final class DeferredSemaphore {
     public let reactor: Reactor
     /// How many may have a place at a time.
     public let limit: Int
-    /// How many places are free; 0 while somebody waits.
+    /// How many places are free; 0 while a user waits.
     public private(set) var freeCount: Int
 
     private var line = WaitingLine<Deferred<Void>>()

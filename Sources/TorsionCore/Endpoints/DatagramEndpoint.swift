@@ -46,7 +46,7 @@ public struct DatagramEndpoint: Hashable, Sendable {
     /// A UDP port, on all IPv4 interfaces unless another address is named.
     ///
     /// - Parameters:
-    ///   - port: 0 lets the kernel choose; `DatagramPort.localAddress` tells.
+    ///   - port: 0 lets the kernel choose; see `DatagramPort.localAddress`.
     ///   - interface: The address of one interface.
     ///   - options: How the socket is set up, and its peer if it has one.
     /// - Returns: An endpoint that can be used any number of times.

@@ -41,7 +41,7 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     /// A TCP port, on all IPv4 interfaces unless another address is named.
     ///
     /// - Parameters:
-    ///   - port: 0 lets the kernel choose; `ListeningPort.localAddress` tells.
+    ///   - port: 0 lets the kernel choose; see `ListeningPort.localAddress`.
     ///   - interface: The address of one interface.
     ///   - options: How the port and its connections are set up.
     /// - Returns: An endpoint that can be used any number of times.

@@ -31,8 +31,8 @@ public enum ConnectionLoss: Error, Sendable {
     /// Bytes that had arrived were delivered first, unless the program was paused for five seconds.
     case failed(IOError)
 
-    /// The peer ended without the farewell that its protocol asks for, TLS's `close_notify`: bytes may
-    /// be missing at the end, cut off by the peer or by somebody between.
+    /// The peer ended without the farewell that its protocol asks for, TLS's `close_notify`: bytes
+    /// may be missing at the end, cut off by the peer or by an attacker between.
     ///
     /// Bytes that had arrived were delivered first.
     case truncated

@@ -45,7 +45,7 @@ public struct FileChanges: Hashable, Sendable {
     /// Files that have other names now, in order, if both names are watched.
     public var moves: [FileMove] = []
 
-    /// Whether something may have happened that is not told.
+    /// Whether events may be missing.
     ///
     /// The kernel lost events, more than a thousand paths changed, or a new folder cannot be watched:
     /// look at everything.

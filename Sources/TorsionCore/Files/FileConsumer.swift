@@ -99,14 +99,14 @@ public final class FileConsumer: Consumer {
     /// - Parameter bytes: Any number; copied.
     public func write(_ bytes: Bytes) { write(bytes.span) }
 
-    /// Names who is paused and resumed.
+    /// Registers a producer, to be paused and resumed.
     ///
     /// - Parameter producer: Paused while too much waits for the disk. A second one traps.
     public func registerProducer(_ producer: any PushProducer) {
         self.producer.register(producer, isOver: !isOpen)
     }
 
-    /// Names who is asked for the next piece, one piece a turn while the disk keeps up.
+    /// Registers a producer, which is asked for one piece a turn while the disk keeps up.
     ///
     /// - Parameter producer: Asked on the reactor. A second one traps.
     public func registerProducer(_ producer: any PullProducer) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Tells what happens in folders, as a reactor's services have it: `inotify(7)`.
+/// Reports events in folders, as a reactor's services provide it: `inotify(7)`.
 ///
 /// ``FileWatch`` stands on it, and is what programs use. It belongs to its reactor's thread.
 public protocol FileNotifier: AnyObject {
     /// Called with what has happened, in order, in a turn of the reactor.
     var receiver: ((FileNotice) -> Void)? { get set }
 
-    /// Begins to tell what happens in a folder.
+    /// Begins to report events in a folder.
     ///
     /// - Parameters:
     ///   - folder: Its path.
@@ -26,7 +26,7 @@ public protocol FileNotifier: AnyObject {
     /// The file at a path now, links not followed: `lstat(2)`, `readlink(2)`.
     ///
     /// - Parameter path: A path.
-    /// - Returns: What is there; ``FileEntry/none`` also if it cannot be told.
+    /// - Returns: What is there; ``FileEntry/none`` also if it cannot be determined.
     func entry(at path: String) -> FileEntry
 
     /// The names in a folder, in any order, without `.` and `..`; empty if it cannot be read.

@@ -122,7 +122,7 @@ public protocol OpenFile: AnyObject, Sendable {
     func write(_ bytes: RawSpan, at offset: Int64) throws(IOError)
 
     /// Whether reading these bytes would find all of them in memory. Does not block; false where
-    /// the system does not tell.
+    /// the system does not say.
     ///
     /// - Parameter range: Offsets in bytes from the start.
     /// - Returns: Whether a read would not wait for the disk.
@@ -134,7 +134,7 @@ public protocol OpenFile: AnyObject, Sendable {
     /// - Throws: ``IOError`` of operation `read` that names the path.
     func fetch(_ range: Range<Int64>) throws(IOError)
 
-    /// Closes it, and tells what a late write met. Called at most once, last.
+    /// Closes it, and throws the error of a late write. Called at most once, last.
     ///
     /// - Throws: ``IOError`` of operation `close` that names the path.
     func close() throws(IOError)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Tells when files change: configuration, certificates, folders.
+/// Calls you when files change: configuration, certificates, folders.
 ///
 ///     try FileWatch(of: "/etc/app.conf", on: reactor) { _ in readConfiguration() }
 ///
 /// It watches names, and not only the files that have them now: a file that is replaced by
 /// `rename(2)` is seen, a folder that is removed and made again too, and a symbolic link anywhere
 /// on the way that is made to lead elsewhere. A watched path need not exist yet. A burst of changes
-/// is told once, when it is over.
+/// is reported once, when it is over.
 ///
 /// It belongs to its reactor's thread, and lasts until ``cancel()`` or the end of the run, even if
 /// it is released. File systems of other machines, and those that the kernel makes up, such as
@@ -63,7 +63,7 @@ public final class FileWatch {
             on: reactor, body)
     }
 
-    /// Watches some paths, and tells of them together.
+    /// Watches some paths, and reports them together.
     ///
     /// A folder is watched with the names in it. Events are collected until the files are quiet for
     /// `pause`, or for ten times as long in a burst that does not end; so a file that is written in

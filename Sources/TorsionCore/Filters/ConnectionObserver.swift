@@ -16,7 +16,7 @@
 ///
 /// - Complexity: A connection without observers pays for them neither time nor memory.
 public protocol ConnectionObserver: AnyObject {
-    /// The connection is made; its protocol is told next.
+    /// The connection is made; its protocol is called next.
     ///
     /// - Parameter transport: The connection, which it may keep until ``didLose(_:of:)``.
     /// - Throws: What ends the connection, as if the protocol had thrown it: the protocol is
@@ -58,7 +58,7 @@ public protocol ConnectionObserver: AnyObject {
     ///   - transport: The connection.
     func stateDidChange(_ change: ConnectionChange, of transport: any StreamTransport)
 
-    /// The connection is lost; its protocol is told next. Once, last.
+    /// The connection is lost; its protocol is called next. Once, last.
     ///
     /// - Parameters:
     ///   - why: As the protocol gets it.

@@ -78,7 +78,7 @@
 }
 
 @_spi(Backend) extension StreamFilter: BackendStream {
-    /// Names who is called with what arrives.
+    /// Sets the receiver of what arrives.
     ///
     /// - Parameter receiver: Held until the stream is closed or another takes over.
     public final func deliver(to receiver: any StreamReceiver) { above = receiver }

@@ -10,9 +10,9 @@
 /// For bytes, and for the connections of one endpoint, there is ``ConnectionObserver``. Every closure
 /// is called on the reactor; one that is nil costs a branch a connection.
 public struct ConnectionHooks {
-    /// A connection is made; its protocol is told next, unless this closes it.
+    /// A connection is made; its protocol is called next, unless this closes it.
     public var made: ((_ transport: any StreamTransport) -> Void)?
-    /// A connection is lost; its protocol was told before.
+    /// A connection is lost; its protocol was called before.
     public var lost: ((_ why: ConnectionLoss, _ transport: any StreamTransport) -> Void)?
     /// A client was refused: by an observer of the port, by a filter that did not agree with it, by the
     /// factory, which is an ``ErrorCode/connectionRefused``, or by what the factory threw.

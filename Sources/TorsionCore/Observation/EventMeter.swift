@@ -18,7 +18,7 @@ public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
     public enum Kind: String, Hashable, Sendable, Codable {
         /// Bytes of a connection, given to its protocol.
         case dataReceived
-        /// The loss of a connection, told to its protocol.
+        /// The loss of a connection: `connectionLost`.
         case connectionLost
         /// A delayed call.
         case delayedCall
@@ -87,7 +87,7 @@ public struct SlowEvent: Hashable, Sendable, CustomStringConvertible {
     public let reactorNumber: UInt32
     /// The event's kind and place.
     public let source: ReactorEventSource
-    /// How long it took; when it is told while it hangs, how long it has taken so far.
+    /// How long it took; if it is reported while it hangs, how long it has taken so far.
     public let duration: Duration
     /// Whether it has ended.
     public let isOver: Bool
@@ -221,9 +221,9 @@ extension Reactor {
     ///
     ///     reactor.slowEventLimit = .milliseconds(100)
     ///
-    /// A program that blocks in a callback holds every connection of its reactor. Setting a limit sets
-    /// ``isMeasuring``. Told before the reactor waits again, sixteen at a time at most;
-    /// `reactor.watchSlowEvents` of `TorsionOperations` tells of one that has not ended yet.
+    /// A program that blocks in a callback holds every connection of its reactor. Setting a limit
+    /// sets ``isMeasuring``. Called before the reactor waits again, at most sixteen at a time;
+    /// `reactor.watchSlowEvents` of `TorsionOperations` reports one that has not ended yet.
     public var slowEventLimit: Duration? {
         get {
             checkThread()

@@ -12,11 +12,10 @@ public protocol ByteSource {
     ///     client.pipe(to: FileConsumer(path: path, on: reactor))
     ///
     /// The source's end is passed on by ``Consumer/finishConsuming()``, which ends a transport's
-    /// outgoing direction; everything before it was handed to the destination by then, which may have
-    /// some of it still: whether a file has it all, ``FileConsumer/written`` tells. If the source
-    /// breaks, ``Consumer/abandonConsuming(because:)`` is called, which resets a transport behind what was
-    /// written. If the destination is
-    /// lost, the source is stopped.
+    /// outgoing direction; everything before it was handed to the destination by then, which may
+    /// have some of it still: for a file, wait for ``FileConsumer/written``. If the source breaks,
+    /// ``Consumer/abandonConsuming(because:)`` is called, which resets a transport behind what was
+    /// written. If the destination is lost, the source is stopped.
     ///
     /// A transport that is a source has its protocol replaced. If it closes by this side, it has ended as if
     /// its peer had: what joins two connections lets both end when either closes. If its destination is

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// Something that produces bytes by itself until it is told to pause.
+/// Something that produces bytes by itself until it is paused.
 ///
 /// All calls come on the reactor. A producer may write inside any of them.
 ///
@@ -30,7 +30,7 @@ public protocol PullProducer: AnyObject {
     func stopProducing()
 }
 
-/// Something that takes bytes, and tells one producer to slow down.
+/// Something that takes bytes, and slows one producer down.
 ///
 /// - SeeAlso: Twisted `IConsumer`.
 public protocol Consumer: AnyObject {
@@ -44,15 +44,15 @@ public protocol Consumer: AnyObject {
     /// - Parameter bytes: Any number; shared, without a copy.
     func write(_ bytes: Bytes)
 
-    /// Names who is paused and resumed. It is told at once if the consumer is full, and stopped at
-    /// once if the consumer is gone.
+    /// Registers a producer, to be paused and resumed. It is paused at once if the consumer is
+    /// full, and stopped at once if the consumer is gone.
     ///
     /// - Parameter producer: Paused when the consumer is full, resumed when it has room, stopped
     ///   when it is gone.
     /// - Precondition: A producer is not registered yet.
     func registerProducer(_ producer: any PushProducer)
 
-    /// Names who is asked for the next piece.
+    /// Registers a producer, to be asked for the next piece.
     ///
     /// - Parameter producer: Asked for one piece at a time while there is room, stopped when the
     ///   consumer is gone.

@@ -80,7 +80,7 @@ extension Reactor {
     /// Calls `body` each turn in which the descriptor is ready, until the watch is cancelled.
     ///
     /// Level-triggered: a descriptor that stays ready is reported again. An error that `body`
-    /// throws, and the end of a watch whose descriptor somebody closed, go to ``unhandledError``.
+    /// throws, and the end of a watch whose descriptor was closed, go to ``unhandledError``.
     ///
     /// - Parameters:
     ///   - descriptor: Stays yours; cancel the watch before you close it.

@@ -7,7 +7,7 @@
 /// Timers, and work that was just handed in, which that descriptor does not show, go through here.
 public protocol LoopGuest: AnyObject {
     /// Called before each wait: runs the loop without waiting if something was handed to it since,
-    /// and tells until when the reactor may wait.
+    /// and returns until when the reactor may wait.
     ///
     /// - Returns: The guest's next timer, nil without one.
     func prepareToWait() -> MonotonicInstant?

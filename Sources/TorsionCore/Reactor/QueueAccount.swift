@@ -102,7 +102,7 @@ extension Reactor {
     /// divided by the number of reactors in its group: what the address space (`RLIMIT_AS`,
     /// `RLIMIT_DATA`), the control group and the machine allow, whichever is least, and 1 MiB at
     /// least. The other half is for the kernel's buffers and for your program. It is 1 GiB over a
-    /// backend that cannot tell, such as the simulator.
+    /// backend that does not know its memory, such as the simulator.
     ///
     /// - Precondition: A limit is positive.
     /// - SeeAlso: `getrlimit(2)`; `memory.max` of `cgroups(7)`; `MemAvailable` of `proc_meminfo(5)`.

@@ -307,8 +307,8 @@ extension Reactor {
         }
     }
 
-    /// Ends a reactor that is turned by hand and never run, at once: connections are aborted and
-    /// told so, and everything is released.
+    /// Ends a reactor that is turned by hand and never run, at once: connections are aborted, their
+    /// protocols are called, and everything is released.
     ///
     /// The triggers of a stop are called, and not waited for. It may be turned again.
     ///

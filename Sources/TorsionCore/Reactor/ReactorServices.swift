@@ -18,7 +18,7 @@ public protocol ReactorServices: AnyObject {
     /// Opens files, on whichever thread asks. By default there are none.
     var files: any FileSystem { get }
 
-    /// Makes what tells of changes in folders; ``FileWatch`` asks for it once. By default fails.
+    /// Makes the notifier of changes in folders; ``FileWatch`` asks for it once. By default fails.
     ///
     /// - Returns: One without a watch yet.
     /// - Throws: ``IOError`` of operation `watch`, for example when the user has 128 already.

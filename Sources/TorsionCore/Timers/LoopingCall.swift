@@ -72,8 +72,8 @@ public final class LoopingCall {
         self.init(on: reactor) { _ in try body().deferred.addCallback { _ in } }
     }
 
-    /// Makes one whose closure is told how many intervals began since the call before: 1, and more
-    /// if some were skipped.
+    /// Makes one whose closure is called with the number of intervals that began since the call
+    /// before: 1, and more if some were skipped.
     ///
     /// - Parameters:
     ///   - reactor: Where `body` is called.
@@ -89,8 +89,8 @@ public final class LoopingCall {
         }
     }
 
-    /// Makes one whose closure is told how many intervals began since the call before, and whose
-    /// Deferred is waited for each time.
+    /// Makes one whose closure is called with the number of intervals that began since the call
+    /// before, and whose Deferred is waited for each time.
     ///
     /// - Parameters:
     ///   - reactor: Where `body` is called.
@@ -175,7 +175,8 @@ public final class LoopingCall {
         }
     }
 
-    /// Asserts what must hold between events: whatever it waits for can come, and will be told.
+    /// Asserts what must hold between events: everything that it waits for can come, and will be
+    /// reported.
     ///
     /// For simulations, after each step. O(1).
     public func checkInvariants() {

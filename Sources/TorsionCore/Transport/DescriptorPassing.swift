@@ -8,7 +8,7 @@
 ///         try unsafe passing.write([UInt8(ascii: "f")].span.bytes, passing: [file])
 ///     }
 ///
-/// The engine's own transports conform, whatever they are over; ``passesDescriptors`` tells. A
+/// The engine's own transports conform, whatever they are over; see ``passesDescriptors``. A
 /// ``StreamFilter`` that looks at bytes does not pass descriptors.
 ///
 /// - SeeAlso: `unix(7)`, `SCM_RIGHTS`; Twisted `IUNIXTransport`.

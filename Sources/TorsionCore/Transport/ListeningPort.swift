@@ -6,7 +6,7 @@
 /// Accepting survives descriptors running out, for good if need be: waiting clients are refused
 /// with a descriptor kept in reserve, the port backs off for 10 ms, doubling to 1 s, and it
 /// recovers by itself. After any other error that does not end it, it backs off as well, and
-/// clients wait in the kernel's queue. One line tells of it per episode. It backs off, too, while
+/// clients wait in the kernel's queue. One line reports it per episode. It backs off, too, while
 /// the queues of its reactor hold more than ``Reactor/queueLimitBytes``.
 ///
 /// - SeeAlso: Twisted `IListeningPort`.

@@ -108,7 +108,7 @@ public protocol StreamTransport: Consumer, PushProducer, ByteSource {
     ///
     /// The new protocol gets `connectionMade`, then the bytes that the old one had not consumed,
     /// when the present event ends; the old one is not called again. If the peer has ended already,
-    /// the new protocol is told so behind those bytes: by `readConnectionLost`, or by the loss if
+    /// the new protocol is called behind those bytes: with `readConnectionLost`, or by the loss if
     /// it is not a ``HalfCloseableProtocol``. A connection that is lost before the present event
     /// ends is not switched any more: the old protocol gets the loss, the new one is released
     /// without a call.

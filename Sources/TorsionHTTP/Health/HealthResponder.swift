@@ -87,7 +87,7 @@ public struct HealthEndpoint: Sendable {
     /// Listens.
     ///
     /// - Parameters:
-    ///   - reactor: Whose readiness is told.
+    ///   - reactor: Whose readiness is reported.
     ///   - check: As of ``HealthResponder/init(before:check:)``.
     /// - Returns: The port, which accepts from now on.
     /// - Throws: `IOError` that names the place and the cause.

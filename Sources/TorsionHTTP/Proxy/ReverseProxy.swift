@@ -27,8 +27,8 @@ public final class ReverseProxy: HTTPResponder {
     /// The values of `Via` for a message of HTTP/1.0, and of 1.1.
     private let via: (Bytes, Bytes)
 
-    /// Whether the origin is told for whom it is asked, by `X-Forwarded-For` and `X-Forwarded-Proto`; what
-    /// the client said of these is dropped then.
+    /// Whether the origin learns the client's address, by `X-Forwarded-For` and
+    /// `X-Forwarded-Proto`; what the client said of these is dropped then.
     public var tellsClient = false
 
     /// Called on the reactor for each request that the origin did not answer, or not to its end.

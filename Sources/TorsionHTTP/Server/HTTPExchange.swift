@@ -244,7 +244,7 @@ public final class PendingExchange {
         hasAnswered = true
     }
 
-    /// Whether an answer would still reach somebody: the client is there.
+    /// Whether the client is still there to get an answer.
     public var isOpen: Bool { !hasAnswered && connection.isAwaiting(number) }
 
     /// The reactor that the exchange belongs to.

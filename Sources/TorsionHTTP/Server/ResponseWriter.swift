@@ -189,7 +189,7 @@ public final class ResponseWriter: Consumer {
 
     // MARK: A consumer
 
-    /// Names who is paused and resumed.
+    /// Registers a producer, to be paused and resumed.
     ///
     /// - Parameter producer: Paused while too much is queued. A second one traps.
     public func registerProducer(_ producer: any PushProducer) {
@@ -198,7 +198,7 @@ public final class ResponseWriter: Consumer {
         transport.registerProducer(producer)
     }
 
-    /// Names who is asked for the next piece.
+    /// Registers a producer, to be asked for the next piece.
     ///
     /// - Parameter producer: Asked on the reactor. A second one traps.
     public func registerProducer(_ producer: any PullProducer) {

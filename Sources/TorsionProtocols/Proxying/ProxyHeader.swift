@@ -25,7 +25,7 @@ public struct ProxyHeader: Hashable, Sendable {
     /// How the header is written.
     public var version: Version
 
-    /// Whom the proxy speaks for; nil if for itself, as in its health checks, or for somebody whose
+    /// Whom the proxy speaks for; nil if for itself, as in its health checks, or for a client whose
     /// address it does not know.
     public var addresses: Addresses?
 

@@ -18,7 +18,7 @@ public final class ManualClock {
 
     let backend: ManualBackend
 
-    /// A clock that stands at one second, so that a time before its start can be told.
+    /// A clock that stands at one second, so that a time before its start can be represented.
     public convenience init() { self.init(services: nil) }
 
     /// With names and signals that a test plays.

@@ -20,7 +20,7 @@ public struct Fault: Hashable, Sendable {
         case cutWrite
         /// A write takes zero bytes, as if the buffer were full.
         case fullBuffer
-        /// Something that is ready is told in a later turn.
+        /// Something that is ready is reported in a later turn.
         case late
         /// A host is not turned for a while, as if it were stopped.
         case stall
@@ -33,7 +33,7 @@ public struct Fault: Hashable, Sendable {
         case reset
         /// The receiver sees the end, the sender a broken pipe; what was not sent is lost.
         case end
-        /// A connect is refused though somebody listens.
+        /// A connect is refused though the address is listened at.
         case refuse
         /// A connect is never answered.
         case ignore

@@ -11,7 +11,7 @@ public struct Trace: Sendable {
         public enum Event: Sendable {
             /// Something left on a connection for the other host, and arrives at this time.
             case sent(Segment, arrival: UInt64)
-            /// A kernel told its program something about a connection.
+            /// A kernel called its program with an event of a connection.
             case told(Told)
             /// A chance became a fault.
             case struck(Fault)

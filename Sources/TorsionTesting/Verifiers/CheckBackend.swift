@@ -3,7 +3,7 @@
 
 @_spi(Backend) public import TorsionCore
 
-/// Runs the whole conformance suite on a backend, and tells of everything that does not hold.
+/// Runs the whole conformance suite on a backend, and reports everything that does not hold.
 ///
 ///     @Test func `my backend keeps the contract`() throws { try checkBackend(.mine) }
 ///

@@ -9,9 +9,9 @@ internal import TorsionCore
 ///     options.compression = WebSocketCompression()
 ///
 /// It pays for long texts on slow links, and costs processor time for each message. Compressing a
-/// secret together with what somebody else chooses lets an observer of the lengths guess the
-/// secret: leave it off there. Needs the trait `Zlib` of the package, and zlib. A plain value,
-/// usable on any thread.
+/// secret together with text of an attacker lets an observer of the lengths guess the secret: leave
+/// it off there. Needs the trait `Zlib` of the package, and zlib. A plain value, usable on any
+/// thread.
 public struct WebSocketCompression: Hashable, Sendable {
     /// Whether what this side sends may refer to earlier messages: `false`.
     ///
