@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 import Testing
 
-@Test func `the README, the guides and the book are plain enough`() throws {
+@Test func `the README, the guides, the book and the comments are plain enough`() throws {
     let outcome = try run("english")
     #expect(outcome.status == 0, "\(outcome.output)")
 }
@@ -23,6 +23,36 @@ import Testing
         let outcome = try run("english", [tree.root])
         #expect(outcome.status == 1, "\(text)")
         #expect(outcome.output.contains(complaint), "\(outcome.output)")
+    }
+}
+
+@Test func `comments of what is public are measured, and those of a file's own are not`() throws {
+    let tree = try Tree()
+    let path = "Sources/A/Queue.swift"
+    let comment = "/// What is queued leaves, and nothing waits.\n"
+    let refused = [
+        "public struct Queue {\n    \(comment)    public func flush() {}\n}\n",
+        "public protocol Queue {\n    \(comment)    func flush()\n}\n",
+        "public enum Queue {\n    \(comment)    case empty\n}\n",
+        "\(comment)@frozen\npublic struct Queue {}\n",
+    ]
+    for source in refused {
+        try tree.write(source, to: path)
+        let outcome = try run("english", [tree.root])
+        #expect(outcome.status == 1, "\(source)")
+        #expect(outcome.output.contains("a clause as the subject: What is"), "\(outcome.output)")
+        #expect(outcome.output.contains("\"nothing\""), "\(outcome.output)")
+    }
+    let accepted = [
+        "struct Queue {\n    \(comment)    func flush() {}\n}\n",
+        "/// A queue.\n///\n/// - Returns: What `body` returns.\n"
+            + "/// - Parameter byte: What to look for.\npublic func find() {}\n",
+        "/// A queue.\n///\n///     // What is queued leaves, and nothing waits.\npublic struct Queue {}\n",
+    ]
+    for source in accepted {
+        try tree.write(source, to: path)
+        let outcome = try run("english", [tree.root])
+        #expect(outcome.status == 0, "\(outcome.output)")
     }
 }
 
