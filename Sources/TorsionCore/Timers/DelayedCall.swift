@@ -48,7 +48,7 @@ public struct DelayedCall {
 
     /// Makes the call due `delay` from now, behind those already due then.
     ///
-    /// - Parameter delay: From ``Reactor/now``; a negative one counts as zero.
+    /// - Parameter delay: From ``Reactor/now``; a negative one makes it due at once.
     /// - Returns: Whether it was active; if not, the call is ignored.
     @discardableResult
     public func reset(after delay: Duration) -> Bool {
