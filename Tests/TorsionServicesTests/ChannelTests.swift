@@ -122,6 +122,50 @@ import TorsionCore
     }
 
     @Test(arguments: BackendChoice.tested)
+    func `a receiver that pauses with the last value tells of its room when it goes on`(
+        backend: BackendChoice
+    ) throws {
+        var received: [Int] = []
+        try Reactor.run(backend: backend, signals: .ignore) { reactor in
+            reactor.callLater(.seconds(20)) { reactor.stop() }
+            let channel = ReactorChannel<Int>(limit: 2)
+            let sender = channel.sender(on: reactor)
+            var receiver: ChannelReceiver<Int>!
+            receiver = channel.receive(on: reactor) {
+                reactor.stop()
+            } _: { value in
+                received.append(value)
+                guard value == 1 else { return }
+                receiver.pause()
+                reactor.callLater(.milliseconds(1)) { receiver.resume() }
+            }
+            #expect(sender.trySend(0) && sender.trySend(1) && !sender.trySend(2))
+            sender.send(2).addCallback { sender.close() }.whenFailed { Issue.record("\($0)") }
+        }
+        #expect(received == [0, 1, 2])
+    }
+
+    @Test(arguments: BackendChoice.tested)
+    func `what waits for room fails at the end of its sender's run, or with its sender`(
+        backend: BackendChoice
+    ) throws {
+        var failures: [String] = []
+        try Reactor.run(backend: backend, signals: .ignore) { reactor in
+            // Nobody receives.
+            let channel = ReactorChannel<Int>(limit: 1)
+            let sender = channel.sender(on: reactor)
+            var released: ChannelSender<Int>? = channel.sender(on: reactor)
+            #expect(sender.trySend(0))
+            released?.send(1).whenFailed { failures.append("released: \($0)") }
+            released = nil
+            sender.send(2).whenFailed { failures.append("stopped: \($0)") }
+            reactor.addTrigger(.after, .shutdown) { withExtendedLifetime(sender) {} }
+            reactor.callLater(.milliseconds(1)) { reactor.stop() }
+        }
+        #expect(failures == ["released: \(ChannelClosed())", "stopped: \(ChannelClosed())"])
+    }
+
+    @Test(arguments: BackendChoice.tested)
     func `a receiver whose reactor stops is told to who waits for room`(
         backend: BackendChoice
     ) throws {

@@ -48,7 +48,9 @@ public final class ChannelReceiver<Element: Sendable> {
         isPaused = false
         let own = channel.state.withLock { state in
             state.isScheduled = false
-            return state.queue.isEmpty && !state.hasEnded ? nil : state.schedule()
+            // One that paused with the last value has told nobody of the room that it left.
+            let isIdle = state.queue.isEmpty && state.waiting.isEmpty && !state.hasEnded
+            return isIdle ? nil : state.schedule()
         }
         own?.callFromThread { $0.deliver() }
     }

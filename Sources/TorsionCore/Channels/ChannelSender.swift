@@ -16,6 +16,8 @@ public final class ChannelSender<Element: Sendable> {
     /// What waits for room, in order.
     private var line = WaitingLine<(element: Element, taken: Deferred<Void>)>()
     private var isOpen = true
+    /// While something waits.
+    private var trigger: Trigger?
     /// Whether the channel knows that this end waits.
     private var isWaiting = false
 
@@ -29,7 +31,12 @@ public final class ChannelSender<Element: Sendable> {
         }
     }
 
-    deinit { if isOpen { channel.senderWasClosed() } }
+    deinit {
+        if isOpen { channel.senderWasClosed() }
+        // It would find nobody.
+        trigger = nil
+        failWaiting()
+    }
 
     private enum Outcome: Sendable { case sent, full, closed }
 
@@ -53,8 +60,9 @@ public final class ChannelSender<Element: Sendable> {
     ///   - element: The value to send.
     ///   - file: The place that reports name.
     ///   - number: The place that reports name.
-    /// - Returns: Fires when the channel has taken it, which is not when it is delivered; fails
-    ///   with ``ChannelClosed`` if the receiver has gone, or this end is closed.
+    /// - Returns: Fires when the channel has taken it, which is not when it is delivered; fails with
+    ///   ``ChannelClosed`` if the receiver has gone, or this end is closed, or at the end of its
+    ///   reactor's run.
     public func send(
         _ element: Element, file: StaticString = #fileID, line number: UInt = #line
     ) -> Deferred<Void> {
@@ -72,6 +80,10 @@ public final class ChannelSender<Element: Sendable> {
             _ = self?.line.remove(place)
         }
         line.append((element, taken))
+        // Behind its end nobody could tell this end of room, or that there will be none.
+        if trigger == nil {
+            trigger = reactor.addTrigger(.after, .shutdown) { [weak self] in self?.close() }
+        }
         return taken
     }
 
@@ -131,9 +143,15 @@ public final class ChannelSender<Element: Sendable> {
             case .full: return
             }
         }
+        forgetTrigger()
+    }
+
+    private func forgetTrigger() {
+        if let trigger = trigger.take() { reactor.removeTrigger(trigger) }
     }
 
     private func failWaiting() {
+        forgetTrigger()
         while let (_, taken) = line.popFirst() { taken.fail(ChannelClosed()) }
     }
 }
