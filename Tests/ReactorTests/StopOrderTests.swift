@@ -73,6 +73,45 @@ import TorsionTesting
     }
 
     // Case E11
+    @Test(arguments: backendNames)
+    func `a client that agrees on terms when a stop begins is served`(name: String) throws {
+        var client: Socket?
+        try Reactor.run(backend: try namedBackend(name), signals: .ignore) { reactor in
+            let port = try ServerEndpoint.tcp(port: 0, interface: .loopback)
+                .filtered { ProxyHeaderReader(trusting: AddressBlock.local) }
+                .listen(on: reactor) { Echo() }
+            client = try Socket(port: try #require(port.localAddress.port))
+            // Its header comes when the port has closed, and no connection is there to be waited for.
+            reactor.addTrigger(.during, .shutdown) {
+                reactor.callLater(.milliseconds(100)) {
+                    client?.write("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello")
+                    client?.endOutput()
+                }
+                return
+            }
+            reactor.callLater(.milliseconds(20)) { reactor.stop() }
+        }
+        #expect(client?.readToEnd() == "hello")
+    }
+
+    @Test(.tags(.slow), arguments: backendNames)
+    func `a client that never agrees holds a stop for a second`(name: String) throws {
+        var client: Socket?
+        let reactor = Reactor(backend: try namedBackend(name))
+        let start = ContinuousClock.now
+        try reactor.run(signals: .ignore) { reactor in
+            let port = try ServerEndpoint.tcp(port: 0, interface: .loopback)
+                .filtered { ProxyHeaderReader(trusting: AddressBlock.local) }
+                .listen(on: reactor) { Echo() }
+            client = try Socket(port: try #require(port.localAddress.port))
+            reactor.callLater(.milliseconds(20)) { reactor.stop(within: .seconds(60)) }
+        }
+        #expect(ContinuousClock.now - start < .seconds(30))
+        #expect(reactor.statistics.openHandles == 0)
+        withExtendedLifetime(client) {}
+    }
+
+    // Case E11
     @Test(arguments: backendNames, Face.allCases)
     func `what has arrived when a stop begins is answered`(
         name: String, face: Face

@@ -94,6 +94,8 @@ public final class Reactor {
     @exclusivity(unchecked) var servedConnections = 0
     @exclusivity(unchecked) var attempts = SlotTable<ConnectAttempt>()
     @exclusivity(unchecked) var agreements = SlotTable<Agreement>()
+    /// How many of them are accepted clients'.
+    var clientHandshakes = 0
     @exclusivity(unchecked) var ports = SlotTable<ListeningPort>()
     /// Ports that have closed, whose connections end: see PortDrain.swift.
     @exclusivity(unchecked) var drains: [PortDrain] = []

@@ -44,6 +44,8 @@ struct ReactorLife {
     var isGracePeriodOver = false
     var gracePeriodTimer: DelayedCall?
     var isLingeringOver = false
+    /// Whether clients that are still agreeing on terms have had their time.
+    var isHandshakeTimeOver = false
     /// Whether the run's end has begun: nothing is opened any more, and what waits fails.
     var isEnding = false
     /// Whether the end has made its last round: what is begun now is dropped.
@@ -216,7 +218,7 @@ extension Reactor {
     /// 3. Bytes that have arrived are delivered. Then the protocol of each accepted connection gets
     ///    `shutdownRequested`, which by default loses the connection. A client that connected less
     ///    than a second ago and has not sent a byte yet is asked when its first bytes were
-    ///    delivered.
+    ///    delivered; one that is agreeing on TLS, or another filter, has a second to come so far.
     /// 4. When these connections are done, the triggers for ``TriggerPhase/drained`` are called, and the
     ///    connections that the program made are asked in the same way. So a server can use its
     ///    database until its last client is served. A connect that is under way, or begins now, fails.
@@ -450,11 +452,16 @@ extension Reactor {
         case .stoppingBefore: isTriggered && life.isLameDuckOver || life.isGracePeriodOver
         case .stoppingAfter: isTriggered || life.isGracePeriodOver
         case .stoppingDuring, .stoppingArrivals: life.turnsLeft == 0 || life.isGracePeriodOver
-        case .stoppingClients: isQuiet && hasEnded(servedConnections)
+        case .stoppingClients: isQuiet && hasEnded(servedConnections) && !awaitsHandshakes
         case .stoppingOwn: isQuiet && hasEnded(connections.count)
         case .lingering: lingering.count == 0 || life.isGracePeriodOver || life.isLingeringOver
         case .ended: true
         }
+    }
+
+    /// Whether an accepted client agrees on terms, and may come to ask.
+    private var awaitsHandshakes: Bool {
+        clientHandshakes > 0 && !life.isHandshakeTimeOver && !life.isGracePeriodOver
     }
 
     /// Streams that would lose something by a close now are waited for.
@@ -525,6 +532,10 @@ extension Reactor {
         for connection in connections.elements where connection.isServed {
             connection.requestShutdown(isPatient: true)
         }
+        // Their connections are asked when they are made.
+        life.isHandshakeTimeOver = clientHandshakes == 0
+        guard clientHandshakes > 0 else { return }
+        callLater(Self.firstBytesGracePeriod) { [unowned self] in life.isHandshakeTimeOver = true }
     }
 
     /// The client's part: what is left.

@@ -58,9 +58,11 @@ final class PortService {
         }
         let observer = ObserverList.of(members)
         handshakeCount += 1
+        reactor.clientHandshakes += 1
         let limit = options.value.handshakeTimeout
         _ = reactor.agree(over: AgreedStream(stream: stream), filters, within: limit) { outcome in
             self.handshakeCount -= 1
+            reactor.clientHandshakes -= 1
             switch outcome {
             case .success(let agreed): self.serve(agreed, observer, on: reactor)
             case .failure(let error):
