@@ -69,7 +69,9 @@ import Torsion
             .write, function: "sendfile", code: .connectionReset, subject: "\(peer)")
         #expect(sender.loss == .failed(error))
         guard case .failure(let failure)? = sender.result else { Issue.record("sent"); return }
-        #expect(failure is PipeBroken)
+        let broken = failure as? PipeBroken
+        #expect(broken?.destination == peer && broken?.cause == .failed(error))
+        #expect("\(failure)".contains("\(peer)") && "\(failure)".contains("ECONNRESET"))
     }
 
     /// Takes what comes to where it cannot be kept.

@@ -112,7 +112,7 @@ private final class SequenceFeed: PushProducer {
     }
 
     func stopProducing() {
-        result.take()?.fail(PipeBroken(byteCount: byteCount))
+        result.take()?.fail(PipeBroken(byteCount: byteCount, to: consumer))
         task?.cancel()
     }
 }

@@ -318,7 +318,7 @@ final class FileTransfer: FileSource {
     }
 
     func stopProducing() {
-        leave()?.fail(PipeBroken(byteCount: Int(position - start)))
+        leave()?.fail(PipeBroken(byteCount: Int(position - start), to: consumer))
     }
 }
 

@@ -78,13 +78,29 @@ extension StreamTransport {
 public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
     /// Bytes that were written to the destination; how many arrived is not known.
     public let byteCount: Int
+    /// The other end of a destination that was a connection.
+    public let destination: SocketAddress?
+    /// Why that connection was lost, if it is known.
+    public let cause: ConnectionLoss?
 
     /// A sentence.
     public var description: String {
-        "the destination of a pipe was lost after \(byteCount) bytes"
+        let place = destination.map { ", \($0)," } ?? ""
+        let cause = cause.map { ": \($0)" } ?? ""
+        return "the destination of a pipe\(place) was lost after \(byteCount) bytes\(cause)"
     }
 
-    package init(byteCount: Int) { self.byteCount = byteCount }
+    /// Hashes what can be hashed.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(byteCount)
+        hasher.combine(destination)
+    }
+
+    package init(byteCount: Int, to destination: (any Consumer)? = nil) {
+        self.byteCount = byteCount
+        self.destination = (destination as? any StreamTransport)?.peerAddress
+        cause = (destination as? any LossReporting)?.lossReason
+    }
 }
 
 /// Stands above the source, and is the destination's producer.
@@ -260,7 +276,7 @@ extension PipeProtocol: PushProducer {
 
     func stopProducing() {
         isProducing = false
-        finish(.failure(PipeBroken(byteCount: byteCount)))
+        finish(.failure(PipeBroken(byteCount: byteCount, to: destination)))
         if destination is any StreamTransport {
             source.loseConnection()
         } else {

@@ -231,7 +231,7 @@ extension HTTPBody: PushProducer {
         isPaused = false
         // Its client has gone: to be released unfinished is no mistake then.
         (consumer as? ResponseWriter)?.abandonConsuming(because: CancellationError())
-        result.fail(PipeBroken(byteCount: receivedByteCount))
+        result.fail(PipeBroken(byteCount: receivedByteCount, to: consumer))
         connection?.continueInput()
     }
 }

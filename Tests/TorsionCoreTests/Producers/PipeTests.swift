@@ -256,7 +256,10 @@ private final class Pair {
             pair.right.peerResets()
             #expect(pair.left.hasEnded)
             pair.left.peerCloses()
-            pair.expectFinished(["the destination of a pipe was lost after \(count) bytes"])
+            let sentence = "the destination of a pipe, 127.0.0.1:40000, was lost after"
+            pair.expectFinished([
+                "\(sentence) \(count) bytes: cannot read: connection reset by peer (ECONNRESET)"
+            ])
         }
     }
 
@@ -284,7 +287,10 @@ private final class Pair {
         pair.left.receive("question")
         pair.left.peerCloses()
         pair.left.peerResets()
-        #expect(pair.results.last == "the destination of a pipe was lost after 0 bytes")
+        #expect(
+            pair.results.last
+                == "the destination of a pipe, 127.0.0.1:40000, was lost after 0 bytes: "
+                + "cannot read: connection reset by peer (ECONNRESET)")
         pair.right.peerCloses()
         pair.expectFinished(pair.results)
     }
@@ -295,7 +301,9 @@ private final class Pair {
         pair.left.clock.turn()
         pair.carry(from: pair.left, to: pair.right)
         pair.left.peerCloses()
-        pair.expectFinished(["the destination of a pipe was lost after 0 bytes"])
+        pair.expectFinished([
+            "the destination of a pipe, 127.0.0.1:40000, was lost after 0 bytes: aborted here"
+        ])
     }
 
     @Test func `a pipe from a source that is gone fails and aborts the destination`() {
