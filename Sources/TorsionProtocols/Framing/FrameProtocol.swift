@@ -47,8 +47,10 @@ public protocol FrameProtocol: PhasedProtocol {
     /// A frame is longer than allowed: what is written here is the last that the peer gets.
     ///
     /// When it returns, the connection is lost as by `loseConnection(because:)`: what is queued
-    /// leaves, and the error is the reason of the loss. The default throws the error, which aborts
-    /// the connection. It is called as soon as the length is known, before the frame has arrived.
+    /// leaves, and the error is the reason of the loss. The default aborts the connection, with the
+    /// error as the reason of its loss. It is called as soon as the length is known, before the frame
+    /// has arrived. What a peer did wrong is told to `connectionLost` alone; what a callback throws
+    /// goes to `Reactor.unhandledError` as well.
     ///
     /// - Parameters:
     ///   - error: ``FrameError/tooLong(byteCount:limitBytes:)``.
@@ -69,14 +71,14 @@ extension FrameProtocol {
     /// - Throws: Does not throw.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
-    /// Throws the error.
+    /// Aborts the connection because of the error.
     ///
     /// - Parameters:
     ///   - error: Becomes the reason of the loss.
     ///   - transport: Aborted.
-    /// - Throws: `error`.
+    /// - Throws: Nothing; one of your own may.
     public func frameTooLong(_ error: FrameError, from transport: any StreamTransport) throws {
-        throw error
+        transport.abortConnection(because: error)
     }
 
     /// Cuts what arrived into frames: calls ``cutFrames(in:from:)``.
@@ -110,7 +112,7 @@ extension FrameProtocol {
                 try rawDataReceived(rest, from: transport)
             }
         } catch let error as FrameError where frames.hasRefused {
-            guard case .tooLong = error else { throw error }
+            guard case .tooLong = error else { return transport.abortConnection(because: error) }
             try frameTooLong(error, from: transport)
             transport.loseConnection(because: error)
         }

@@ -49,8 +49,9 @@ public protocol LineProtocol: PhasedProtocol {
     ///     }
     ///
     /// When it returns, the connection is lost as by `loseConnection(because:)`: what is queued
-    /// leaves, and the error is the reason of the loss. The default throws the error, which aborts
-    /// the connection.
+    /// leaves, and the error is the reason of the loss. The default aborts the connection, with the
+    /// error as the reason of its loss. What a peer did wrong is told to `connectionLost` alone; what
+    /// a callback throws goes to `Reactor.unhandledError` as well.
     ///
     /// - Parameters:
     ///   - error: How much had arrived, and what is allowed.
@@ -71,14 +72,14 @@ extension LineProtocol {
     /// - Throws: Does not throw.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
-    /// Throws the error.
+    /// Aborts the connection because of the error.
     ///
     /// - Parameters:
     ///   - error: Becomes the reason of the loss.
     ///   - transport: Aborted.
-    /// - Throws: `error`.
+    /// - Throws: Nothing; one of your own may.
     public func lineTooLong(_ error: LineTooLong, from transport: any StreamTransport) throws {
-        throw error
+        transport.abortConnection(because: error)
     }
 
     /// Cuts what arrived into lines: calls ``cutLines(in:from:)``.

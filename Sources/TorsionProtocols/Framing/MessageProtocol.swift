@@ -52,8 +52,9 @@ public protocol MessageProtocol: PhasedProtocol {
     /// A message is longer than allowed: what is written here is the last that the peer gets.
     ///
     /// When it returns, the connection is lost as by `loseConnection(because:)`: what is queued
-    /// leaves, and the error is the reason of the loss. The default throws the error, which aborts
-    /// the connection.
+    /// leaves, and the error is the reason of the loss. The default aborts the connection, with the
+    /// error as the reason of its loss. What a peer did wrong is told to `connectionLost` alone; what
+    /// a callback throws goes to `Reactor.unhandledError` as well.
     ///
     /// - Parameters:
     ///   - error: The length as far as it is known, and the limit.
@@ -74,15 +75,15 @@ extension MessageProtocol {
     /// - Throws: Does not throw.
     public func rawDataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {}
 
-    /// Throws the error.
+    /// Aborts the connection because of the error.
     ///
     /// - Parameters:
     ///   - error: Becomes the reason of the loss.
     ///   - transport: Aborted.
-    /// - Throws: `error`.
+    /// - Throws: Nothing; one of your own may.
     public func messageTooLong(
         _ error: MessageTooLong, from transport: any StreamTransport
-    ) throws { throw error }
+    ) throws { transport.abortConnection(because: error) }
 
     /// Cuts what arrived into messages: calls ``cutMessages(in:from:)``.
     ///

@@ -132,7 +132,16 @@ private struct Mishap: Error {}
             peer.receive(pieces: pieces)
             let error = FrameError.tooLong(byteCount: 9, limitBytes: 8)
             #expect(proto.loss == .protocolFailed(error) && peer.wasReset)
+            #expect(peer.clock.reactor.statistics.unhandledErrors == 0)
         }
+    }
+
+    @Test func `what is no frame is the peer's mistake, and told once`() {
+        let proto = Frames()
+        let peer = MemoryTransport(proto)
+        peer.receive("x")
+        #expect(proto.loss == .protocolFailed(FrameError.malformedLength(byte: 120)))
+        #expect(peer.wasReset && peer.clock.reactor.statistics.unhandledErrors == 0)
     }
 
     @Test func `a frame too long to be sent is the reason of the loss, if nobody catches it`() {

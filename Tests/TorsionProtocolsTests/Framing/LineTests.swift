@@ -86,12 +86,15 @@ private struct Mishap: Error {}
         for text in ["12345\n", "12345678", "ok\n12345678"] {
             for pieces in chunkings(of: Bytes(text)) {
                 let proto = Lines(LineDecoder(limitBytes: 4))
-                MemoryTransport(proto).receive(pieces: pieces)
+                let memory = MemoryTransport(proto)
+                memory.receive(pieces: pieces)
                 guard case .protocolFailed(let error as LineTooLong)? = proto.loss else {
                     Issue.record("\(proto.loss as Any)")
                     continue
                 }
                 #expect(error.limitBytes == 4 && (5...8).contains(error.byteCount))
+                // What the peer did wrong is told once.
+                #expect(memory.clock.reactor.statistics.unhandledErrors == 0)
             }
         }
         let proto = Lines(LineDecoder(limitBytes: 4))
