@@ -86,7 +86,8 @@ struct BenchCommand: ParsableCommand {
                 let run = BenchRun(plan, target, on: reactor)
                 run.start(isLive: isatty(STDERR_FILENO) == 1 && !json) { report = $0 }
             }
-            guard report != nil else { throw TransferInterrupted() }
+            guard let report else { throw TransferInterrupted() }
+            if let failure = report.connectFailure { throw failure }
         }
         guard var report else { return }
         report.ownProcessorShare =
@@ -156,10 +157,19 @@ struct BenchReport: Codable {
     var unanswered: Int
     var errors: Int
     var firstError: String?
+    /// From the first request on, to the last answer if that came later than the last request.
     var answersPerSecond: Double
-    var latencyMilliseconds: [String: Double]
+    /// Nil if there was no answer.
+    var latencyMilliseconds: [String: Double]?
     /// Of one CPU, from 0 on.
     var ownProcessorShare = 0.0
+    /// Why nobody was there to be asked.
+    var connectFailure: (any Error)?
+
+    private enum CodingKeys: String, CodingKey {
+        case kind, connections, rateWanted, seconds, sent, answered, unanswered, errors, firstError
+        case answersPerSecond, latencyMilliseconds, ownProcessorShare
+    }
 
     func text(of endpoint: String) -> String {
         func rounded(_ value: Double) -> String {
@@ -167,13 +177,15 @@ struct BenchReport: Codable {
             return "\((value * digits).rounded() / digits)"
         }
         let names = ["min", "p50", "p90", "p99", "p99.9", "max"]
-        let latencies = names.map { "\($0) \(rounded(latencyMilliseconds[$0] ?? 0))" }
+        let latencies = latencyMilliseconds.map { latencies in
+            names.map { "\($0) \(rounded(latencies[$0] ?? 0))" }.joined(separator: ", ")
+        }
         let share = Int((ownProcessorShare * 100).rounded())
         var lines = [
             "\(kind.rawValue) \(endpoint): \(rounded(seconds)) s, \(connections) connections",
             "sent \(sent), answered \(answered) (\(rounded(answersPerSecond))/s of \(rateWanted)/s"
                 + " wanted), unanswered \(unanswered), errors \(errors)",
-            "latency in ms, from when each was due: " + latencies.joined(separator: ", "),
+            "latency in ms, from when each was due: " + (latencies ?? "no answer"),
             "this command took \(share) % of a CPU"
                 + (share > 80 ? ": too much, its figures are its own" : ""),
         ]

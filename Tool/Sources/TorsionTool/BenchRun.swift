@@ -23,7 +23,9 @@ final class BenchRun {
     private var turn = 0
     private var sent = 0
     private var errors = 0
-    private var firstError: String?
+    private var firstError: (any Error)?
+    /// When the last answer came.
+    private var lastAnswer: UInt64 = 0
     /// With `connect`, those that are being opened.
     private var opening = 0
     private var opened = 0
@@ -139,13 +141,16 @@ final class BenchRun {
     }
 
     /// An answer has come.
-    func answered(due: UInt64) { latencies.add(nanoseconds: Self.now - due) }
+    func answered(due: UInt64) {
+        lastAnswer = Self.now
+        latencies.add(nanoseconds: lastAnswer - due)
+    }
 
     /// A connection was lost, or its answer is none.
     func note(_ error: any Error) {
         guard !isOver else { return }
         errors += 1
-        if firstError == nil { firstError = "\(error)" }
+        if firstError == nil { firstError = error }
     }
 
     func lost(_ connection: BenchConnection, _ why: any Error) {
@@ -171,6 +176,17 @@ final class BenchRun {
                 + text(latencies.percentile(0.99)) + " ms, errors \(errors)")
     }
 
+    /// A server at its limit answers behind the end of the requests: that time counts too.
+    ///
+    /// - Parameter seconds: From the first request until now, which is earlier than planned after a
+    ///   signal, and later while answers are waited for that do not come.
+    /// - Returns: Zero without an answer.
+    private func answersPerSecond(_ seconds: Double) -> Double {
+        guard lastAnswer > start else { return 0 }
+        let last = Double(lastAnswer - start) / 1e9
+        return Double(latencies.count) / max(last, min(seconds, plan.seconds), 0.001)
+    }
+
     private func finish() {
         guard !isOver else { return }
         let waiting = plan.kind == .connect ? opening : waitingCount
@@ -189,15 +205,18 @@ final class BenchRun {
                 seconds: seconds, sent: sent, answered: answers,
                 // What was due and could not even be asked has no answer either.
                 unanswered: waiting + unanswered + due - next, errors: errors,
-                firstError: firstError,
-                answersPerSecond: seconds > 0
-                    ? Double(answers) / min(seconds, max(plan.seconds, 0.001)) : 0,
-                latencyMilliseconds: [
-                    "min": latencies.count > 0 ? Double(latencies.least) / 1e6 : 0,
-                    "p50": latencies.percentile(0.5), "p90": latencies.percentile(0.9),
-                    "p99": latencies.percentile(0.99), "p99.9": latencies.percentile(0.999),
-                    "max": Double(latencies.most) / 1e6,
-                ]))
+                firstError: firstError.map { "\($0)" },
+                answersPerSecond: answersPerSecond(seconds),
+                latencyMilliseconds: answers == 0
+                    ? nil
+                    : [
+                        "min": Double(latencies.least) / 1e6,
+                        "p50": latencies.percentile(0.5), "p90": latencies.percentile(0.9),
+                        "p99": latencies.percentile(0.99), "p99.9": latencies.percentile(0.999),
+                        "max": Double(latencies.most) / 1e6,
+                    ],
+                connectFailure: start == 0 || plan.kind == .connect && answers == 0
+                    ? firstError : nil))
         reactor.stop(within: .zero)
     }
 }

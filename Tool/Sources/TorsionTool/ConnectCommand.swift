@@ -10,8 +10,10 @@ struct ConnectCommand: ParsableCommand {
         commandName: "connect",
         abstract: "Send standard input to a server, and print what it sends.",
         discussion: """
-            The end of standard input is passed on; the command ends with the server. If whoever reads \
-            standard output has gone, it ends as other tools do: by SIGPIPE, without a word. Over \
+            The end of standard input is passed on; the command ends with the server. A server that \
+            ends first is still sent what is left of standard input, unless that is a terminal, and \
+            it is an error if nobody takes it. If whoever reads standard output has gone, the command \
+            ends as other tools do: by SIGPIPE, without a word. Over \
             TLS the server's certificate is verified, and a server that ends without TLS's farewell \
             is an error: tls:HOST:PORT, with the options name, roots, alpn, certificate and key. A \
             child process may be the server, exec:PROGRAM:ARGUMENT:ARGUMENT; if it exits otherwise \
@@ -48,7 +50,7 @@ struct ConnectCommand: ParsableCommand {
                     .whenFailed { error in session.end(with: error, on: reactor) }
             }
             if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
-            if let failure = session.failure { throw failure }
+            if let failure = session.failure { throw PlacedError.of(failure, at: self.endpoint) }
         }
     }
 }

@@ -23,7 +23,7 @@ struct EchoCommand: ParsableCommand {
 
     @Option(
         help:
-            "Where to listen, for example tcp:8007:interface=127.0.0.1, tls:8008:certificate=FILE:key=FILE or udp:8007."
+            "Where to listen, for example tcp:8007:interface=127.0.0.1, tls:8008:certificate=FILE:key=FILE or udp:8007; else at --port."
     )
     var listen: String?
 

@@ -12,6 +12,31 @@ protocol CausedError: Error {
     var cause: any Error { get }
 }
 
+/// An error that does not say where it happened, with the place.
+struct PlacedError: CausedError, CustomStringConvertible {
+    let place: String
+    let cause: any Error
+
+    init(_ place: String, _ cause: any Error) {
+        self.place = place
+        self.cause = cause
+    }
+
+    /// The error, with the place if it needs that: a failed call names its own.
+    static func of(_ error: any Error, at place: String) -> any Error {
+        switch error {
+        case is TLSError, is TimeoutError: PlacedError(place, error)
+        case ConnectionLoss.failed: error
+        case ConnectionLoss.protocolFailed(let inner):
+            inner is TLSError ? PlacedError(place, inner) : error
+        case is ConnectionLoss: PlacedError(place, error)
+        default: error
+        }
+    }
+
+    var description: String { "\(place): \(cause)" }
+}
+
 /// With which status the command ends: the table of `torsion --help`.
 enum ExitStatus {
     static let failed: Int32 = 1

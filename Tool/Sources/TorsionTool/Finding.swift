@@ -67,14 +67,36 @@ extension Finding {
         let release = withUnsafeBytes(of: names.release) { bytes in
             String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
-        let isOld = (numbers(in: release).first ?? 0) < 5
+        let version = numbers(in: release) + [0, 0]
+        let isOld = (version[0], version[1]) < (5, 11)
         return [
             Finding(
                 "kernel", release, isOld ? .note : .ok,
                 "5.11 has epoll_pwait2, which waits to the nanosecond; the io_uring backend needs 6.1"
             ),
             Finding("C library", libraryVersion(), .ok, "Torsion needs glibc 2.34 or later"),
-        ]
+            library("OpenSSL", named("OpenSSL_version", 6), tested: "3.0.", "TLS"),
+            library("zlib", named("zlibVersion", 0), tested: "1.2.13", "compression"),
+        ].compactMap(\.self)
+    }
+
+    private static func library(
+        _ name: String, _ version: String?, tested: String, _ use: String
+    ) -> Finding? {
+        guard let version else { return nil }
+        let isTested = version.hasPrefix(tested)
+        return Finding(
+            name, "\(name) \(version), \(isTested ? "tested" : "not tested")",
+            isTested ? .ok : .note,
+            "for \(use) alone; a later version of the same major number should do as well")
+    }
+
+    /// What a function of a library that is linked says of its version.
+    private static func named(_ function: String, _ argument: Int32) -> String? {
+        guard let symbol = dlsym(nil, function) else { return nil }
+        // One that takes no argument does not look at it.
+        typealias Version = @convention(c) (Int32) -> UnsafePointer<CChar>
+        return String(cString: unsafeBitCast(symbol, to: Version.self)(argument))
     }
 
     /// `gnu_get_libc_version(3)`, which the module of the C library leaves out.

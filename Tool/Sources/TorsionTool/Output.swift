@@ -36,6 +36,11 @@ enum Colour: String {
     }
 }
 
+/// A duration in seconds, rounded to microseconds for people.
+func seconds(_ duration: Duration) -> Double {
+    ((duration / .microseconds(1))).rounded() / 1_000_000
+}
+
 /// A duration in milliseconds, rounded for people.
 func milliseconds(_ duration: Duration) -> Double {
     ((duration / .milliseconds(1)) * 1_000).rounded() / 1_000

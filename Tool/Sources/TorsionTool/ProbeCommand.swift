@@ -74,7 +74,7 @@ struct ProbeCommand: ParsableCommand {
         let backend = try BackendChoice.chosen(backend)
         if isOfName { return try look(on: backend) }
         let service = ServiceProbe(
-            try endpoint, host: ServiceProbe.host(of: clientText(probe)),
+            try endpoint, place: probe, host: ServiceProbe.host(of: clientText(probe)),
             limit: .seconds(limit ?? (untilUp ? 60 : 10)), triesAgain: untilUp,
             waitsForByte: firstByte)
         if untilUp, !json { service.whenNotYet = { _ = writeStandardError("not yet: \($0)\n") } }

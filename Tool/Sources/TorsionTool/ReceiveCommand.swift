@@ -170,6 +170,10 @@ private final class FileReceiver: StreamProtocol {
     init(_ file: FileConsumer, _ outcome: TransferOutcome, on reactor: Reactor) {
         self.file = file
         file.written.addBoth { [weak self] result in
+            // After a signal it is the signal that says why, not how the connection ended.
+            if reactor.isStopping, case .failure(let error) = result, !(error is IOError) {
+                outcome.end(.failure(TransferInterrupted()))
+            }
             outcome.end(result)
             switch result {
             case .success: self?.transport?.loseConnection()

@@ -63,9 +63,9 @@ struct SendCommand: ParsableCommand {
                 let producer = FileProducer(
                     path: file, offset: offset, byteCount: count, on: reactor,
                     progress: line.show)
-                endpoint.connect(on: reactor) { FileSender(producer, outcome) }
+                endpoint.connect(on: reactor) { FileSender(producer, outcome, to: self.endpoint) }
                     .whenFailed { error in
-                        outcome.end(.failure(error))
+                        outcome.end(.failure(PlacedError.of(error, at: self.endpoint)))
                         reactor.stop(within: .zero)
                     }
             }
@@ -128,11 +128,14 @@ struct TransferInterrupted: Error, CustomStringConvertible {
 private final class FileSender: StreamProtocol {
     private let producer: FileProducer
     private let outcome: TransferOutcome
+    /// As it was asked for.
+    private let place: String
     private var sent: Int?
 
-    init(_ producer: FileProducer, _ outcome: TransferOutcome) {
+    init(_ producer: FileProducer, _ outcome: TransferOutcome, to place: String) {
         self.producer = producer
         self.outcome = outcome
+        self.place = place
     }
 
     func connectionMade(_ transport: any StreamTransport) {
@@ -152,8 +155,11 @@ private final class FileSender: StreamProtocol {
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         if let sent, why.isClean {
             outcome.end(.success(sent))
+        } else if transport.reactor.isStopping {
+            // A signal: how the connection then ended is no news.
+            outcome.end(.failure(TransferInterrupted()))
         } else {
-            outcome.end(.failure(why))
+            outcome.end(.failure(PlacedError.of(why, at: place)))
         }
         // With time for what the kernel has: a server that talks meanwhile would have it destroyed.
         transport.reactor.stop()

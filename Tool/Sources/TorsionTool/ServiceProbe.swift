@@ -67,7 +67,15 @@ struct ProbeReport: Encodable {
 
 /// Asks a service whether it is there, once or until it is.
 final class ServiceProbe {
+    private enum Step: String {
+        case resolving = "resolving its name"
+        case connecting
+        case waiting = "it is connected, and waiting for its first byte"
+    }
+
     private let endpoint: any StreamClientEndpoint
+    /// As it was asked for.
+    private let place: String
     /// What is looked up before it is connected to; nil for a place without a name.
     private let host: String?
     private let limit: Duration
@@ -79,14 +87,18 @@ final class ServiceProbe {
     var whenNotYet: (String) -> Void = { _ in }
     private var lastReason = ""
     private var start: MonotonicInstant!
+    /// What it is about.
+    private var step = Step.resolving
     private var delay = Duration.milliseconds(50)
     private static let longestDelay = Duration.seconds(1)
 
     init(
-        _ endpoint: any StreamClientEndpoint, host: String?, limit: Duration, triesAgain: Bool,
+        _ endpoint: any StreamClientEndpoint, place: String, host: String?, limit: Duration,
+        triesAgain: Bool,
         waitsForByte: Bool
     ) {
         self.endpoint = endpoint
+        self.place = place
         self.host = host
         self.limit = limit
         self.triesAgain = triesAgain
@@ -111,6 +123,7 @@ final class ServiceProbe {
     private func attempt(on reactor: Reactor, _ resolver: any NameResolver) {
         report = ProbeReport(attempts: report.attempts + 1)
         let left = limit - start.duration(to: reactor.now)
+        step = .resolving
         resolve(on: reactor, resolver)
             .addCallback { [self] in connect(on: reactor) }
             .addTimeout(max(.milliseconds(1), left))
@@ -118,12 +131,18 @@ final class ServiceProbe {
                 switch result {
                 case .success:
                     report.up = true
-                    report.seconds = milliseconds(start.duration(to: reactor.now)) / 1_000
+                    report.seconds = seconds(start.duration(to: reactor.now))
                     reactor.stop(within: .zero)
                 case .failure(let error):
-                    failed(error, on: reactor, resolver)
+                    failed(placed(error), on: reactor, resolver)
                 }
             }
+    }
+
+    /// With what was tried, and where, if the error does not say that itself.
+    private func placed(_ error: any Error) -> any Error {
+        error is TimeoutError
+            ? PlacedError("\(place): \(step.rawValue)", error) : PlacedError.of(error, at: place)
     }
 
     private func failed(_ error: any Error, on reactor: Reactor, _ resolver: any NameResolver) {
@@ -155,6 +174,7 @@ final class ServiceProbe {
     private func connect(on reactor: Reactor) -> Deferred<Void> {
         let start = reactor.now
         let byte = Deferred<Void>(on: reactor)
+        step = .connecting
         return endpoint.connect(on: reactor) { [self] in
             Side(waitsForByte ? byte : nil) { count in
                 self.report.firstByte = ProbeReport.FirstByte(
@@ -166,6 +186,7 @@ final class ServiceProbe {
                 peer: "\(transport.peerAddress)",
                 milliseconds: milliseconds(start.duration(to: reactor.now)))
             report.security = transport.security.map(Self.described)
+            step = .waiting
             return waitsForByte ? byte : .succeeded((), on: reactor)
         }
     }

@@ -34,7 +34,7 @@ private func unixText(_ text: String) -> String? {
 private func hostAndPort(_ text: String) -> (host: String, port: String)? {
     guard let colon = text.lastIndex(of: ":") else { return nil }
     let host = String(text[..<colon]), port = String(text[text.index(after: colon)...])
-    guard !port.isEmpty, port.allSatisfy({ $0.isASCII && $0.isNumber }) else { return nil }
+    // No type of endpoint has an empty name: what follows is a port, or a wrong one.
     if host.isEmpty { return (host, port) }
     let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
     let isName = !host.contains(":") && (host.contains(".") || host == "localhost")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import Glibc
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionTLS
@@ -10,6 +11,8 @@ final class TerminalSession {
     private(set) var failure: (any Error)?
     /// Nobody reads standard output any more.
     private(set) var isOutputBroken = false
+    private var hasPeerEnded = false
+    private var hasInputEnded = false
     /// A reader that takes its time (`| less`) does not lose what has arrived.
     private let gracePeriod = Duration.seconds(86_400)
 
@@ -29,16 +32,35 @@ final class TerminalSession {
         _ peer: any StreamTransport, _ terminal: any StreamTransport, on reactor: Reactor
     ) {
         // What the peer sends is the command's result: with its end the command ends, once all of
-        // it has left by standard output.
+        // it has left by standard output. But a peer that has said all may still listen, and nothing
+        // but the answer to a byte tells: so input that nobody types is sent to its end, as nc(1) does.
         // Pipes take the protocols' places, and of their destinations say only that they were lost.
         reactor.watchLoss(of: terminal) { [self] why in localLost(why) }
+        reactor.watchLoss(of: peer) { [self] why in peerLost(why, on: reactor) }
         peer.pipe(to: terminal)
-            .addCallback { [gracePeriod] _ in _ = reactor.stop(within: gracePeriod) }
+            .addCallback { [self] _ in
+                hasPeerEnded = true
+                if hasInputEnded || isatty(STDIN_FILENO) == 1 { end(on: reactor) }
+            }
             .whenFailed { [self] error in end(with: error, on: reactor) }
-        // Its failure says no more than the other's.
-        terminal.pipe(to: peer).whenFailed { _ in }
+        terminal.pipe(to: peer)
+            .addCallback { [self] _ in
+                hasInputEnded = true
+                if hasPeerEnded { end(on: reactor) }
+            }
+            // Its failure says no more than the other's, or than the loss of its end.
+            .whenFailed { _ in }
         // The connection is the program: a signal ends both sides, not the terminal first.
         reactor.addTrigger(.during, .shutdown) { peer.loseConnection() }
+    }
+
+    private func end(on reactor: Reactor) { reactor.stop(within: gracePeriod) }
+
+    /// Behind its end: nobody takes what is left of the input.
+    private func peerLost(_ why: ConnectionLoss, on reactor: Reactor) {
+        guard hasPeerEnded, !reactor.isStopping else { return }
+        if !why.isClean, failure == nil { failure = why }
+        end(on: reactor)
     }
 
     func end(with error: any Error, on reactor: Reactor) {

@@ -41,7 +41,37 @@ struct TorsionCommand: ParsableCommand {
                     + "  See 'torsion --help' for all of them.\n")
             exit(withError: ExitCode(64))
         }
-        main(words)
+        do {
+            let dies = BrokenPipeSignal.isDefault
+            var command = try parseAsRoot(words)
+            try command.run()
+            try finishOutput(dies: dies)
+        } catch {
+            // Help and the like is output too.
+            if exitCode(for: error) == .success {
+                let dies = BrokenPipeSignal.isDefault
+                print(fullMessage(for: error))
+                do { try finishOutput(dies: dies) } catch { exit(withError: error) }
+                exit(withError: nil)
+            }
+            exit(withError: error)
+        }
+    }
+
+    /// What was printed has been taken: a status of 0 says so.
+    ///
+    /// - Parameter dies: Whether whoever writes to a pipe that nobody reads ends by SIGPIPE.
+    /// - Throws: `ExitCode`, when the reason stands on standard error.
+    private static func finishOutput(dies: Bool) throws {
+        // The variable itself is none that Swift 6 lets us read.
+        let output = dlsym(nil, "stdout")?.load(as: UnsafeMutablePointer<FILE>?.self)
+        let hasFailed = output.map { ferror($0) != 0 } ?? false
+        let code: Int32? = fflush(nil) == 0 ? nil : errno
+        guard hasFailed || code != nil else { return }
+        if code == EPIPE, dies { BrokenPipeSignal.raise() }
+        let cause = code.map { ": " + String(cString: strerror($0)) } ?? ""
+        writeToStandardError("cannot write to standard output\(cause)\n")
+        throw ExitCode(ExitStatus.failed)
     }
 
     private static var subcommandNames: [String] {

@@ -20,7 +20,8 @@ import Testing
         let (lines, status) = try diagnose()
         for name in [
             "kernel", "C library", "backend libuv", "libuv", "backend epoll", "backend io_uring",
-            "liburing", "io_uring permission", "descriptors", "net.core.somaxconn",
+            "liburing", "OpenSSL", "zlib", "io_uring permission", "descriptors",
+            "net.core.somaxconn",
         ] {
             #expect(lines.contains { $0.dropFirst(5).hasPrefix("\(name): ") }, "\(name): \(lines)")
         }

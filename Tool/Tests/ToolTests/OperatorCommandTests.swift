@@ -40,6 +40,57 @@ import Testing
     }
 
     @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `a server that has said all is sent the input to its end`(backend: String) throws {
+        let listener = try Socket.bound()
+        try listener.listen(backlog: 1)
+        let client = try Program(
+            "torsion", ["connect", ":\(listener.port)", "--backend", backend])
+        let server = try listener.accept()
+        server.write("hello\n")
+        server.endOutput()
+        #expect(client.readLine() == "hello")
+        #expect(client.readOutput() == "")
+        client.write("what comes late\n")
+        client.endInput()
+        #expect(server.readToEnd() == "what comes late\n")
+        server.close()
+        #expect(client.readErrors() == "" && client.wait() == 0)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `input that nobody takes is an error with the place`(backend: String) throws {
+        let listener = try Socket.bound()
+        try listener.listen(backlog: 1)
+        let line = "\(Program.folder)/torsion connect :\(listener.port) --backend \(backend)"
+        let client = try Program(path: "sh", ["-c", "head -c 30000000 /dev/zero | \(line)"])
+        let server = try listener.accept()
+        server.write("hello\n")
+        server.close()
+        let errors = client.readErrors()
+        #expect(errors.contains("127.0.0.1:\(listener.port)"), "\(errors)")
+        #expect(client.wait() == 1)
+    }
+
+    @Test func `a port that is none is not taken for a type of endpoint`() throws {
+        for (command, text) in [("connect", ":80x"), ("listen", ":80x"), ("probe", ":")] {
+            let refused = try Program("torsion", [command, text])
+            let complaint = refused.readErrors()
+            #expect(complaint.contains("port"), "\(complaint)")
+            #expect(refused.wait() == 64)
+        }
+    }
+
+    @Test func `a probe that takes too long says of whom, and what for`() throws {
+        let silent = try Socket.bound()
+        try silent.listen(backlog: 1)
+        let place = ":\(silent.port)"
+        let probe = try Program("torsion", ["probe", place, "--first-byte", "--limit", "0.2"])
+        let errors = probe.readErrors()
+        #expect(errors.hasPrefix("\(place): ") && errors.contains("first byte"), "\(errors)")
+        #expect(probe.wait() == 69)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
     func `relay joins two endpoints, also standard input and output`(backend: String) throws {
         let (echo, port) = try startEcho()
         let relay = try Program(
@@ -194,12 +245,55 @@ import Testing
         end(echo)
     }
 
-    @Test func `bench says what went wrong, with status 1`() throws {
+    @Test(arguments: ["echo", "connect"])
+    func `bench of nobody has no figures, and status 69`(kind: String) throws {
         let nobody = try Socket.bound()
-        let bench = try Program("torsion", ["bench", ":\(nobody.port)", "--duration", "0.1"])
+        let bench = try Program(
+            "torsion", ["bench", ":\(nobody.port)", "--kind", kind, "--duration", "0.1"])
+        #expect(bench.readOutput() == "")
+        let errors = bench.readErrors()
+        #expect(errors.hasPrefix("cannot connect to localhost:\(nobody.port)"), "\(errors)")
+        #expect(bench.wait() == 69)
+    }
+
+    @Test func `without an answer there is no latency, and no zero in its place`() throws {
+        let silent = try Socket.bound()
+        try silent.listen(backlog: 16)
+        let options = ["--duration", "0.1", "--rate", "10", "--connections", "1"]
+        let bench = try Program("torsion", ["bench", ":\(silent.port)"] + options)
         let text = bench.readOutput()
-        #expect(text.contains("first error: cannot connect to") && text.contains("errors 16"))
+        #expect(text.contains("answered 0 (0.0/s") && text.contains("due: no answer"), "\(text)")
         #expect(bench.wait() == 1)
+        let json = try Program("torsion", ["bench", ":\(silent.port)", "--json"] + options)
+        #expect(!json.readOutput().contains("latencyMilliseconds"))
+        #expect(json.wait() == 1)
+    }
+
+    @Test func `answers behind the end of the requests are no rate that was reached`() throws {
+        let (echo, port) = try startEcho()
+        let bench = try Program(
+            "torsion", ["bench", ":" + port, "--rate", "500", "--duration", "0.5", "--json"])
+        // The server stands still from the middle to long after the end of the requests.
+        usleep(300_000)
+        echo.signal(SIGSTOP)
+        usleep(1_000_000)
+        echo.signal(SIGCONT)
+        let result = numbers(bench.readOutput())
+        #expect(bench.wait() == 0 && result["answered"] == 250)
+        // 250 in more than a second.
+        #expect(try #require(result["answersPerSecond"]) < 250, "\(result)")
+        end(echo)
+    }
+
+    @Test(arguments: [
+        ["backends"], ["doctor"], ["doctor", "--json"], ["help"], ["probe", "--help"],
+    ])
+    func `output that is not taken is an error`(arguments: [String]) throws {
+        let words = ([Program.folder + "/torsion"] + arguments).joined(separator: " ")
+        let shell = try Program(path: "sh", ["-c", "exec \(words) > /dev/full"])
+        let errors = shell.readErrors()
+        #expect(errors.hasPrefix("cannot write to standard output"), "\(errors)")
+        #expect(shell.wait() == 1)
     }
 
     @Test func `bench tells what is no answer on one line, and counts no signal as an error`()
