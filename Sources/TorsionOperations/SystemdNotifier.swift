@@ -7,7 +7,7 @@ public import TorsionCore
 /// Tells systemd the program's state, if systemd started it with `Type=notify`: ready, reloading,
 /// stopping, alive.
 ///
-///     try Reactor.main { reactor in
+///     Reactor.main { reactor in
 ///         try ServerEndpoint(parsing: "systemd:web.socket").listen(on: reactor) { Echo() }
 ///         reactor.notifySystemd()
 ///     }
