@@ -166,6 +166,53 @@ import Torsion
     }
 
     @Test(arguments: BackendChoice.tested)
+    func `a user that leaves while its connection is made leaves it to the next`(
+        backend: BackendChoice
+    ) throws {
+        try run(on: backend) { reactor, endpoint, count in
+            let gate = Deferred<Void>(on: reactor)
+            var preparedCount = 0
+            let pool = ConnectionPool(to: endpoint, on: reactor, limit: 1) {
+                Asker()
+            } prepare: { _ in
+                preparedCount += 1
+                return preparedCount == 2 ? gate : .succeeded((), on: reactor)
+            }
+            let first = pool.withConnection { $0.ask("bye") }
+            let second = pool.withConnection { $0.ask("a") }
+            let loss = await failure(of: first)
+            #expect(loss is ConnectionLoss)
+            while preparedCount < 2 { try await reactor.sleep(for: .milliseconds(1)) }
+            second.cancel()
+            let error = await failure(of: second)
+            #expect(error is CancellationError)
+            gate.succeed()
+            #expect(pool.idleCount == 1 && pool.connectionCount == 1)
+            let answer = try await pool.withConnection { $0.ask("b") }.value
+            #expect(answer == "b!" && count.made == 2)
+        }
+    }
+
+    @Test(arguments: BackendChoice.tested)
+    func `who waits when the run ends is told so`(backend: BackendChoice) throws {
+        var told: [String] = []
+        try run(on: backend) { reactor, endpoint, _ in
+            let pool = ConnectionPool(to: endpoint, on: reactor, limit: 1) { Asker() }
+            let held = Deferred<Void>(on: reactor)
+            pool.withConnection { _ in held }.whenFailed { _ in }
+            for number in 0..<3 {
+                pool.withConnection { $0.ask("a") }.whenFailed { _ in
+                    told.append("\(number)")
+                    pool.withConnection { $0.ask("b") }.whenFailed { _ in told.append("again") }
+                }
+            }
+            while pool.connectionCount == 0 { try await reactor.sleep(for: .milliseconds(1)) }
+        }
+        #expect(told.filter { $0 != "again" }.sorted() == ["0", "1", "2"])
+        #expect(told.count == 6)
+    }
+
+    @Test(arguments: BackendChoice.tested)
     func `a full line, a stop and a server that is not there are errors`(
         backend: BackendChoice
     ) throws {

@@ -40,6 +40,8 @@ public final class ConnectionPool<Made: StreamProtocol> {
     private var idle: [Entry] = []
     private var line = WaitingLine<Deferred<Entry>>()
     private var isStopped = false
+    /// Once somebody has waited.
+    private var trigger: Trigger?
 
     /// How many connections there are: free, lent, being made and being closed.
     public private(set) var connectionCount = 0
@@ -115,7 +117,8 @@ public final class ConnectionPool<Made: StreamProtocol> {
     /// Closes what is free, and what is lent when it comes back; who waits or asks fails with
     /// `CancellationError`.
     ///
-    /// A stop of the reactor closes the connections without this. Harmless when repeated.
+    /// A stop of the reactor closes the connections without this, and then fails who waits. Harmless
+    /// when repeated.
     public func stop() {
         reactor.checkThread()
         isStopped = true
@@ -137,7 +140,20 @@ public final class ConnectionPool<Made: StreamProtocol> {
         let place = line.nextNumber
         let waiter = Deferred<Entry>(on: reactor) { [weak self] _ in _ = self?.line.remove(place) }
         line.append(waiter)
+        if trigger == nil {
+            trigger = reactor.addTrigger(.after, .shutdown) { [weak self] in self?.endOfRun() }
+        }
         return waiter
+    }
+
+    /// Nothing comes back any more that they could wait for.
+    private func endOfRun() {
+        trigger = nil
+        // Whoever asks again because of it gets the same answer.
+        let wasStopped = isStopped
+        isStopped = true
+        while let waiter = line.popFirst() { waiter.fail(CancellationError()) }
+        isStopped = wasStopped
     }
 
     /// One that was free, if it still serves; else another.
@@ -221,10 +237,12 @@ public final class ConnectionPool<Made: StreamProtocol> {
     /// There may be room for a connection that somebody waits for.
     private func serveNext() {
         guard !isStopped, connectionCount < limit, let waiter = line.popFirst() else { return }
-        connect().addBoth { result in
+        connect().addBoth { [self] result in
+            // Who has left meanwhile had its error.
             switch result {
-            case .success(let entry): waiter.succeed(entry)
-            case .failure(let error): waiter.fail(error)
+            case .success(let entry) where waiter.isPending: waiter.succeed(entry)
+            case .success(let entry): giveBack(entry, isUsable: true)
+            case .failure(let error): if waiter.isPending { waiter.fail(error) }
             }
         }.whenFailed { _ in }
     }
