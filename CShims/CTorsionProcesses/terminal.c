@@ -35,11 +35,24 @@ static int is_registered;
 /* A child by fork(2) that exits has the table, and not the terminal. */
 static pid_t owner;
 
-/* What ends a process unless it is handled, and stops it: signal(7). Not SIGKILL and SIGSTOP. */
-static const int ends[] = {SIGHUP, SIGINT,  SIGQUIT, SIGILL,  SIGTRAP, SIGABRT,   SIGBUS,
-                           SIGFPE, SIGSEGV, SIGTERM, SIGALRM, SIGSYS,  SIGVTALRM, SIGPROF,
-                           SIGXCPU, SIGXFSZ, SIGUSR1, SIGUSR2};
-enum { END_COUNT = sizeof ends / sizeof *ends };
+/* Whether a signal ends a process unless it is handled: signal(7). Not SIGKILL, which cannot be. */
+static int is_end(int number) {
+    switch (number) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
+    case SIGCONT:
+    case SIGCHLD:
+    case SIGURG:
+    case SIGWINCH:
+        return 0;
+    default:
+        /* The C library has the first of those of real time for its threads. */
+        return number < 32 || number >= SIGRTMIN;
+    }
+}
 
 /* A process in the background must leave the terminal to others: it would be stopped by SIGTTOU. */
 static int is_in_background(int descriptor) {
@@ -58,6 +71,10 @@ static void set_all(int is_raw) {
 }
 
 static void restore_all(void) { set_all(0); }
+
+/* Whoever ends the process by a signal that it had handled itself calls this before, if it is linked. */
+void torsion_before_death_by_signal(void);
+void torsion_before_death_by_signal(void) { restore_all(); }
 
 /* The default action follows, when the handler returns. */
 static void end_by_signal(int number) {
@@ -115,9 +132,11 @@ static void exchange(int number, void (*former)(int), void (*next)(int)) {
 }
 
 static void catch_all(int is_wanted) {
-    for (int index = 0; index < END_COUNT; index++)
-        is_wanted ? exchange(ends[index], SIG_DFL, end_by_signal)
-                  : exchange(ends[index], end_by_signal, SIG_DFL);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        if (!is_end(number)) continue;
+        is_wanted ? exchange(number, SIG_DFL, end_by_signal)
+                  : exchange(number, end_by_signal, SIG_DFL);
+    }
     is_wanted ? exchange(SIGTSTP, SIG_DFL, stop_by_signal)
               : exchange(SIGTSTP, stop_by_signal, SIG_DFL);
     is_wanted ? exchange(SIGCONT, SIG_DFL, go_on) : exchange(SIGCONT, go_on, SIG_DFL);

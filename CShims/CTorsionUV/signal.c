@@ -109,7 +109,11 @@ void torsion_uv_ignore_sigpipe(void) {
     sigaction(SIGPIPE, &action, NULL);
 }
 
+/* Of the shim for terminals, which need not be linked: gives back those that are raw. */
+extern void torsion_before_death_by_signal(void) __attribute__((weak));
+
 _Noreturn void torsion_uv_die_by_signal(int number) {
+    if (torsion_before_death_by_signal != NULL) torsion_before_death_by_signal();
     signal(number, SIG_DFL);
     sigset_t set;
     sigemptyset(&set);

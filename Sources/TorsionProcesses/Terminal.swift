@@ -16,9 +16,9 @@ internal import TorsionSockets
 /// pressed, is not shown, and does not raise a signal; a line is ended by `"\r\n"`.
 ///
 /// The flags come back with ``restore()``, when the object is released, at the end of the reactor's
-/// run, by `exit(3)`, by an unhandled signal that ends the process, by a trap too, and while the
-/// process is stopped by SIGTSTP. Only SIGKILL leaves the terminal raw. Belongs to its reactor's
-/// thread.
+/// run, by `exit(3)`, by a signal that ends the process, by a trap too, and while the process is
+/// stopped by SIGTSTP. SIGKILL and SIGSTOP leave the terminal raw, and so do `_exit(2)` and
+/// `execve(2)`. Belongs to its reactor's thread.
 ///
 /// - SeeAlso: `termios(3)`, `ioctl_tty(2)`; libuv `uv_tty_t`.
 public final class Terminal {

@@ -238,8 +238,9 @@ private final class Screen {
     }
 
     private static let endings =
-        ["stop", "release", "exit", "trap", "1", "3", "6", "14", "15", "2"]
-        + (isSanitized ? [] : ["11"])
+        ["stop", "release", "exit", "trap", "again", "1", "3", "6", "14", "15", "2", "16", "29"]
+        // The last two are of real time: `signal(7)`.
+        + ["30", "36", "64"] + (isSanitized ? [] : ["11"])
 
     @Test(arguments: endings)
     func `the flags are as they were, however the process ends`(ending: String) throws {

@@ -15,6 +15,13 @@ Reactor.main { reactor in
     case "exit": exit(3)
     case "trap": fatalError("wanted")
     case "release": withExtendedLifetime(terminal) { terminal.restore() }; reactor.stop()
+    case "again":
+        // The first asks for a stop, which waits for the trigger, and the second ends the process.
+        reactor.addTrigger(.before, .shutdown) {
+            withExtendedLifetime(terminal) { _ = kill(getpid(), SIGTERM) }
+            return Deferred<Void>(on: reactor)
+        }
+        kill(getpid(), SIGTERM)
     case "suspend":
         kill(getpid(), SIGTSTP)
         print("again")
