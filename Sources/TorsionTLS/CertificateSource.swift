@@ -91,9 +91,9 @@ public final class CertificateSource: Sendable {
     ) throws(IOError) -> FileWatch {
         require(
             !paths.isEmpty, "CertificateSource: reloadWhenChanged(on:) of a source without files")
-        return try FileWatch(of: paths, gathering: pause, on: reactor) { [weak self] _ in
+        return try FileWatch(of: paths, gathering: pause, on: reactor) { [self] _ in
             var failure: TLSError?
-            do throws(TLSError) { try self?.reload() } catch { failure = error }
+            do throws(TLSError) { try reload() } catch { failure = error }
             if let told { told(failure) } else if let failure { throw failure }
         }
     }

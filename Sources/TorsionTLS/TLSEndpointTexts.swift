@@ -112,7 +112,8 @@ public final class CertificateSources: Sendable {
     /// ``CertificateSource/reloadWhenChanged(on:gathering:_:)``.
     ///
     /// - Parameters:
-    ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends.
+    ///   - reactor: Where the files are watched, until the watch is cancelled or the run ends,
+    ///     either of which releases the sources.
     ///   - pause: How long the files have to be quiet.
     ///   - told: Called on the reactor behind each reading, with the first error that it met; by
     ///     default an error goes to `Reactor/unhandledError`.
@@ -125,9 +126,9 @@ public final class CertificateSources: Sendable {
     ) throws(IOError) -> FileWatch? {
         let paths = Set(all.flatMap(\.paths)).sorted()
         guard !paths.isEmpty else { return nil }
-        return try FileWatch(of: paths, gathering: pause, on: reactor) { [weak self] _ in
+        return try FileWatch(of: paths, gathering: pause, on: reactor) { [self] _ in
             var failure: TLSError?
-            do throws(TLSError) { try self?.reload() } catch { failure = error }
+            do throws(TLSError) { try reload() } catch { failure = error }
             if let told { told(failure) } else if let failure { throw failure }
         }
     }

@@ -270,6 +270,29 @@ private func exchange(_ text: String, over connection: AsyncConnection) async th
         reactor.shutDown()
     }
 
+    @Test func `TLS-19: a watch holds what it reloads`() throws {
+        let folder = Folder()
+        let certificate = folder.file("cert.pem", TestIdentity.server.certificate)
+        let key = folder.file("key.pem", TestIdentity.server.key)
+        let reactor = Reactor(backend: .epoll, services: UVServices.make)
+        var readings: [TLSError?] = []
+        func watched() throws -> any StreamServerEndpoint {
+            // Nobody else keeps these: the endpoint has what they made.
+            let sources = CertificateSources()
+            let endpoint = try EndpointParser.standard.addingTLS(loading: sources)
+                .server(parsing: "tls:0:certificate=\(certificate):key=\(key)")
+            try sources.reloadWhenChanged(on: reactor, gathering: .milliseconds(5)) {
+                readings.append($0)
+            }
+            return endpoint
+        }
+        let endpoint = try watched()
+        _ = folder.file("cert.pem", "garbage")
+        #expect(turn(reactor) { !readings.isEmpty })
+        #expect(readings.allSatisfy { $0 != nil })
+        withExtendedLifetime(endpoint) { reactor.shutDown() }
+    }
+
     @Test func `TLS-19: texts that have named no files have nothing to be watched`() throws {
         let reactor = Reactor(backend: .epoll, services: UVServices.make)
         #expect(try CertificateSources().reloadWhenChanged(on: reactor) == nil)
