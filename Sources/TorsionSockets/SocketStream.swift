@@ -446,6 +446,8 @@ extension SocketStream: BackendStream {
     var passesDescriptors: Bool { if case .unix = peerAddress { true } else { false } }
 
     var peerCredentials: PeerCredentials? {
+        // Its number may be another socket's when it is closed.
+        guard phase != .closed else { return nil }
         var user: UInt32 = 0, group: UInt32 = 0
         let process = torsion_peer_credentials(descriptor, &user, &group)
         guard process >= 0 else { return nil }

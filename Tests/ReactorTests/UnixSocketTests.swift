@@ -40,6 +40,49 @@ import Torsion
     }
 
     @Test(arguments: backendNames)
+    func `each side is told who is at the other end, and not when that is gone`(name: String) throws
+    {
+        /// Asks at the start and at the end.
+        final class Asker: StreamProtocol {
+            var told: [PeerCredentials?] = []
+            var isLost = false
+            var transport: (any StreamTransport)?
+            func connectionMade(_ transport: any StreamTransport) {
+                self.transport = transport
+                told.append(transport.peerCredentials)
+            }
+            func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+            func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+                // Now others have its number: a socket whose other end is the same process.
+                var others: [Int32] = [0, 0]
+                precondition(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &others) == 0)
+                told.append(transport.peerCredentials)
+                for other in others { close(other) }
+                isLost = true
+            }
+        }
+        let reactor = try Reactor.turned(by: name)
+        let own = PeerCredentials(processID: getpid(), userID: geteuid(), groupID: getegid())
+        let cases: [(String, PeerCredentials?)] = [
+            ("unix:" + folder.file("socket"), own), ("tcp:0:interface=127.0.0.1", nil),
+        ]
+        for (text, wanted) in cases {
+            let server = Asker(), client = Asker()
+            let port = try ServerEndpoint(parsing: text).listen(on: reactor) { server }
+            ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
+                .whenFailed { Issue.record("\($0)") }
+            #expect(reactor.turn { !client.told.isEmpty && !server.told.isEmpty })
+            port.stopListening()
+            client.transport?.loseConnection()
+            #expect(reactor.turn { client.isLost && server.isLost })
+            for asker in [client, server] {
+                #expect(asker.told == [wanted, nil])
+            }
+        }
+        reactor.shutDown()
+    }
+
+    @Test(arguments: backendNames)
     func `both sides know the path, and bytes go both ways`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
         let path = folder.file("socket")

@@ -28,9 +28,9 @@ public struct PeerCredentials: Hashable, Sendable {
 
 extension StreamTransport {
     /// The process at the other end; nil unless this is a connection over a UNIX socket without
-    /// filters.
+    /// filters, and when its socket is closed: ask in `connectionMade`.
     ///
-    /// Called on the reactor, until `connectionLost` returns.
+    /// Called on the reactor.
     public var peerCredentials: PeerCredentials? {
         reactor.checkThread()
         guard let connection = self as? StreamConnection, connection.passesDescriptors else {
