@@ -32,6 +32,18 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
     public static let all: FileEvents = [.contents, .modified, .attributes]
 }
 
+extension FileEvents: CustomStringConvertible {
+    /// Its names, as in `created, written`; `nothing` without any.
+    public var description: String {
+        let names: [(FileEvents, String)] = [
+            (.created, "created"), (.removed, "removed"), (.modified, "modified"),
+            (.written, "written"), (.attributes, "attributes"),
+        ]
+        let present = names.filter { contains($0.0) }.map(\.1)
+        return present.isEmpty ? "nothing" : present.joined(separator: ", ")
+    }
+}
+
 /// The events of watched files since the last report.
 ///
 /// A plain value.

@@ -135,6 +135,12 @@ private final class PlayedServices: ReactorServices {
         }
     }
 
+    @Test func `events print by their names`() {
+        #expect("\(FileEvents.contents)" == "created, removed, written")
+        #expect("\([.modified, .attributes] as FileEvents)" == "modified, attributes")
+        #expect("\([] as FileEvents)" == "nothing")
+    }
+
     @Test func `a burst is told once, when nothing has happened for the pause`() throws {
         files.makeFile("/etc/app/conf")
         let told = Told(), watch = try watch(["/etc/app/conf"], told)
