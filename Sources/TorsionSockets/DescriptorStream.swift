@@ -23,6 +23,8 @@ final class DescriptorStream {
     private var queue: WriteQueue?
     /// As they were given, for errors.
     private let inputNumber, outputNumber: Int32
+    private let lender: Int32?
+    package var name: String?
 
     /// `lender`: What both are duplicates of, if they are; others may share it.
     init(
@@ -31,6 +33,7 @@ final class DescriptorStream {
         self.backend = backend
         inputNumber = input
         outputNumber = output
+        self.lender = lender
         guard input >= 0 || output >= 0 else {
             throw IOError(.open, function: "", code: .badDescriptor, subject: "descriptor \(input)")
         }
@@ -255,6 +258,14 @@ final class DescriptorStream {
     }
 }
 
+/// A stream that goes by a name which whoever opened it knows.
+package protocol NamedStream: AnyObject {
+    /// What its addresses and errors say; nil for what it makes of its numbers.
+    var name: String? { get set }
+}
+
+extension DescriptorStream: NamedStream {}
+
 extension DescriptorStream: BackendStream {
     var lentDescriptor: Int32? {
         if let input, input.isOpen { return input.descriptor }
@@ -262,12 +273,24 @@ extension DescriptorStream: BackendStream {
         return output.descriptor
     }
 
-    var peerAddress: SocketAddress { .unix(.unnamed) }
+    var peerAddress: SocketAddress { .descriptor(name ?? givenName) }
 
-    var localAddress: SocketAddress { .unix(.unnamed) }
+    var localAddress: SocketAddress { peerAddress }
+
+    /// As an endpoint's text, with what one descriptor is.
+    private var givenName: String {
+        if let lender { return "fd:\(lender) (\(kind(of: lender)))" }
+        return switch (inputNumber, outputNumber) {
+        case (0, 1): "stdio:"
+        case (let input, ..<0): "pipe:input=\(input)"
+        case (..<0, let output): "pipe:output=\(output)"
+        case (let input, let output): "pipe:\(input):\(output)"
+        }
+    }
 
     func subject(of operation: IOError.Operation) -> String? {
-        switch operation == .write ? outputNumber : inputNumber {
+        guard name == nil, lender == nil else { return nil }
+        return switch operation == .write ? outputNumber : inputNumber {
         case ..<0: nil
         case 0: "standard input"
         case 1: "standard output"
@@ -402,6 +425,20 @@ extension SocketBackend {
             if own >= 0 { Glibc.close(own) }
             throw error
         }
+    }
+}
+
+/// What a descriptor is open for, in a word.
+private func kind(of descriptor: Int32) -> String {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { return "closed" }
+    return switch status.st_mode & S_IFMT {
+    case S_IFIFO: "a pipe"
+    case S_IFREG: "a file"
+    case S_IFCHR: isatty(descriptor) == 1 ? "a terminal" : "a device"
+    case S_IFBLK: "a device"
+    case S_IFSOCK: "a socket"
+    default: "neither a pipe, a terminal nor a file"
     }
 }
 

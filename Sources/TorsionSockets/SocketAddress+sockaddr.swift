@@ -6,12 +6,13 @@ internal import Glibc
 @_spi(Backend) package import TorsionCore
 
 extension SocketAddress {
-    /// The address family, `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    /// The address family, `AF_INET`, `AF_INET6` or `AF_UNIX`; `AF_UNSPEC` for what is no socket.
     var family: Int32 {
         switch self {
         case .ipv4: AF_INET
         case .ipv6: AF_INET6
         case .unix: AF_UNIX
+        case .descriptor: AF_UNSPEC
         }
     }
 
@@ -57,6 +58,7 @@ extension SocketAddress {
     var refusal: ErrorCode? {
         switch self {
         case .ipv4, .ipv6, .unix(.unnamed): nil
+        case .descriptor: .addressFamilyNotSupported
         case .unix(.abstract(let name)):
             name.count > UnixAddress.maximumByteCount ? .nameTooLong : nil
         case .unix(.path(let path)):
@@ -108,6 +110,8 @@ extension SocketAddress {
         case .unix(let address):
             raw.storeBytes(of: sa_family_t(AF_UNIX), as: sa_family_t.self)
             return address.fill(raw)
+        case .descriptor:
+            return MemoryLayout<sa_family_t>.size
         }
     }
 }

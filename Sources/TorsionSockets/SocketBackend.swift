@@ -216,6 +216,12 @@ package func availableMemoryByteCount() -> Int? {
         }
     }
 
+    /// `FD_CLOEXEC`.
+    public func isClosedOnExec(_ descriptor: Int32) -> Bool {
+        let flags = fcntl(descriptor, F_GETFD)
+        return flags >= 0 && flags & FD_CLOEXEC != 0
+    }
+
     /// Receives with a duplicate of a descriptor.
     ///
     /// - Parameters:

@@ -168,7 +168,7 @@ extension SocketAddress {
         switch self {
         case .ipv4(let address, _): address != .any
         case .ipv6(let address, _): address != .any && address.mappedIPv4 != .any
-        case .unix: true
+        case .unix, .descriptor: true
         }
     }
 }

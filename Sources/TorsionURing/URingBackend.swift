@@ -80,6 +80,8 @@ final class URingBackend: ReactorBackend {
         try others.adopt(descriptor, options: options, receiver: receiver)
     }
 
+    func isClosedOnExec(_ descriptor: Int32) -> Bool { others.isClosedOnExec(descriptor) }
+
     func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions
     ) throws(IOError) -> any BackendDatagramPort {

@@ -49,7 +49,7 @@ private func openTerminal() -> (user: Int32, program: Int32) {
     var isLocked: Int32 = 0, number: UInt32 = 0
     precondition(ioctl(master, 0x4004_5431, &isLocked) == 0)
     precondition(ioctl(master, 0x8004_5430, &number) == 0)
-    return (master, open("/dev/pts/\(number)", O_RDWR | O_NOCTTY | O_CLOEXEC))
+    return (master, open("/dev/pts/\(number)", O_RDWR | O_NOCTTY))
 }
 
 /// Descriptors that are no sockets as endpoints of both kinds.
@@ -194,14 +194,14 @@ private func openTerminal() -> (user: Int32, program: Int32) {
     @Test(arguments: backendNames)
     func `a file is read to its end and written to, each from its offset`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
-        let file = open(folder.file("notes", "one two"), O_RDWR | O_CLOEXEC)
+        let file = open(folder.file("notes", "one two"), O_RDWR)
         lseek(file, 4, SEEK_SET)
         let reader = Witness()
         try connect("fd:\(file)", on: reactor, reader)
         #expect(reactor.turn { reader.loss == .closedByPeer })
         #expect(reader.text == "two")
         let writer = Witness()
-        let end = open(folder.file("notes"), O_WRONLY | O_APPEND | O_CLOEXEC)
+        let end = open(folder.file("notes"), O_WRONLY | O_APPEND)
         try connect("fd:\(end)", on: reactor, writer)
         #expect(reactor.turn { writer.transport != nil })
         writer.transport?.write(" three")
@@ -219,10 +219,10 @@ private func openTerminal() -> (user: Int32, program: Int32) {
     @Test(arguments: backendNames)
     func `/dev/null is an empty peer, and takes everything`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
-        let null = open("/dev/null", O_RDWR | O_CLOEXEC), peer = Witness()
+        let null = open("/dev/null", O_RDWR), peer = Witness()
         try connect("fd:\(null)", on: reactor, peer)
         #expect(reactor.turn { peer.loss == .closedByPeer })
-        let sink = open("/dev/null", O_WRONLY | O_CLOEXEC), writer = Witness()
+        let sink = open("/dev/null", O_WRONLY), writer = Witness()
         try connect("fd:\(sink)", on: reactor, writer)
         #expect(reactor.turn { writer.transport != nil }, "\(String(describing: writer.loss))")
         writer.transport?.write(String(repeating: "x", count: 1_000_000))
@@ -240,7 +240,7 @@ private func openTerminal() -> (user: Int32, program: Int32) {
         #expect(mkfifo(path, 0o600) == 0)
         // Without a reader it cannot be opened for writing: fifo(7).
         #expect(open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0 && errno == ENXIO)
-        let end = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), peer = Witness()
+        let end = open(path, O_RDONLY | O_NONBLOCK), peer = Witness()
         try connect("fd:\(end)", on: reactor, peer)
         #expect(reactor.turn { peer.transport != nil || peer.loss != nil })
         let writer = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)
@@ -252,6 +252,97 @@ private func openTerminal() -> (user: Int32, program: Int32) {
         #expect(reactor.turn { peer.loss == .closedByPeer })
         close(end)
         reactor.shutDown()
+    }
+
+    @Test(arguments: backendNames)
+    func `what is no socket is called by its number and kind`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        try reactor.start()
+        let request = PipeEnds(), answer = PipeEnds()
+        let file = open(folder.file("notes", "x"), O_RDONLY), null = open("/dev/null", O_RDWR)
+        let terminal = openTerminal()
+        for (endpoint, name) in [
+            (ServerEndpoint.adopted(descriptor: answer.input), "fd:\(answer.input) (a pipe)"),
+            (.adopted(descriptor: file), "fd:\(file) (a file)"),
+            (.adopted(descriptor: null), "fd:\(null) (a device)"),
+            (.adopted(descriptor: terminal.program), "fd:\(terminal.program) (a terminal)"),
+            (
+                .open(input: request.input, output: answer.output),
+                "pipe:\(request.input):\(answer.output)"
+            ),
+        ] {
+            let port = try endpoint.listen(on: reactor) { Witness() }
+            #expect("\(port.localAddress)" == name)
+        }
+        _ = (request.takeInput(), answer.takeOutput())
+        reactor.shutDown()
+        for descriptor in [file, null, terminal.user, terminal.program] { close(descriptor) }
+    }
+
+    @Test(arguments: backendNames)
+    func `an error of what is no socket names it as the caller does`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        let request = PipeEnds(), full = open("/dev/full", O_WRONLY)
+        let other = PipeEnds()
+        let input = other.takeInput()
+        for (endpoint, subject) in [
+            (ClientEndpoint.adopted(descriptor: request.input), "fd:\(request.input) (a pipe)"),
+            (.adopted(descriptor: full), "fd:\(full) (a device)"),
+            (.open(input: input, output: nil), "pipe:input=\(input)"),
+        ] {
+            let peer = Witness()
+            endpoint.connect(on: reactor) { peer }.whenFailed { Issue.record($0) }
+            #expect(reactor.turn { peer.transport != nil })
+            peer.transport?.write("x")
+            #expect(reactor.turn { peer.loss != nil })
+            #expect("\(peer.loss!)".hasPrefix("cannot write to \(subject): "), "\(peer.loss!)")
+        }
+        close(full)
+        reactor.shutDown()
+    }
+
+    @Test(arguments: backendNames)
+    func `a text names what was inherited, not what this process has opened itself`(
+        name: String
+    ) throws {
+        let reactor = try Reactor.turned(by: name)
+        try reactor.start()
+        let ends = PipeEnds()
+        for end in [ends.input, ends.output] { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        func sentence(_ number: Int32) -> String {
+            "cannot open descriptor \(number), which this process has opened itself and not"
+                + " inherited: bad file descriptor (EBADF)"
+        }
+        var sentences: [String] = []
+        for text in ["fd:\(ends.input)", "pipe:\(ends.input):\(ends.output)"] {
+            #expect(
+                refusal { try ServerEndpoint(parsing: text).listen(on: reactor) { Witness() } }
+                    == sentence(ends.input))
+            try ClientEndpoint(parsing: text).connect(on: reactor) { Witness() }
+                .whenFailed { sentences.append("\($0)") }
+        }
+        #expect(reactor.turn { sentences.count == 2 })
+        #expect(sentences == Array(repeating: sentence(ends.input), count: 2))
+        #expect(
+            refusal {
+                try DatagramEndpoint(parsing: "fd:\(ends.input)").listen(on: reactor) { Mute() }
+            } == sentence(ends.input))
+        #expect(isOpen(ends.input) && isOpen(ends.output))
+        // A value may name any: whoever makes one has it.
+        let peer = Witness()
+        try ServerEndpoint.adopted(descriptor: ends.input).listen(on: reactor) { peer }
+        ends.type("own")
+        #expect(reactor.turn { peer.text == "own" })
+        // Both are the same endpoint all the same.
+        #expect(try ServerEndpoint(parsing: "fd:7") == .adopted(descriptor: 7))
+        #expect(try ClientEndpoint(parsing: "pipe:7:8") == .open(input: 7, output: 8))
+        reactor.shutDown()
+    }
+
+    private final class Mute: DatagramProtocol {
+        func datagramReceived(
+            _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
+        ) {}
     }
 
     /// What the system's error says.
@@ -267,7 +358,7 @@ private func openTerminal() -> (user: Int32, program: Int32) {
         let reactor = try Reactor.turned(by: name)
         try reactor.start()
         let ends = PipeEnds()
-        let place = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let place = open(folder.path, O_RDONLY | O_DIRECTORY)
         func listen(_ text: String) -> String {
             refusal {
                 try ServerEndpoint(parsing: text).listen(on: reactor) { Witness() }

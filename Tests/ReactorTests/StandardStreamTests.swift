@@ -230,7 +230,7 @@ private func serveStandardStreams(_ backend: BackendChoice) throws {
         return echo
     }
     isInline = false
-    precondition("\(port.localAddress)" == "unix:(unnamed)")
+    precondition("\(port.localAddress)" == "stdio:")
     writeAll(Array("hello".utf8), to: request[1])
     close(request[1])
     precondition(reactor.turn { echo.loss != nil })

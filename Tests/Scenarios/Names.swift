@@ -90,7 +90,7 @@ private enum Truth {
                 response.answers.append(record(owner, .a(four)))
             case .ipv6(let six, _) where question.type == .aaaa:
                 response.answers.append(record(owner, .aaaa(six)))
-            case .ipv4, .ipv6, .unix: break
+            case .ipv4, .ipv6, .unix, .descriptor: break
             }
         }
         if response.answers.allSatisfy({ $0.type == .cname }) { response.authorities = [start] }

@@ -5,7 +5,7 @@
 ///
 /// A plain value, usable on any thread. Its text is an IPv4 or IPv6 address, the first of the block,
 /// with the length of the prefix behind a slash; or an address alone; or `unix`, which are all UNIX
-/// sockets.
+/// sockets, and pipes and terminals.
 ///
 ///     AddressBlock("10.0.0.0/8")
 ///     AddressBlock("2001:db8::/32")
@@ -49,8 +49,10 @@ public struct AddressBlock: Hashable, Sendable {
             address.mappedIPv4.map { contains(first, $0) } ?? false
         case (.ipv6(let first), .ipv6(let address, _)):
             address.masked(to: prefixBitCount) == first && address.mappedIPv4 == nil
-        case (.unix, .unix): true
-        case (.ipv4, .unix), (.ipv6, .ipv4), (.ipv6, .unix), (.unix, .ipv4), (.unix, .ipv6): false
+        case (.unix, .unix), (.unix, .descriptor): true
+        case (.ipv4, .unix), (.ipv6, .ipv4), (.ipv6, .unix), (.unix, .ipv4), (.unix, .ipv6),
+            (.ipv4, .descriptor), (.ipv6, .descriptor):
+            false
         }
     }
 

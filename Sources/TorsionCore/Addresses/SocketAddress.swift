@@ -22,6 +22,10 @@ public enum SocketAddress: Hashable, Sendable {
     /// A UNIX socket's address.
     case unix(UnixAddress)
 
+    /// No socket, but a pipe, a terminal, a file, or what a child process reads and writes: what it is
+    /// called, as in `fd:3 (a pipe)`, `stdio:`, `standard output of sort (2317)`.
+    case descriptor(String)
+
     /// Makes an address from the text of an IPv4 or IPv6 address, the latter without brackets.
     ///
     /// Gives `nil` for anything else, such as a host's name.
@@ -46,7 +50,7 @@ public enum SocketAddress: Hashable, Sendable {
         get {
             switch self {
             case .ipv4(_, let port), .ipv6(_, let port): port
-            case .unix: nil
+            case .unix, .descriptor: nil
             }
         }
         set {
@@ -54,7 +58,7 @@ public enum SocketAddress: Hashable, Sendable {
             switch self {
             case .ipv4(let address, _): self = .ipv4(address, port: newValue)
             case .ipv6(let address, _): self = .ipv6(address, port: newValue)
-            case .unix: break
+            case .unix, .descriptor: break
             }
         }
     }
@@ -64,7 +68,7 @@ public enum SocketAddress: Hashable, Sendable {
         switch self {
         case .ipv4(let address, _): address.description
         case .ipv6(let address, _): address.description
-        case .unix: nil
+        case .unix, .descriptor: nil
         }
     }
 
@@ -73,7 +77,7 @@ public enum SocketAddress: Hashable, Sendable {
         switch self {
         case .ipv4(let address, _): address.isLoopback
         case .ipv6(let address, _): address.mappedIPv4?.isLoopback ?? address.isLoopback
-        case .unix: true
+        case .unix, .descriptor: true
         }
     }
 }
@@ -105,12 +109,14 @@ extension SocketAddress: LosslessStringConvertible {
         }
     }
 
-    /// `127.0.0.1:80`, `[::1]:80`, `unix:/run/app.socket`, `unix:@name` or `unix:(unnamed)`.
+    /// `127.0.0.1:80`, `[::1]:80`, `unix:/run/app.socket`, `unix:@name`, `unix:(unnamed)`, or what
+    /// something is called that is no socket.
     public var description: String {
         switch self {
         case .ipv4(let address, let port): "\(address):\(port)"
         case .ipv6(let address, let port): "[\(address)]:\(port)"
         case .unix(let address): "unix:\(address)"
+        case .descriptor(let name): name
         }
     }
 }

@@ -133,6 +133,10 @@
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch
 
+    /// Whether a descriptor is open, and closed on exec: what a process has opened itself should be, and
+    /// what it has inherited is not. False unless it says otherwise.
+    func isClosedOnExec(_ descriptor: Int32) -> Bool
+
     /// Descriptors and handles that are open now, those of the backend itself left out.
     var openHandleCount: Int { get }
 
@@ -161,6 +165,9 @@
 }
 
 @_spi(Backend) extension ReactorBackend {
+    /// False: this backend does not know.
+    public func isClosedOnExec(_ descriptor: Int32) -> Bool { false }
+
     /// Zero: this backend does not hold bytes.
     public var heldByteCount: Int { 0 }
 

@@ -253,7 +253,7 @@ public final class DatagramPort: DatagramTransport {
     private var mayTellOfEarlier: Bool {
         switch peerAddress {
         case .ipv4, .ipv6: true
-        case .unix, nil: false
+        case .unix, .descriptor, nil: false
         }
     }
 

@@ -13,7 +13,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     enum Place: Hashable, Sendable {
         case address(SocketAddress)
         case host(String, port: UInt16)
-        case descriptor(Int32)
+        case descriptor(GivenDescriptor)
         case pair(OpenPair)
     }
 
@@ -83,7 +83,7 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ClientEndpoint {
-        ClientEndpoint(.descriptor(descriptor), options)
+        ClientEndpoint(.descriptor(GivenDescriptor(descriptor)), options)
     }
 
     /// Two descriptors that are open already: what arrives is read from one, what you write goes to
@@ -174,7 +174,8 @@ public struct ClientEndpoint: StreamClientEndpoint, Hashable {
     private static func descriptor(
         reading arguments: inout EndpointArguments
     ) throws(EndpointError) -> ClientEndpoint {
-        var endpoint = ClientEndpoint.adopted(descriptor: try arguments.descriptor())
+        let descriptor = try arguments.descriptor()
+        var endpoint = ClientEndpoint(.descriptor(descriptor), StreamOptions())
         try endpoint.options.readSocket(&arguments)
         return endpoint
     }
@@ -205,7 +206,7 @@ extension ClientEndpoint: CustomStringConvertible {
         switch place {
         case .address(let address): address.description
         case .host(let host, let port): "\(host):\(port)"
-        case .descriptor(let descriptor): "descriptor \(descriptor)"
+        case .descriptor(let descriptor): "\(descriptor)"
         case .pair(let pair): "\(pair)"
         }
     }
@@ -229,7 +230,7 @@ extension ClientEndpoint: CustomStringConvertible {
             text = EndpointText("tcp", EndpointParser.escaped(host), "\(port)")
             text.addConnecting(options)
         case .descriptor(let descriptor):
-            text = EndpointText("fd", "\(descriptor)")
+            text = EndpointText("fd", "\(descriptor.number)")
         case .pair(let pair):
             return EndpointText(pair).text
         }

@@ -82,7 +82,7 @@ public struct DatagramEndpoint: Hashable, Sendable {
     public static func adopted(
         descriptor: Int32, options: DatagramOptions = DatagramOptions()
     ) -> DatagramEndpoint {
-        DatagramEndpoint(.open(.descriptor(descriptor)), options)
+        DatagramEndpoint(.open(.descriptor(GivenDescriptor(descriptor))), options)
     }
 
     /// The first socket of this name that systemd opened for the process, by `ListenDatagram=`:

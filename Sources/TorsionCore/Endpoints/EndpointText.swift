@@ -38,8 +38,9 @@ extension EndpointArguments {
         .unix(try UnixAddress(described: try argument("path")))
     }
 
-    mutating func descriptor() throws(EndpointError) -> Int32 {
-        Int32(try argument("descriptor", in: 0...Int(Int32.max)))
+    mutating func descriptor() throws(EndpointError) -> GivenDescriptor {
+        let number = Int32(try argument("descriptor", in: 0...Int(Int32.max)))
+        return GivenDescriptor(number, isOfText: true)
     }
 
     /// `pipe:INPUT:OUTPUT`, or one of them by its name.
@@ -47,11 +48,12 @@ extension EndpointArguments {
         let numbers = 0...Int(Int32.max)
         let input = try option("input", in: numbers), output = try option("output", in: numbers)
         if input != nil || output != nil {
-            return OpenPair(input: input.map { Int32($0) }, output: output.map { Int32($0) })
+            return OpenPair(
+                input: input.map { Int32($0) }, output: output.map { Int32($0) }, isOfText: true)
         }
         return OpenPair(
             input: Int32(try argument("input", in: numbers)),
-            output: Int32(try argument("output", in: numbers)))
+            output: Int32(try argument("output", in: numbers)), isOfText: true)
     }
 
     /// `systemd:NAME`, or `systemd:index=N`.
@@ -87,12 +89,14 @@ extension EndpointText {
             add("interface", "[\(own)]")
         case .unix(let path):
             self.init(type, path.described)
+        case .descriptor(let name):
+            self.init(type, EndpointParser.escaped(name))
         }
     }
 
     init(_ socket: OpenSocket) {
         switch socket {
-        case .descriptor(let number): self.init("fd", "\(number)")
+        case .descriptor(let descriptor): self.init("fd", "\(descriptor.number)")
         case .systemd(let name): self.init("systemd", EndpointParser.escaped(name))
         case .systemdPlace(let index): self.init("systemd", "index=\(index)")
         }
@@ -173,7 +177,7 @@ extension EndpointText {
         switch options.bindAddress {
         case .ipv4(let own, _)?: add("bindAddress", own.description)
         case .ipv6(let own, _)?: add("bindAddress", "[\(own)]")
-        case .unix?, nil: break
+        case .unix?, .descriptor?, nil: break
         }
     }
 

@@ -81,7 +81,7 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     public static func adopted(
         descriptor: Int32, options: StreamOptions = StreamOptions()
     ) -> ServerEndpoint {
-        ServerEndpoint(.open(.descriptor(descriptor)), options)
+        ServerEndpoint(.open(.descriptor(GivenDescriptor(descriptor))), options)
     }
 
     /// Two descriptors that are open already, which serve one connection: what arrives is read from
@@ -203,7 +203,8 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
     private static func descriptor(
         reading arguments: inout EndpointArguments
     ) throws(EndpointError) -> ServerEndpoint {
-        var endpoint = ServerEndpoint.adopted(descriptor: try arguments.descriptor())
+        let descriptor = try arguments.descriptor()
+        var endpoint = ServerEndpoint(.open(.descriptor(descriptor)), StreamOptions())
         try endpoint.options.readSocket(&arguments)
         return endpoint
     }
@@ -236,7 +237,8 @@ public struct ServerEndpoint: StreamServerEndpoint, Hashable {
         case .standardStreams:
             return try reactor.serve(input: 0, output: 1, service)
         case .pair(let pair):
-            return try reactor.serve(input: pair.input ?? -1, output: pair.output ?? -1, service)
+            let (input, output) = try reactor.usable(pair)
+            return try reactor.serve(input: input, output: output, service)
         case .open(let socket):
             return try reactor.listen(adopting: try reactor.descriptor(of: socket), service)
         }

@@ -39,11 +39,10 @@ final class StreamOpener: DeferredWork<ByteStream> {
                 eyeballs = HappyEyeballs([address])
                 race()
             case .host(let host, let port): try resolve(host, port)
-            case .descriptor(let descriptor): try adopt(descriptor)
+            case .descriptor(let descriptor): try adopt(try reactor.usable(descriptor))
             case .pair(let pair):
-                openLater(
-                    try reactor.backend.open(
-                        input: pair.input ?? -1, output: pair.output ?? -1))
+                let (input, output) = try reactor.usable(pair)
+                openLater(try reactor.backend.open(input: input, output: output))
             }
         } catch {
             finish(.failure(error))

@@ -165,8 +165,15 @@ extension StreamConnection: StreamReceiver {
 
     func streamDidFail(_ error: any Error) {
         guard !machine.isClosed else { return inputEndedBehindLoss() }
-        if loss == nil { loss = ConnectionLoss(streamFailed: error) }
+        if loss == nil { loss = ConnectionLoss(streamFailed: withSubject(error)) }
         perform(machine.broke(hasInput: hasUnreadInput))
+    }
+
+    /// What a stream fails with says of which stream it is.
+    private func withSubject(_ error: any Error) -> any Error {
+        guard var named = error as? IOError, named.subject == nil else { return error }
+        named.subject = stream.subject(of: named.operation) ?? "\(peerAddress)"
+        return named
     }
 
     /// In the turn of a loss, before the stream was handed over: it need not linger.

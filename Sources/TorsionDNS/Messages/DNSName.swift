@@ -122,7 +122,7 @@ public struct DNSName: Sendable {
                 (0..<16).map { String(half >> UInt64(4 * $0) & 0xf, radix: 16) }
             }
             self.init(digits.joined(separator: ".") + ".ip6.arpa")
-        case .unix: return nil
+        case .unix, .descriptor: return nil
         }
     }
 }

@@ -122,7 +122,7 @@ struct AddressRating {
             } else {
                 address.high >> 54 == 0xfec0 >> 6 ? 5 : 14
             }
-        case .unix: 2
+        case .unix, .descriptor: 2
         }
     }
 }

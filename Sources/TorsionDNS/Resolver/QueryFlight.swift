@@ -252,7 +252,7 @@ extension SocketAddress {
         switch self {
         case .ipv4: .ipv4(.any, port: 0)
         case .ipv6: .ipv6(.any, port: 0)
-        case .unix: .unix(.unnamed)
+        case .unix, .descriptor: .unix(.unnamed)
         }
     }
 }

@@ -156,7 +156,7 @@ private enum PeerKey: Hashable {
         case .ipv4(let address, _): self = .ipv4(address)
         case .ipv6(let address, _):
             self = address.mappedIPv4.map { .ipv4($0) } ?? .ipv6(address.masked(to: 64))
-        case .unix: return nil
+        case .unix, .descriptor: return nil
         }
     }
 }

@@ -83,7 +83,7 @@ enum ProxiedPair {
             self = .ipv6(IPv6Address(mapping: source), first, destination, second)
         case (.ipv6(let source, let first), .ipv4(let destination, let second)):
             self = .ipv6(source, first, IPv6Address(mapping: destination), second)
-        case (.unix, _), (_, .unix): self = .other
+        case (.unix, _), (_, .unix), (.descriptor, _), (_, .descriptor): self = .other
         }
     }
 }

@@ -151,6 +151,8 @@ final class FaultBackend: ReactorBackend {
         }
     }
 
+    func isClosedOnExec(_ descriptor: Int32) -> Bool { inner.isClosedOnExec(descriptor) }
+
     func adoptDatagrams(
         _ descriptor: Int32, options: DatagramOptions
     ) throws(IOError) -> any BackendDatagramPort {

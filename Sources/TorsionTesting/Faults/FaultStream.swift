@@ -130,6 +130,8 @@ extension FaultStream: BackendStream {
         tellLater()
     }
 
+    func subject(of operation: IOError.Operation) -> String? { inner.subject(of: operation) }
+
     var passesDescriptors: Bool { inner.passesDescriptors }
 
     var peerCredentials: PeerCredentials? { inner.peerCredentials }

@@ -32,7 +32,7 @@ final class NetworkNode {
         switch address {
         case .ipv4(let ip, _): ip == self.address || ip.isLoopback || ip == .any
         case .ipv6(let ip, _): ip.isLoopback || ip == .any
-        case .unix: true
+        case .unix, .descriptor: true
         }
     }
 
@@ -64,7 +64,7 @@ final class NetworkNode {
         case .ipv4(let ip, _):
             withPort(.ipv4(ip.isLoopback ? ip : address, port: 0))
         case .ipv6: withPort(.ipv6(.loopback, port: 0))
-        case .unix: .unix(.unnamed)
+        case .unix, .descriptor: .unix(.unnamed)
         }
     }
 }

@@ -116,7 +116,7 @@ extension NetworkNode {
         case (.ipv4(.any, let port), .ipv4(let ip, _)):
             .ipv4(ip.isLoopback ? .loopback : self.address, port: port)
         case (.ipv6(.any, let port), _): .ipv6(.loopback, port: port)
-        case (.ipv4, _), (.ipv6, _), (.unix, _): bound
+        case (.ipv4, _), (.ipv6, _), (.unix, _), (.descriptor, _): bound
         }
     }
 }
@@ -126,7 +126,7 @@ extension SocketAddress {
         switch self {
         case .ipv4(let ip, _): ip.isMulticast
         case .ipv6(let ip, _): ip.isMulticast
-        case .unix: false
+        case .unix, .descriptor: false
         }
     }
 
@@ -141,7 +141,7 @@ extension SocketAddress {
         switch self {
         case .ipv4(let ip, _): ip == .any
         case .ipv6(let ip, _): ip == .any
-        case .unix: false
+        case .unix, .descriptor: false
         }
     }
 
@@ -150,14 +150,14 @@ extension SocketAddress {
         switch self {
         case .unix(.path(let path)): path.utf8.count > UnixAddress.maximumByteCount
         case .unix(.abstract(let name)): name.count > UnixAddress.maximumByteCount
-        case .unix(.unnamed), .ipv4, .ipv6: false
+        case .unix(.unnamed), .ipv4, .ipv6, .descriptor: false
         }
     }
 
     func isOfFamily(of other: SocketAddress) -> Bool {
         switch (self, other) {
         case (.ipv4, .ipv4), (.ipv6, .ipv6), (.unix, .unix): true
-        case (.ipv4, _), (.ipv6, _), (.unix, _): false
+        case (.ipv4, _), (.ipv6, _), (.unix, _), (.descriptor, _): false
         }
     }
 
@@ -168,7 +168,7 @@ extension SocketAddress {
             port == wanted && (own == ip || own == .any || ip == .any)
         case (.ipv6(let own, let port), .ipv6(let ip, let wanted)):
             port == wanted && (own == ip || own == .any || ip == .any)
-        case (.ipv4, _), (.ipv6, _), (.unix, _): self == address
+        case (.ipv4, _), (.ipv6, _), (.unix, _), (.descriptor, _): self == address
         }
     }
 }

@@ -42,6 +42,17 @@ import TorsionCore
         #expect(SocketAddress.unix(.unnamed).description == "unix:(unnamed)")
     }
 
+    @Test func `what is no socket is its name, and has no other part`() {
+        var address = SocketAddress.descriptor("fd:3 (a pipe)")
+        address.port = 80
+        #expect(address == .descriptor("fd:3 (a pipe)") && address.description == "fd:3 (a pipe)")
+        #expect(address.port == nil && address.host == nil)
+        #expect(SocketAddress(address.description) == nil)
+        #expect(AddressBlock.unix.contains(address))
+        #expect(AddressBlock("0.0.0.0/0")?.contains(address) == false)
+        #expect(ServerEndpoint.address(address).description.isEmpty == false)
+    }
+
     @Test func `a host's text is taken in either family, a name in none`() {
         #expect(SocketAddress(host: "127.0.0.1", port: 1) == .ipv4(.loopback, port: 1))
         #expect(SocketAddress(host: "::1", port: 1) == .ipv6(.loopback, port: 1))
@@ -63,6 +74,7 @@ import TorsionCore
     @Test func `what can only be this machine is local`() {
         #expect(SocketAddress.ipv6(IPv6Address(mapping: .loopback), port: 1).isLocal)
         #expect(SocketAddress.unix(.unnamed).isLocal)
+        #expect(SocketAddress.descriptor("stdio:").isLocal)
         #expect(!SocketAddress.ipv4(.any, port: 1).isLocal)
     }
 }

@@ -28,6 +28,24 @@ import Testing
     }
 
     @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `a pipe that was inherited is called by its number and kind`(backend: String) throws {
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        let server = try Program(
+            "torsion", ["echo", "--listen", "fd:\(ends[0])", "--backend", backend])
+        #expect(server.readLine().hasPrefix("listening on fd:\(ends[0]) (a pipe) "))
+        server.signal(SIGTERM)
+        #expect(server.wait() == 0)
+        let client = try Program(
+            "torsion", ["connect", "fd:\(ends[0])", "--backend", backend])
+        client.write("nowhere\n")
+        #expect(
+            client.readErrors().hasPrefix("cannot write to fd:\(ends[0]) (a pipe): broken pipe"))
+        #expect(client.wait() == 1)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
     func `echo gives each client a child of its own`(backend: String) throws {
         let server = try Program(
             "torsion",
