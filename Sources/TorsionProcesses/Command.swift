@@ -189,6 +189,23 @@ extension Command: CustomStringConvertible {
     public var description: String { ([program] + arguments).joined(separator: " ") }
 }
 
+extension Command {
+    /// What addresses and errors call a child's stream: `standard output of sort (2317)`.
+    ///
+    /// `descriptor`: The number in the child; nil for all of an endpoint's child.
+    func name(of descriptor: Int32?, in processID: Int32) -> String {
+        let child = "\(program) (\(processID))"
+        guard let descriptor else { return child }
+        if case .terminal? = self.descriptor(descriptor)?.kind { return "terminal of \(child)" }
+        return switch descriptor {
+        case 0: "standard input of \(child)"
+        case 1: "standard output of \(child)"
+        case 2: "standard error of \(child)"
+        default: "descriptor \(descriptor) of \(child)"
+        }
+    }
+}
+
 /// The environment variables of a child.
 public struct ChildEnvironment: Hashable, Sendable {
     let isInherited: Bool
@@ -216,6 +233,12 @@ public struct ChildEnvironment: Hashable, Sendable {
     /// - Returns: The environment.
     public static func only(_ variables: [String: String]) -> ChildEnvironment {
         ChildEnvironment(isInherited: false, variables: variables, removed: [])
+    }
+
+    /// Whether each name can be one: the kernel takes any word, and the child would find another
+    /// variable, or none.
+    var hasValidNames: Bool {
+        variables.keys.allSatisfy { !$0.isEmpty && !$0.utf8.contains(UInt8(ascii: "=")) }
     }
 
     /// As the shim takes them.

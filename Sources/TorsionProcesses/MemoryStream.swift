@@ -16,6 +16,7 @@ final class MemoryStream {
     private static let capacity = 65_536
 
     private let reactor: Reactor
+    private let name: String
     private let mayWrite: Bool
     private weak var peer: MemoryStream?
     private var receiver: (any StreamReceiver)?
@@ -29,17 +30,18 @@ final class MemoryStream {
     private var isScheduled = false
     private var queue: WriteQueue?
 
-    private init(on reactor: Reactor, mayWrite: Bool) {
+    private init(on reactor: Reactor, _ name: String, mayWrite: Bool) {
         self.reactor = reactor
+        self.name = name
         self.mayWrite = mayWrite
     }
 
-    /// Two ends.
+    /// Two ends, which go by one name.
     static func pair(
-        on reactor: Reactor, _ direction: Direction
+        on reactor: Reactor, _ direction: Direction, _ name: String
     ) -> (parent: MemoryStream, child: MemoryStream) {
-        let parent = MemoryStream(on: reactor, mayWrite: direction != .fromChild)
-        let child = MemoryStream(on: reactor, mayWrite: direction != .toChild)
+        let parent = MemoryStream(on: reactor, name, mayWrite: direction != .fromChild)
+        let child = MemoryStream(on: reactor, name, mayWrite: direction != .toChild)
         parent.peer = child
         child.peer = parent
         return (parent, child)
@@ -107,9 +109,9 @@ final class MemoryStream {
 }
 
 extension MemoryStream: BackendStream {
-    var peerAddress: SocketAddress { .unix(.unnamed) }
+    var peerAddress: SocketAddress { .descriptor(name) }
 
-    var localAddress: SocketAddress { .unix(.unnamed) }
+    var localAddress: SocketAddress { .descriptor(name) }
 
     func deliver(to receiver: any StreamReceiver) { self.receiver = receiver }
 

@@ -34,11 +34,13 @@ public final class PlayedChild {
     private var status: ProcessStatus?
     private var whenExited: ((ProcessStatus) -> Void)?
 
-    private init(_ command: Command, _ ends: [Int32: MemoryStream], on reactor: Reactor) {
+    private init(
+        _ command: Command, _ processID: Int32, _ ends: [Int32: MemoryStream], on reactor: Reactor
+    ) {
         self.command = command
         self.ends = ends
         self.reactor = reactor
-        processID = reactor.companion(of: PlayedNumbers.self).next()
+        self.processID = processID
     }
 
     /// The size of the terminal, nil without one.
@@ -141,8 +143,10 @@ extension PlayedChild: ChildCarrier {
     ) -> (any ChildCarrier, ChildStreams) {
         var ours = ChildStreams()
         var theirs: [Int32: MemoryStream] = [:]
+        let processID = reactor.companion(of: PlayedNumbers.self).next()
         func add(_ number: Int32, _ direction: MemoryStream.Direction) {
-            let (parent, child) = MemoryStream.pair(on: reactor, direction)
+            let name = command.name(of: isJoined && number == 0 ? nil : number, in: processID)
+            let (parent, child) = MemoryStream.pair(on: reactor, direction, name)
             ours.streams.append((number, parent))
             theirs[number] = child
         }
@@ -155,7 +159,7 @@ extension PlayedChild: ChildCarrier {
             case .null?, .closed?, .inherited?, .file?, .same?, nil: break
             }
         }
-        let child = PlayedChild(command, theirs, on: reactor)
+        let child = PlayedChild(command, processID, theirs, on: reactor)
         if case .terminal(let size, _)? = command.descriptor(0)?.kind { child.terminalSize = size }
         reactor.callLater(.zero) { play(child) }
         return (child, ours)

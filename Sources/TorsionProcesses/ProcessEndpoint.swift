@@ -9,8 +9,9 @@
 ///     ProcessEndpoint(Command("ssh", "host", "nc", "::1", "22")).connect(on: reactor) { Client() }
 ///
 /// Everything that stands on a connection works: filters, TLS, proxies, tasks. The child's EOF is the
-/// peer's; a child that then exits otherwise than with 0 breaks the connection with
-/// `ConnectionLoss/protocolFailed(_:)` of a ``ProcessFailure``. Losing the connection ends the
+/// peer's; a child that exits otherwise than with 0, within a second behind it, breaks the connection
+/// with `ConnectionLoss/protocolFailed(_:)` of a ``ProcessFailure``. If a process that it has started
+/// keeps the output open, the connection ends ``Command/drainTimeout`` behind the exit. Losing the connection ends the
 /// child's standard input; one that is left after ``Command/endTimeout`` gets SIGTERM, and after that
 /// time once more SIGKILL. Aborting the connection sends SIGTERM at once.
 ///

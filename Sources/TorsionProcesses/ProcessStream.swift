@@ -6,11 +6,12 @@
 /// The stream of an endpoint's child: what the child exits with is a part of how it ends.
 ///
 /// It stands between the connection and the child's pipes. EOF is held back until the child has
-/// exited, a tenth of a second at most, since a child that has failed ends its output in the same way
-/// as one that is done.
+/// exited, a second at most, since a child that has failed ends its output in the same way as one that
+/// is done. When the child has exited, and somebody else has its output open still, the stream ends
+/// all the same when `Command.drainTimeout` has passed.
 final class ProcessStream {
     /// How long EOF waits for the child's exit.
-    private static let exitTimeout = Duration.milliseconds(100)
+    private static let exitTimeout = Duration.seconds(1)
 
     private let inner: any BackendStream
     private let child: ChildProcess
@@ -31,8 +32,23 @@ final class ProcessStream {
 
     /// The child has exited.
     func childExited(_ status: ProcessStatus) {
-        guard end == .awaitingExit else { return }
-        becomeReady()
+        switch end {
+        case .none: awaitDraining()
+        case .awaitingExit: becomeReady()
+        case .ready, .delivered: break
+        }
+    }
+
+    /// A connection that the program has paused meanwhile is not held open by somebody else.
+    private func awaitDraining() {
+        guard isOpen else { return }
+        let wasReading = isReading
+        call = child.reactor.callLater(child.command.drainTimeout) { [weak self] in
+            guard let self, isOpen, end == .none else { return }
+            guard wasReading, isReading else { return awaitDraining() }
+            inner.stopReading()
+            becomeReady()
+        }
     }
 
     private func becomeReady() {
@@ -73,6 +89,7 @@ extension ProcessStream: StreamReceiver {
     func streamDidRead(_ bytes: RawSpan) { receiver?.streamDidRead(bytes) }
 
     func streamDidReadEnd() {
+        call?.cancel()
         end = .awaitingExit
         guard child.status == nil else { return becomeReady() }
         call = child.reactor.callLater(Self.exitTimeout) { [weak self] in self?.becomeReady() }
@@ -92,6 +109,8 @@ extension ProcessStream: BackendStream {
     var peerAddress: SocketAddress { inner.peerAddress }
 
     var localAddress: SocketAddress { inner.localAddress }
+
+    func subject(of operation: IOError.Operation) -> String? { inner.subject(of: operation) }
 
     func deliver(to receiver: any StreamReceiver) {
         self.receiver = receiver

@@ -42,7 +42,12 @@ struct Spawner {
             try spawner.openDescriptors()
             let child = try spawner.start()
             spawner.closeSources()
-            return (child, try spawner.openStreams(isJoined: isJoined))
+            let streams = try spawner.openStreams(isJoined: isJoined)
+            for (number, stream) in streams.streams {
+                (stream as? any NamedStream)?.name = command.name(
+                    of: isJoined && number == 0 ? nil : number, in: child.processID)
+            }
+            return (child, streams)
         } catch {
             spawner.closeSources()
             spawner.closeEnds()
@@ -66,6 +71,11 @@ struct Spawner {
         let words = [command.program, command.workingDirectory ?? ""] + command.arguments
         guard !(words + command.environment.words).contains(where: { $0.utf8.contains(0) }) else {
             throw failure("posix_spawn", .invalidArgument, ", with a zero byte in a word")
+        }
+        guard command.environment.hasValidNames else {
+            throw failure(
+                "posix_spawn", .invalidArgument,
+                ", with a variable whose name is empty or has an equals sign")
         }
         guard !command.program.isEmpty else { throw failure("posix_spawn", .noSuchFile, "''") }
     }

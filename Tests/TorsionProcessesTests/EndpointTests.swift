@@ -134,6 +134,86 @@ import TorsionProcesses
         reactor.finish()
     }
 
+    @Test(arguments: backendNames)
+    func `a grandchild that keeps the output open does not keep the connection`(
+        name: String
+    ) throws {
+        let reactor = try Reactor.turned(by: name)
+        for (script, loss) in [
+            ("sleep 1000 2>&- & echo $!", ConnectionLoss.closedByPeer),
+            (
+                "sleep 1000 2>&- & echo $!; exit 3",
+                .protocolFailed(ProcessFailure(program: "sh", status: .exited(3)))
+            ),
+        ] {
+            var command = Command("sh", "-c", script)
+            command.drainTimeout = .milliseconds(30)
+            let peer = Peer()
+            _ = try reactor.wait(for: ProcessEndpoint(command).connect(on: reactor) { peer })
+            #expect(reactor.turn(within: .seconds(5)) { peer.loss != nil })
+            #expect(peer.loss == loss, "\(script)")
+            let grandchild = try #require(pid_t(peer.text.dropLast()), "\(peer.text)")
+            #expect(kill(grandchild, SIGKILL) == 0)
+        }
+        #expect(reactor.turn { reactor.isIdle })
+        reactor.finish()
+    }
+
+    @Test func `a connection that is paused behind the exit has what was said when it goes on`()
+        throws
+    {
+        let reactor = try Reactor.turned(by: "epoll")
+        var command = Command("sh", "-c", "sleep 1000 2>&- & echo $!")
+        command.drainTimeout = .milliseconds(5)
+        let peer = Peer()
+        _ = try reactor.wait(for: ProcessEndpoint(command).connect(on: reactor) { peer })
+        peer.transport?.pauseProducing()
+        var isDue = false
+        reactor.callLater(.milliseconds(60)) { isDue = true }
+        #expect(reactor.turn { isDue } && peer.loss == nil)
+        peer.transport?.resumeProducing()
+        #expect(reactor.turn { peer.loss == .closedByPeer })
+        let grandchild = try #require(pid_t(peer.text.dropLast()), "\(peer.text)")
+        #expect(kill(grandchild, SIGKILL) == 0)
+        #expect(reactor.turn { reactor.isIdle })
+        reactor.finish()
+    }
+
+    @Test(arguments: backendNames)
+    func `an error and a report name the child and its stream`(name: String) throws {
+        let reactor = try Reactor.turned(by: name)
+        var reports: [String] = []
+        reactor.unhandledError = { reports.append("\($0)") }
+        let witness = Witness()
+        witness.make = { _ in Thrower() }
+        let child = try Command("echo", "x").standardOutput(.stream).start(on: reactor, witness)
+        let called = "standard output of echo (\(child.processID))"
+        #expect(child.standardOutput.map { "\($0.peerAddress)" } == called)
+        #expect(reactor.turn { witness.ended })
+        #expect(reports.count == 1 && reports[0].contains("the protocol of \(called): "))
+        let connected = Peer()
+        _ = try reactor.wait(
+            for: ProcessEndpoint(Command("sh", "-c", "exec <&-; echo")).connect(on: reactor) {
+                connected
+            })
+        connected.transport?.write(Bytes([UInt8](repeating: 65, count: 200_000)))
+        #expect(reactor.turn { connected.loss != nil })
+        guard case .failed(let error)? = connected.loss else {
+            Issue.record("\(String(describing: connected.loss))")
+            return
+        }
+        #expect("\(error)".hasPrefix("cannot write to sh ("))
+        #expect(reactor.turn { reactor.isIdle })
+        reactor.finish()
+    }
+
+    private final class Thrower: StreamProtocol {
+        struct Wanted: Error {}
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) throws {
+            throw Wanted()
+        }
+    }
+
     @Test func `losing the connection ends a child that reads, and at last one that does not`()
         throws
     {

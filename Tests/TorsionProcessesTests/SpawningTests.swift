@@ -47,6 +47,20 @@ import TorsionProcesses
         #expect(try lines(.only([:])).isEmpty)
     }
 
+    @Test func `a variable without a name, or with an equals sign in it, is refused`() throws {
+        let reactor = try Reactor.turned(by: "epoll")
+        for environment in [ChildEnvironment.only(["": "x"]), .inherited(adding: ["A=B": "x"])] {
+            let error = #expect(throws: IOError.self) {
+                try Command("true").environment(environment).start(on: reactor)
+            }
+            #expect(
+                error?.description
+                    == "cannot spawn true, with a variable whose name is empty or has an equals"
+                    + " sign: invalid argument (EINVAL)")
+        }
+        reactor.finish()
+    }
+
     @Test func `arguments arrive as they are, and the working directory is another`() throws {
         let folder = TemporaryFolder()
         let script = "printf '%s|' \"$@\"; pwd"
