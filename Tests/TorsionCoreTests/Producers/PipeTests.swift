@@ -311,7 +311,10 @@ private final class Pair {
         pair.left.peerResets()
         pair.carry(from: pair.left, to: pair.right)
         #expect(pair.right.wasReset)
-        #expect(pair.results == ["cannot read: connection reset by peer (ECONNRESET)"])
+        #expect(
+            pair.results == [
+                "cannot read from 127.0.0.1:40000: connection reset by peer (ECONNRESET)"
+            ])
     }
 
     @Test func `a source that is aborted in the event that began its pipe fails the pipe`() {

@@ -43,7 +43,10 @@ private final class Client {
         #expect(client.memory.isReading)
         client.memory.peerResets()
         client.network.clock.turn()
-        #expect(client.outcomes == ["cannot read: connection reset by peer (ECONNRESET)"])
+        #expect(
+            client.outcomes == [
+                "cannot read from 127.0.0.1:40000: connection reset by peer (ECONNRESET)"
+            ])
         #expect(client.network.underWay.isEmpty)
     }
 
@@ -62,7 +65,10 @@ private final class Client {
         client.memory.peerResets()
         client.network.clock.turn()
         #expect(client.network.underWay.isEmpty)
-        #expect(client.outcomes == ["cannot read: connection reset by peer (ECONNRESET)"])
+        #expect(
+            client.outcomes == [
+                "cannot read from 127.0.0.1:40000: connection reset by peer (ECONNRESET)"
+            ])
         #expect(client.network.reactor.statistics.openConnections == 0)
         #expect(client.network.reactor.statistics.delayedCalls == 0)
     }
