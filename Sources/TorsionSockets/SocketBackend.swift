@@ -217,6 +217,9 @@ package func availableMemoryByteCount() -> Int? {
     }
 
     /// `FD_CLOEXEC`.
+    ///
+    /// - Parameter descriptor: Any number.
+    /// - Returns: Whether it is open, and closed on exec.
     public func isClosedOnExec(_ descriptor: Int32) -> Bool {
         let flags = fcntl(descriptor, F_GETFD)
         return flags >= 0 && flags & FD_CLOEXEC != 0

@@ -133,8 +133,13 @@
         descriptor: Int32, for interest: Readiness, receiver: any WatchReceiver
     ) throws(IOError) -> any BackendWatch
 
-    /// Whether a descriptor is open, and closed on exec: what a process has opened itself should be, and
-    /// what it has inherited is not. False unless it says otherwise.
+    /// Whether a descriptor is open, and closed on exec.
+    ///
+    /// What a process has opened itself should be, and what it has inherited is not. False unless a
+    /// backend knows.
+    ///
+    /// - Parameter descriptor: Any number.
+    /// - Returns: False as well if it is not open.
     func isClosedOnExec(_ descriptor: Int32) -> Bool
 
     /// Descriptors and handles that are open now, those of the backend itself left out.
@@ -166,6 +171,9 @@
 
 @_spi(Backend) extension ReactorBackend {
     /// False: this backend does not know.
+    ///
+    /// - Parameter descriptor: Any number.
+    /// - Returns: False.
     public func isClosedOnExec(_ descriptor: Int32) -> Bool { false }
 
     /// Zero: this backend does not hold bytes.
