@@ -290,7 +290,7 @@ private final class Pair {
         #expect(
             pair.results.last
                 == "the destination of a pipe, 127.0.0.1:40000, was lost after 0 bytes: "
-                + "cannot read: connection reset by peer (ECONNRESET)")
+                + "cannot read from 127.0.0.1:40000: connection reset by peer (ECONNRESET)")
         pair.right.peerCloses()
         pair.expectFinished(pair.results)
     }
