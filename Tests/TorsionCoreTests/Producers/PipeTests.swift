@@ -257,9 +257,8 @@ private final class Pair {
             #expect(pair.left.hasEnded)
             pair.left.peerCloses()
             let sentence = "the destination of a pipe, 127.0.0.1:40000, was lost after"
-            pair.expectFinished([
-                "\(sentence) \(count) bytes: cannot read: connection reset by peer (ECONNRESET)"
-            ])
+            let cause = "cannot read from 127.0.0.1:40000: connection reset by peer (ECONNRESET)"
+            pair.expectFinished(["\(sentence) \(count) bytes: \(cause)"])
         }
     }
 
