@@ -38,10 +38,10 @@ static int set_up(unsigned entries, unsigned completions, int defers,
 }
 
 /* What a ring had counts against the limit of locked memory until some milliseconds after it was
- * closed, so that one that is opened behind another, or behind a probe, may have to wait for that.
- * Waits, and returns whether to try again. */
+ * closed, some hundreds where the machine is busy, so that one that is opened behind another, or
+ * behind a probe, may have to wait for that: a second at most. Waits, and returns whether to try again. */
 static int has_waited_for_memory(int code, uint64_t needed, int *rounds) {
-    enum { ROUND_LIMIT = 50 };
+    enum { ROUND_LIMIT = 500 };
     uint64_t allowed = torsion_uring_bytes_allowed();
     if (code != -ENOMEM || allowed == UINT64_MAX || allowed < needed || *rounds == ROUND_LIMIT)
         return 0;

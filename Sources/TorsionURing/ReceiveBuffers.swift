@@ -4,6 +4,7 @@
 #if IOUring
 
 internal import CTorsionURing
+internal import Synchronization
 
 /// The buffers that the kernel receives into, of all streams of a ring.
 ///
@@ -34,6 +35,9 @@ final class ReceiveBuffers {
         /// Those that came back when they were no longer wanted.
         var returned: [Int] = []
     }
+
+    /// Addresses of what is never released, so that a search for leaks finds it referenced.
+    private static let leftToTheKernel = Mutex<[UInt]>([])
 
     private let configuration: Configuration
     private let queue: UnsafeMutablePointer<torsion_uring>
@@ -70,7 +74,13 @@ final class ReceiveBuffers {
     /// - Parameter areLent: The ring was closed with operations under way. The kernel ends them in its
     ///   own time, so that the memory is left to it.
     func shutDown(areLent: Bool = false) {
-        if !areLent { for block in blocks { block.memory.deallocate() } }
+        for block in blocks {
+            if areLent {
+                Self.leftToTheKernel.withLock { $0.append(UInt(bitPattern: block.memory)) }
+            } else {
+                block.memory.deallocate()
+            }
+        }
         blocks = []
         count = 0
         hasUnwanted = false
