@@ -10,27 +10,33 @@ import TorsionUV
 
 /// One backend under test, with a name that a test runner can show.
 struct BackendUnderTest: CustomStringConvertible, Sendable {
-    let choice: BackendChoice
+    let description: String
+    private let make: @Sendable () -> BackendChoice
 
-    var description: String { choice.name }
+    init(_ make: @autoclosure @escaping @Sendable () -> BackendChoice) {
+        self.make = make
+        description = make().name
+    }
 
-    static let all = BackendChoice.tested.map(BackendUnderTest.init)
+    /// Made anew for each test: a plan of faults begins at its seed, whatever ran before or beside it.
+    var choice: BackendChoice { make() }
+
+    static let all = BackendChoice.tested.map { choice in BackendUnderTest(choice) }
 
     /// Cutting is the same above each; the simulator takes the least time.
     static let irregular =
         (TestScope.isWhole ? BackendChoice.tested + [.simulated] : [.simulated])
-        .map { BackendUnderTest(choice: .faulty($0, .irregular(seed: 1))) }
+        .map { choice in BackendUnderTest(.faulty(choice, .irregular(seed: 1))) }
 
     /// The simulator with everything that a right program does not notice.
-    static let gentle = (1...(TestScope.isWhole ? 3 : 1)).map {
-        BackendUnderTest(choice: .simulated(seed: $0, faults: .gentle))
+    static let gentle = (1...(TestScope.isWhole ? 3 : 1)).map { seed in
+        BackendUnderTest(.simulated(seed: seed, faults: .gentle))
     }
 
     /// Whether the descriptors of the system can be given to it.
-    var hasDescriptors: Bool { !choice.name.contains("simulated") }
+    var hasDescriptors: Bool { !description.contains("simulated") }
 }
 
-@Suite(.serialized, .onItsOwnThread)
 struct ConformanceTests {
     @Test(arguments: ConformanceSuite.checks.filter { !$0.isSlow }, BackendUnderTest.all)
     func `every backend keeps the contract`(check: Check, backend: BackendUnderTest) throws {
@@ -39,8 +45,8 @@ struct ConformanceTests {
 
     /// What is slow is so by its numbers: a million calls, a hundred megabytes.
     @Test(
-        .onItsOwnThread, arguments: ConformanceSuite.checks.filter(\.isSlow),
-        TestScope.isWhole ? BackendUnderTest.all : [BackendUnderTest(choice: .epoll)])
+        arguments: ConformanceSuite.checks.filter(\.isSlow),
+        TestScope.isWhole ? BackendUnderTest.all : [BackendUnderTest(.epoll)])
     func `every backend keeps the contract at length`(check: Check, backend: BackendUnderTest)
         throws
     {

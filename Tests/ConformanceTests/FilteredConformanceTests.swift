@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import Glibc
 import TestPrograms
 import TestedBackends
 import Testing
@@ -11,18 +10,19 @@ import TorsionTesting
 /// Every backend under filters that pass everything: one and three, by their hooks, and one that is
 /// transparent.
 private let filtered: [BackendUnderTest] = {
-    let whole = getenv("TEST_ALL") != nil
-    let backends = whole ? BackendChoice.tested + [.simulated] : [.simulated]
-    let cut = BackendChoice.faulty(.simulated, .irregular(seed: 1))
-    return (backends + [cut]).flatMap { choice in
-        [
-            BackendChoice.filtered(choice), .filtered(choice, count: 3),
-            .filtered(choice, kind: .transparent),
+    let backends = TestScope.isWhole ? BackendChoice.tested + [.simulated] : [.simulated]
+    let plain = backends.map { choice in BackendUnderTest(choice) }
+    let cut = BackendUnderTest(.faulty(.simulated, .irregular(seed: 1)))
+    return (plain + [cut]).flatMap { inner in
+        let stacked = BackendUnderTest(.filtered(inner.choice, count: 3))
+        guard TestScope.isWhole || !inner.description.contains("faulty") else { return [stacked] }
+        return [
+            BackendUnderTest(.filtered(inner.choice)), stacked,
+            BackendUnderTest(.filtered(inner.choice, kind: .transparent)),
         ]
-    }.map(BackendUnderTest.init)
+    }
 }()
 
-@Suite(.serialized, .onItsOwnThread)
 struct FilteredConformanceTests {
     /// A filter that has hooks passes no descriptors, so those checks are for streams of sockets alone.
     @Test(

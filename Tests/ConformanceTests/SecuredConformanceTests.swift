@@ -12,11 +12,10 @@ import TorsionTesting
 /// Every backend under TLS.
 private let secured: [BackendUnderTest] = {
     let backends = TestScope.isWhole ? BackendChoice.tested + [.simulated] : [.simulated]
-    let cut = BackendChoice.faulty(.simulated, .irregular(seed: 1))
-    return (backends + [cut]).map { BackendUnderTest(choice: .secured($0)) }
+    let plain = backends.map { choice in BackendUnderTest(.secured(choice)) }
+    return plain + [BackendUnderTest(.secured(.faulty(.simulated, .irregular(seed: 1))))]
 }()
 
-@Suite(.serialized, .onItsOwnThread)
 struct SecuredConformanceTests {
     /// TLS passes no descriptors.
     @Test(arguments: ConformanceSuite.checks.filter { !$0.needsDescriptors && !$0.isSlow }, secured)
