@@ -18,6 +18,7 @@ final class Crowd {
     private var isTalking = true
     private var waiting: [Wait] = []
 
+    /// Called for each message that somebody gets, so what a condition looks at is counted, not searched.
     private struct Wait {
         let condition: (Crowd) -> Bool
         let end: CheckedContinuation<Void, any Error>
@@ -32,13 +33,30 @@ final class Crowd {
     }
 
     /// Messages that somebody has not got.
-    var missed: Int {
-        clients.reduce(0) { sum, client in sum + said.count { !client.seen.contains($0) } }
-    }
+    var missed: Int { said.count * clients.count - seen }
+    /// Messages that somebody got, for each who did.
+    private var seen = 0
+    /// How many clients have got each message of `said`.
+    private var seenCounts: [Int] = []
+    private var numbers: [String: Int] = [:]
+    /// So many of `said`, from the first, have reached everybody.
+    private(set) var settledCount = 0
 
     func note(_ key: String) {
+        numbers[key] = said.count
         said.append(key)
+        seenCounts.append(0)
         check()
+    }
+
+    /// Somebody got a message for the first time.
+    fileprivate func noteSeen(_ key: String) {
+        guard let number = numbers[key] else { return }
+        seen += 1
+        seenCounts[number] += 1
+        while settledCount < said.count, seenCounts[settledCount] == clients.count {
+            settledCount += 1
+        }
     }
 
     /// Each says something every 200 ms, one after the other.
@@ -114,7 +132,7 @@ final class ChatClient {
     private var hasLeft = false
     /// Which node serves it; nil while it has no connection.
     private(set) var node: String?
-    private(set) var seen: Set<String> = []
+    private var seen: Set<String> = []
     /// What the node says of where this client is.
     private(set) var knownAs = ""
     /// Where it is.
@@ -156,7 +174,11 @@ final class ChatClient {
     }
 
     private func got(_ number: Int, _ key: String) {
-        if number <= lastNumber || !seen.insert(key).inserted { crowd.doubled += 1 }
+        if number <= lastNumber || !seen.insert(key).inserted {
+            crowd.doubled += 1
+        } else {
+            crowd.noteSeen(key)
+        }
         lastNumber = number
         unsent.removeAll { $0 == key }
     }

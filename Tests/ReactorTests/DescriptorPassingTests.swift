@@ -26,8 +26,6 @@ private struct Pipe {
     }
 }
 
-private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >= 0 }
-
 /// Writes into each pipe that it is given, and notes the order of everything.
 private final class Taker: DescriptorReceiver {
     var events: [String] = []
@@ -96,7 +94,7 @@ private final class Pair {
 }
 
 /// U1: passing descriptors over UNIX sockets.
-@Suite(.serialized, .onItsOwnThread) struct DescriptorPassingTests {
+@Suite(.serialized) struct DescriptorPassingTests {
     static let backends = testedBackends.flatMap {
         [$0, .faulty($0, .irregular(seed: 5))]
     }.map(Named.init)
@@ -265,9 +263,10 @@ private final class Pair {
         let pipe = Pipe()
         try pair.pass("x", [pipe.input])
         #expect(pair.reactor.turn { keeper.kept != nil })
-        pair.finish()
         let kept = try #require(keeper.kept)
-        #expect(isOpen(kept))
+        let file = OpenFile(kept)
+        pair.finish()
+        #expect(file.isOpen)
         for number in [kept, pipe.input, pipe.output] { close(number) }
     }
 
@@ -313,6 +312,7 @@ private final class Pair {
         let reactor = try Reactor.turned(by: name)
         let server = Witness(), client = Witness()
         let endpoint = try ServerEndpoint(parsing: "fd:\(descriptor)")
+        let socket = OpenFile(descriptor)
         let first = try endpoint.listen(on: reactor) { server }
         #expect(first.localAddress == .ipv4(.loopback, port: port))
         ClientEndpoint.tcp(host: "127.0.0.1", port: port).connect(on: reactor) { client }
@@ -323,7 +323,7 @@ private final class Pair {
         // Closing the port closes a duplicate: the socket still listens.
         first.stopListening()
         let second = try endpoint.listen(on: reactor) { Witness() }
-        #expect(second.isListening && isOpen(descriptor))
+        #expect(second.isListening && socket.isOpen)
         reactor.shutDown()
         close(descriptor)
     }
@@ -333,6 +333,7 @@ private final class Pair {
         var ends: [Int32] = [0, 0]
         #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
         let reactor = try Reactor.turned(by: name)
+        let files = ends.map { OpenFile($0) }
         let server = Witness(), client = Witness()
         try ServerEndpoint.adopted(descriptor: ends[0]).listen(on: reactor) { server }
         ClientEndpoint.adopted(descriptor: ends[1]).connect(on: reactor) { client }
@@ -343,7 +344,7 @@ private final class Pair {
         #expect(reactor.turn { server.text == "hello" && client.text == "and back" })
         client.transport?.loseConnection()
         #expect(reactor.turn { server.loss == .closedByPeer && client.loss == .closedLocally })
-        #expect(isOpen(ends[0]) && isOpen(ends[1]))
+        #expect(files.allSatisfy { $0.isOpen })
         reactor.shutDown()
         for end in ends { close(end) }
     }

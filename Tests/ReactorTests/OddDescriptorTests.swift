@@ -10,33 +10,40 @@ import TorsionProtocols
 
 /// Uses of descriptors that nobody planned for.
 @Suite struct OddDescriptorTests {
-    private func makePipe() -> (input: Int32, output: Int32) {
+    private static func makePipe() -> (input: Int32, output: Int32) {
         var ends: [Int32] = [0, 0]
         precondition(pipe(&ends) == 0)
         return (ends[0], ends[1])
     }
 
-    private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >= 0 }
-
-    private func serve(_ endpoint: ServerEndpoint, on reactor: Reactor) throws -> Witness {
+    private static func serve(_ endpoint: ServerEndpoint, on reactor: Reactor) throws -> Witness {
         let peer = Witness()
         try endpoint.listen(on: reactor) { peer }
         #expect(reactor.turn { peer.transport != nil || peer.loss != nil })
         return peer
     }
 
+    /// In a process of its own: here the number that was closed may lead to what another test opened.
     @Test(arguments: backendNames)
-    func `a pair is used once, and the second use says what is missing`(name: String) throws {
+    func `a pair is used once, and the second use says what is missing`(name: String) async {
+        await #expect(processExitsWith: .success) { [name] in
+            try synchronously { try Self.useTwice(name) }
+        }
+    }
+
+    private static func useTwice(_ name: String) throws {
         let reactor = try Reactor.turned(by: name)
         let ends = makePipe()
         let endpoint = ServerEndpoint.open(input: ends.input, output: nil)
         let peer = try serve(endpoint, on: reactor)
         close(ends.output)
-        #expect(reactor.turn { peer.loss == .closedByPeer })
-        let error = #expect(throws: IOError.self) {
+        precondition(reactor.turn { peer.loss == .closedByPeer })
+        do throws(IOError) {
             try endpoint.listen(on: reactor) { Witness() }
+            fatalError("the pair was used twice")
+        } catch {
+            precondition(error.code == .badDescriptor, "\(error)")
         }
-        #expect(error?.code == .badDescriptor)
         reactor.shutDown()
     }
 
@@ -45,7 +52,8 @@ import TorsionProtocols
         let reactor = try Reactor.turned(by: name)
         var ends: [Int32] = [0, 0]
         #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
-        let peer = try serve(.open(input: ends[0], output: ends[0]), on: reactor)
+        let ours = OpenFile(ends[0])
+        let peer = try Self.serve(.open(input: ends[0], output: ends[0]), on: reactor)
         #expect(write(ends[1], "ping", 4) == 4)
         #expect(reactor.turn { peer.text == "ping" })
         peer.transport?.write("pong")
@@ -53,7 +61,7 @@ import TorsionProtocols
         var bytes = [UInt8](repeating: 0, count: 8)
         #expect(reactor.turn { peer.loss == .closedLocally })
         #expect(read(ends[1], &bytes, 8) == 4 && read(ends[1], &bytes, 8) == 0)
-        #expect(!isOpen(ends[0]))
+        #expect(!ours.isOpen)
         close(ends[1])
         reactor.shutDown()
     }
@@ -88,15 +96,17 @@ import TorsionProtocols
     @Test(arguments: backendNames)
     func `a pipe that nobody reads is given up when the deadline has passed`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
-        let ends = makePipe()
+        let ends = Self.makePipe()
+        let output = OpenFile(ends.output)
         var options = StreamOptions()
         options.closeTimeout = .milliseconds(40)
-        let peer = try serve(.open(input: nil, output: ends.output, options: options), on: reactor)
+        let peer = try Self.serve(
+            .open(input: nil, output: ends.output, options: options), on: reactor)
         peer.transport?.write(String(repeating: "x", count: 1_000_000))
         peer.transport?.loseConnection()
         #expect(reactor.turn { peer.loss != nil })
         #expect(peer.loss == .deadlinePassed(.closing))
-        #expect(!isOpen(ends.output))
+        #expect(!output.isOpen)
         close(ends.input)
         reactor.shutDown()
     }
@@ -107,7 +117,7 @@ import TorsionProtocols
         let folder = TemporaryFolder()
         #expect(mkfifo(folder.file("fifo"), 0o600) == 0)
         let both = open(folder.file("fifo"), O_RDWR | O_NONBLOCK | O_CLOEXEC)
-        let peer = try serve(.adopted(descriptor: both), on: reactor)
+        let peer = try Self.serve(.adopted(descriptor: both), on: reactor)
         peer.transport?.write("me")
         #expect(reactor.turn { peer.text == "me" })
         peer.transport?.loseConnection()
@@ -119,8 +129,8 @@ import TorsionProtocols
     @Test(arguments: backendNames)
     func `what its owner has closed goes on, since the endpoint has its own`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
-        let ends = makePipe()
-        let peer = try serve(.adopted(descriptor: ends.input), on: reactor)
+        let ends = Self.makePipe()
+        let peer = try Self.serve(.adopted(descriptor: ends.input), on: reactor)
         close(ends.input)
         #expect(write(ends.output, "still", 5) == 5)
         #expect(reactor.turn { peer.text == "still" })
@@ -132,10 +142,10 @@ import TorsionProtocols
     @Test(arguments: backendNames)
     func `one pipe with two readers loses no byte`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
-        let ends = makePipe()
+        let ends = Self.makePipe()
         let peers = [
-            try serve(.adopted(descriptor: ends.input), on: reactor),
-            try serve(.adopted(descriptor: ends.input), on: reactor),
+            try Self.serve(.adopted(descriptor: ends.input), on: reactor),
+            try Self.serve(.adopted(descriptor: ends.input), on: reactor),
         ]
         for _ in 0..<100 {
             #expect(write(ends.output, "0123456789", 10) == 10)
@@ -153,8 +163,8 @@ import TorsionProtocols
         name: String
     ) throws {
         let reactor = try Reactor.turned(by: name)
-        let ends = makePipe()
-        let peer = try serve(.open(input: nil, output: ends.output), on: reactor)
+        let ends = Self.makePipe()
+        let peer = try Self.serve(.open(input: nil, output: ends.output), on: reactor)
         peer.transport?.write("last")
         peer.transport?.loseWriteConnection()
         #expect(reactor.turn { peer.loss != nil })
@@ -186,7 +196,7 @@ import TorsionProtocols
     @Test(arguments: backendNames)
     func `filters stand over pipes as over sockets`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
-        let there = makePipe(), back = makePipe()
+        let there = Self.makePipe(), back = Self.makePipe()
         let server = Witness(), client = Witness()
         let rate = ThrottleRate(bytesPerSecond: 10_000_000)
         try ServerEndpoint.open(input: there.input, output: back.output)
