@@ -12,6 +12,9 @@ CONFIGURATIONS ?= debug
 BUILD_FLAGS ?= --explicit-target-dependency-import-check error
 # Swift Testing runs tests side by side by itself; there are no XCTest cases to look for
 TEST_FLAGS ?= --disable-xctest
+# How many tests run at the same time, each with a thread of Tests/CTestThreads. Most wait, so there are more
+# than cores; without a bound each would wait for all others, and what takes time would be seen as late.
+TEST_WIDTH ?= $(shell expr 3 '*' "$$(nproc)")
 # For make sim: one seed alone, or how many
 SEED ?=
 SEEDS ?=
@@ -23,6 +26,7 @@ CI_TARGETS ?= test adapters docs first-program fuzz-short bench-counts-short
 
 # Warnings are errors and every trait is on in our own runs: see Package.swift.
 export TORSION_DEVELOPMENT := 1
+export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH = $(TEST_WIDTH)
 SWIFT_SOURCES = Package.swift $(wildcard Sources Tests Tool Benchmarks)
 # As somebody builds it who depends on Torsion, with headers that are errors for what a trait needs.
 AS_USER = env -u TORSION_DEVELOPMENT

@@ -124,9 +124,11 @@ func testProgram(_ name: String, _ dependencies: [Target.Dependency] = ["Torsion
         swiftSettings: settings)
 }
 
+/// A target of tests, which run on more threads than there are cores.
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
+        name: name, dependencies: dependencies + ["CTestThreads"], path: "Tests/\(name)",
+        swiftSettings: settings)
 }
 
 // The command `torsion` is a package of its own, in Tool/, since it depends on another one: what
@@ -289,6 +291,7 @@ let package = Package(
             path: "Tests/Simulate", swiftSettings: settings),
 
         // Tests
+        .target(name: "CTestThreads", path: "Tests/CTestThreads"),
         .target(name: "TestPrograms", path: "Tests/TestPrograms", swiftSettings: settings),
         .target(
             name: "TestedBackends",

@@ -6,7 +6,7 @@ import TestPrograms
 import Testing
 
 /// The programs of the book, each as its chapter runs it; what the chapter shows is what they say.
-@Suite(.serialized, .onItsOwnThread) struct BookTests {
+@Suite(.serialized) struct BookTests {
     @Test func `chapter 1: a second client waits until the first has gone`() throws {
         let server = try Server("BookBlocking", ["0"])
         let ann = try server.connect()

@@ -41,7 +41,7 @@ private func temporaryFolder() -> String? {
 }
 
 /// Each example runs as a program, over real sockets, with plain sockets for peers.
-@Suite(.serialized, .onItsOwnThread) struct ExampleTests {
+@Suite(.serialized) struct ExampleTests {
     @Test func `Echo sends back what it gets`() throws {
         let server = try Server("Echo")
         let client = try server.connect()

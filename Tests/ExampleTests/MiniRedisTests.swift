@@ -6,7 +6,7 @@ import TestPrograms
 import Testing
 
 /// The example with plain sockets, and with Redis's own programs where they are installed.
-@Suite(.serialized, .onItsOwnThread) struct MiniRedisTests {
+@Suite(.serialized) struct MiniRedisTests {
     private struct Server {
         let program: Program
         let port: UInt16

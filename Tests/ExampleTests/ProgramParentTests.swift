@@ -6,7 +6,7 @@ import TestPrograms
 import Testing
 
 /// Programs as users write them, under parents that leave them less than a shell does.
-@Suite(.serialized, .onItsOwnThread) struct ProgramParentTests {
+@Suite(.serialized) struct ProgramParentTests {
     private static let programs = ["TopLevel", "AtMain"]
     private static let backends = ["libuv", "epoll"]
     /// What the test process has open for others is none of the program's.
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test(.onItsOwnThread, arguments: programs, backends)
+    @Test(arguments: programs, backends)
     func `standard input that never ends holds up nobody`(name: String, backend: String) throws {
         for input in ["", "< <(exec yes)"] {
             try serve(name, backend, "stdio: \(input)") { _, connect in

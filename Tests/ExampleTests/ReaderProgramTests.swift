@@ -6,7 +6,7 @@ import TestPrograms
 import Testing
 
 /// The programs that readers of README and the book wrote: what they stand on stays as it is.
-@Suite(.serialized, .onItsOwnThread) struct ReaderProgramTests {
+@Suite(.serialized) struct ReaderProgramTests {
     private static func port(of line: String) throws -> UInt16 {
         let prefix = "listening on 127.0.0.1:"
         try #require(line.hasPrefix(prefix), "\(line)")

@@ -7,7 +7,7 @@ import Testing
 import Torsion
 
 /// The example for datagrams, over real sockets.
-@Suite(.serialized, .onItsOwnThread) struct UDPPingTests {
+@Suite(.serialized) struct UDPPingTests {
     private func ping(_ port: UInt16, at host: String = "127.0.0.1") throws -> String {
         let client = try Program("UDPPing", [#"udp:0:peer=\#(host)\:\#(port)"#])
         defer { #expect(client.wait() == 0) }

@@ -29,7 +29,7 @@ private final class Member: WebSocketProtocol {
     }
 }
 
-@Suite(.serialized, .onItsOwnThread) struct WebSocketChatTests {
+@Suite(.serialized) struct WebSocketChatTests {
     @Test func `WebSocketChat has a page, and sends each message to everybody`() throws {
         let program = try Program("WebSocketChat", ["tcp:0:interface=127.0.0.1"])
         let place = try #require(program.readLine().split(separator: " ").last)

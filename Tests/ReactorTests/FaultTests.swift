@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import TestPrograms
 import Testing
 import Torsion
 import TorsionTesting
@@ -10,7 +9,7 @@ import TorsionTesting
 /// connection ends once, an error is told to somebody, and nothing stays open.
 @Suite struct FaultTests {
     @Test(
-        .onItsOwnThread, arguments: testedBackends.map(\.name),
+        arguments: testedBackends.map(\.name),
         [ErrorCode.connectionReset, .outOfMemory])
     func `connect and echo survive the failure of any call`(name: String, code: ErrorCode) throws {
         let backend = try BackendChoice.named(name, among: testedBackends)

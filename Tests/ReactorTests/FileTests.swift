@@ -220,7 +220,7 @@ private let backends = testedBackends.map(\.name)
         #expect(sink.loss?.isClean == false)
     }
 
-    @Test(.onItsOwnThread, arguments: backends, [Way.plain, .filtered])
+    @Test(arguments: backends, [Way.plain, .filtered])
     func `a file that shrinks meanwhile is an error, not a wait without end`(
         backend: String, way: Way
     ) throws {

@@ -107,7 +107,7 @@ private let shortages: [Fault] = [(ENOMEM, .outOfMemory), (ENOSPC, .noSpace)]
         #expect(pair.server.isLost && pair.client.isLost)
     }
 
-    @Test(.tags(.slow), .onItsOwnThread, arguments: waitingBackends)
+    @Test(.tags(.slow), arguments: waitingBackends)
     func `a shortage without end ends the run after a second`(name: String) throws {
         let pair = try Pair(name)
         defer { torsion_fail_waits(0, 0) }

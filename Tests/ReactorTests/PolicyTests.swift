@@ -159,7 +159,7 @@ import Torsion
 
     enum Leaving: CaseIterable { case reset, closed, resetWhilePaused, resetWhileUnread }
 
-    @Test(.onItsOwnThread, arguments: backendNames, Leaving.allCases)
+    @Test(arguments: backendNames, Leaving.allCases)
     func `a client that leaves gives its place back`(name: String, leaving: Leaving) throws {
         var made: [Talker] = []
         let reactor = try Reactor.turned(by: name)
@@ -217,7 +217,7 @@ import Torsion
         return options
     }
 
-    @Test(.onItsOwnThread, arguments: backendNames)
+    @Test(arguments: backendNames)
     func `a client that takes nothing is idle, and one that takes a little is not`(
         name: String
     ) throws {

@@ -170,7 +170,7 @@ extension Surfer: PushProducer {
     }
 
     /// The answer comes later than the timeout, and in pieces that do not.
-    @Test(.onItsOwnThread, arguments: backendNames)
+    @Test(arguments: backendNames)
     func `a half-closed pair goes on as long as something is carried`(name: String) throws {
         let half = try Half(name, timeout: .milliseconds(300))
         half.client.endOutput()

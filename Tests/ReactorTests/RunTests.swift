@@ -98,7 +98,7 @@ private struct Mishap: Error {}
     }
 
     // R3
-    @Test(.onItsOwnThread, arguments: names)
+    @Test(arguments: names)
     func `a stop ends every connection and releases every handle`(name: String) throws {
         final class Counted: StreamProtocol {
             var lost = 0

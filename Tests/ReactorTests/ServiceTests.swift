@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import TestPrograms
 import Testing
 import Torsion
 
@@ -29,7 +28,7 @@ import Torsion
         }
     }
 
-    @Test(.onItsOwnThread, arguments: testedBackends.map(\.name))
+    @Test(arguments: testedBackends.map(\.name))
     func `a service comes back when the server hangs up, and ends with the reactor`(
         name: String
     ) throws {

@@ -160,7 +160,7 @@ import Torsion
         pair.finish()
     }
 
-    @Test(.onItsOwnThread, arguments: backendNames)
+    @Test(arguments: backendNames)
     func `a sequence is asked only while the peer takes what it gave`(name: String) throws {
         let pair = try Pair(name)
         let pieces = Pieces(count: 400)

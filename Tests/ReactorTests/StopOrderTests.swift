@@ -157,7 +157,7 @@ import TorsionTesting
         #expect(ContinuousClock.now - begin < .seconds(5))
     }
 
-    @Test(.onItsOwnThread, arguments: backendNames)
+    @Test(arguments: backendNames)
     func `a client that says nothing is asked to end within a second`(name: String) throws {
         var thread: NativeThreadOfTest?
         let clock = ContinuousClock()

@@ -69,7 +69,7 @@ import Torsion
         }
     }
 
-    @Test(.tags(.slow), .onItsOwnThread, arguments: backendNames)
+    @Test(.tags(.slow), arguments: backendNames)
     func `one that is idle is found by its silence`(name: String) throws {
         let connection = try Vanishing(name)
         connection.vanish()
@@ -79,7 +79,7 @@ import Torsion
 
     /// Nothing is probed while output waits to be acknowledged; the kernel alone would repeat it for
     /// a quarter of an hour.
-    @Test(.tags(.slow), .onItsOwnThread, arguments: backendNames)
+    @Test(.tags(.slow), arguments: backendNames)
     func `one that acknowledges nothing is found as soon`(name: String) throws {
         let connection = try Vanishing(name)
         connection.vanish()
@@ -89,7 +89,7 @@ import Torsion
     }
 
     /// The kernel counts a window that stays closed the same, `tcp(7)`, though its peer answers.
-    @Test(.tags(.slow), .onItsOwnThread, arguments: backendNames)
+    @Test(.tags(.slow), arguments: backendNames)
     func `one that takes nothing for so long is given up too`(name: String) throws {
         let connection = try Vanishing(name) { $0.sendBufferBytes = 4_096 }
         connection.server.transport?.write([UInt8](repeating: 0, count: 100_000))

@@ -75,7 +75,7 @@ extension Shouter: PushProducer {
         reactor.shutDown()
     }
 
-    @Test(.onItsOwnThread, arguments: backendNames)
+    @Test(arguments: backendNames)
     func `a full connection that is lost is none`(name: String) throws {
         let reactor = try Reactor.turned(by: name)
         let server = Witness(), client = Shouter(byteCount: Self.byteCount)

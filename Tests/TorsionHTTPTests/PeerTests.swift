@@ -8,7 +8,7 @@ import Torsion
 @testable import TorsionHTTP
 
 /// Servers of others, where they are installed.
-@Suite(.serialized, .onItsOwnThread) struct PeerTests {
+@Suite(.serialized) struct PeerTests {
     private static let hasNginx = access("/usr/sbin/nginx", X_OK) == 0
     private static let hasPython = run("python3", ["-c", "import http.server"])
     private static let hasAiohttp = run("python3", ["-c", "import aiohttp"])

@@ -110,7 +110,7 @@ import Torsion
         }
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a group hands its ports to a group of another size, and no client is refused`(
         backend: BackendChoice
     ) throws {
@@ -143,7 +143,7 @@ import Torsion
 
     private struct Misconfigured: Error {}
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a group of which one fails to start leaves the former one alone`(
         backend: BackendChoice
     ) throws {

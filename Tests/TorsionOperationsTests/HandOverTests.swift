@@ -87,7 +87,7 @@ import Torsion
         return client.readToEnd()
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `the next server takes the socket, and only when it is ready the former one stops`(
         backend: BackendChoice
     ) throws {
@@ -142,7 +142,7 @@ import Torsion
         return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a process that asks and goes without being ready changes nothing`(
         backend: BackendChoice
     ) throws {
@@ -163,7 +163,7 @@ import Torsion
         #expect(notes.all == ["a ready", "a stopped"])
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a former server that dies meanwhile leaves its port to the next`(
         backend: BackendChoice
     ) throws {
@@ -192,7 +192,7 @@ import Torsion
         #expect(folder.names == [])
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a former server that has died is not asked for further ports`(
         backend: BackendChoice
     ) throws {
@@ -214,7 +214,7 @@ import Torsion
         #expect(names == ["handover", "web"])
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `of two new servers the one that is ready last replaces the other`(
         backend: BackendChoice
     ) throws {
@@ -243,7 +243,7 @@ import Torsion
         #expect(folder.names == [])
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a server hands over once`(backend: BackendChoice) throws {
         let notes = Notes()
         let endpoint = ServerEndpoint.anywhere.handedOver(
@@ -269,7 +269,7 @@ import Torsion
 
     private struct Misconfigured: Error {}
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `a server that fails to start leaves the former one alone`(backend: BackendChoice) throws {
         let notes = Notes()
         let endpoint = ServerEndpoint.anywhere.handedOver(by: folder.file("handover"))
@@ -286,7 +286,7 @@ import Torsion
         #expect(notes.all == ["a ready", "a stopped"])
     }
 
-    @Test(.onItsOwnThread, arguments: BackendChoice.tested)
+    @Test(arguments: BackendChoice.tested)
     func `the file of a UNIX socket is there all the time, and goes with the last server`(
         backend: BackendChoice
     ) throws {
@@ -302,7 +302,7 @@ import Torsion
         #expect(notes.all.filter { $0.contains("failed") } == [])
     }
 
-    @Test(.onItsOwnThread) func `a process that does not answer is no reason to wait for ever`()
+    @Test func `a process that does not answer is no reason to wait for ever`()
         throws
     {
         let path = folder.file("handover")

@@ -14,7 +14,7 @@ import TorsionTesting
 private let sockets = BackendChoice.tested
 
 /// Other people's programs, where they are installed.
-@Suite(.serialized, .onItsOwnThread) struct InteropTests {
+@Suite(.serialized) struct InteropTests {
     private func roots(_ folder: Folder) -> String {
         folder.file("roots.pem", TestIdentity.authority.certificate)
     }

@@ -97,7 +97,7 @@ private func exchange(_ text: String, over connection: AsyncConnection) async th
     #expect(answer == text)
 }
 
-@Suite(.serialized, .onItsOwnThread) struct GroupTests {
+@Suite(.serialized) struct GroupTests {
     @Test(arguments: BackendChoice.tested, versions)
     func `TLS-18: a group of four resumes every returning client`(
         backend: BackendChoice, version: TLSVersion

@@ -12,7 +12,7 @@ import TorsionTesting
 @testable import TorsionURing
 
 /// The contract does not depend on what a kernel offers, nor on how large the queues are.
-@Suite(.serialized) struct URingFallbackTests {
+@Suite struct URingFallbackTests {
     private static func without(_ name: String, _ features: Int...) -> RingUnderTest {
         RingUnderTest("without \(name)") { configuration in
             for feature in features { configuration.features &= ~UInt32(feature) }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-import TestPrograms
 import Testing
 import Torsion
 
@@ -304,7 +303,7 @@ private struct Mishap: Error {}
         }
     }
 
-    @Test(.onItsOwnThread, arguments: backendNames)
+    @Test(arguments: backendNames)
     func `no other thread runs any of it`(name: String) throws {
         var threads: Set<String> = []
         let home = threadName()
