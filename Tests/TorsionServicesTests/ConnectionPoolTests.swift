@@ -32,6 +32,12 @@ import Torsion
 
     private final class Count {
         var made = 0, open = 0, most = 0
+        var stop: (() -> Void)?
+
+        /// Waits until so many were made and none is open.
+        func closed(_ count: Int, of reactor: Reactor) async throws {
+            while made < count || open > 0 { try await reactor.sleep(for: .milliseconds(1)) }
+        }
     }
 
     private final class Asker: LineProtocol {
@@ -213,6 +219,40 @@ import Torsion
     }
 
     @Test(arguments: BackendChoice.tested)
+    func `one that does not answer in time is closed, and a stop ends what is being asked`(
+        backend: BackendChoice
+    ) throws {
+        try run(on: backend) { reactor, endpoint, count in
+            let silent = ConnectionPool(
+                to: endpoint, on: reactor, limit: 1, answerLimit: .milliseconds(20)
+            ) {
+                Asker()
+            } prepare: { _ in
+                Deferred(on: reactor)
+            }
+            await #expect(throws: TimeoutError.self) {
+                try await silent.withConnection { $0.ask("never") }.value
+            }
+            try await count.closed(1, of: reactor)
+            #expect(silent.connectionCount == 0)
+
+            let stopped = ConnectionPool(to: endpoint, on: reactor, limit: 1) {
+                Asker()
+            } prepare: { _ in
+                reactor.callLater(.zero) { count.stop?() }
+                return Deferred(on: reactor)
+            }
+            count.stop = { stopped.stop() }
+            await #expect(throws: CancellationError.self) {
+                try await stopped.withConnection { $0.ask("never") }.value
+            }
+            count.stop = nil
+            try await count.closed(2, of: reactor)
+            #expect(stopped.connectionCount == 0)
+        }
+    }
+
+    @Test(arguments: BackendChoice.tested)
     func `a full line, a stop and a server that is not there are errors`(
         backend: BackendChoice
     ) throws {
@@ -220,7 +260,11 @@ import Torsion
             let pool = ConnectionPool(to: endpoint, on: reactor, limit: 1, waitingLimit: 1) {
                 Asker()
             }
-            let first = pool.withConnection { $0.ask("a") }
+            let lent = Deferred<Void>(on: reactor), gate = Deferred<Void>(on: reactor)
+            let first = pool.withConnection { asker in
+                lent.succeed(())
+                return gate.addCallback { _ in asker.ask("a") }
+            }
             let second = pool.withConnection { $0.ask("b") }
             let third = pool.withConnection { $0.ask("c") }
             let error12 = await failure(of: third)
@@ -230,9 +274,12 @@ import Torsion
             let error13 = await failure(of: second)
             #expect(error13 is CancellationError)
             let fourth = pool.withConnection { $0.ask("d") }
+            try await lent.value
             pool.stop()
             let error14 = await failure(of: fourth)
             #expect(error14 is CancellationError)
+            // What was lent is used to its end.
+            gate.succeed(())
             let answer9 = try await first.value
             #expect(answer9 == "a!")
             while pool.connectionCount > 0 { try await reactor.sleep(for: .milliseconds(2)) }

@@ -36,6 +36,9 @@ public final class ConnectionPool<Made: StreamProtocol> {
     private let open: (_ opened: @escaping (StreamConnection) -> Void) -> Deferred<Made>
     private let prepare: ((Made) throws -> Deferred<Void>)?
     private let check: ((Made) throws -> Deferred<Void>)?
+    private let answerLimit: Duration
+    /// Connects, and what `prepare` and `check` returned, while without a result: a stop cancels them.
+    private var underWay: [ObjectIdentifier: AnyDeferred] = [:]
     /// Free ones; the last was used last.
     private var idle: [Entry] = []
     private var line = WaitingLine<Deferred<Entry>>()
@@ -60,6 +63,8 @@ public final class ConnectionPool<Made: StreamProtocol> {
     ///   - limit: How many connections there are at most, at least 1.
     ///   - idleLimit: A free connection is closed after this time.
     ///   - waitingLimit: More users who wait fail with ``PoolExhausted``.
+    ///   - answerLimit: What `prepare` and `check` return fails after this time with a ``TimeoutError``,
+    ///     and the connection is closed.
     ///   - makeProtocol: Makes the protocol of each connection.
     ///   - prepare: Called with each new one before it is lent, to log in for example.
     ///   - check: Called with one that was free before it is lent again; if it fails, the connection is
@@ -67,6 +72,7 @@ public final class ConnectionPool<Made: StreamProtocol> {
     public init(
         to endpoint: some StreamClientEndpoint, on reactor: Reactor, limit: Int = 8,
         idleLimit: Duration = .seconds(60), waitingLimit: Int = 10_000,
+        answerLimit: Duration = .seconds(10),
         _ makeProtocol: @escaping () throws -> Made,
         prepare: ((Made) throws -> Deferred<Void>)? = nil,
         check: ((Made) throws -> Deferred<Void>)? = nil
@@ -79,6 +85,8 @@ public final class ConnectionPool<Made: StreamProtocol> {
         self.limit = limit
         self.idleLimit = idleLimit
         self.waitingLimit = waitingLimit
+        require(answerLimit > .zero, "ConnectionPool: answerLimit \(answerLimit); need more than 0")
+        self.answerLimit = answerLimit
         self.prepare = prepare
         self.check = check
         open = { opened in
@@ -114,8 +122,9 @@ public final class ConnectionPool<Made: StreamProtocol> {
         }
     }
 
-    /// Closes what is free, and what is lent when it comes back; who waits or asks fails with
-    /// `CancellationError`.
+    /// Closes what is free or not ready yet, and what is lent when it comes back.
+    ///
+    /// Users who have no connection yet, or ask later, get `CancellationError`.
     ///
     /// A stop of the reactor closes the connections without this, and then fails who waits. Harmless
     /// when repeated.
@@ -123,6 +132,7 @@ public final class ConnectionPool<Made: StreamProtocol> {
         reactor.checkThread()
         isStopped = true
         while let waiter = line.popFirst() { waiter.fail(CancellationError()) }
+        for deferred in Array(underWay.values) { deferred.cancel() }
         let free = idle
         idle = []
         for entry in free { close(entry) }
@@ -161,12 +171,7 @@ public final class ConnectionPool<Made: StreamProtocol> {
         entry.end?.cancel()
         entry.end = nil
         guard let check else { return .succeeded(entry, on: reactor) }
-        let checking: Deferred<Void>
-        do { checking = try check(entry.made) } catch {
-            close(entry)
-            return take()
-        }
-        return checking.addBoth { [self] result -> Deferred<Entry> in
+        return ask(entry, by: check).addBoth { [self] result -> Deferred<Entry> in
             if case .success = result, !entry.connection.isLost {
                 return .succeeded(entry, on: reactor)
             }
@@ -178,33 +183,50 @@ public final class ConnectionPool<Made: StreamProtocol> {
     private func connect() -> Deferred<Entry> {
         connectionCount += 1
         var connection: StreamConnection?
-        return open { connection = $0 }
-            .addBoth { [self] result -> Deferred<Entry> in
-                guard case .success(let made) = result, let connection else {
-                    connectionCount -= 1
-                    serveNext()
-                    return .failed(result.failure ?? CancellationError(), on: reactor)
-                }
-                let entry = Entry(made, connection)
-                reactor.watchLoss(of: connection) { [weak self, weak entry] _ in
-                    self?.wasLost(entry)
-                }
-                return prepared(entry)
+        let opening = open { connection = $0 }
+        let key = noteUnderWay(opening)
+        return opening.addBoth { [self] result -> Deferred<Entry> in
+            underWay[key] = nil
+            guard case .success(let made) = result, let connection else {
+                connectionCount -= 1
+                serveNext()
+                return .failed(result.failure ?? CancellationError(), on: reactor)
             }
+            let entry = Entry(made, connection)
+            reactor.watchLoss(of: connection) { [weak self, weak entry] _ in
+                self?.wasLost(entry)
+            }
+            return prepared(entry)
+        }
     }
 
     private func prepared(_ entry: Entry) -> Deferred<Entry> {
         guard let prepare else { return .succeeded(entry, on: reactor) }
-        let preparing: Deferred<Void>
-        do { preparing = try prepare(entry.made) } catch {
-            close(entry)
-            return .failed(error, on: reactor)
-        }
-        return preparing.addBoth { [self] result -> Entry in
+        return ask(entry, by: prepare).addBoth { [self] result -> Entry in
             if case .failure = result { close(entry) }
             try result.get()
             return entry
         }
+    }
+
+    /// Has `prepare` or `check` ask the peer; its answer ends in time, and with a stop.
+    private func ask(
+        _ entry: Entry, by question: (Made) throws -> Deferred<Void>
+    ) -> Deferred<Void> {
+        let answer: Deferred<Void>
+        do { answer = try question(entry.made) } catch { return .failed(error, on: reactor) }
+        let limited = answer.addTimeout(answerLimit)
+        let key = noteUnderWay(limited)
+        return limited.addBoth { [self] result in
+            underWay[key] = nil
+            try result.get()
+        }
+    }
+
+    private func noteUnderWay(_ deferred: AnyDeferred) -> ObjectIdentifier {
+        let key = ObjectIdentifier(deferred)
+        if deferred.isPending { underWay[key] = deferred }
+        return key
     }
 
     private func giveBack(_ entry: Entry, isUsable: Bool) {
