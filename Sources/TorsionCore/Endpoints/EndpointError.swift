@@ -26,7 +26,9 @@ extension EndpointError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownType(let type, let allowed):
-            "unknown endpoint type \(quoted(type)): allowed are \(listed(allowed))"
+            type.isEmpty
+                ? "an endpoint begins with its type: allowed are \(listed(allowed))"
+                : "unknown endpoint type \(quoted(type)): allowed are \(listed(allowed))"
         case .missing(let part, let type, let example):
             "an endpoint of type '\(type)' needs \("aeio".contains(part.first ?? "x") ? "an" : "a")"
                 + " \(part), as in '\(example)'"

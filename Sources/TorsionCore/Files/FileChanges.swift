@@ -27,6 +27,9 @@ public struct FileEvents: OptionSet, Hashable, Sendable {
 
     /// The events after which a reader finds other contents, once they are complete: ``created``,
     /// ``removed``, ``written``.
+    ///
+    /// What writes through a mapping, or changes the size by `truncate(2)` with the path, closes nothing
+    /// that was open for writing: the first tells no event, the second ``modified`` alone.
     public static let contents: FileEvents = [.created, .removed, .written]
     /// Everything.
     public static let all: FileEvents = [.contents, .modified, .attributes]

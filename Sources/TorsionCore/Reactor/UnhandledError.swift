@@ -22,13 +22,13 @@ public struct UnhandledError: CustomStringConvertible {
         return "torsion: unhandled error in \(context)\(made)\(fired): \(error)"
     }
 
-    /// Writes ``description`` on standard error as one line, without waiting.
+    /// Writes the time of day and ``description`` on standard error as one line, without waiting.
     ///
     /// The reactor's thread must not block on a pipe that is not read: a line is left out when the
     /// pipe is full. So is one that repeats the last within ten seconds, and what exceeds ten lines
     /// a second. The next line that is written, or the end of the run, tells how many were left
     /// out: `torsion: (3 more)`. Called on the reactor's thread.
-    public func printToStandardError() { reactor.printLine(description) }
+    public func printToStandardError() { reactor.printDatedLine(description) }
 }
 
 /// Writes one line on standard error, by one system call, or nothing if that would have to wait.
@@ -88,6 +88,13 @@ extension Reactor {
     @_spi(Tool) public func printLine(_ line: String) {
         checkThread()
         errorLines.add(line, at: presentTime, write: writeStandardError)
+    }
+
+    /// The same behind the time of day, where the reactor's services know it.
+    fileprivate func printDatedLine(_ line: String) {
+        let time = try? wallTime()
+        errorLines.add(
+            line, datedBy: time.map { "\($0) " } ?? "", at: presentTime, write: writeStandardError)
     }
 
     /// The end of a run: no further line may come to say how many were left out.

@@ -34,6 +34,21 @@ public struct WallTime: Hashable, Comparable, Sendable {
     }
 }
 
+extension WallTime: CustomStringConvertible {
+    /// RFC 3339 with milliseconds, rounded down: `2026-11-30T08:05:09.250Z`.
+    public var description: String {
+        let (days, second) = seconds.quotientAndRemainderDown(dividingBy: 86_400)
+        let (year, month, day) = CivilDate.date(ofDay: days)
+        func digits(_ number: Int64, _ count: Int = 2) -> String {
+            let text = String(number)
+            return String(repeating: "0", count: max(0, count - text.utf8.count)) + text
+        }
+        let date = "\(digits(year, 4))-\(digits(month))-\(digits(day))"
+        let time = "\(digits(second / 3_600)):\(digits(second / 60 % 60)):\(digits(second % 60))"
+        return "\(date)T\(time).\(digits(Int64(nanoseconds) / 1_000_000, 3))Z"
+    }
+}
+
 extension ReactorServices {
     /// Fails: services of a test need not know the time of day.
     public func wallTime() throws(IOError) -> WallTime {

@@ -47,7 +47,7 @@ public struct HTTPDate: Hashable, Comparable, Sendable {
     public var bytes: Bytes {
         Bytes(capacity: Self.byteCount) { output in
             let (days, second) = seconds.quotientAndRemainderDown(dividingBy: 86_400)
-            let (year, month, day) = Self.civil(days: days)
+            let (year, month, day) = CivilDate.date(ofDay: days)
             let dayName = Int(days.quotientAndRemainderDown(dividingBy: 7).remainder)
             func digits(_ number: Int64, _ count: Int) {
                 var power: Int64 = count == 4 ? 1_000 : 10
@@ -81,45 +81,11 @@ public struct HTTPDate: Hashable, Comparable, Sendable {
             text(" GMT")
         }
     }
-
-    /// The date of a day, counted from 1970-01-01.
-    ///
-    /// Years of March to February, in eras of 400 years: Hinnant, *chrono-Compatible Low-Level Date
-    /// Algorithms*.
-    private static func civil(days: Int64) -> (year: Int64, month: Int64, day: Int64) {
-        let (era, dayOfEra) = (days + 719_468).quotientAndRemainderDown(dividingBy: 146_097)
-        let leaps = dayOfEra / 1_460 - dayOfEra / 36_524 + dayOfEra / 146_096
-        let yearOfEra = (dayOfEra - leaps) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shifted = (5 * dayOfYear + 2) / 153
-        let day = dayOfYear - (153 * shifted + 2) / 5 + 1
-        let month = shifted < 10 ? shifted + 3 : shifted - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
-    }
-
-    /// The day of a date, counted from 1970-01-01.
-    fileprivate static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
-        let shiftedYear = month <= 2 ? year - 1 : year
-        let (era, yearOfEra) = shiftedYear.quotientAndRemainderDown(dividingBy: 400)
-        let shifted = month > 2 ? month - 3 : month + 9
-        let dayOfYear = (153 * shifted + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146_097 + dayOfEra - 719_468
-    }
 }
 
 extension HTTPDate: CustomStringConvertible {
     /// The date as it is sent.
     public var description: String { String(decoding: bytes.span) }
-}
-
-extension Int64 {
-    fileprivate func quotientAndRemainderDown(
-        dividingBy divisor: Int64
-    ) -> (quotient: Int64, remainder: Int64) {
-        let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
-        return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
-    }
 }
 
 /// The words and numbers of a date's text.
@@ -173,7 +139,7 @@ private struct DateWords: ~Escapable {
         _ year: Int64, _ month: Int64, _ day: Int64, _ second: Int64
     ) -> Int64? {
         guard (1...31).contains(day), year > 0 else { return nil }
-        return HTTPDate.days(year, month, day) * 86_400 + second
+        return CivilDate.day(of: year, month, day) * 86_400 + second
     }
 
     private mutating func clock() -> Int64? {

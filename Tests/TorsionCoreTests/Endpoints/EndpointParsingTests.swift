@@ -158,8 +158,8 @@ private let tooLong = longest + "x"
         "is no valid path: allowed is 1 to 107 bytes, or @ and an abstract name"
 
     @Test(arguments: [
-        ("", "unknown endpoint type '': \(serverTypes)"),
-        (":80", "unknown endpoint type '': \(serverTypes)"),
+        ("", "an endpoint begins with its type: \(serverTypes)"),
+        (":80", "an endpoint begins with its type: \(serverTypes)"),
         ("udp:80", "unknown endpoint type 'udp': \(serverTypes)"),
         ("TCP:80", "unknown endpoint type 'TCP': \(serverTypes)"),
         (" tcp:80", "unknown endpoint type ' tcp': \(serverTypes)"),
@@ -251,7 +251,7 @@ private let tooLong = longest + "x"
         "is no valid bindAddress: allowed is an IPv4 address, or an IPv6 address as in [::1]"
 
     @Test(arguments: [
-        ("", "unknown endpoint type '': \(clientTypes)"),
+        ("", "an endpoint begins with its type: \(clientTypes)"),
         ("tcp6:[::1]:80", "unknown endpoint type 'tcp6': \(clientTypes)"),
         ("stdio:", "unknown endpoint type 'stdio': \(clientTypes)"),
         ("http://example.org", "unknown endpoint type 'http': \(clientTypes)"),

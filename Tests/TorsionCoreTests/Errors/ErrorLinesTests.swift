@@ -51,6 +51,15 @@ import Testing
         #expect(sink.take() == "another\nrefused\n")
     }
 
+    @Test func `the date stands before a line, and does not make it another`() {
+        let sink = Sink()
+        let now = MonotonicInstant(nanoseconds: 5_000_000_000)
+        for date in ["09:00 ", "09:01 "] {
+            sink.lines.add("refused", datedBy: date, at: now, write: sink.write)
+        }
+        #expect(sink.take() == "09:00 refused\n")
+    }
+
     @Test func `what cannot be written now is counted, and told when it can`() {
         let sink = Sink()
         sink.isFull = true
