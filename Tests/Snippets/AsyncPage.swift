@@ -63,7 +63,7 @@ final class Curious: StreamProtocol {
 
     func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
 
-    // The task would go on without anybody to tell.
+    // Without it the task would go on, and its result would reach nobody.
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
         question?.cancel()
     }

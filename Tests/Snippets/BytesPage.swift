@@ -21,7 +21,7 @@ final class Greeting: StreamProtocol {
 
 // snippet: read
 func read(_ bytes: RawSpan) -> [String] {
-    let text = String(decoding: bytes)  // U+FFFD in place of what is no UTF-8
+    let text = String(decoding: bytes)  // U+FFFD for bytes that are not UTF-8
     let strict = String(validating: bytes) ?? "not UTF-8"
     let array = Array(bytes)  // a copy
     var collected: [UInt8] = [1]
@@ -38,7 +38,7 @@ final class Memory: LineProtocol {
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
         for earlier in said { transport.write(earlier) }  // queued without a copy if it is large
-        said.append(Bytes(line))  // the copy, once, where one sees it
+        said.append(Bytes(line))  // the only copy, and you see it
     }
 }
 // snippet end
