@@ -90,7 +90,9 @@ public struct PipeBroken: Error, Hashable, Sendable, CustomStringConvertible {
         return "the destination of a pipe\(place) was lost after \(byteCount) bytes\(cause)"
     }
 
-    /// Hashes what can be hashed.
+    /// Feeds the count and the address to a hasher: a cause has no hash.
+    ///
+    /// - Parameter hasher: Fed with both, in order.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(byteCount)
         hasher.combine(destination)
