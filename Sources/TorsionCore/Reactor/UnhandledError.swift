@@ -92,9 +92,9 @@ extension Reactor {
 
     /// The same behind the time of day, where the reactor's services know it.
     fileprivate func printDatedLine(_ line: String) {
-        let time = try? wallTime()
         errorLines.add(
-            line, datedBy: time.map { "\($0) " } ?? "", at: presentTime, write: writeStandardError)
+            line, datedBy: (try? self.wallTime()).map { "\($0) " } ?? "", at: presentTime,
+            write: writeStandardError)
     }
 
     /// The end of a run: no further line may come to say how many were left out.
