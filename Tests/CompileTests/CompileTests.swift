@@ -43,8 +43,8 @@ import Testing
     func `what a program starts with runs, whichever way it is built`(
         sample: Sample, optimisation: String
     ) throws {
-        let program = try Compiler.link(sample, optimisation)
-        defer { unlink(program) }
+        let folder = TemporaryFolder()
+        let program = try Compiler.link(sample, optimisation, in: folder)
         let process = try Program(path: program, [])
         let output = process.readOutput().split(separator: "\n").map(String.init)
         #expect(output == sample.expectations.map(\.text))
@@ -56,8 +56,8 @@ import Testing
     func `what compiles and is wrong stops the program with a sentence`(sample: Sample) throws {
         let expected = sample.expectations
         try #require(!expected.isEmpty, "\(sample) expects nothing")
-        let program = try Compiler.link(sample)
-        defer { unlink(program) }
+        let folder = TemporaryFolder()
+        let program = try Compiler.link(sample, in: folder)
         let process = try Program(path: program, [])
         let errors = process.readErrors()
         let end = process.wait()

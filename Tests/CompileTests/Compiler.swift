@@ -16,18 +16,23 @@ enum Compiler {
 
     /// Compiles one file as a part of a program.
     static func compile(_ sample: Sample) throws -> Outcome {
-        let object = try temporaryPath()
-        defer { unlink(object) }
-        let (status, output) = try run(mode(of: sample) + ["-c", sample.path, "-o", object])
+        let folder = TemporaryFolder()
+        let arguments = mode(of: sample) + ["-c", sample.path, "-o", folder.file("object")]
+        let (status, output) = try run(arguments)
         return Outcome(
             status: status, output: output,
             errors: output.split(separator: "\n").compactMap { CompileError($0, in: sample.path) })
     }
 
-    /// Compiles one file to a program, with optimisation unless told otherwise, and returns its
-    /// path.
-    static func link(_ sample: Sample, _ optimisation: String = "-O") throws -> String {
-        let program = try temporaryPath()
+    /// Compiles one file to a program, with optimisation unless told otherwise.
+    ///
+    /// Only the compiler opens the program for writing. A child that another test starts while a file
+    /// is open for writing here has it open as well for a moment, and then nobody can execute it
+    /// (`ETXTBSY`).
+    static func link(
+        _ sample: Sample, _ optimisation: String = "-O", in folder: TemporaryFolder
+    ) throws -> String {
+        let program = folder.file("program")
         let arguments =
             mode(of: sample)
             + [optimisation, "-module-name", sample.name, sample.path, "-o", program]
@@ -96,14 +101,6 @@ enum Compiler {
         let names = [("thread", "__tsan_init"), ("address", "__asan_init")]
         let found = names.first { dlsym(nil, $0.1) != nil }
         return found.map { ["-sanitize=\($0.0)", "-use-ld=lld"] } ?? []
-    }
-
-    private static func temporaryPath() throws -> String {
-        var template = Array("/tmp/torsion-compile-XXXXXX".utf8CString)
-        let descriptor = mkstemp(&template)
-        guard descriptor >= 0 else { throw CallFailure(call: "mkstemp", code: errno) }
-        close(descriptor)
-        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 }
 

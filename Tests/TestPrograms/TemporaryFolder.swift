@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-public import Glibc
+import Glibc
 
 /// A folder that goes with everything in it.
 public final class TemporaryFolder: Sendable {
@@ -24,14 +24,25 @@ public final class TemporaryFolder: Sendable {
     public func file(_ name: String) -> String { path + "/" + name }
 
     /// Writes a file, and gives its path.
-    public func file(_ name: String, _ text: String, mode: mode_t = 0o644) -> String {
+    public func file(_ name: String, _ text: String) -> String {
         let path = file(name)
-        let descriptor = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, mode)
+        let descriptor = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0o644)
         precondition(descriptor >= 0, "open: errno \(errno)")
         let bytes = Array(text.utf8)
         precondition(write(descriptor, bytes, bytes.count) == bytes.count)
         close(descriptor)
         return path
+    }
+
+    /// Writes a file that can be executed, and gives its path.
+    ///
+    /// By another process: a child that some other test starts while a file is open for writing here
+    /// has it open as well for a moment, and then nobody can execute it (`ETXTBSY`).
+    public func program(_ name: String, _ text: String) throws -> String {
+        let source = file(name + ".text", text)
+        let install = try Program(path: "install", ["-m", "755", source, file(name)])
+        guard install.wait() == 0 else { throw CallFailure(call: "install \(name)", code: EIO) }
+        return file(name)
     }
 
     /// What is in it, in order.

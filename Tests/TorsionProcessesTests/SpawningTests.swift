@@ -118,8 +118,8 @@ import TorsionProcesses
     ) throws {
         let folder = TemporaryFolder()
         let text = folder.file("text", "echo hello\n")
-        let script = folder.file("script", "#!/no/such/interpreter\n", mode: 0o755)
-        let garbage = folder.file("garbage", "\u{1}\u{2}\u{3}", mode: 0o755)
+        let script = try folder.program("script", "#!/no/such/interpreter\n")
+        let garbage = try folder.program("garbage", "\u{1}\u{2}\u{3}")
         let missing = "no such file or directory (ENOENT)"
         let expected: [(Command, String)] = [
             (Command("no-such-program"), "no-such-program: \(missing)"),

@@ -348,12 +348,12 @@ private func exchange(_ text: String, over connection: AsyncConnection) async th
         between: (Pair) throws -> Void = { _ in }
     ) throws -> Bool? {
         let client = try TLSClientContext(clientConfiguration(version))
-        var number: UInt16 = 0
+        var address = SocketAddress.ipv4(.loopback, port: 0)
         var isResumed: Bool?
         for context in [first, second] {
             let pair = try Pair(
-                .simulated, context: context, port: number, services: { TimeOfDay($0) })
-            number = pair.port.localAddress.port ?? 0
+                .simulated, context: context, address: address, services: { TimeOfDay($0) })
+            address = pair.port.localAddress
             pair.server.whenMade = { $0.write("hello") }
             pair.client.whenRead = { _, transport in transport.loseConnection() }
             try pair.connect(client)
@@ -418,10 +418,10 @@ private func exchange(_ text: String, over connection: AsyncConnection) async th
         closed.clientCertificates = .required(try TestIdentity.authority.roots)
         let (first, second) = (try TLSServerContext(open), try TLSServerContext(closed))
         let client = try TLSClientContext(clientConfiguration(version))
-        var number: UInt16 = 0
+        var address = SocketAddress.ipv4(.loopback, port: 0)
         for context in [first, second] {
-            let pair = try Pair(.simulated, context: context, port: number)
-            number = pair.port.localAddress.port ?? 0
+            let pair = try Pair(.simulated, context: context, address: address)
+            address = pair.port.localAddress
             pair.server.whenMade = { $0.write("hello") }
             pair.client.whenRead = { _, transport in transport.loseConnection() }
             try pair.connect(client)

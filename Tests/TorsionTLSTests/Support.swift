@@ -182,14 +182,14 @@ final class Pair {
     init(
         _ backend: BackendChoice, server: Note = Note(), client: Note = Note(),
         options: StreamOptions = StreamOptions(), context: TLSServerContext,
-        port number: UInt16 = 0,
+        address: SocketAddress = .ipv4(.loopback, port: 0),
         services: (@Sendable (Reactor) throws(IOError) -> any ReactorServices)? = nil
     ) throws {
         reactor = Reactor(backend: backend, services: services)
         (self.server, self.client, self.options) = (server, client, options)
         reactor.unhandledError = { [unowned self] in unhandled.append("\($0)") }
         nonisolated(unsafe) let failures = failures
-        let endpoint = ServerEndpoint.address(.ipv4(.loopback, port: number), options: options)
+        let endpoint = ServerEndpoint.address(address, options: options)
             .tls(context).observed(byPort: { failures })
         port = try endpoint.listen(on: reactor) {
             [unowned self] in
