@@ -104,9 +104,12 @@ public final class Socket {
     public func duplicateForChildren() -> Int32 { dup(descriptor) }
 
     /// Whether a client waits to be accepted.
-    public var hasClient: Bool {
+    public var hasClient: Bool { hasClient(within: 0) }
+
+    /// Whether a client comes within so many milliseconds.
+    public func hasClient(within limit: Int32) -> Bool {
         var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&wait, 1, 0) == 1
+        return untilUninterrupted { Int(poll(&wait, 1, limit)) } == 1
     }
 
     /// Takes the next client.
@@ -159,6 +162,19 @@ public final class Socket {
     public func readLine() -> String {
         let line = nextLine(descriptor)
         return line.hasSuffix("\r") ? String(line.dropLast()) : line
+    }
+
+    /// Reads so many bytes; fewer at the end.
+    public func readBytes(_ count: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            var buffer = [UInt8](repeating: 0, count: count - bytes.count)
+            let size = buffer.count
+            let received = untilUninterrupted { recv(descriptor, &buffer, size, 0) }
+            guard received > 0 else { break }
+            bytes += buffer[..<received]
+        }
+        return bytes
     }
 
     /// Reads to the end.

@@ -69,6 +69,28 @@ public struct WrappedClientEndpoint: StreamClientEndpoint {
     }
 }
 
+extension StreamClientEndpoint {
+    /// The same place with a filter next to the network, below those that the endpoint has, such as TLS.
+    ///
+    /// For the command `torsion`, which reads its endpoints from texts: a PROXY header precedes the
+    /// handshake of TLS, and a clock between the two tells what each of them took.
+    ///
+    /// - Parameter make: Called for each connection, on its reactor.
+    /// - Returns: An endpoint that can be used like this one.
+    @_spi(Tool) public func filteredNextToNetwork(
+        by make: @escaping FilterMaker
+    ) -> WrappedClientEndpoint {
+        (self as? WrappedClientEndpoint)?.filteredBelow(by: make) ?? filtered(by: make)
+    }
+}
+
+extension WrappedClientEndpoint {
+    fileprivate func filteredBelow(by make: @escaping FilterMaker) -> WrappedClientEndpoint {
+        WrappedClientEndpoint(
+            endpoint.filteredNextToNetwork(by: make), filters: filters, observers: observers)
+    }
+}
+
 /// Waits for a stream, then for its filters.
 private final class FilteredOpening: DeferredWork<ByteStream> {
     private let filters: [FilterMaker]

@@ -17,6 +17,10 @@
 /// silent. How such a reader is given up says ``StreamOptions/keepAlive``, which also finds most
 /// peers that are gone earlier.
 ///
+/// With an `idleTimeout` a pair is closed in the same way if both directions carry nothing for so
+/// long, whatever they wait for. The relay looks at its counts four times in that time, and so may
+/// close up to a quarter later; it does not look at the bytes, which the kernel may carry.
+///
 /// - SeeAlso: Twisted `twisted.protocols.portforward`.
 public final class StreamProxy: StreamProtocol {
     /// Five minutes.
@@ -28,9 +32,13 @@ public final class StreamProxy: StreamProtocol {
     private var whenEnded: ((Result<ProxiedBytes, any Error>) -> Void)?
     private var attempt: Deferred<FarEnd>?
     private let halfClosedTimeout: Duration?
+    private let idleTimeout: Duration?
     /// Whether a stop of the reactor lets both ends go on, until its time is up.
     private var outlivesStop = false
     private var deadline: DelayedCall?
+    private var idleCheck: DelayedCall?
+    /// How many quarters of ``idleTimeout`` have passed since something was carried.
+    private var idleQuarters = 0
     /// What came of the directions that have ended.
     private var toTarget: Result<Int, any Error>?
     private var toClient: Result<Int, any Error>?
@@ -41,16 +49,20 @@ public final class StreamProxy: StreamProtocol {
     ///   - target: Where the client is connected to.
     ///   - halfClosedTimeout: How long the second direction may be silent when the first has ended.
     ///     `nil` lets it wait.
+    ///   - idleTimeout: How long both directions together may carry nothing; `nil`, the default, is
+    ///     for any time.
     ///   - whenEnded: Called once, on the reactor, when both directions have ended. An error is an
     ///     ``IOError`` if the target cannot be reached, else a ``ConnectionLoss`` or
     ///     ``PipeBroken``. The default is empty.
     public init(
         to target: ClientEndpoint,
         halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
+        idleTimeout: Duration? = nil,
         whenEnded: @escaping (Result<ProxiedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }
         self.halfClosedTimeout = halfClosedTimeout
+        self.idleTimeout = idleTimeout
         self.whenEnded = whenEnded
     }
 
@@ -60,15 +72,19 @@ public final class StreamProxy: StreamProtocol {
     ///   - target: Where the client is connected to.
     ///   - halfClosedTimeout: How long the second direction may be silent when the first has ended;
     ///     `nil` lets it wait.
+    ///   - idleTimeout: How long both directions together may carry nothing; `nil`, the default, is
+    ///     for any time.
     ///   - whenEnded: Called once, on the reactor, when both directions have ended; see
-    ///     ``init(to:halfClosedTimeout:whenEnded:)-(ClientEndpoint,_,_)``.
+    ///     ``init(to:halfClosedTimeout:idleTimeout:whenEnded:)-(ClientEndpoint,_,_,_)``.
     public init(
         to target: some StreamClientEndpoint,
         halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
+        idleTimeout: Duration? = nil,
         whenEnded: @escaping (Result<ProxiedBytes, any Error>) -> Void = { _ in }
     ) {
         connect = { reactor in target.connect(on: reactor) { FarEnd() } }
         self.halfClosedTimeout = halfClosedTimeout
+        self.idleTimeout = idleTimeout
         self.whenEnded = whenEnded
     }
 
@@ -84,6 +100,7 @@ public final class StreamProxy: StreamProtocol {
         unjoined = farEnd
         outlivesStop = true
         halfClosedTimeout = StreamProxy.defaultHalfClosedTimeout
+        idleTimeout = nil
         whenEnded = { _ in }
     }
 
@@ -140,6 +157,37 @@ public final class StreamProxy: StreamProtocol {
             toClient = result
             directionEnded(result, left: out.pipe, of: client, server)
         }
+        if toTarget == nil || toClient == nil { limitIdling(out.pipe, back.pipe, client, server) }
+    }
+
+    private func limitIdling(
+        _ out: PipeProtocol, _ back: PipeProtocol, _ client: any StreamTransport,
+        _ server: any StreamTransport
+    ) {
+        guard let idleTimeout else { return }
+        let before = out.byteCount + back.byteCount
+        idleCheck = client.reactor.callLater(idleTimeout / 4) { [self] in
+            idleCheck = nil
+            idleQuarters = out.byteCount + back.byteCount == before ? idleQuarters + 1 : 0
+            guard idleQuarters == 4 else { return limitIdling(out, back, client, server) }
+            close(client, server, because: .idle)
+        }
+    }
+
+    private func close(
+        _ client: any StreamTransport, _ server: any StreamTransport,
+        because deadline: ConnectionLoss.Deadline
+    ) {
+        stopTimers()
+        end(.failure(ConnectionLoss.deadlinePassed(deadline)))
+        client.loseConnection()
+        server.loseConnection()
+    }
+
+    private func stopTimers() {
+        deadline?.cancel()
+        idleCheck?.cancel()
+        (deadline, idleCheck) = (nil, nil)
     }
 
     private func directionEnded(
@@ -161,16 +209,12 @@ public final class StreamProxy: StreamProtocol {
             guard pipe.byteCount == before, !pipe.isPaused else {
                 return limitSilence(of: pipe, client, server)
             }
-            deadline = nil
-            end(.failure(ConnectionLoss.deadlinePassed(.halfClosed)))
-            client.loseConnection()
-            server.loseConnection()
+            close(client, server, because: .halfClosed)
         }
     }
 
     private func endBoth() {
-        deadline?.cancel()
-        deadline = nil
+        stopTimers()
         guard let toTarget, let toClient else { return }
         switch (toTarget, toClient) {
         case (.success(let toTarget), .success(let toClient)):

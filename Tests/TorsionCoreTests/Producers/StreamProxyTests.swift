@@ -13,10 +13,15 @@ private final class Client {
     let memory: MemoryTransport
     var outcomes: [String] = []
 
-    init(roomBytes: Int = .max, halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout)
-    {
+    init(
+        roomBytes: Int = .max,
+        halfClosedTimeout: Duration? = StreamProxy.defaultHalfClosedTimeout,
+        idleTimeout: Duration? = nil
+    ) {
         let report = Report()
-        let relay = StreamProxy(to: .address(server), halfClosedTimeout: halfClosedTimeout) {
+        let relay = StreamProxy(
+            to: .address(server), halfClosedTimeout: halfClosedTimeout, idleTimeout: idleTimeout
+        ) {
             report.note?($0)
         }
         memory = MemoryTransport(relay, clock: network.clock, roomBytes: roomBytes)
@@ -139,6 +144,45 @@ private final class Client {
         #expect(client.memory.takeText() == "at last")
         #expect(client.outcomes == ["0, 7"])
         #expect(client.network.reactor.statistics.delayedCalls == 0)
+    }
+
+    @Test func `an idle pair is closed, at most a quarter late`() {
+        let client = Client(idleTimeout: .seconds(8))
+        client.network.accept(server)
+        client.network.clock.turn()
+        client.network.clock.advance(by: .seconds(7))
+        client.network.deliver("answer", from: server)
+        client.network.clock.advance(by: .milliseconds(7_900))
+        client.memory.receive("question")
+        client.network.clock.advance(by: .milliseconds(7_900))
+        #expect(client.memory.isOpen && client.outcomes.isEmpty)
+        client.network.clock.advance(by: .milliseconds(2_100))
+        #expect(client.outcomes == ["took too long: idle"])
+        #expect(client.memory.hasEnded && client.memory.takeText() == "answer")
+        client.memory.peerCloses()
+        client.network.clock.advance(by: .seconds(100))
+        #expect(client.network.underWay.isEmpty)
+        #expect(client.network.reactor.statistics.openConnections == 0)
+        #expect(client.network.reactor.statistics.delayedCalls == 0)
+    }
+
+    @Test func `a pair that waits for a reader is idle as well, and one that ends has no timer`() {
+        let client = Client(roomBytes: 0, idleTimeout: .seconds(8))
+        client.network.accept(server)
+        client.network.clock.turn()
+        client.network.deliver("answer", from: server)
+        client.network.clock.advance(by: .seconds(11))
+        #expect(client.outcomes == ["took too long: idle"])
+        client.network.clock.advance(by: .seconds(100))
+        #expect(client.network.reactor.statistics.openConnections == 0)
+        let other = Client(idleTimeout: .seconds(8))
+        other.network.accept(server)
+        other.network.clock.turn()
+        other.memory.peerCloses()
+        other.network.end(server)
+        other.network.clock.turn()
+        #expect(other.outcomes == ["0, 0"])
+        #expect(other.network.reactor.statistics.delayedCalls == 0)
     }
 
     @Test func `a graceful stop does not wait for a target that does not answer`() {

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 
 /// `torsion connect`: joins standard input and output to a server.
 struct ConnectCommand: ParsableCommand {
@@ -29,19 +30,28 @@ struct ConnectCommand: ParsableCommand {
     @Flag(help: "Tell on standard error what TLS has agreed on, and the server's certificate.")
     var verbose = false
 
+    @OptionGroup var traffic: TrafficOptions
+
+    @OptionGroup var header: ProxyHeaderOption
+
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {
+        try traffic.check()
         _ = try readEndpoint(clientText(endpoint), EndpointParser.commandLine().client(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(
+        let place = try readEndpoint(
             clientText(endpoint), EndpointParser.commandLine().client(parsing:))
         let backend = try BackendChoice.chosen(backend)
         let session = TerminalSession()
+        let idle = IdleEnd()
+        let endpoint = traffic.applied(
+            to: header.proxyHeader ? place.filteredNextToNetwork { OwnProxyHeader() } : place,
+            idle)
         let dies = BrokenPipeSignal.isDefault
         try reportingErrors {
             try Reactor.run(backend: backend) { reactor in
@@ -50,6 +60,7 @@ struct ConnectCommand: ParsableCommand {
                     .whenFailed { error in session.end(with: error, on: reactor) }
             }
             if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
+            if let error = idle.error { throw PlacedError(self.endpoint, error) }
             if let failure = session.failure { throw PlacedError.of(failure, at: self.endpoint) }
         }
     }

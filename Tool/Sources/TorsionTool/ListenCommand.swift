@@ -24,16 +24,22 @@ struct ListenCommand: ParsableCommand {
 
     @OptionGroup var tls: TLSOptions
 
+    @OptionGroup var traffic: TrafficOptions
+
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
     func validate() throws {
+        try traffic.check()
         _ = try readEndpoint(serverText(endpoint), try tls.parser().server(parsing:))
         _ = try BackendChoice.chosen(backend)
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(serverText(endpoint), try tls.parser().server(parsing:))
+        let idle = IdleEnd()
+        let endpoint = traffic.applied(
+            to: try readEndpoint(serverText(endpoint), try tls.parser().server(parsing:)),
+            idle)
         let backend = try BackendChoice.chosen(backend)
         try tls.announce()
         let session = TerminalSession()
@@ -58,6 +64,7 @@ struct ListenCommand: ParsableCommand {
                 reactor.printLine("listening on \(port.localAddress)")
             }
             if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
+            if let error = idle.error { throw PlacedError(self.endpoint, error) }
             if let failure = session.failure { throw failure }
         }
     }

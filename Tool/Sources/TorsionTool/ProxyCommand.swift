@@ -5,7 +5,6 @@ internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
-internal import TorsionProcesses
 internal import TorsionTLS
 
 /// `torsion proxy`: connects each client to another place.
@@ -44,12 +43,20 @@ struct ProxyCommand: ParsableCommand {
 
     @OptionGroup var tls: TLSOptions
 
+    @OptionGroup var joining: JoiningOptions
+
     @OptionGroup var serving: ServingOptions
 
     func validate() throws {
         try serving.check()
+        try joining.check()
         _ = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
         if http {
+            guard joining.traffic.idle == nil, !joining.header.proxyHeader else {
+                throw ValidationError(
+                    "--idle and --proxy-header are for bytes: with --http the connections to the"
+                        + " origin carry requests of many clients")
+            }
             _ = try Gateway(to: to)
         } else {
             _ = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
@@ -57,23 +64,29 @@ struct ProxyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let endpoint = try readEndpoint(serverText(listen), try tls.parser().server(parsing:))
+        let endpoint = joining.traffic.logging(
+            try readEndpoint(serverText(listen), try tls.parser().server(parsing:)), .ofClient)
         if http { return try serve(endpoint, try Gateway(to: to)) }
         let target = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
         let threads = serving.threads
+        let rules = joining.rules
         try tls.announce()
         try serving.run { reactor, announcement in
-            let relays = ProxyFactory(to: target, reactors: threads, on: reactor)
+            let relays = ProxyFactory(to: target, rules, reactors: threads, on: reactor)
             announcement.make(for: try endpoint.listen(on: reactor, factory: relays))
         }
     }
 
     private func serve(_ endpoint: any StreamServerEndpoint, _ gateway: Gateway) throws {
         let limits = ConnectionLimits.descriptors(each: 2, reactors: serving.threads)
-        let place = endpoint.limited(to: limits)
+        let clients = ClientCount(limit: joining.limit)
+        let place = endpoint.limited(to: limits).observed(byPort: { ClientCounter(clients) })
         try tls.announce()
         try serving.run { reactor, announcement in
             let proxy = gateway.makeProxy(on: reactor)
+            reactor.connectionObserver.refused = { [unowned reactor] error, _ in
+                if error is TooManyClients { reactor.printLine("\(error)") }
+            }
             let port = try place.listen(on: reactor, http: HTTPServerOptions()) { proxy }
             announcement.make(for: port)
         }
@@ -113,52 +126,5 @@ private struct Gateway: Sendable {
         let proxy = ReverseProxy(to: origin, by: client)
         proxy.whenFailed = { [unowned reactor] error in reactor.printLine("\(error)") }
         return proxy
-    }
-}
-
-/// Relays as many clients as there are descriptors for.
-///
-/// Without a limit clients would take those that the other side needs. A `ConnectionLimiter` would do
-/// as well, but as an observer it would keep bulk from being moved by `splice(2)`.
-final class ProxyFactory: StreamProtocolFactory {
-    private let target: any StreamClientEndpoint
-    private let limit: Int
-    private unowned let reactor: Reactor
-    private var count = 0
-    /// Whether a client had no target to be joined to, or a child that failed.
-    private(set) var hasFailed = false
-    /// Called when the last client has ended.
-    var whenIdle: () -> Void = {}
-
-    init(to target: any StreamClientEndpoint, reactors: Int, on reactor: Reactor) {
-        self.target = target
-        self.reactor = reactor
-        // A child has a pipe in each direction, and a descriptor for its exit.
-        let each = target is ProcessEndpoint ? 4 : 2
-        limit = ConnectionLimits.descriptors(each: each, reactors: reactors).total ?? .max
-    }
-
-    func makeProtocol(for peer: SocketAddress) throws -> (any StreamProtocol)? {
-        guard count < limit else {
-            reactor.printLine("\(limit) clients are all that there are descriptors for")
-            return nil
-        }
-        count += 1
-        return StreamProxy(to: target) { [self] result in
-            count -= 1
-            // How a client ends is its own affair; that the target is away is not.
-            switch result {
-            case .failure(let error as IOError): report(error)
-            case .failure(let error as TLSError): report(error)
-            case .failure(ConnectionLoss.protocolFailed(let error as ProcessFailure)): report(error)
-            case .success, .failure: break
-            }
-            if count == 0 { whenIdle() }
-        }
-    }
-
-    private func report(_ error: any Error) {
-        hasFailed = true
-        reactor.printLine("\(error)")
     }
 }

@@ -119,7 +119,3 @@ private func described(_ security: TransportSecurity?) -> String {
     }
     return lines.map { $0 + "\n" }.joined()
 }
-
-private func hexadecimal(_ byte: UInt8) -> String {
-    (byte < 16 ? "0" : "") + String(byte, radix: 16)
-}
