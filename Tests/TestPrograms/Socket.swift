@@ -155,6 +155,25 @@ public final class Socket {
         return count < 0 ? nil : String(decoding: bytes[..<count], as: UTF8.self)
     }
 
+    /// Receives one datagram, and sends what `body` makes of it to where it came from.
+    public func answer(_ body: (String) -> String) throws {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let capacity = bytes.count
+        try withUnsafeMutablePointer(to: &address) {
+            try $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { sender in
+                let count = untilUninterrupted {
+                    recvfrom(descriptor, &bytes, capacity, 0, sender, &size)
+                }
+                guard count >= 0 else { throw CallFailure(call: "recvfrom", code: errno) }
+                writeAll(body(String(decoding: bytes[..<count], as: UTF8.self))) {
+                    sendto(descriptor, $0, $1, 0, sender, size)
+                }
+            }
+        }
+    }
+
     /// Ends the outgoing direction.
     public func endOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
 

@@ -199,8 +199,8 @@ struct EchoCommand: ParsableCommand {
     }
 }
 
-/// What the command can listen for.
-private enum Place {
+/// What a command can listen for.
+enum Place {
     case streams(any StreamServerEndpoint)
     case datagrams(DatagramEndpoint)
 

@@ -18,7 +18,13 @@ struct RelayCommand: ParsableCommand {
             first there is one client, and the command ends with it, with status 1 if it could not \
             be joined, was idle for too long, or a child exits otherwise than with 0; else it runs \
             until SIGINT or SIGTERM, and says where it listens: listening on 127.0.0.1:41234 \
-            backend=epoll threads=1. Both sides are streams; datagrams are not relayed.
+            backend=epoll threads=1.
+
+            relay udp:53 udp:192.0.2.1:53 relays datagrams: each address that sends some is a client \
+            with a port of its own towards the second endpoint, to which answers return, until \
+            nothing has passed for --idle seconds, else 60. There are at most --limit clients, else \
+            1024; datagrams of others are dropped. A stream does not keep where a datagram ends, so \
+            both endpoints have to be udp, or neither.
 
             With --log each client has a number, and each row of it on standard error begins with that: \
             > is what goes from the first endpoint to the second, < what comes back, both without \
@@ -27,13 +33,13 @@ struct RelayCommand: ParsableCommand {
 
     @Argument(
         help:
-            "Where clients come from, for example :8080, tcp:8080, tls:8443, /run/a, stdio: or fd:3."
+            "Where clients come from, for example :8080, tcp:8080, tls:8443, /run/a, stdio:, fd:3 or udp:53."
     )
     var from: String
 
     @Argument(
         help:
-            "Where each is joined to, for example example.org:80, tls:example.org:443, /run/b or exec:sort:-u."
+            "Where each is joined to, for example example.org:80, tls:example.org:443, /run/b, exec:sort:-u or udp:example.org:53."
     )
     var to: String
 
@@ -46,15 +52,69 @@ struct RelayCommand: ParsableCommand {
     func validate() throws {
         try serving.check()
         try joining.check()
-        _ = try readEndpoint(serverText(from), try tls.parser().server(parsing:))
-        _ = try readEndpoint(clientText(to), EndpointParser.commandLine().client(parsing:))
+        _ = try route
+    }
+
+    private enum Route {
+        case streams(any StreamServerEndpoint, any StreamClientEndpoint)
+        case datagrams(DatagramEndpoint, DatagramTarget)
+    }
+
+    private var route: Route {
+        get throws {
+            let parser = try tls.parser()
+            let place = try readEndpoint(serverText(from)) { text throws(EndpointError) in
+                try Place(parsing: text, by: parser)
+            }
+            let clients = EndpointParser.commandLine()
+                .adding(client: "udp", example: "udp:example.org:53") { try DatagramTarget(&$0) }
+            let target = try readEndpoint(clientText(to), clients.client(parsing:))
+            switch (place, target as? DatagramTarget) {
+            case (.streams(let endpoint), nil): return .streams(endpoint, target)
+            case (.datagrams(let endpoint), let target?):
+                if case .unix? = endpoint.address {
+                    throw ValidationError("'\(from)': datagrams are relayed over UDP alone")
+                }
+                guard !joining.header.proxyHeader else {
+                    throw ValidationError("--proxy-header is for streams, not for datagrams")
+                }
+                return .datagrams(endpoint, target)
+            case (.streams, _?): throw Self.mixture(to, from)
+            case (.datagrams, nil): throw Self.mixture(from, to)
+            }
+        }
+    }
+
+    private static func mixture(_ datagrams: String, _ stream: String) -> ValidationError {
+        ValidationError(
+            "'\(datagrams)' is for datagrams and '\(stream)' for a stream, which does not keep where"
+                + " a datagram ends: both have to be udp, or neither")
     }
 
     func run() throws {
-        let endpoint = joining.traffic.logging(
-            try readEndpoint(serverText(from), try tls.parser().server(parsing:)), .ofClient)
-        let target = try readEndpoint(
-            clientText(to), EndpointParser.commandLine().client(parsing:))
+        switch try route {
+        case .streams(let endpoint, let target):
+            try relay(joining.traffic.logging(endpoint, .ofClient), target)
+        case .datagrams(let endpoint, let target): try relay(endpoint, target)
+        }
+    }
+
+    private func relay(_ endpoint: DatagramEndpoint, _ target: DatagramTarget) throws {
+        let (threads, form) = (serving.threads, joining.traffic.log)
+        var rules = joining.rules
+        if joining.limit == nil { rules.clients = ClientCount(limit: DatagramRelay.defaultLimit) }
+        let shared = rules
+        try serving.run { reactor, announcement in
+            let port = try endpoint.listen(on: reactor) {
+                DatagramRelay(to: target, shared, form, reactors: threads, on: reactor)
+            }
+            announcement.make(at: port.localAddress)
+        }
+    }
+
+    private func relay(
+        _ endpoint: any StreamServerEndpoint, _ target: any StreamClientEndpoint
+    ) throws {
         let threads = serving.threads
         let rules = joining.rules
         let failed = Once()

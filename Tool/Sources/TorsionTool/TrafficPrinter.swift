@@ -37,21 +37,29 @@ struct TrafficRows {
     private static let numbers = Atomic(1)
 
     private let form: TrafficForm
+    /// Whether each piece is shown with its length, since its bounds mean something.
+    private let isOfDatagrams: Bool
     private let number: Int
     private var omittedCount = 0
     /// By direction, for the offsets of hexadecimal rows.
     private var byteCounts: [Character: Int] = [:]
 
-    init(_ form: TrafficForm) {
+    init(_ form: TrafficForm, ofDatagrams isOfDatagrams: Bool = false) {
         self.form = form
+        self.isOfDatagrams = isOfDatagrams
         number = Self.numbers.wrappingAdd(1, ordering: .relaxed).oldValue
     }
 
     /// So many bytes have gone this way.
-    func byteCount(_ arrow: Character) -> Int { byteCounts[arrow] ?? 0 }
+    private func byteCount(_ arrow: Character) -> Int { byteCounts[arrow] ?? 0 }
 
     /// An event.
     mutating func add(_ event: String) { write(["\(number) \(event)"]) }
+
+    /// The last event.
+    mutating func addEnd(_ reason: String) {
+        add("closed after \(byteCount(">")) bytes > and \(byteCount("<")) bytes <: \(reason)")
+    }
 
     /// A piece of what passes.
     mutating func add(_ bytes: RawSpan, _ arrow: Character) {
@@ -59,7 +67,7 @@ struct TrafficRows {
         byteCounts[arrow] = offset + bytes.byteCount
         let shown = bytes.extracting(..<min(bytes.byteCount, Self.shownByteCount))
         var rows = form == .hex ? Self.hexRows(shown, offset) : Self.textRows(shown)
-        if form == .hex || rows.isEmpty { rows.insert("\(bytes.byteCount) bytes", at: 0) }
+        if form == .hex || isOfDatagrams { rows.insert("\(bytes.byteCount) bytes", at: 0) }
         let hidden = bytes.byteCount - shown.byteCount
         if hidden > 0 { rows.append("(\(hidden) bytes more)") }
         write(rows.map { "\(number) \(arrow) \($0)" })
@@ -81,7 +89,7 @@ struct TrafficRows {
 
     private mutating func flush(_ block: String, _ rowCount: Int) {
         let omitted = omittedCount > 0 ? "\(number) (\(omittedCount) lines left out)\n" : ""
-        if writeStandardError(omitted + block) { omittedCount = 0 } else { omittedCount += rowCount }
+        omittedCount = writeStandardError(omitted + block) ? 0 : omittedCount + rowCount
     }
 
     private static func hexRows(_ bytes: RawSpan, _ offset: Int) -> [String] {
@@ -180,7 +188,6 @@ final class TrafficPrinter: ConnectionObserver {
     }
 
     func didLose(_ why: ConnectionLoss, of transport: any StreamTransport) {
-        let (forth, back) = (rows.byteCount(">"), rows.byteCount("<"))
-        rows.add("closed after \(forth) bytes > and \(back) bytes <: \(why)")
+        rows.addEnd("\(why)")
     }
 }

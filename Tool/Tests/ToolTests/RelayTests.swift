@@ -235,3 +235,108 @@ import TorsionTLS
         #expect(program.wait() == 64)
     }
 }
+
+/// Datagrams from one place to another.
+@Suite(.serialized) struct DatagramRelayTests {
+    private func start(
+        _ arguments: [String], to host: String = "127.0.0.1"
+    ) throws -> (relay: Program, port: UInt16, server: Socket) {
+        let server = try Socket.boundToUDP()
+        let relay = try Program(
+            "torsion",
+            ["relay", "udp:0:interface=127.0.0.1", "udp:\(host):\(server.port)"] + arguments)
+        let words = relay.readLine().split(separator: " ").map(String.init)
+        try #require(words.count >= 3, "\(words)")
+        return (relay, try #require(UInt16(words[2].split(separator: ":").last ?? "")), server)
+    }
+
+    private func end(_ program: Program) {
+        program.signal(SIGTERM)
+        #expect(program.wait() == 0)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"], ["1", "3"])
+    func `each client has a session, and gets its own answers`(
+        backend: String, threads: String
+    ) throws {
+        let (relay, port, server) = try start(
+            ["--backend", backend, "--threads", threads], to: "localhost")
+        let clients = try (0..<20).map { _ in try Socket(udpPort: port) }
+        for round in 0..<3 {
+            for (index, client) in clients.enumerated() { client.write("\(round) of \(index)") }
+            for _ in clients { try server.answer { "answer to \($0)" } }
+            for (index, client) in clients.enumerated() {
+                #expect(client.receive() == "answer to \(round) of \(index)")
+            }
+        }
+        // Bounds are kept, also those of one without bytes.
+        clients[0].write("")
+        try server.answer { $0.isEmpty ? String(repeating: "x", count: 20_000) : "" }
+        #expect(clients[0].receive()?.count == 20_000)
+        end(relay)
+    }
+
+    @Test func `sessions are shown, limited, and end when they are idle`() throws {
+        let (relay, port, server) = try start(
+            ["--log", "text", "--limit", "1", "--idle", "0.4"])
+        let (client, other) = (try Socket(udpPort: port), try Socket(udpPort: port))
+        client.write("one\ntwo")
+        try server.answer { _ in "three" }
+        #expect(client.receive() == "three")
+        let place = "127.0.0.1:\(client.port) at 127.0.0.1:\(port)"
+        #expect(relay.readErrorLine() == "1 connected: \(place)")
+        #expect(relay.readErrorLine() == "1 > 7 bytes")
+        #expect(relay.readErrorLine() == #"1 > one\n"#)
+        #expect(relay.readErrorLine() == "1 > two")
+        #expect(relay.readErrorLine() == "1 < 5 bytes")
+        #expect(relay.readErrorLine() == "1 < three")
+        other.write("too many")
+        #expect(relay.readErrorLine() == "a client was refused: the limit is 1")
+        #expect(
+            relay.readErrorLine()
+                == "1 closed after 7 bytes > and 5 bytes <: nothing passed for 0.4 seconds")
+        other.write("now")
+        try server.answer { $0 + " it is" }
+        #expect(other.receive() == "now it is")
+        end(relay)
+    }
+
+    @Test func `a target that is away is named, and the session goes on`() throws {
+        let (relay, port, server) = try start([])
+        let place = server.port
+        server.close()
+        let client = try Socket(udpPort: port)
+        client.write("nobody")
+        #expect(
+            relay.readErrorLine()
+                == "cannot connect to 127.0.0.1:\(place): connection refused (ECONNREFUSED)")
+        end(relay)
+        let lost = try Program(
+            "torsion", ["relay", "udp:0:interface=127.0.0.1", "udp:nowhere.invalid:9"])
+        let words = lost.readLine().split(separator: " ")
+        let sender = try Socket(
+            udpPort: try #require(UInt16(words[2].split(separator: ":").last ?? "")))
+        sender.write("nobody")
+        #expect(lost.readErrorLine().contains("nowhere.invalid"))
+        end(lost)
+    }
+
+    @Test(arguments: [
+        (["udp:0", ":1"], "both have to be udp, or neither"),
+        ([":0", "udp:localhost:1"], "both have to be udp, or neither"),
+        (["stdio:", "udp:localhost:1"], "both have to be udp, or neither"),
+        (["unix-datagram:/tmp/a", "udp:localhost:1"], "over UDP alone"),
+        (["udp:0", "udp:localhost:1", "--proxy-header"], "is for streams"),
+        (["udp:0", "udp:localhost"], "needs a port"),
+        (["udp:0", "udp:localhost:0"], "1 to 65535"),
+        (["upd:0", "udp:localhost:1"], "allowed are"),
+    ])
+    func `a pair of endpoints without a meaning is refused`(
+        places: [String], sentence: String
+    ) throws {
+        let program = try Program("torsion", ["relay"] + places)
+        let errors = program.readErrors()
+        #expect(errors.contains(sentence), "\(errors)")
+        #expect(program.wait() == 64)
+    }
+}
