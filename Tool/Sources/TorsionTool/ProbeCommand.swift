@@ -13,7 +13,8 @@ struct ProbeCommand: ParsableCommand {
         abstract: "Connect to a service, or look a name up, and say how long each step took.",
         discussion: """
             For an endpoint it resolves the name, connects, agrees on TLS if the endpoint has it, and \
-            with --first-byte waits until the server sends something. Ends with status 0 if all of \
+            with --first-byte waits until the server sends something; each of the four has a time of \
+            its own, from the end of the one before. Ends with status 0 if all of \
             that went well, and with 69 if nobody is there. With --until-up it tries again until then, \
             or until --limit has passed, and tells on standard error why not yet: probe --until-up \
             :8080 && run-tests.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+internal import Synchronization
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 internal import TorsionTLS
 
 /// What a probe of a service has found.
@@ -14,7 +16,7 @@ struct ProbeReport: Encodable {
 
     struct Connection: Encodable {
         let peer: String
-        /// With the agreement on TLS.
+        /// Without TLS.
         let milliseconds: Double
     }
 
@@ -24,10 +26,12 @@ struct ProbeReport: Encodable {
         let applicationProtocol: String?
         let certificate: String?
         let notAfter: String?
+        /// From when the stream was connected until its handshake was done.
+        let milliseconds: Double
     }
 
     struct FirstByte: Encodable {
-        /// From when it was called.
+        /// From when all before was done.
         let milliseconds: Double
         let byteCount: Int
     }
@@ -54,7 +58,9 @@ struct ProbeReport: Encodable {
         if let security {
             let certificate = security.certificate.map { ", certificate \($0)" } ?? ""
             let end = security.notAfter.map { " until \($0)" } ?? ""
-            lines.append("\(security.version) \(security.cipher)\(certificate)\(end)")
+            lines.append(
+                "agreed on \(security.version) \(security.cipher) in \(security.milliseconds) ms"
+                    + certificate + end)
         }
         if let firstByte {
             lines.append(
@@ -70,6 +76,7 @@ final class ServiceProbe {
     private enum Step: String {
         case resolving = "resolving its name"
         case connecting
+        case agreeing = "it is connected, and agreeing on TLS"
         case waiting = "it is connected, and waiting for its first byte"
     }
 
@@ -89,6 +96,7 @@ final class ServiceProbe {
     private var start: MonotonicInstant!
     /// What it is about.
     private var step = Step.resolving
+    private var arrival: Arrival?
     private var delay = Duration.milliseconds(50)
     private static let longestDelay = Duration.seconds(1)
 
@@ -141,7 +149,8 @@ final class ServiceProbe {
 
     /// With what was tried, and where, if the error does not say that itself.
     private func placed(_ error: any Error) -> any Error {
-        error is TimeoutError
+        if step == .connecting, arrival?.time != nil { step = .agreeing }
+        return error is TimeoutError
             ? PlacedError("\(place): \(step.rawValue)", error) : PlacedError.of(error, at: place)
     }
 
@@ -174,30 +183,40 @@ final class ServiceProbe {
     private func connect(on reactor: Reactor) -> Deferred<Void> {
         let start = reactor.now
         let byte = Deferred<Void>(on: reactor)
+        let arrival = Arrival()
+        self.arrival = arrival
         step = .connecting
-        return endpoint.connect(on: reactor) { [self] in
-            Side(waitsForByte ? byte : nil) { count in
+        return endpoint.filteredNextToNetwork { ArrivalClock(arrival) }.connect(on: reactor) {
+            [self] in
+            let made = reactor.now
+            return Side(waitsForByte ? byte : nil) { count in
                 self.report.firstByte = ProbeReport.FirstByte(
-                    milliseconds: milliseconds(start.duration(to: reactor.now)), byteCount: count)
+                    milliseconds: milliseconds(made.duration(to: reactor.now)), byteCount: count)
             }
         }.addCallback { [self] side in
             guard let transport = side.transport else { throw ConnectionLoss.closedByPeer }
+            let connected = arrival.time ?? reactor.now
             report.connection = ProbeReport.Connection(
                 peer: "\(transport.peerAddress)",
-                milliseconds: milliseconds(start.duration(to: reactor.now)))
-            report.security = transport.security.map(Self.described)
+                milliseconds: milliseconds(start.duration(to: connected)))
+            report.security = transport.security.map { security in
+                Self.described(security, connected.duration(to: reactor.now))
+            }
             step = .waiting
             return waitsForByte ? byte : .succeeded((), on: reactor)
         }
     }
 
-    private static func described(_ security: TransportSecurity) -> ProbeReport.Security {
+    private static func described(
+        _ security: TransportSecurity, _ handshake: Duration
+    ) -> ProbeReport.Security {
         let certificate = security.peerCertificate.flatMap { try? TLSCertificate(der: $0) }
         return ProbeReport.Security(
             version: security.version, cipher: security.cipher,
             applicationProtocol: security.applicationProtocol,
             certificate: certificate.map { "\($0.subject)" },
-            notAfter: certificate.map { "\($0.notAfter)" })
+            notAfter: certificate.map { "\($0.notAfter)" },
+            milliseconds: milliseconds(handshake))
     }
 
     /// This end of the connection, which says nothing.
@@ -226,6 +245,30 @@ final class ServiceProbe {
             isDone = true
             byte.fail(EndedSilently(cause: why))
         }
+    }
+}
+
+/// When a stream was connected.
+private final class Arrival: Sendable {
+    private let instant = Mutex<MonotonicInstant?>(nil)
+
+    var time: MonotonicInstant? { instant.withLock { $0 } }
+
+    func note(_ time: MonotonicInstant) { instant.withLock { $0 = time } }
+}
+
+/// Stands next to the network, and so is called before TLS begins.
+private final class ArrivalClock: StreamFilter {
+    private let arrival: Arrival
+
+    init(_ arrival: Arrival) {
+        self.arrival = arrival
+        super.init()
+    }
+
+    override func begin() {
+        arrival.note(reactor.now)
+        withdraw()
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
+import Glibc
 import Testing
 
 /// What `torsion probe` finds and says.
@@ -55,6 +56,56 @@ import Testing
         try listener.accept().close()
         #expect(silent.readErrors().hasPrefix("the server sent nothing: "))
         #expect(silent.wait() == 1)
+    }
+
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `TLS has a time apart from the connection's`(backend: String) throws {
+        let listener = try Socket.bound()
+        try listener.listen()
+        let place = "tls:localhost:\(listener.port)"
+        let late = try Program(
+            "torsion", ["probe", place, "--limit", "0.3", "--backend", backend])
+        // Connected, and the handshake is not answered.
+        let client = try listener.accept()
+        #expect(client.readBytes(1) == [0x16])
+        let errors = late.readErrors()
+        #expect(errors.hasPrefix("\(place): it is connected, and agreeing on TLS: "), "\(errors)")
+        #expect(late.wait() == 69)
+        client.close()
+        let echo = try Program(
+            "torsion", ["echo", "--listen", "tls:0:interface=127.0.0.1", "--self-signed"])
+        var certificate = ""
+        repeat {
+            certificate += echo.readErrorLine() + "\n"
+        } while !certificate.hasSuffix("END CERTIFICATE-----\n")
+        let folder = TemporaryFolder()
+        let roots = folder.file("roots.pem", certificate)
+        let words = echo.readLine().split(separator: " ")
+        let port = try #require(words[2].split(separator: ":").last)
+        let probe = try Program(
+            "torsion",
+            ["probe", "tls:localhost:\(port):roots=\(roots)", "--json", "--backend", backend])
+        let report = probe.readOutput()
+        #expect(probe.wait() == 0)
+        let connection = try milliseconds("connection", in: report)
+        let handshake = try milliseconds("security", in: report)
+        // A signature on each side takes longer than to connect by the loopback interface.
+        #expect(connection > 0 && handshake > 0.1, "\(report)")
+        let text = try Program("torsion", ["probe", "tls:localhost:\(port):roots=\(roots)"])
+        let lines = text.readOutput().split(separator: "\n")
+        #expect(lines.count == 4 && lines[2].hasPrefix("agreed on TLSv1.3 "), "\(lines)")
+        #expect(lines[2].contains(" ms, certificate CN=self-signed for trying out until "))
+        #expect(text.wait() == 0)
+        echo.signal(SIGTERM)
+        #expect(echo.wait() == 0)
+    }
+
+    /// The time of a step, in a report of one line.
+    private func milliseconds(_ step: String, in report: String) throws -> Double {
+        let parts = report.split(separator: "\"\(step)\":{")
+        let object = try #require(parts.last).prefix { $0 != "}" }
+        let value = try #require(object.split(separator: "\"milliseconds\":").last)
+        return try #require(Double(value.prefix { $0 != "," }))
     }
 
     @Test func `until-up waits for a service, says why not yet, and has a limit`() throws {
