@@ -142,6 +142,11 @@ public final class Socket {
         writeAll(text) { send(descriptor, $0, $1, Int32(MSG_NOSIGNAL)) }
     }
 
+    /// Writes a few bytes.
+    public func write(bytes: [UInt8]) {
+        _ = untilUninterrupted { send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
+    }
+
     /// Writes one byte of urgent data, which `recv(2)` passes over.
     public func writeUrgentByte() {
         var byte = UInt8(ascii: "!")

@@ -30,6 +30,13 @@ struct ConnectCommand: ParsableCommand {
     @Flag(help: "Tell on standard error what TLS has agreed on, and the server's certificate.")
     var verbose = false
 
+    @Flag(
+        help: """
+            Print an object as the last line on standard error: end, peer, local, received, sent, \
+            connectMilliseconds, seconds, exitStatus; error.
+            """)
+    var json = false
+
     @OptionGroup var traffic: TrafficOptions
 
     @OptionGroup var header: ProxyHeaderOption
@@ -49,17 +56,18 @@ struct ConnectCommand: ParsableCommand {
         let backend = try BackendChoice.chosen(backend)
         let session = TerminalSession()
         let idle = IdleEnd()
-        let endpoint = traffic.applied(
-            to: header.proxyHeader ? place.filteredNextToNetwork { OwnProxyHeader() } : place,
-            idle)
-        let dies = BrokenPipeSignal.isDefault
-        try reportingErrors {
+        let meter = ConversationMeter(isOn: json)
+        let endpoint = meter.applied(
+            to: traffic.applied(
+                to: header.proxyHeader ? place.filteredNextToNetwork { OwnProxyHeader() } : place,
+                idle))
+        try reportingConversation(asJSON: json, meter, session) {
             try Reactor.run(backend: backend) { reactor in
+                meter.begin(on: reactor)
                 endpoint.connect(on: reactor) { TerminalSide(session, isVerbose: verbose) }
                     .addCallback { remote in try session.joinTerminal(to: remote, on: reactor) }
                     .whenFailed { error in session.end(with: error, on: reactor) }
             }
-            if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
             if let error = idle.error { throw PlacedError(self.endpoint, error) }
             if let failure = session.failure { throw PlacedError.of(failure, at: self.endpoint) }
         }

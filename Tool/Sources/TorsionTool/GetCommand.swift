@@ -47,6 +47,13 @@ struct GetCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Print the head of the answer on standard error.")
     var verbose = false
 
+    @Flag(
+        help: """
+            Print an object as the last line on standard error: url, status, version, fields by \
+            lower-case name, received, headMilliseconds, seconds, exitStatus; error.
+            """)
+    var json = false
+
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
@@ -78,7 +85,9 @@ struct GetCommand: ParsableCommand {
             try place, prints: head, file: output.map { ReceivedFile(path: $0, keeps: false) },
             isVerbose: verbose)
         let dies = BrokenPipeSignal.isDefault
-        try reportingErrors(status: { $0 is RefusedFetch ? 22 : ExitStatus.of($0) }) {
+        var isOutputBroken = false
+        var failure: (any Error)?
+        do {
             // The reactor puts /dev/null in its place, where the body would go in silence.
             if output == nil, fcntl(STDOUT_FILENO, F_GETFD) < 0 { throw ClosedOutput() }
             let security: ClientSecurity
@@ -95,10 +104,41 @@ struct GetCommand: ParsableCommand {
             try Reactor.run(backend: backend, signals: .stop(within: .zero)) { reactor in
                 try fetch.start(by: HTTPClient(on: reactor, options: options, security: security))
             }
-            if fetch.isOutputBroken, dies { BrokenPipeSignal.raise() }
-            if let failure = fetch.outcome { throw failure }
+            isOutputBroken = fetch.isOutputBroken
+            failure = fetch.outcome
+        } catch {
+            failure = error
         }
+        let status = failure.map(Self.status) ?? 0
+        if json { try printErrorJSON(fetch.report(failure, status)) }
+        if isOutputBroken, dies { BrokenPipeSignal.raise() }
+        guard let failure else { return }
+        if json { throw ExitCode(status) }
+        try reportingErrors(status: Self.status) { throw failure }
     }
+
+    private static func status(_ error: any Error) -> Int32 {
+        error is RefusedFetch ? 22 : ExitStatus.of(error)
+    }
+}
+
+/// What a fetch has found, for programs.
+private struct FetchReport: Encodable {
+    /// Where it was found in the end.
+    let url: String
+    let status: Int?
+    let version: String?
+    /// By name in lower case; a field may come several times.
+    let fields: [String: [String]]?
+    /// Bytes of the body, if all of it has come and was wanted.
+    let received: Int?
+    /// From the first attempt to the head of the answer, redirects included.
+    let headMilliseconds: Double?
+    /// To the end of the body.
+    let seconds: Double
+    let error: String?
+    let advice: String?
+    let exitStatus: Int32
 }
 
 /// An answer that is whole, and not what was asked for.
@@ -136,6 +176,11 @@ private final class Fetch {
     private let file: ReceivedFile?
     private let isVerbose: Bool
     private var result: Result<Void, any Error>?
+    private var response: ClientResponse?
+    private var received: Int?
+    private var start: MonotonicInstant?
+    private var headTime = Duration.zero
+    private var time = Duration.zero
     /// Nobody reads standard output any more.
     private(set) var isOutputBroken = false
     /// A reader that takes its time (`| less`) does not lose what has arrived.
@@ -157,8 +202,25 @@ private final class Fetch {
         }
     }
 
+    func report(_ error: (any Error)?, _ exitStatus: Int32) -> FetchReport {
+        let head = response?.head
+        var fields: [String: [String]] = [:]
+        for field in head?.fields ?? FieldList() {
+            fields["\(field.name)".lowercased(), default: []]
+                .append(String(decoding: field.value))
+        }
+        let sentences = error.map(sentences)
+        return FetchReport(
+            url: "\(response?.url ?? url)", status: head?.status.code,
+            version: head.map { "1.\($0.minorVersion)" }, fields: head == nil ? nil : fields,
+            received: received, headMilliseconds: head == nil ? nil : milliseconds(headTime),
+            seconds: seconds(time), error: sentences?.sentence, advice: sentences?.advice,
+            exitStatus: exitStatus)
+    }
+
     func start(by client: HTTPClient) throws {
         let reactor = client.reactor
+        start = reactor.now
         let request = ClientRequest(
             url, method: prints ? .head : .get,
             fields: [.userAgent: "torsion/0.2.0", .accept: "*/*"])
@@ -178,6 +240,8 @@ private final class Fetch {
         let reactor = client.reactor
         client.send(request)
             .addCallback { [self] response in
+                self.response = response
+                headTime = start?.duration(to: reactor.now) ?? .zero
                 if isVerbose { _ = writeStandardError(Self.described(response.head)) }
                 guard 200..<300 ~= response.status.code else {
                     throw RefusedFetch(url: response.url, status: response.status)
@@ -185,6 +249,7 @@ private final class Fetch {
                 return deliver(response, to: terminal, on: reactor)
             }
             .addBoth { [self] (outcome: Result<Int, any Error>) in
+                received = try? outcome.get()
                 end(outcome.map { _ in }, on: reactor)
             }
     }
@@ -205,6 +270,7 @@ private final class Fetch {
     }
 
     private func end(_ outcome: Result<Void, any Error>, on reactor: Reactor) {
+        time = start?.duration(to: reactor.now) ?? .zero
         if result == nil {
             // A signal ends what is under way: how it broke says nothing then.
             if case .failure = outcome, reactor.isStopping { return }

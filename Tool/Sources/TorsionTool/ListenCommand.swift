@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
+internal import TorsionTLS
 
 /// `torsion listen`: joins standard input and output to one client.
 struct ListenCommand: ParsableCommand {
@@ -24,6 +25,13 @@ struct ListenCommand: ParsableCommand {
 
     @OptionGroup var tls: TLSOptions
 
+    @Flag(
+        help: """
+            Print objects on standard error: listening, backend, threads; then, last, end, peer, local, received, sent, \
+            seconds, exitStatus; error.
+            """)
+    var json = false
+
     @OptionGroup var traffic: TrafficOptions
 
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
@@ -37,15 +45,17 @@ struct ListenCommand: ParsableCommand {
 
     func run() throws {
         let idle = IdleEnd()
-        let endpoint = traffic.applied(
-            to: try readEndpoint(serverText(endpoint), try tls.parser().server(parsing:)),
-            idle)
+        let meter = ConversationMeter(isOn: json)
+        let endpoint = meter.applied(
+            to: traffic.applied(
+                to: try readEndpoint(serverText(endpoint), try tls.parser().server(parsing:)),
+                idle))
         let backend = try BackendChoice.chosen(backend)
         try tls.announce()
         let session = TerminalSession()
-        let dies = BrokenPipeSignal.isDefault
-        try reportingErrors {
+        try reportingConversation(asJSON: json, meter, session) {
             try Reactor.run(backend: backend) { reactor in
+                try CertificateSources.commandLine.reloadAtHangUp(on: reactor)
                 var isTaken = false
                 weak var open: ListeningPort?
                 let port = try endpoint.listen(on: reactor) { () -> (any StreamProtocol)? in
@@ -61,9 +71,11 @@ struct ListenCommand: ParsableCommand {
                     return side
                 }
                 open = port
-                reactor.printLine("listening on \(port.localAddress)")
+                let place = Announcement.Object(
+                    listening: "\(port.localAddress)", backend: backend.name, threads: 1)
+                try reactor.printLine(
+                    json ? place.line : "listening on \(port.localAddress)")
             }
-            if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
             if let error = idle.error { throw PlacedError(self.endpoint, error) }
             if let failure = session.failure { throw failure }
         }

@@ -99,10 +99,13 @@ final class Once: Sendable {
 ///
 ///     listening on 127.0.0.1:41234 backend=epoll threads=1
 final class Announcement: Sendable {
-    private struct Object: Encodable {
+    struct Object: Encodable {
         let listening: String
         let backend: String
         let threads: Int
+
+        /// One line of JSON.
+        var line: String { get throws { try json(self) } }
     }
 
     private let backend: String

@@ -9,6 +9,8 @@ internal import TorsionTLS
 /// The two ends of the command's one conversation.
 final class TerminalSession {
     private(set) var failure: (any Error)?
+    /// Both sides have said all.
+    private(set) var isComplete = false
     /// Nobody reads standard output any more.
     private(set) var isOutputBroken = false
     private var hasPeerEnded = false
@@ -54,7 +56,11 @@ final class TerminalSession {
         reactor.addTrigger(.during, .shutdown) { peer.loseConnection() }
     }
 
-    private func end(on reactor: Reactor) { reactor.stop(within: gracePeriod) }
+    private func end(on reactor: Reactor) {
+        // A signal closes both sides as well.
+        if !reactor.isStopping { isComplete = true }
+        reactor.stop(within: gracePeriod)
+    }
 
     /// Behind its end: nobody takes what is left of the input.
     private func peerLost(_ why: ConnectionLoss, on reactor: Reactor) {

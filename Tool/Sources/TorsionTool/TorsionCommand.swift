@@ -22,8 +22,9 @@ struct TorsionCommand: ParsableCommand {
             ended by a second SIGINT or SIGTERM.
 
             With --json a command prints objects, one a line, and an error is an object on standard \
-            error. What prints the other side's bytes has no such option. Colour is for terminals \
-            only, and not if NO_COLOR is set.
+            error. Where standard output has the other side's bytes, with connect, listen and get, \
+            one object is the last line on standard error; ws prints each message as an object. \
+            Colour is for terminals only, and not if NO_COLOR is set.
             """,
         version: "0.2.0",
         subcommands: [
@@ -132,11 +133,20 @@ private struct FailureObject: Encodable {
     let advice: String?
 }
 
+/// An error in a sentence, and what to do instead.
+func sentences(_ error: any Error) -> (sentence: String, advice: String?) {
+    (error as? IOError).map { ($0.sentence, $0.advice) } ?? ("\(error)", nil)
+}
+
+/// Prints a value as a line of JSON on standard error.
+func printErrorJSON(_ value: some Encodable) throws {
+    writeToStandardError(try json(value) + "\n")
+}
+
 /// Prints the sentence of an error, and on a line of its own what to do instead: other tools read
 /// the first line.
 private func fail(with error: any Error, asJSON: Bool) {
-    let (sentence, advice) =
-        (error as? IOError).map { ($0.sentence, $0.advice) } ?? ("\(error)", nil)
+    let (sentence, advice) = sentences(error)
     if asJSON, let text = try? json(FailureObject(error: sentence, advice: advice)) {
         return writeToStandardError(text + "\n")
     }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
+internal import FoundationEssentials
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 internal import TorsionHTTP
@@ -33,6 +34,14 @@ struct WSCommand: ParsableCommand {
     @Option(help: "The subprotocols to offer, with commas between.")
     var subprotocols = ""
 
+    @Flag(
+        help: """
+            Print each message as an object: text, or binary in base64; and as the last line on \
+            standard error one with closeCode, closeReason, received and sent messages, seconds, \
+            exitStatus; error.
+            """)
+    var json = false
+
     @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
     var backend: String?
 
@@ -49,22 +58,50 @@ struct WSCommand: ParsableCommand {
 
     func run() throws {
         let backend = try BackendChoice.chosen(backend)
-        let session = Session(echoes: echo)
+        let session = Session(echoes: echo, isJSON: json)
         let dies = BrokenPipeSignal.isDefault
         var options = MessageEcho.options
         if compress { options.compression = MessageEcho.compression }
         options.subprotocols = subprotocols.split(separator: ",").map(String.init)
-        try reportingErrors {
+        var failure: (any Error)?
+        do {
             try Reactor.run(backend: backend) { reactor in
                 WebSocket.connect(
                     url, on: reactor, to: session, security: .tls, options: options
                 )
                 .whenFailed { session.end(with: $0, on: reactor) }
             }
-            if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
-            if let failure = session.failure { throw failure }
+            failure = session.failure
+        } catch {
+            failure = error
         }
+        if json { try printErrorJSON(session.report(failure)) }
+        if session.isOutputBroken, dies { BrokenPipeSignal.raise() }
+        guard let failure else { return }
+        if json { throw ExitCode(ExitStatus.of(failure)) }
+        try reportingErrors { throw failure }
     }
+}
+
+/// What came of a socket, for programs.
+private struct SocketReport: Encodable {
+    let closeCode: UInt16?
+    let closeReason: String?
+    /// Messages.
+    let received: Int
+    /// Messages.
+    let sent: Int
+    let seconds: Double?
+    let error: String?
+    let advice: String?
+    let exitStatus: Int32
+}
+
+/// A message, for programs.
+private struct MessageObject: Encodable {
+    let text: String?
+    /// In base64.
+    let binary: Data?
 }
 
 /// The command was told to end before the socket was open.
@@ -78,15 +115,41 @@ private final class Session: WebSocketProtocol {
     /// Nobody reads standard output any more.
     private(set) var isOutputBroken = false
     private let echoes: Bool
+    fileprivate let isJSON: Bool
+    private var made: MonotonicInstant?
+    private var lost: MonotonicInstant?
+    private var loss: WebSocketLoss?
+    private var received = 0
+    private var sent = 0
     private var terminal: Terminal?
     /// A reader that takes its time (`| less`) does not lose what has arrived.
     private let gracePeriod = Duration.seconds(86_400)
 
-    init(echoes: Bool) { self.echoes = echoes }
+    init(echoes: Bool, isJSON: Bool) {
+        self.echoes = echoes
+        self.isJSON = isJSON
+    }
+
+    func report(_ error: (any Error)?) -> SocketReport {
+        let sentences = error.map(sentences)
+        return SocketReport(
+            closeCode: loss?.code.rawValue, closeReason: loss?.reason, received: received,
+            sent: sent,
+            seconds: made.flatMap { made in lost.map { seconds(made.duration(to: $0)) } },
+            error: sentences?.sentence, advice: sentences?.advice,
+            exitStatus: error.map(ExitStatus.of) ?? 0)
+    }
+
+    /// A message of ours.
+    func send(_ text: String, to socket: WebSocket) {
+        sent += 1
+        socket.send(text)
+    }
 
     func connectionMade(_ socket: WebSocket) throws {
         let terminal = Terminal(self, socket, isRead: !echoes)
         self.terminal = terminal
+        made = socket.reactor.now
         // Nothing is read before there is somewhere to put it.
         socket.pauseReceiving()
         var endpoint = ServerEndpoint.standardStreams
@@ -99,11 +162,16 @@ private final class Session: WebSocketProtocol {
     func messageReceived(
         _ message: RawSpan, _ kind: WebSocketMessage.Kind, from socket: WebSocket
     ) {
-        terminal?.print(message)
-        if echoes { socket.send(message, kind) }
+        received += 1
+        terminal?.print(message, kind)
+        guard echoes else { return }
+        sent += 1
+        socket.send(message, kind)
     }
 
     func connectionLost(_ why: WebSocketLoss, from socket: WebSocket) {
+        loss = why
+        lost = socket.reactor.now
         switch why.code {
         case .normal, .goingAway, .none: if !why.isClean { failure = failure ?? why }
         default: failure = failure ?? why
@@ -151,12 +219,12 @@ private final class Terminal: LineProtocol, HalfCloseableProtocol {
 
     func lineReceived(_ line: RawSpan, from transport: any StreamTransport) {
         // What is not UTF-8 would be refused.
-        socket.send(String(decoding: line))
+        session.send(String(decoding: line), to: socket)
     }
 
     func readConnectionLost(from transport: any StreamTransport) {
         let rest = lines.takePartial()
-        if !rest.isEmpty { socket.send(String(decoding: rest)) }
+        if !rest.isEmpty { session.send(String(decoding: rest), to: socket) }
         socket.unregisterProducer()
         socket.finishSending()
     }
@@ -170,9 +238,18 @@ private final class Terminal: LineProtocol, HalfCloseableProtocol {
         transport?.loseConnection()
     }
 
-    func print(_ message: RawSpan) {
-        transport?.write(message)
-        transport?.write("\n")
+    func print(_ message: RawSpan, _ kind: WebSocketMessage.Kind) {
+        guard session.isJSON else {
+            transport?.write(message)
+            transport?.write("\n")
+            return
+        }
+        let object =
+            kind == .text
+            ? MessageObject(text: String(decoding: message), binary: nil)
+            : MessageObject(text: nil, binary: message.withUnsafeBytes { Data($0) })
+        // A string and base64 can always be written.
+        if let line = try? json(object) { transport?.write(line + "\n") }
     }
 
     func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
