@@ -16,8 +16,8 @@ struct EchoCommand: ParsableCommand {
         discussion: """
             Prints one line when it listens: \
             listening on 127.0.0.1:41234 backend=epoll threads=1. \
-            Datagrams go back whole, each to where it came from. tls endpoints read their \
-            certificates and keys again at SIGHUP; they also have clientca=FILE and alpn=h2,http/1.1. \
+            Datagrams go back whole, each to where it came from. tls endpoints also have \
+            clientca=FILE and alpn=h2,http/1.1. \
             With --exec each client talks to a child process of its own, as inetd has it.
             """)
 

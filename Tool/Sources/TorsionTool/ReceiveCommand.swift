@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Glibc
 internal import Torsion
+internal import TorsionTLS
 
 /// `torsion receive`: writes what one client sends to a file.
 struct ReceiveCommand: ParsableCommand {
@@ -63,6 +64,7 @@ struct ReceiveCommand: ParsableCommand {
         try reportingErrors(asJSON: json) {
             try place.check(isReadAgain: sha256)
             try Reactor.run(backend: backend) { reactor in
+                try CertificateSources.commandLine.reloadAtHangUp(on: reactor)
                 // At once: a file that cannot be opened is no reason to wait for a client.
                 let file = FileConsumer(path: place.partPath, for: .replacing, on: reactor)
                 let receiver = FileReceiver(file, outcome, on: reactor)

@@ -13,7 +13,8 @@ struct TLSOptions: ParsableArguments {
     @Flag(
         help: """
             For tls endpoints that name no certificate: make one for localhost, for trying out. It \
-            is written to standard error, for clients to have it as roots=FILE.
+            is written to standard error, for clients to have it as roots=FILE. Certificates and \
+            keys that endpoints name are read again at SIGHUP.
             """)
     var selfSigned = false
 

@@ -160,6 +160,71 @@ import TorsionTLS
         end(echo)
     }
 
+    /// Which commands serve by TLS, with `tls` for the endpoint and `file` for a path.
+    private static let servers: [[String]] = [
+        ["echo", "--listen", "tls"], ["serve", "/tmp", "--listen", "tls"],
+        ["proxy", "--listen", "tls", "--to", "exec:cat"],
+        ["proxy", "--http", "--listen", "tls", "--to", "exec:cat"],
+        ["relay", "tls", "exec:cat"], ["listen", "tls"], ["receive", "file", "--listen", "tls"],
+        ["listen", "tls", "--json"], ["receive", "file", "--listen", "tls", "--json"],
+    ]
+
+    @Test(arguments: servers)
+    func `every server reads its certificate again at SIGHUP, and keeps it if it cannot`(
+        arguments: [String]
+    ) throws {
+        let folder = Folder()
+        let (first, second) = (try Self.trial.get(), try Self.other.get())
+        let options = folder.put(first)
+        let file = folder.write("received", "")
+        let server = try Program(
+            "torsion",
+            arguments.map { word in
+                switch word {
+                case "tls": "tls:0:interface=127.0.0.1:\(options)"
+                case "file": file
+                default: word
+                }
+            })
+        let line = arguments[0] == "listen" ? server.readErrorLine() : server.readLine()
+        let place = try #require(line.split(separator: "127.0.0.1:").last).prefix(while: \.isNumber)
+        // A certificate without its key is not taken.
+        folder.write("own-cert.pem", second.certificate)
+        server.signal(SIGHUP)
+        let refusal = server.readErrorLine()
+        #expect(refusal.hasPrefix("the certificates stay what they were: "), "\(refusal)")
+        let roots = folder.write("first.pem", first.certificate)
+        let isOfMany = !["listen", "receive"].contains(arguments[0])
+        let open = try Program(
+            "torsion", ["connect", "tls:127.0.0.1:\(place):roots=\(roots)", "--verbose"])
+        #expect(open.readErrorLine().hasPrefix("TLSv1.3 "))
+        folder.write("own-key.pem", second.key)
+        server.signal(SIGHUP)
+        #expect(server.readErrorLine() == "the certificates have been read again")
+        if isOfMany {
+            let others = folder.write("second.pem", second.certificate)
+            let next = try Program(
+                "torsion", ["connect", "tls:127.0.0.1:\(place):roots=\(others)", "--verbose"])
+            #expect(next.readErrorLine().hasPrefix("TLSv1.3 "))
+            next.endInput()
+            _ = next.wait()
+        }
+        // The one that was there before goes on.
+        if arguments[0] == "listen" {
+            server.write("hello\n")
+            #expect(open.readLine() == "hello")
+            server.endInput()
+        } else if ["echo", "relay"].contains(arguments[0]) || arguments[1] == "--listen" && isOfMany
+        {
+            open.write("hello\n")
+            #expect(open.readLine() == "hello")
+        }
+        open.endInput()
+        #expect(open.readErrors().contains("certificate: ") && open.wait() == 0)
+        server.signal(SIGTERM)
+        _ = server.wait()
+    }
+
     @Test func `clients show certificates where the server wants them`() throws {
         let folder = Folder()
         let (own, client) = (try Self.trial.get(), try Self.other.get())
