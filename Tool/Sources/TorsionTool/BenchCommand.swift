@@ -29,25 +29,43 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "echo, lines, http or connect.")
     var kind = BenchKind.echo
 
-    @Option(help: "Requests a second, over all connections.")
+    @Option(
+        help: ArgumentHelp(
+            "Requests a second, over all connections.",
+            valueName: "requests"))
     var rate = 1_000
 
-    @Option(help: "Connections; with --kind connect, at most so many at a time.")
+    @Option(
+        help: ArgumentHelp(
+            "Connections; with --kind connect, at most so many at a time.",
+            valueName: "count"))
     var connections = 16
 
-    @Option(help: "Seconds.")
+    @Option(
+        help: ArgumentHelp(
+            "Seconds.",
+            valueName: "seconds"))
     var duration = 10.0
 
-    @Option(help: "Bytes of a request; the end of a line included.")
+    @Option(
+        help: ArgumentHelp(
+            "Bytes of a request; the end of a line included.",
+            valueName: "bytes"))
     var size = 64
 
-    @Option(help: "With --kind http, what is asked for.")
+    @Option(
+        help: ArgumentHelp(
+            "With --kind http, what is asked for.",
+            valueName: "target"))
     var path = "/"
 
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     func validate() throws {

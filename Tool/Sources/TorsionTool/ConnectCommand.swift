@@ -11,14 +11,15 @@ struct ConnectCommand: ParsableCommand {
         commandName: "connect",
         abstract: "Send standard input to a server, and print what it sends.",
         discussion: """
-            The end of standard input is passed on; the command ends with the server. A server that \
-            ends first is still sent what is left of standard input, unless that is a terminal, and \
-            it is an error if nobody takes it. If whoever reads standard output has gone, the command \
-            ends as other tools do: by SIGPIPE, without a word. Over \
-            TLS the server's certificate is verified, and a server that ends without TLS's farewell \
-            is an error: tls:HOST:PORT, with the options name, roots, alpn, certificate and key. A \
-            child process may be the server, exec:PROGRAM:ARGUMENT:ARGUMENT; if it exits otherwise \
-            than with 0, that is an error.
+            The end of standard input is passed on, and the command ends when the server does. If the \
+            server ends first, it is still sent the rest of standard input, unless that is a terminal; \
+            it is an error if the server does not take it. If the reader of standard output has gone, \
+            the command ends by SIGPIPE and in silence, as other tools do.
+
+            tls:HOST:PORT verifies the server's certificate; its options are name, roots, alpn, \
+            certificate and key. It is an error if the server ends without TLS's close_notify. \
+            exec:PROGRAM:ARGUMENT:ARGUMENT runs a child process as the server; it is an error if that \
+            exits with another status than 0.
             """)
 
     @Argument(
@@ -41,7 +42,10 @@ struct ConnectCommand: ParsableCommand {
 
     @OptionGroup var header: ProxyHeaderOption
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     func validate() throws {

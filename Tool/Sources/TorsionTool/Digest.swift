@@ -113,7 +113,9 @@ struct SHA256 {
 
 extension IOError {
     /// What `errno` tells of a file now.
-    static func ofFile(_ function: String, _ path: String) -> IOError {
+    static func ofFile(
+        _ function: String, _ path: String, _ operation: IOError.Operation = .open
+    ) -> IOError {
         let code: ErrorCode =
             switch errno {
             case ENOENT: .noSuchFile
@@ -124,9 +126,11 @@ extension IOError {
             case ENOTDIR: .notDirectory
             case ENOSPC: .noSpace
             case EROFS: .readOnlyFileSystem
+            case EPIPE: .brokenPipe
+            case EBADF: .badDescriptor
             case let number: .other(number)
             }
-        return IOError(.open, function: function, code: code, subject: path)
+        return IOError(operation, function: function, code: code, subject: path)
     }
 }
 

@@ -14,14 +14,14 @@ struct GetCommand: ParsableCommand {
         commandName: "get",
         abstract: "Fetch what is at a URL over HTTP/1.1.",
         discussion: """
-            The body goes to standard output, and the status is 0 if the answer is whole and its status \
-            is of 200 to 299. Otherwise one sentence goes to standard error: with status 22, as with \
-            curl --fail, for an answer of another status, whose body is not printed; with status 69 if \
-            the server cannot be reached, 2 if it answers with what is no HTTP, and 1 if it takes too \
-            long, breaks off, or is not who it should be. A body that breaks off is printed as \
-            far as it came, never in silence; with --output it stays in FILE.part. Over https: the \
-            server's certificate is verified. If the reader of standard output has gone, the command \
-            ends by SIGPIPE, as other tools do.
+            The body goes to standard output. The command exits with 0 if all of the answer has \
+            arrived and its status is 200 to 299. Otherwise it prints one sentence on standard error \
+            and exits with 22, as curl --fail does, if the answer has another status, whose body is \
+            not printed; with 69 if the server cannot be reached; with 2 if the answer is not HTTP; \
+            and with 1 if the answer takes too long or breaks off, or the server's certificate cannot \
+            be verified. A body that breaks off is printed as far as it has arrived; with --output it \
+            stays in FILE.part. If the reader of standard output has gone, the command ends by \
+            SIGPIPE, as other tools do.
             """)
 
     @Argument(help: "What to fetch, for example http://127.0.0.1:8080/ or https://example.org/a?b.")
@@ -35,10 +35,16 @@ struct GetCommand: ParsableCommand {
         help: "Write the body to this file, which is there only when all of it has come.")
     var output: String?
 
-    @Option(help: "A file with the roots that an https: server's certificate may lead to, as PEM.")
+    @Option(
+        help: ArgumentHelp(
+            "A file with the roots that an https: server's certificate may lead to, as PEM.",
+            valueName: "file"))
     var roots: String?
 
-    @Option(help: "Follow so many redirects.")
+    @Option(
+        help: ArgumentHelp(
+            "Follow so many redirects.",
+            valueName: "count"))
     var follow = 0
 
     @Flag(help: "Ask for a compressed body, and take the compression off: gzip and deflate.")
@@ -54,7 +60,10 @@ struct GetCommand: ParsableCommand {
             """)
     var json = false
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     func validate() throws {
@@ -74,7 +83,9 @@ struct GetCommand: ParsableCommand {
     private var place: HTTPURL {
         get throws {
             do throws(HTTPURLError) { return try HTTPURL(parsing: url) } catch {
-                throw ValidationError("\(error)")
+                // What a browser would take.
+                let hint = url.contains("://") ? "" : ". Did you mean 'http://\(url)'?"
+                throw ValidationError("\(error)\(hint)")
             }
         }
     }

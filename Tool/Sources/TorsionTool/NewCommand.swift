@@ -17,7 +17,10 @@ struct NewCommand: ParsableCommand {
     @Argument(help: "The package's name, and the folder's: letters, digits, - and _.")
     var name: String
 
-    @Option(help: "Where Torsion is: a path from the new folder, or an address to clone.")
+    @Option(
+        help: ArgumentHelp(
+            "Where Torsion is: a path from the new folder, or an address to clone.",
+            valueName: "place"))
     var torsion = "../torsion"
 
     @Flag(help: "Print an object: made, files; or error.")

@@ -34,7 +34,10 @@ struct ProbeCommand: ParsableCommand {
     @Flag(help: "Try again until it is up.")
     var untilUp = false
 
-    @Option(help: "Seconds for all of it; else 10, with --until-up 60.")
+    @Option(
+        help: ArgumentHelp(
+            "Seconds for all of it; else 10, with --until-up 60.",
+            valueName: "seconds"))
     var limit: Double?
 
     @Flag(help: "Wait for the first bytes that the server sends.")
@@ -43,7 +46,10 @@ struct ProbeCommand: ParsableCommand {
     @Flag(help: "Print an object: up, attempts, seconds, and each step; or error.")
     var json = false
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     private var isOfName: Bool { probe.hasPrefix("dns:") }

@@ -13,17 +13,18 @@ struct ProxyCommand: ParsableCommand {
         commandName: "proxy",
         abstract: "Join each client to another endpoint until SIGINT or SIGTERM.",
         discussion: """
-            Each direction ends by itself, and who reads slowly slows the other end down. A client \
+            Each direction ends by itself, and a slow reader slows the other end down. A client \
             whose target cannot be reached is aborted, and standard error says why. If one \
             direction has ended and the other carries nothing for five minutes, both connections \
             are closed. Each client takes two descriptors; more clients than the limit (ulimit -n) \
             has room for are refused. Prints one line when it listens: \
             listening on 127.0.0.1:41234 backend=epoll threads=1
 
-            With --http each request by itself is passed on, over connections that are kept: fields \
-            of one connection stay on it, Via is added, a WebSocket's request joins both \
-            connections. An origin that cannot be reached, breaks off or answers with what is none is \
-            502 for the client, one that takes too long 504, and standard error says why.
+            With --http each request is passed on by itself, over connections that are kept. \
+            Fields that concern one connection stay on it, Via is added, and the request for a \
+            WebSocket joins both connections. The client gets 502 if the origin cannot be reached, \
+            breaks off or does not answer with HTTP, and 504 if it takes too long; standard error \
+            says why.
             """)
 
     @Option(

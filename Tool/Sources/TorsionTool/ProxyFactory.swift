@@ -75,6 +75,12 @@ final class ProxyFactory: StreamProtocolFactory {
     private var count = 0
     /// Whether a client had no target to be joined to, or a child that failed.
     private(set) var hasFailed = false
+    /// Whether there is one client alone, which is the command's own: how it ends is of interest.
+    var isOfOne = false
+    /// Whether a broken pipe of that client is to end the command by SIGPIPE, in silence.
+    var endsByBrokenPipe = false
+    /// That has come.
+    private(set) var isOutputBroken = false
     /// That a client was idle for too long.
     private(set) var idleError: IdleTooLong?
     /// Called when the last client has ended.
@@ -124,9 +130,23 @@ final class ProxyFactory: StreamProtocolFactory {
         case .failure(ConnectionLoss.protocolFailed(let error as ProcessFailure)): report(error)
         case .failure(ConnectionLoss.deadlinePassed(.idle)):
             idleError = rules.idleLimit.map { IdleTooLong(limit: $0) }
+        case .failure(let error) where isOfOne && !reactor.isStopping: reportEnd(error)
         case .success, .failure: break
         }
         if count == 0 { whenIdle() }
+    }
+
+    /// The one client, or its target, was lost.
+    private func reportEnd(_ error: any Error) {
+        let cause = (error as? PipeBroken)?.cause ?? error
+        if let loss = cause as? ConnectionLoss, loss.isClean { return }
+        if endsByBrokenPipe, case ConnectionLoss.failed(let error) = cause,
+            error.code == .brokenPipe
+        {
+            isOutputBroken = true
+        } else {
+            report(cause)
+        }
     }
 
     private func report(_ error: any Error) {

@@ -31,7 +31,10 @@ struct ReceiveCommand: ParsableCommand {
 
     @OptionGroup var tls: TLSOptions
 
-    @Option(help: "Fail if other than so many bytes come.")
+    @Option(
+        help: ArgumentHelp(
+            "Fail if other than so many bytes come.",
+            valueName: "bytes"))
     var count: Int?
 
     @Flag(help: "Fail if the file exists.")
@@ -43,7 +46,10 @@ struct ReceiveCommand: ParsableCommand {
     @Flag(help: "Print objects: listening, backend, threads; then received, sha256; or error.")
     var json = false
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     func validate() throws {

@@ -10,14 +10,14 @@ internal import TorsionTLS
 struct RelayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "relay",
-        abstract: "Join whoever comes to the first endpoint with the second.",
+        abstract: "Join each client of the first endpoint to the second.",
         discussion: """
             The first endpoint listens, the second is connected to for each client: relay :8080 \
             unix:/run/app, relay tls:8443:certificate=FILE:key=FILE :8080, relay stdio: \
             example.org:25, relay fd:3 exec:sort. With stdio: or a connected descriptor for the \
             first there is one client, and the command ends with it, with status 1 if it could not \
-            be joined, was idle for too long, or a child exits otherwise than with 0; else it runs \
-            until SIGINT or SIGTERM, and says where it listens: listening on 127.0.0.1:41234 \
+            be joined, broke off or was idle for too long, or a child exits with another status than \
+            0; else it runs until SIGINT or SIGTERM, and says where it listens: listening on 127.0.0.1:41234 \
             backend=epoll threads=1.
 
             relay udp:53 udp:192.0.2.1:53 relays datagrams: each address that sends some is a client \
@@ -117,7 +117,8 @@ struct RelayCommand: ParsableCommand {
     ) throws {
         let threads = serving.threads
         let rules = joining.rules
-        let failed = Once()
+        let (failed, broken) = (Once(), Once())
+        let (dies, isOfTerminal) = (BrokenPipeSignal.isDefault, from.hasPrefix("stdio:"))
         try tls.announce()
         try serving.run { reactor, announcement in
             let relays = ProxyFactory(to: target, rules, reactors: threads, on: reactor)
@@ -126,13 +127,17 @@ struct RelayCommand: ParsableCommand {
                 announcement.make(for: port)
             } else {
                 // One stream that is open already: standard output is its.
+                relays.isOfOne = true
+                relays.endsByBrokenPipe = dies && isOfTerminal
                 relays.whenIdle = { [unowned reactor, unowned relays] in
                     if let error = relays.idleError { reactor.printLine("\(error)") }
+                    if relays.isOutputBroken { broken.begin() }
                     if relays.hasFailed || relays.idleError != nil { failed.begin() }
                     reactor.stop()
                 }
             }
         }
+        if broken.hasBegun { BrokenPipeSignal.raise() }
         if failed.hasBegun { throw ExitCode.failure }
     }
 }

@@ -31,7 +31,10 @@ struct SendCommand: ParsableCommand {
     @Option(help: "Begin with this byte, counted from 0.")
     var offset: Int64 = 0
 
-    @Option(help: "Send so many bytes; else all to the end.")
+    @Option(
+        help: ArgumentHelp(
+            "Send so many bytes; else all to the end.",
+            valueName: "bytes"))
     var count: Int64?
 
     @Flag(help: "Print the SHA-256 of what was sent, to compare with the receiver's.")
@@ -40,7 +43,10 @@ struct SendCommand: ParsableCommand {
     @Flag(help: "Print an object: sent, sha256; or error.")
     var json = false
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     func validate() throws {

@@ -9,20 +9,34 @@ internal import TorsionTLS
 
 /// The options of the commands that serve until they are told to end.
 struct ServingOptions: ParsableArguments {
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
-    @Option(help: "Threads, each with a reactor and a listening socket of its own.")
+    @Option(
+        help: ArgumentHelp(
+            "Threads, each with a reactor and a listening socket of its own.",
+            valueName: "count"))
     var threads = 1
 
-    @Option(help: "Seconds that open connections are given at the end.")
+    @Option(
+        help: ArgumentHelp(
+            "Seconds that open connections are given at the end.",
+            valueName: "seconds"))
     var grace = 0.5
 
-    @Option(help: "Of these seconds, how long clients are still accepted when the end has begun.")
+    @Option(
+        help: ArgumentHelp(
+            "Of these seconds, how long clients are still accepted when the end has begun.",
+            valueName: "seconds"))
     var lameDuck = 0.0
 
     @Option(
-        help: "A UNIX path at which torsion doctor unix:PATH may ask this server. Of one thread.")
+        help: ArgumentHelp(
+            "A UNIX socket at which torsion doctor unix:PATH may ask this server; for one thread.",
+            valueName: "path"))
     var admin: String?
 
     @Flag(help: "Print an object: listening, backend, threads; errors as objects, too.")

@@ -15,11 +15,11 @@ struct TorsionCommand: ParsableCommand {
             An endpoint is written tcp:HOST:PORT, tls:HOST:PORT, unix:PATH, stdio:, fd:NUMBER or \
             exec:PROGRAM; where one is asked for, HOST:PORT, :PORT and /path do as well.
 
-            Exit status: 0 all went well; 1 something went wrong, which one line on standard error \
-            says; 2 the other side broke the protocol; 22, of get alone, an answer of another status \
-            than 2xx; 64 the command line is wrong; 69 there is nobody to talk to: the name is not \
-            found, or the connection is refused or takes too long; 130 and 143, as of every program, \
-            ended by a second SIGINT or SIGTERM.
+            Exit status: 0 all went well; 1 something went wrong, and one line on standard error says \
+            what; 2 the other side broke the protocol; 22 (get only) the status of the answer is not \
+            2xx; 64 the command line is wrong; 69 the service cannot be reached: its name is not \
+            found, or the connection is refused or takes too long; 130 and 143 a second SIGINT or \
+            SIGTERM ended the command.
 
             With --json a command prints objects, one a line, and an error is an object on standard \
             error. Where standard output has the other side's bytes, with connect, listen and get, \
@@ -70,8 +70,12 @@ struct TorsionCommand: ParsableCommand {
         let code: Int32? = fflush(nil) == 0 ? nil : errno
         guard hasFailed || code != nil else { return }
         if code == EPIPE, dies { BrokenPipeSignal.raise() }
-        let cause = code.map { ": " + String(cString: strerror($0)) } ?? ""
-        writeToStandardError("cannot write to standard output\(cause)\n")
+        var sentence = "cannot write to standard output"
+        if let code {
+            errno = code
+            sentence = IOError.ofFile("write", "standard output", .write).sentence
+        }
+        writeToStandardError(sentence + "\n")
         throw ExitCode(ExitStatus.failed)
     }
 
@@ -114,7 +118,28 @@ extension BackendChoice {
 func readEndpoint<Endpoint>(
     _ text: String, _ make: (String) throws(EndpointError) -> Endpoint
 ) throws -> Endpoint {
-    do throws(EndpointError) { return try make(text) } catch { throw ValidationError("\(error)") }
+    do throws(EndpointError) {
+        return try make(text)
+    } catch {
+        guard let other = meantEndpoint(text, error) else { throw ValidationError("\(error)") }
+        throw ValidationError("\(error). Did you mean '\(other)'?")
+    }
+}
+
+/// What was meant by a port or a host without a type.
+private func meantEndpoint(_ text: String, _ error: EndpointError) -> String? {
+    guard case .unknownType(let type, let allowed) = error else { return nil }
+    func isNumber(_ text: some StringProtocol) -> Bool {
+        !text.isEmpty && text.allSatisfy(\.isNumber)
+    }
+    let rest = text.dropFirst(type.count)
+    if isNumber(type) { return rest.isEmpty ? ":\(type)" : nil }
+    // Of a server it would be an interface.
+    guard allowed.contains("exec") else { return nil }
+    if rest.isEmpty {
+        return type == "localhost" || type.contains(".") ? "\(type):PORT" : "tcp:\(type):PORT"
+    }
+    return rest.first == ":" && isNumber(rest.dropFirst()) ? "tcp:\(text)" : nil
 }
 
 /// Runs a command's work; an error of the world is one sentence on standard error, an object with it

@@ -15,7 +15,10 @@ struct TrafficOptions: ParsableArguments {
             """)
     var log: TrafficForm?
 
-    @Option(help: "Seconds without a byte in either direction, after which a connection is closed.")
+    @Option(
+        help: ArgumentHelp(
+            "Seconds without a byte in either direction, after which a connection is closed.",
+            valueName: "seconds"))
     var idle: Double?
 
     /// - Throws: `ValidationError`, which ends the command with status 64.
@@ -73,7 +76,10 @@ struct JoiningOptions: ParsableArguments {
 
     @OptionGroup var header: ProxyHeaderOption
 
-    @Option(help: "How many clients there may be at once; further ones are refused.")
+    @Option(
+        help: ArgumentHelp(
+            "How many clients there may be at once; further ones are refused.",
+            valueName: "clients"))
     var limit: Int?
 
     /// For clients that are joined to a place.

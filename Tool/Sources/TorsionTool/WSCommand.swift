@@ -42,13 +42,17 @@ struct WSCommand: ParsableCommand {
             """)
     var json = false
 
-    @Option(help: "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.")
+    @Option(
+        help: ArgumentHelp(
+            "libuv, epoll or io_uring; else what TORSION_BACKEND names, else libuv.",
+            valueName: "name"))
     var backend: String?
 
     func validate() throws {
         let parsed: HTTPURL
         do throws(HTTPURLError) { parsed = try HTTPURL(parsing: url) } catch {
-            throw ValidationError("\(error)")
+            let hint = url.contains("://") ? "" : ". Did you mean 'ws://\(url)'?"
+            throw ValidationError("\(error)\(hint)")
         }
         guard parsed.scheme == .ws || parsed.scheme == .wss else {
             throw ValidationError("\(parsed) begins neither with ws: nor with wss:")

@@ -217,6 +217,54 @@ import TorsionTLS
         #expect(client.readOutput() == "hello\n" && client.wait() == 0)
     }
 
+    @Test(arguments: ["libuv", "epoll", "io_uring"])
+    func `a relay of one client fails with what breaks it`(backend: String) throws {
+        let server = try Socket.bound()
+        try server.listen()
+        let relay =
+            "exec '\(Program.folder)/torsion' relay stdio: :\(server.port)"
+            + " --backend \(backend)"
+        let full = try Program(path: "sh", ["-c", relay + " > /dev/full"])
+        try server.accept().write("something")
+        let errors = full.readErrors()
+        #expect(
+            errors == "cannot write to standard output: no space left on device (ENOSPC)\n")
+        #expect(full.wait() == 1)
+        let reset = try Program(path: "sh", ["-c", relay])
+        let peer = try server.accept()
+        peer.write("a")
+        #expect(reset.readByte() == "a")
+        peer.reset()
+        let complaint = reset.readErrors()
+        #expect(complaint.hasSuffix("connection reset by peer (ECONNRESET)\n"), "\(complaint)")
+        #expect(reset.wait() == 1)
+        let pipeline = try Program(
+            path: "bash",
+            ["-c", "yes | (\(relay)) | head -1 > /dev/null; echo ${PIPESTATUS[1]}"])
+        let endless = try server.accept()
+        for _ in 0..<100 { endless.write(String(repeating: "line\n", count: 20_000)) }
+        #expect(pipeline.readOutput() == "\(128 + SIGPIPE)\n")
+        #expect(pipeline.readErrors() == "" && pipeline.wait() == 0)
+    }
+
+    @Test(arguments: [
+        (["connect", "80"], "Did you mean ':80'?"),
+        (["listen", "8080"], "Did you mean ':8080'?"),
+        (["connect", "localhost"], "Did you mean 'localhost:PORT'?"),
+        (["connect", "example:80"], "Did you mean 'tcp:example:80'?"),
+        (["probe", "example"], "Did you mean 'tcp:example:PORT'?"),
+        (["get", "example.org/a"], "Did you mean 'http://example.org/a'?"),
+        (["ws", "example.org"], "Did you mean 'ws://example.org'?"),
+    ])
+    func `a place without its type is told what may have been meant`(
+        arguments: [String], hint: String
+    ) throws {
+        let program = try Program("torsion", arguments)
+        let errors = program.readErrors()
+        #expect(errors.contains(hint), "\(errors)")
+        #expect(program.wait() == 64)
+    }
+
     @Test(arguments: [
         (["relay", ":0", ":1", "--idle", "0"], "0.001 to 86400"),
         (["relay", ":0", ":1", "--limit", "0"], "1 or more"),
