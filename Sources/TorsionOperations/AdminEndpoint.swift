@@ -88,7 +88,7 @@ public struct AdminEndpoint: Sendable {
     }
 
     private static let own: [String: Entry] = [
-        "inspect": Entry(help: "what is open: connections, ports, delayed calls, counts") {
+        "inspect": Entry(help: "what is open: connections, ports, delayed calls, tasks, counts") {
             _, reactor in reactor.inspect()
         },
         "ready": Entry(help: "whether clients should be sent here") { _, reactor in

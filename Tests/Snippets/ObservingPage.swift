@@ -13,6 +13,17 @@ func slowReaders(on reactor: Reactor) -> [String] {
 }
 // snippet end
 
+// snippet: pauses
+/// The connections that do not read, and why: "1.17: consumer connection 1.18 for 12 s".
+func standing(on reactor: Reactor) -> [String] {
+    reactor.inspect().connections.flatMap { connection in
+        connection.pauses.map { pause in
+            "\(connection.id): \(pause.cause) \(pause.by ?? "") for \(Int(pause.seconds)) s"
+        }
+    }
+}
+// snippet end
+
 // snippet: slow
 /// Tells of callbacks that take longer than a tenth of a second, also of one that hangs for good.
 func watchOver(_ reactor: Reactor, log: @escaping (String) -> Void) throws {

@@ -13,15 +13,23 @@ public final class SequenceSource<Elements: AsyncSequence>: ByteSource
 where Elements.Element == Bytes {
     private let elements: Elements
     private let reactor: Reactor
+    private let file: StaticString
+    private let line: UInt
 
     /// A sequence that a task of this reactor iterates.
     ///
     /// - Parameters:
     ///   - elements: Iterated once, by one task.
     ///   - reactor: Where the task and the consumer belong.
-    public init(_ elements: Elements, on reactor: Reactor) {
+    ///   - file: The place that ``Reactor/inspect()`` names for the task.
+    ///   - line: The place that ``Reactor/inspect()`` names for the task.
+    public init(
+        _ elements: Elements, on reactor: Reactor, file: StaticString = #fileID, line: UInt = #line
+    ) {
         self.elements = elements
         self.reactor = reactor
+        self.file = file
+        self.line = line
     }
 
     /// Starts the task.
@@ -33,7 +41,7 @@ where Elements.Element == Bytes {
     @discardableResult
     public func pipe(to consumer: any Consumer) -> Deferred<Int> {
         let feed = SequenceFeed(to: consumer, on: reactor)
-        return feed.start { [elements] in
+        return feed.start(file: file, line: line) { [elements] in
             for try await bytes in elements { try await feed.write(bytes) }
         }
     }
@@ -55,13 +63,16 @@ private final class SequenceFeed: PushProducer {
     }
 
     func start(
+        file: StaticString, line: UInt,
         _ body: nonisolated(nonsending) @escaping () async throws -> Void
     ) -> Deferred<Int> {
-        let result = Deferred<Int>(on: reactor) { [weak self] _ in self?.cancel() }
+        let result = Deferred<Int>(on: reactor, file: file, line: line) { [weak self] _ in
+            self?.cancel()
+        }
         self.result = result
         consumer.registerProducer(self)
         guard self.result != nil else { return result }
-        let task = reactor.spawn(body)
+        let task = reactor.spawn(file: file, line: line, body)
         self.task = task
         task.addBoth { [self] outcome in
             self.task = nil

@@ -22,16 +22,19 @@ extension StreamServerEndpoint {
     ///   - reactor: The calling task's.
     ///   - gracePeriod: How long draining may take.
     ///   - whenListening: Called with the port, when clients can connect.
+    ///   - file: The place that ``Reactor/inspect()`` names for each task.
+    ///   - line: The place that ``Reactor/inspect()`` names for each task.
     ///   - handle: Serves one connection; may capture what belongs to the reactor.
     /// - Throws: ``IOError`` if the port cannot be opened. Cancellation is not an error: the server
     ///   did as it was told.
     public nonisolated(nonsending) func serve(
         on reactor: Reactor, gracePeriod: Duration = .seconds(10),
         whenListening: (ListeningPort) -> Void = { _ in },
+        file: StaticString = #fileID, line: UInt = #line,
         _ handle: nonisolated(nonsending) @escaping (AsyncConnection) async throws -> Void
     ) async throws {
         reactor.requireTasksRun(in: #isolation, "serve")
-        let server = AsyncServer(on: reactor, handle: handle)
+        let server = AsyncServer(on: reactor, file: file, line: line, handle: handle)
         let port = try listen(on: reactor, factory: server)
         whenListening(port)
         await server.waitForEnd()
@@ -54,10 +57,12 @@ extension StreamServerEndpoint {
     }
 }
 
-/// The connections of one ``StreamServerEndpoint/serve(on:gracePeriod:whenListening:_:)``.
+/// The connections of one ``StreamServerEndpoint/serve(on:gracePeriod:whenListening:file:line:_:)``.
 private final class AsyncServer: StreamProtocolFactory {
     private let reactor: Reactor
     private let handle: nonisolated(nonsending) (AsyncConnection) async throws -> Void
+    private let file: StaticString
+    private let line: UInt
     private var served: [ConnectionID: Served] = [:]
     private var isOver = false
     private var waiter: WaitKey?
@@ -68,10 +73,12 @@ private final class AsyncServer: StreamProtocolFactory {
     }
 
     init(
-        on reactor: Reactor,
+        on reactor: Reactor, file: StaticString, line: UInt,
         handle: nonisolated(nonsending) @escaping (AsyncConnection) async throws -> Void
     ) {
         self.reactor = reactor
+        self.file = file
+        self.line = line
         self.handle = handle
     }
 
@@ -87,7 +94,7 @@ private final class AsyncServer: StreamProtocolFactory {
     private func serve(_ mailbox: ConnectionMailbox) {
         let connection = AsyncConnection(mailbox)
         let id = connection.id
-        let task = reactor.spawn { [self, handle] in
+        let task = reactor.spawn(file: file, line: line) { [self, handle] in
             do { try await handle(connection) } catch { failed(connection, error) }
             connection.close()
             served[id] = nil

@@ -62,6 +62,9 @@ class SpawnedTask: TaskExecutor, @unchecked Sendable {
 
     @concurrent fileprivate func main() async {}
 
+    /// Where it was spawned; nil when it has ended.
+    var place: ProgramPlace? { nil }
+
     /// The reactor ends, and the task has not: fails its result.
     func abandon() { leave() }
 
@@ -127,6 +130,8 @@ final class BodyTask<Value>: SpawnedTask, @unchecked Sendable {
         case .failure(let error): result.fail(error)
         }
     }
+
+    override var place: ProgramPlace? { result?.place }
 
     override func abandon() {
         super.abandon()

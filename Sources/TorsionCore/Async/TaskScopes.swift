@@ -10,14 +10,19 @@ extension Reactor {
     /// Call it from a task of this reactor. A negative time counts as zero; the task goes on in a
     /// later turn at the earliest. Unlike `Task.sleep` it stays on the reactor's thread.
     ///
-    /// - Parameter duration: How long, by the reactor's clock; a negative one counts as zero.
+    /// - Parameters:
+    ///   - duration: How long, by the reactor's clock; a negative one counts as zero.
+    ///   - file: The place that ``inspect()`` names.
+    ///   - line: The place that ``inspect()`` names.
     /// - Throws: `CancellationError` when the task is cancelled, ``ReactorStopped`` at the end of
     ///   the reactor.
-    public nonisolated(nonsending) func sleep(for duration: Duration) async throws {
+    public nonisolated(nonsending) func sleep(
+        for duration: Duration, file: StaticString = #fileID, line: UInt = #line
+    ) async throws {
         var call: DelayedCall?
         defer { call?.cancel() }
         try await suspend { key in
-            call = callLater(duration) { [unowned self] in resume(key) }
+            call = callLater(duration, file: file, line: line) { [unowned self] in resume(key) }
         }
     }
 
@@ -52,22 +57,25 @@ extension Reactor {
     /// ``withServingGroup(_:)``.
     ///
     /// - Parameters:
+    ///   - file: The place that ``inspect()`` names for both tasks.
+    ///   - line: The place that ``inspect()`` names for both tasks.
     ///   - first: Run once, as a task of this reactor.
     ///   - second: Run once, as a task of this reactor, side by side with `first`.
     /// - Returns: Both values, when both closures have ended.
     /// - Throws: The first error.
     @discardableResult
     public nonisolated(nonsending) func concurrently<First, Second>(
+        file: StaticString = #fileID, line: UInt = #line,
         _ first: nonisolated(nonsending) @escaping () async throws -> First,
         _ second: nonisolated(nonsending) @escaping () async throws -> Second
     ) async throws -> (First, Second) {
         requireTasksRun(in: #isolation, "concurrently")
         var values: (First?, Second?) = (nil, nil)
         try await withServingGroup { group in
-            group.spawn(isolation: nil) {
+            group.spawn(isolation: nil, file: file, line: line) {
                 values.0 = try await group.cancellingAll(ifThrown: first)
             }
-            group.spawn(isolation: nil) {
+            group.spawn(isolation: nil, file: file, line: line) {
                 values.1 = try await group.cancellingAll(ifThrown: second)
             }
         }
@@ -114,6 +122,8 @@ extension Reactor {
     /// `body` alone; one that throws cancels it.
     ///
     /// - Parameters:
+    ///   - file: The place that ``inspect()`` names for both tasks.
+    ///   - line: The place that ``inspect()`` names for both tasks.
     ///   - background: Run by the task. It is not heard when it throws `CancellationError` because
     ///     it was cancelled.
     ///   - body: Runs as a task of its own, so that it can be cancelled.
@@ -121,14 +131,15 @@ extension Reactor {
     /// - Throws: The first error of either. If `body` throws `ShutdownRequested`, `background` has not
     ///   failed and is cancelled all the same.
     public nonisolated(nonsending) func withBackground<Value>(
+        file: StaticString = #fileID, line: UInt = #line,
         _ background: nonisolated(nonsending) @escaping () async throws -> Void,
         while body: nonisolated(nonsending) @escaping () async throws -> Value
     ) async throws -> Value {
         requireTasksRun(in: #isolation, "withBackground")
         var value: Value?
         try await withServingGroup { group in
-            group.spawn(isolation: nil, background)
-            group.spawn(isolation: nil) {
+            group.spawn(isolation: nil, file: file, line: line, background)
+            group.spawn(isolation: nil, file: file, line: line) {
                 defer { group.cancelAll() }
                 value = try await body()
             }

@@ -103,6 +103,9 @@ public class AnyDeferred {
     /// Learns that what this waits for will have no result, unless somebody cancels it.
     func upstreamWasAbandoned() {}
 
+    /// Where it was made.
+    final var place: ProgramPlace { ProgramPlace(file: file, line: UInt(line)) }
+
     /// Releases the value in `words`.
     @usableFromInline
     func destroyStored() {}
@@ -309,7 +312,7 @@ extension AnyDeferred {
         // What somebody here asked for, cancelling or the end, is nothing that went wrong.
         if isAskedFor(error) { return }
         reactor.report(
-            error, in: "a Deferred", place: "\(file):\(line)",
+            error, in: "a Deferred", place: place.description,
             firingPlace: firingPlace?.description)
     }
 

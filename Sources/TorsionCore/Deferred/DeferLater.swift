@@ -17,7 +17,7 @@ extension Reactor {
     ) -> Deferred<Void> {
         var call: DelayedCall?
         let deferred = Deferred<Void>(on: self, file: file, line: line) { _ in call?.cancel() }
-        call = callLater(delay) { deferred.succeed() }
+        call = callLater(delay, file: file, line: line) { deferred.succeed() }
         return deferred
     }
 

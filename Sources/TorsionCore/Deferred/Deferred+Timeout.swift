@@ -44,7 +44,7 @@ extension Deferred {
         }
         // With the result there already, a timer would only be cancelled by nobody.
         guard limited.isPending else { return limited }
-        watch.call = reactor.callLater(limit) {
+        watch.call = reactor.callLater(limit, file: file, line: line) {
             watch.expired = true
             // The callback above is gone if there is nothing left that it could have come from.
             if limited.isAbandoned { return limited.finish(.failed(TimeoutError(limit: limit))) }

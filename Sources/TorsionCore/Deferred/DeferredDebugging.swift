@@ -1,29 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-// In debugging mode a reactor keeps, for each Deferred that was fired, where that was, and for each
-// delayed call where it was made. The places of the former stand in a table of the reactor, so that
-// nothing else pays for them: a Deferred has one flag, which says whether it has an entry there.
-// Those of the latter are captured by a closure around the call's own.
-
-/// Where something stands in the program.
-struct ProgramPlace: CustomStringConvertible {
-    let file: StaticString
-    let line: UInt
-
-    var description: String { "\(file):\(line)" }
-}
+// In debugging mode a reactor keeps, for each Deferred that was fired, where that was. The places
+// stand in a table of the reactor, so that nothing else pays for them: a Deferred has one flag, which
+// says whether it has an entry there.
 
 extension Reactor {
-    /// Whether the reactor remembers where each Deferred was fired, and where each delayed call was
-    /// made.
+    /// Whether the reactor remembers where each Deferred was fired.
     ///
     /// Firing a Deferred twice then names both places, and so does the report of an unhandled
-    /// failure: there the place is that of the firing which the failure came from. The report of an
-    /// error in a delayed call names the line of its ``callLater(_:file:line:_:)``.
+    /// failure: there the place is that of the firing which the failure came from. The place of a
+    /// delayed call is always kept.
     ///
-    /// False at first. It counts for what is fired and made from then on, and costs an entry in a
-    /// table for each Deferred of a chain that was fired, and an allocation for each delayed call.
+    /// False at first. It counts for what is fired from then on, and costs an entry in a table for
+    /// each Deferred of a chain that was fired.
     ///
     /// - SeeAlso: Twisted `twisted.internet.defer.setDebugging`, `DelayedCall.debug`.
     public var isDebugging: Bool {

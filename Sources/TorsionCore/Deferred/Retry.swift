@@ -33,6 +33,7 @@ private final class Retrying<Value> {
     private var whole: Deferred<Value>?
     private var attempt: AnyDeferred?
     private var delay: DelayedCall?
+    private var place = ProgramPlace(file: #fileID, line: #line)
     private var isCancelled = false
 
     init(
@@ -45,6 +46,7 @@ private final class Retrying<Value> {
     }
 
     func start(file: StaticString, line: UInt) -> Deferred<Value> {
+        place = ProgramPlace(file: file, line: line)
         let whole = Deferred<Value>(on: reactor, file: file, line: line) { [weak self] _ in
             self?.cancel()
         }
@@ -71,7 +73,9 @@ private final class Retrying<Value> {
                 take()?.fail(error)
                 return
             }
-            delay = reactor.callLater(time) { [self] in attemptNow() }
+            delay = reactor.callAt(reactor.now.advanced(by: time), from: place) { [self] in
+                attemptNow()
+            }
         }
     }
 

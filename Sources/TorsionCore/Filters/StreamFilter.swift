@@ -133,6 +133,8 @@ open class StreamFilter {
     @exclusivity(unchecked) final var call = Call.none
     @exclusivity(unchecked) final var writeEnd = WriteEnd.open
     @exclusivity(unchecked) final var flags: Flags = []
+    /// Since when it does not read; meaningless while ``isReceivingPaused`` is false.
+    @exclusivity(unchecked) final var pauseStart = MonotonicInstant(nanoseconds: 0)
 
     /// A filter that waits for its stream.
     public init() {}
@@ -372,6 +374,7 @@ open class StreamFilter {
 
     /// Stops reading from the stream below, so that the peer feels it, until ``resumeReceiving()``.
     public final func pauseReceiving() {
+        if !isReceivingPaused { pauseStart = owner.presentTime }
         flags.insert(.isReceivingPaused)
         updateReading()
     }

@@ -44,13 +44,15 @@ public struct ReactorEventSource: Hashable, Sendable, CustomStringConvertible {
     public internal(set) var connection: ConnectionID?
     /// The connection's other end.
     public internal(set) var peerAddress: SocketAddress?
-    /// The place in the program that made the call, as in "Chat/Room.swift:41": of delayed calls, if
-    /// the reactor ``Reactor/isDebugging``.
-    public internal(set) var place: String?
+    /// The place in the program that made the call, as in "Chat/Room.swift:41"; nil unless the event is a
+    /// delayed call.
+    public var place: String? { maker?.description }
+    /// The same, since its text would cost each event as much as the call.
+    let maker: ProgramPlace?
 
-    init(_ kind: Kind, place: String? = nil) {
+    init(_ kind: Kind, from maker: ProgramPlace? = nil) {
         self.kind = kind
-        self.place = place
+        self.maker = maker
     }
 
     /// A protocol's type, by which two are compared.

@@ -21,6 +21,9 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
     public var datagramPorts: [String]
     /// Delayed calls, the next one first.
     public var delayedCalls: [DelayedCall]
+    /// Tasks that ``Reactor/spawn(isolation:file:line:_:)`` started and that have not ended, by the place
+    /// of their spawn, the most first.
+    public var tasks: [Tasks]
     /// Figures since the reactor was made.
     public var counts: Counts
     /// How busy it has been; nil unless it ``Reactor/isMeasuring``.
@@ -38,23 +41,57 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
         public var protocolType: String?
         /// The types of the filters below it, the uppermost first.
         public var filters: [String]
+        /// The type of what carries the bytes, below the filters.
+        public var stream: String
+        /// The type of the producer that is registered with it; nil without one.
+        public var producer: String?
         /// Where it is between opening and the end, as in "open" or "finishing".
         public var state: String
         /// Whether it is a client of this program's, as a server.
         public var isServed: Bool
-        /// Whether the program, or its peer that does not read, has paused its reading.
+        /// Whether it does not read: ``pauses`` says why.
         public var isPaused: Bool
-        /// Since when the program has paused it, in seconds; nil if it has not, or the reactor was not
-        /// measuring then.
-        public var pausedSeconds: Double?
+        /// Who has paused its reading, and since when; empty while it reads.
+        public var pauses: [Pause]
         /// Bytes that were written and have not left.
         public var pendingBytes: Int
+        /// For how long these have been over the high mark, in seconds; nil while they are not.
+        ///
+        /// A producer that is registered is paused as long.
+        public var fullSeconds: Double?
         /// How long it has been open, in seconds.
         public var ageSeconds: Double
         /// Bytes that were read since the reactor ``Reactor/isMeasuring``; nil if it is not.
         public var bytesRead: UInt64?
         /// Bytes that have left, in the same way.
         public var bytesWritten: UInt64?
+    }
+
+    /// A reason why a connection does not read.
+    public struct Pause: Hashable, Sendable, Codable {
+        /// The kinds of reasons.
+        @nonexhaustive
+        public enum Cause: String, Hashable, Sendable, Codable {
+            /// The program called `pauseProducing()`: the protocol, or code that has the transport.
+            case program
+            /// The task that serves the connection has not read what arrived.
+            case task
+            /// What the connection produces for, by a registration or a pipe, is full.
+            case consumer
+            /// Its own queue is over the high mark, since the peer does not read, and no producer is
+            /// registered that could be paused instead.
+            case peer
+            /// A filter below it does not read, such as a `Throttle` beyond its rate.
+            case filter
+        }
+
+        /// The kind of the reason.
+        public var cause: Cause
+        /// The type of the filter; the consumer, as "connection 1.17" or by its type; nil if the consumer
+        /// is not known, and for the other kinds.
+        public var by: String?
+        /// For how long, in seconds.
+        public var seconds: Double
     }
 
     /// One port for streams.
@@ -71,6 +108,18 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
     public struct DelayedCall: Hashable, Sendable, Codable {
         /// When it is due, in seconds from now; negative if it is late.
         public var dueSeconds: Double
+        /// The place of its `callLater`, as in "Chat/Room.swift:41"; of the engine's own calls a file of
+        /// the engine.
+        public var place: String
+    }
+
+    /// The tasks that one line of the program has spawned and that have not ended.
+    public struct Tasks: Hashable, Sendable, Codable {
+        /// The line, as in "Chat/Room.swift:41"; for a task that serves a connection, the line that
+        /// called `serve`.
+        public var place: String
+        /// How many there are.
+        public var count: Int
     }
 
     /// Figures since the reactor was made: those of ``ReactorStatistics`` that a person asks for first.
@@ -134,8 +183,8 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
 }
 
 extension Reactor {
-    /// The open resources, as a value that can leave the thread: connections, ports, delayed calls,
-    /// counts.
+    /// The open resources, as a value that can leave the thread: connections, ports, delayed calls and
+    /// tasks with their places, counts.
     ///
     ///     print(reactor.inspect().connections.filter { $0.pendingBytes > 0 })
     ///
@@ -147,18 +196,17 @@ extension Reactor {
         let figures = statistics
         let now = presentTime
         let open = connections.elements
+        let consumers = open.consumersByProducer
         return ReactorSnapshot(
             reactor: number, backend: backendName, isReady: isReady, isStopping: isStopping,
-            connections: open.map { $0.snapshot(at: now) },
+            connections: open.map { $0.snapshot(at: now, consumers) },
             ports: ports.elements.map { port in
                 ReactorSnapshot.Port(
                     address: "\(port.localAddress)", isAccepting: port.isAcceptingNow,
                     connections: open.count { $0.options === port.service.options })
             },
             datagramPorts: datagramPorts.elements.map { "\($0.localAddress)" },
-            delayedCalls: delayedCalls.compactMap(\.deadline).sorted().map {
-                ReactorSnapshot.DelayedCall(dueSeconds: now.duration(to: $0).inSeconds)
-            },
+            delayedCalls: delayedCallSnapshots(at: now), tasks: taskSnapshots(),
             counts: ReactorSnapshot.Counts(
                 turns: figures.turns, connectionsMade: figures.connectionsMade,
                 losses: figures.losses, handshakesFailed: figures.handshakesFailed,
@@ -166,6 +214,42 @@ extension Reactor {
                 unhandledErrors: figures.unhandledErrors, queuedBytes: figures.queuedBytes,
                 tasks: figures.tasks, threadWork: threadWork.count),
             load: meter.map { $0.load.snapshot(at: now) })
+    }
+}
+
+extension Reactor {
+    private func delayedCallSnapshots(at now: MonotonicInstant) -> [ReactorSnapshot.DelayedCall] {
+        timers.activeKeys.compactMap { key in
+            guard let deadline = timers.deadline(of: key), let body = timers.payload(of: key) else {
+                return nil
+            }
+            return (deadline, body.place)
+        }.sorted { (one: (MonotonicInstant, ProgramPlace), other) in one.0 < other.0 }.map {
+            ReactorSnapshot.DelayedCall(
+                dueSeconds: now.duration(to: $0.0).inSeconds, place: $0.1.description)
+        }
+    }
+
+    private func taskSnapshots() -> [ReactorSnapshot.Tasks] {
+        var counts: [String: Int] = [:]
+        for case let place? in tasks.elements.map(\.place) {
+            counts[place.description, default: 0] += 1
+        }
+        return counts.map { ReactorSnapshot.Tasks(place: $0.key, count: $0.value) }
+            .sorted { ($1.count, $0.place) < ($0.count, $1.place) }
+    }
+}
+
+extension [StreamConnection] {
+    /// The connections that a producer is registered with, by the producer; of a pipe by its source.
+    fileprivate var consumersByProducer: [ObjectIdentifier: ConnectionID] {
+        var result: [ObjectIdentifier: ConnectionID] = [:]
+        for connection in self {
+            guard case .push(let producer, _) = connection.producer else { continue }
+            let source = (producer as? PipeProtocol)?.pausedSource ?? producer
+            result[ObjectIdentifier(source)] = connection.id
+        }
+        return result
     }
 }
 
@@ -181,29 +265,69 @@ extension ReactorLoad {
 }
 
 extension StreamConnection {
-    fileprivate func snapshot(at now: MonotonicInstant) -> ReactorSnapshot.Connection {
+    fileprivate func snapshot(
+        at now: MonotonicInstant, _ consumers: [ObjectIdentifier: ConnectionID]
+    ) -> ReactorSnapshot.Connection {
         let isMeasured = reactor.meter != nil
+        let filters = filters
+        let pauses = pauses(at: now, consumers)
         return ReactorSnapshot.Connection(
             id: "\(id)", peer: "\(peerAddress)", local: "\(localAddress)",
             protocolType: proto.map { String(reflecting: type(of: $0 as Any)) },
-            filters: filterTypes, state: machine.state.name, isServed: isServed,
-            isPaused: isPaused || gate.isPaused && producer.isNone,
-            pausedSeconds: isPaused
-                ? extras?.pauseStart.map { $0.duration(to: now).inSeconds } : nil,
-            pendingBytes: pendingByteCount,
+            filters: filters.map { String(reflecting: type(of: $0)) },
+            stream: String(reflecting: type(of: (filters.last?.below ?? stream) as Any)),
+            producer: producerType, state: machine.state.name, isServed: isServed,
+            isPaused: !pauses.isEmpty, pauses: pauses, pendingBytes: pendingByteCount,
+            fullSeconds: gate.isPaused ? fullStart.duration(to: now).inSeconds : nil,
             ageSeconds: client.madeAt.duration(to: now).inSeconds,
             bytesRead: isMeasured ? extras?.bytesRead ?? 0 : nil,
             bytesWritten: isMeasured ? extras?.bytesWritten ?? 0 : nil)
     }
 
-    private var filterTypes: [String] {
-        var names: [String] = []
+    private var filters: [StreamFilter] {
+        var filters: [StreamFilter] = []
         var next = stream
         while let filter = next as? StreamFilter {
-            names.append(String(reflecting: type(of: filter)))
+            filters.append(filter)
             next = filter.below
         }
-        return names
+        return filters
+    }
+
+    private var producerType: String? {
+        switch producer {
+        case .none: nil
+        case .push(let producer, _): String(reflecting: type(of: producer as Any))
+        case .pull(let producer, _): String(reflecting: type(of: producer as Any))
+        }
+    }
+
+    /// Who keeps it from reading.
+    private func pauses(
+        at now: MonotonicInstant, _ consumers: [ObjectIdentifier: ConnectionID]
+    ) -> [ReactorSnapshot.Pause] {
+        guard !machine.isClosed else { return [] }
+        var pauses: [ReactorSnapshot.Pause] = []
+        func add(
+            _ cause: ReactorSnapshot.Pause.Cause, _ by: String?, since start: MonotonicInstant
+        ) {
+            let seconds = start.duration(to: now).inSeconds
+            pauses.append(ReactorSnapshot.Pause(cause: cause, by: by, seconds: seconds))
+        }
+        if isPaused, pauseCause == .consumer {
+            let consumer = consumers[ObjectIdentifier(self)].map { "connection \($0)" }
+            add(.consumer, consumer ?? (proto as? PipeProtocol)?.consumerType, since: pauseStart)
+        } else if isPaused {
+            let isForTask = proto is ConnectionMailbox
+            add(isForTask ? .task : pauseCause, nil, since: pauseStart)
+        }
+        if gate.isPaused, producer.isNone, machine.acceptsWrites {
+            add(.peer, nil, since: fullStart)
+        }
+        for filter in filters where filter.isReceivingPaused {
+            add(.filter, String(reflecting: type(of: filter)), since: filter.pauseStart)
+        }
+        return pauses
     }
 }
 

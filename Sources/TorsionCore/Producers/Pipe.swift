@@ -265,10 +265,18 @@ extension PipeProtocol: InvariantChecking {
     }
 }
 
+extension PipeProtocol {
+    /// What is paused when the destination is full.
+    var pausedSource: any PushProducer { source }
+
+    /// The type of the destination.
+    var consumerType: String { String(reflecting: type(of: destination as Any)) }
+}
+
 extension PipeProtocol: PushProducer {
     func pauseProducing() {
         isPaused = true
-        source.pauseProducing()
+        source.pauseForConsumer()
     }
 
     func resumeProducing() {

@@ -17,6 +17,17 @@ public protocol PushProducer: AnyObject {
     func stopProducing()
 }
 
+extension PushProducer {
+    /// Pauses it since its consumer is full: a connection keeps the reason for ``Reactor/inspect()``.
+    func pauseForConsumer() {
+        if let connection = self as? StreamConnection {
+            connection.pause(by: .consumer)
+        } else {
+            pauseProducing()
+        }
+    }
+}
+
 /// Something that produces one piece each time it is asked.
 ///
 /// - SeeAlso: Twisted `IPullProducer`.

@@ -20,7 +20,7 @@ final class RegisteredProducer {
 
     /// The consumer holds so many bytes more.
     func didQueue(byteCount: Int) {
-        if gate.didQueue(byteCount: byteCount) == .pauseProducer { producer?.pauseProducing() }
+        if gate.didQueue(byteCount: byteCount) == .pauseProducer { producer?.pauseForConsumer() }
     }
 
     /// The consumer holds so many bytes less.
@@ -35,7 +35,7 @@ final class RegisteredProducer {
             producer == nil, "Consumer: a producer is registered already; unregister it first")
         guard !isOver else { return next.stopProducing() }
         producer = next
-        if gate.isPaused { next.pauseProducing() }
+        if gate.isPaused { next.pauseForConsumer() }
     }
 
     /// Registers one that is asked for a piece a turn, as long as there is room.

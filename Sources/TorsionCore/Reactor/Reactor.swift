@@ -127,7 +127,7 @@ public final class Reactor {
     @exclusivity(unchecked) package var chance: SeededGenerator?
     /// Where Deferreds were fired, in debugging mode: see DeferredDebugging.swift.
     @exclusivity(unchecked) var firingPlaces: [ObjectIdentifier: ProgramPlace] = [:]
-    @usableFromInline @exclusivity(unchecked) var keepsPlaces = false
+    @exclusivity(unchecked) var keepsPlaces = false
 
     // Tasks. See Async/WaitTable.swift and Async/Spawning.swift.
     @exclusivity(unchecked) var waits = WaitTable()

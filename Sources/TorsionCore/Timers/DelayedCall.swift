@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: the Torsion authors
 
-/// What a delayed call does.
+/// What a delayed call does, and where it was made.
 ///
 /// A closure that is a generic type's value is wrapped to fit one, which is an allocation; in a
 /// struct it stays as it is.
 struct DelayedBody {
     let call: () throws -> Void
+    let place: ProgramPlace
 }
 
 /// A call that a reactor will make later.
@@ -72,13 +73,13 @@ extension Reactor {
     /// Calls `body` once, `delay` after ``now``, in a later turn, never inline.
     ///
     /// Calls with equal deadlines run in the order in which they were made. A negative delay counts
-    /// as zero. An error goes to ``unhandledError``, with the place of this call if the reactor
-    /// ``isDebugging``.
+    /// as zero. An error goes to ``unhandledError``, with the place of this call; ``inspect()`` names it
+    /// too.
     ///
     /// - Parameters:
     ///   - delay: From ``now``.
-    ///   - file: The place that a report names.
-    ///   - line: The place that a report names.
+    ///   - file: The place that reports and ``inspect()`` name.
+    ///   - line: The place that reports and ``inspect()`` name.
     ///   - body: Called once, on the reactor.
     /// - Returns: A name for the call, to cancel or move it.
     /// - Complexity: O(1), without an allocation besides what `body` captures.
@@ -91,21 +92,8 @@ extension Reactor {
     ) -> DelayedCall {
         // Inlinable: whoever schedules and cancels in one place pays for no reference to the reactor.
         let nanoseconds = MonotonicInstant.wholeNanoseconds(ofPositive: delay)
-        if keepsPlaces { body = placing(body, at: file, line) }
-        return DelayedCall(reactor: self, key: scheduleCall(after: nanoseconds, body))
-    }
-
-    /// The call, with its place.
-    @usableFromInline
-    func placing(
-        _ body: @escaping () throws -> Void, at file: StaticString, _ line: UInt
-    ) -> () throws -> Void {
-        { [unowned self] in
-            meter?.source?.place = "\(file):\(line)"
-            do { try body() } catch {
-                report(error, in: "a delayed call", place: "\(file):\(line)")
-            }
-        }
+        let place = ProgramPlace(file: file, line: line)
+        return DelayedCall(reactor: self, key: scheduleCall(after: nanoseconds, from: place, body))
     }
 
     /// Schedules for ``callLater(_:file:line:_:)``.
@@ -113,20 +101,24 @@ extension Reactor {
     /// The common case calls nothing, so that it saves no register: that is a fifth of its cost.
     @usableFromInline
     func scheduleCall(
-        after nanoseconds: UInt64, _ body: consuming @escaping () throws -> Void
+        after nanoseconds: UInt64, from place: ProgramPlace,
+        _ body: consuming @escaping () throws -> Void
     ) -> TimerKey {
         guard isBoundToThisThread, hasCachedNow, timers.schedulesAtOnce else {
-            return scheduleCallAnyway(after: nanoseconds, body)
+            return scheduleCallAnyway(after: nanoseconds, from: place, body)
         }
-        return timers.schedule(DelayedBody(call: body), at: presentTime.advanced(by: nanoseconds))
+        return timers.schedule(
+            DelayedBody(call: body, place: place), at: presentTime.advanced(by: nanoseconds))
     }
 
     @inline(never)
     private func scheduleCallAnyway(
-        after nanoseconds: UInt64, _ body: consuming @escaping () throws -> Void
+        after nanoseconds: UInt64, from place: ProgramPlace,
+        _ body: consuming @escaping () throws -> Void
     ) -> TimerKey {
         checkThread("callLater(_:file:line:_:)")
-        return timers.schedule(DelayedBody(call: body), at: presentTime.advanced(by: nanoseconds))
+        return timers.schedule(
+            DelayedBody(call: body, place: place), at: presentTime.advanced(by: nanoseconds))
     }
 
     /// Cancels for ``DelayedCall/cancel()``, in two ways for the same reason.
@@ -150,8 +142,8 @@ extension Reactor {
     ///
     /// - Parameters:
     ///   - deadline: By the reactor's clock, ``now``.
-    ///   - file: The place that a report names.
-    ///   - line: The place that a report names.
+    ///   - file: The place that reports and ``inspect()`` name.
+    ///   - line: The place that reports and ``inspect()`` name.
     ///   - body: Called once, on the reactor.
     /// - Returns: A name for the call, to cancel or move it.
     @discardableResult
@@ -159,9 +151,15 @@ extension Reactor {
         _ deadline: MonotonicInstant, file: StaticString = #fileID, line: UInt = #line,
         _ body: @escaping () throws -> Void
     ) -> DelayedCall {
+        callAt(deadline, from: ProgramPlace(file: file, line: line), body)
+    }
+
+    /// The same for a caller that keeps the place of its own caller.
+    func callAt(
+        _ deadline: MonotonicInstant, from place: ProgramPlace, _ body: @escaping () throws -> Void
+    ) -> DelayedCall {
         checkThread()
-        let body = keepsPlaces ? placing(body, at: file, line) : body
-        let key = timers.schedule(DelayedBody(call: body), at: deadline)
+        let key = timers.schedule(DelayedBody(call: body, place: place), at: deadline)
         return DelayedCall(reactor: self, key: key)
     }
 
@@ -182,9 +180,11 @@ extension Reactor {
         let last = timers.newestSequence
         while let body = timers.popDue(at: time, scheduledUpTo: last) {
             counters.timersFired += 1
-            nameEvent(.delayedCall)
+            if meter != nil { setEventSource(ReactorEventSource(.delayedCall, from: body.place)) }
             performEvent {
-                do { try body.call() } catch { report(error, in: "a delayed call") }
+                do { try body.call() } catch {
+                    report(error, in: "a delayed call", place: body.place.description)
+                }
             }
         }
     }

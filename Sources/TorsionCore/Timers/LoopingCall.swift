@@ -39,6 +39,8 @@ public final class LoopingCall {
     private let body: (_ count: Int) throws -> Deferred<Void>?
     private var state = State.idle
     private var schedule: LoopSchedule
+    /// Where it was started.
+    private var place = ProgramPlace(file: #fileID, line: #line)
     private var done: Deferred<Void>?
     private var waited: Deferred<Void>?
 
@@ -141,6 +143,7 @@ public final class LoopingCall {
             self?.cancel()
         }
         self.done = done
+        place = ProgramPlace(file: file, line: line)
         let now = reactor.now
         schedule = LoopSchedule(start: now, interval: interval, callsAtStart: first == .now)
         if first == .now { call() } else { scheduleNext() }
@@ -196,7 +199,7 @@ public final class LoopingCall {
 
     private func scheduleNext() {
         let deadline = schedule.next(after: reactor.now)
-        state = .scheduled(reactor.callAt(deadline) { [self] in call() })
+        state = .scheduled(reactor.callAt(deadline, from: place) { [self] in call() })
     }
 
     private func call() {

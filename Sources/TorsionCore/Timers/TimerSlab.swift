@@ -50,7 +50,7 @@ let noTimer = UInt32.max
 struct TimerSlab<Payload>: ~Copyable {
     typealias Node = UnsafeMutablePointer<TimerNode<Payload>>
 
-    // 512 timers of 56 bytes: well below the size that malloc gets from the kernel each time.
+    // 512 timers of 72 bytes: well below the size that malloc gets from the kernel each time.
     private static var chunkBits: UInt32 { 9 }
     private static var chunkSize: Int { 1 << Int(chunkBits) }
 

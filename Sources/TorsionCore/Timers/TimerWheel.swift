@@ -125,6 +125,9 @@ struct TimerWheel<Payload>: ~Copyable {
         unsafe slab.find(key)?.pointee.deadline
     }
 
+    /// What a timer holds; nil if it is not pending.
+    func payload(of key: TimerKey) -> Payload? { unsafe slab.find(key)?.pointee.payload }
+
     /// Removes the timer that is due first and gives its payload; nil if none is due.
     ///
     /// Payloads come in the order of deadlines, equal ones in that of sequences. A turn takes

@@ -193,9 +193,14 @@ extension StreamConnection: StreamTransport {
         flushLater()
     }
 
-    func pauseProducing() {
+    func pauseProducing() { pause(by: .program) }
+
+    func pause(by cause: ReactorSnapshot.Pause.Cause) {
         reactor.checkThread()
-        if reactor.meter != nil, !isPaused { makeExtras().pauseStart = reactor.presentTime }
+        if !isPaused {
+            pauseStart = reactor.presentTime
+            pauseCause = cause
+        }
         isPaused = true
         updateReading()
         extras?.observer?.stateDidChange(.paused, of: self)
@@ -204,7 +209,6 @@ extension StreamConnection: StreamTransport {
     func resumeProducing() {
         reactor.checkThread()
         isPaused = false
-        extras?.pauseStart = nil
         if seat.unread != nil || seat.owesReadClosed { flushLater() }
         updateReading()
         extras?.observer?.stateDidChange(.resumed, of: self)

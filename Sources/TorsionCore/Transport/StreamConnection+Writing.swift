@@ -239,7 +239,9 @@ extension StreamConnection {
     func note(_ action: BackpressureGate.Action) {
         switch action {
         case .none: return
-        case .pauseProducer: reactor.counters.fullConnections += 1
+        case .pauseProducer:
+            reactor.counters.fullConnections += 1
+            fullStart = reactor.presentTime
         case .resumeProducer: reactor.counters.fullConnections -= 1
         }
         if producer.isNone { updateReading() }
@@ -257,7 +259,7 @@ extension StreamConnection {
         guard !isOver else { return stopProducer() }
         guard isPaused != gate.isPaused else { return }
         producer = .push(called, isPaused: !isPaused)
-        if isPaused { called.resumeProducing() } else { called.pauseProducing() }
+        if isPaused { called.resumeProducing() } else { called.pauseForConsumer() }
     }
 
     func stopProducer() {

@@ -46,6 +46,11 @@ final class StreamConnection: CorkedConnection {
     /// What the program asked for; what the stream is asked for depends on more.
     @exclusivity(unchecked) var isPaused = false
     @exclusivity(unchecked) var isReading = false
+    /// Who paused it; meaningless while it is not.
+    @exclusivity(unchecked) var pauseCause = ReactorSnapshot.Pause.Cause.program
+    /// Since when it is paused, and since when its queue is over the high mark.
+    @exclusivity(unchecked) var pauseStart = MonotonicInstant(nanoseconds: 0)
+    @exclusivity(unchecked) var fullStart = MonotonicInstant(nanoseconds: 0)
 
     @exclusivity(unchecked) var progress = CloseProgress()
     @exclusivity(unchecked) var streamEnd = StreamEnd.now
@@ -86,7 +91,6 @@ final class StreamConnection: CorkedConnection {
         /// While the reactor measures.
         var bytesRead: UInt64 = 0
         var bytesWritten: UInt64 = 0
-        var pauseStart: MonotonicInstant?
     }
 
     /// - Parameters:

@@ -27,18 +27,21 @@ extension StreamServerEndpoint {
     ///   - options: The limits of clients.
     ///   - gracePeriod: How long draining may take.
     ///   - whenListening: Is called with the port, when clients can connect.
+    ///   - file: The place that `Reactor.inspect()` names for each task.
+    ///   - line: The place that `Reactor.inspect()` names for each task.
     ///   - handle: Answers one request; may capture what belongs to the reactor.
     /// - Throws: `IOError` if the port cannot be opened. Cancellation is not an error.
     public nonisolated(nonsending) func serveHTTP(
         on reactor: Reactor, options: HTTPServerOptions = HTTPServerOptions(),
         gracePeriod: Duration = .seconds(10), whenListening: (ListeningPort) -> Void = { _ in },
+        file: StaticString = #fileID, line: UInt = #line,
         _ handle:
             nonisolated(nonsending) @escaping (
                 _ request: HTTPRequest, _ answer: AsyncExchange
             ) async throws -> Void
     ) async throws {
         reactor.requireTasksRun(in: #isolation, "serveHTTP")
-        let server = AsyncHTTPServer(on: reactor, options, handle)
+        let server = AsyncHTTPServer(on: reactor, options, file: file, line: line, handle)
         let port = try listen(on: reactor, factory: server)
         whenListening(port)
         await server.waitForEnd()
@@ -200,6 +203,8 @@ private final class AsyncHTTPServer: StreamProtocolFactory {
     let reactor: Reactor
     let handle: Handle
     private let options: SharedServerOptions
+    fileprivate let file: StaticString
+    fileprivate let line: UInt
     private var served: [Int: Served] = [:]
     private var madeCount = 0
     private var isOver = false
@@ -210,7 +215,12 @@ private final class AsyncHTTPServer: StreamProtocolFactory {
         let connection: HTTPConnection
     }
 
-    init(on reactor: Reactor, _ options: HTTPServerOptions, _ handle: @escaping Handle) {
+    init(
+        on reactor: Reactor, _ options: HTTPServerOptions, file: StaticString, line: UInt,
+        _ handle: @escaping Handle
+    ) {
+        self.file = file
+        self.line = line
         self.reactor = reactor
         self.handle = handle
         self.options = SharedServerOptions(options)
@@ -301,7 +311,9 @@ final class TaskResponder: HTTPResponder {
         let answer = AsyncExchange(exchange.later())
         request = (HTTPRequest(head: copied, body: body, peerAddress: peerAddress), answer)
         if task == nil {
-            task = server.reactor.spawn { [self] in await run() }
+            task = server.reactor.spawn(file: server.file, line: server.line) { [self] in
+                await run()
+            }
         } else if let waiter {
             server.reactor.resume(waiter)
         }

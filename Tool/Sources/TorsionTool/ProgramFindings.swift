@@ -76,7 +76,7 @@ enum ProgramAnswer {
 extension Finding {
     /// How a running program is.
     static func of(_ program: ReactorSnapshot) -> [Finding] {
-        [state(program), connections(program), slowReaders(program)] + ports(program)
+        [state(program), connections(program), slowReaders(program), work(program)] + ports(program)
             + [losses(program), refusals(program), errors(program)] + load(program)
     }
 
@@ -89,10 +89,33 @@ extension Finding {
     }
 
     private static func connections(_ program: ReactorSnapshot) -> Finding {
-        let paused = program.connections.count { $0.isPaused }
+        let paused = program.connections.filter { $0.isPaused }
+        func seconds(_ one: ReactorSnapshot.Connection) -> Double {
+            one.pauses.map(\.seconds).max() ?? 0
+        }
+        let longest = paused.max { seconds($0) < seconds($1) }
+        let example =
+            longest.map { one in
+                let reasons = one.pauses.map { "\($0.by ?? $0.cause.rawValue)" }
+                return ", longest \(one.id) with \(one.peer): \(Int(seconds(one))) s by "
+                    + reasons.joined(separator: " and ")
+            } ?? ""
         return Finding(
-            "connections", "\(program.connections.count) open, \(paused) paused", .ok,
-            "of \(program.counts.connectionsMade) that were made")
+            "connections", "\(program.connections.count) open, \(paused.count) paused" + example,
+            .ok, "of \(program.counts.connectionsMade) that were made")
+    }
+
+    /// What waits for its time or for something else, and the line that made the most of it.
+    private static func work(_ program: ReactorSnapshot) -> Finding {
+        var calls: [String: Int] = [:]
+        for call in program.delayedCalls { calls[call.place, default: 0] += 1 }
+        let mostCalls = calls.max { ($0.value, $1.key) < ($1.value, $0.key) }
+        let callExample = mostCalls.map { ", \($0.value) made at \($0.key)" } ?? ""
+        let taskExample = program.tasks.first.map { ", \($0.count) spawned at \($0.place)" } ?? ""
+        return Finding(
+            "delayed calls, tasks",
+            "\(program.delayedCalls.count)\(callExample); \(program.counts.tasks)\(taskExample)",
+            .ok, "a number that grows with time leads to the line that forgets them")
     }
 
     private static func slowReaders(_ program: ReactorSnapshot) -> Finding {
