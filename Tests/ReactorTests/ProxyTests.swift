@@ -172,14 +172,14 @@ extension Surfer: PushProducer {
     /// The answer comes later than the timeout, and in pieces that do not.
     @Test(arguments: backendNames)
     func `a half-closed pair goes on as long as something is carried`(name: String) throws {
-        let half = try Half(name, timeout: .milliseconds(300))
+        let half = try Half(name, timeout: .milliseconds(1_500))
         half.client.endOutput()
         var pieces = 0
         let loop = LoopingCall(on: half.reactor) {
             half.target.write("x")
             pieces += 1
         }
-        loop.start(every: .milliseconds(50))
+        loop.start(every: .milliseconds(100))
         #expect(half.reactor.turn { pieces == 20 })
         loop.stop()
         half.target.close()

@@ -151,7 +151,7 @@ private func refusal(in loss: ConnectionLoss) -> UInt8? {
         var server = try serverConfiguration()
         server.checkPeer = { _, reactor in desk.ask(on: reactor) }
         var options = StreamOptions()
-        options.handshakeTimeout = .milliseconds(300)
+        options.handshakeTimeout = .seconds(3)
         let pair = try Pair(backend, options: options, context: TLSServerContext(server))
         try pair.connect(TLSClientContext(clientConfiguration()))
         pair.run { !pair.failures.errors.isEmpty }
