@@ -200,8 +200,10 @@ private typealias Program = TestPrograms.Program
                 "ClusterChat: \(said) messages to \(Self.clientCount) clients;",
                 "back after a kill in \(afterKill), after a restart of Redis in \(afterRestart);",
                 "\(total)")
-            #expect(afterKill < .seconds(1))
-            #expect(afterRestart < .seconds(1))
+            // A tenth of a second where the machine is idle. One that runs three other builds took 1.7 s, so
+            // the limit is for what hangs, and the figure is the line above.
+            #expect(afterKill < .seconds(5))
+            #expect(afterRestart < .seconds(5))
         }
         proxy.signal(SIGTERM)
         _ = proxy.wait()
