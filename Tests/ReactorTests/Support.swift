@@ -40,7 +40,14 @@ final class PortList: Sendable {
     var all: [SocketAddress] { list.withLock { $0 } }
     var count: Int { all.count }
 
-    func add(_ address: SocketAddress) { list.withLock { $0.append(address) } }
+    /// Returns how many there are now: two threads that ask afterwards may both be told of the last.
+    @discardableResult
+    func add(_ address: SocketAddress) -> Int {
+        list.withLock {
+            $0.append(address)
+            return $0.count
+        }
+    }
 }
 
 /// Counts the wake-ups that would be system calls.

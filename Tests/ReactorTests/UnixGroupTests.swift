@@ -51,8 +51,7 @@ import Torsion
         let choice = try BackendChoice.named(name, among: testedBackends)
         try ReactorGroup.run(count: 3, backend: choice, signals: .ignore) { reactor in
             let port = try endpoint.listen(on: reactor) { Naming(served) }
-            ports.add(port.localAddress)
-            guard ports.count == 3 else { return }
+            guard ports.add(port.localAddress) == 3 else { return }
             // Which of them serves a client, chance decides.
             Self.ask(port.localAddress, on: reactor)
         }
@@ -100,8 +99,7 @@ import Torsion
         let choice = try BackendChoice.named(name, among: testedBackends)
         try ReactorGroup.run(count: 3, backend: choice, signals: .ignore) { reactor in
             let port = try DatagramEndpoint.unix(path: path).listen(on: reactor) { Dropping() }
-            ports.add(port.localAddress)
-            if ports.count == 3 { reactor.stop(within: .zero) }
+            if ports.add(port.localAddress) == 3 { reactor.stop(within: .zero) }
         }
         #expect(ports.all == Array(repeating: .unix(.path(path)), count: 3))
     }
