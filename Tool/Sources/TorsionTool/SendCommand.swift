@@ -28,7 +28,7 @@ struct SendCommand: ParsableCommand {
     )
     var endpoint: String
 
-    @Option(help: "Begin with this byte, counted from 0.")
+    @Option(help: ArgumentHelp("Begin with this byte, counted from 0.", valueName: "byte"))
     var offset: Int64 = 0
 
     @Option(

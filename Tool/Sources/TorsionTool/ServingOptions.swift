@@ -39,7 +39,10 @@ struct ServingOptions: ParsableArguments {
             valueName: "path"))
     var admin: String?
 
-    @Flag(help: "Print an object: listening, backend, threads; errors as objects, too.")
+    @Flag(
+        help: """
+            Print an object: listening, backend, threads; and one for an error that ends the command.
+            """)
     var json = false
 
     /// - Throws: `ValidationError`, which ends the command with status 64.

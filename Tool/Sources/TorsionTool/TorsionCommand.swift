@@ -112,6 +112,13 @@ extension BackendChoice {
     }
 }
 
+/// What was meant by a server's address before its port, `udp:127.0.0.1:53`.
+private func meantInterface(_ text: String, _ host: String) -> String? {
+    let words = text.split(separator: ":")
+    guard words.count == 3, words[1] == host, words[2].allSatisfy(\.isNumber) else { return nil }
+    return "\(words[0]):\(words[2]):interface=\(host == "localhost" ? "127.0.0.1" : host)"
+}
+
 /// Reads an endpoint of the command line.
 ///
 /// - Throws: `ValidationError`, which ends the command with status 64.
@@ -128,6 +135,7 @@ func readEndpoint<Endpoint>(
 
 /// What was meant by a port or a host without a type.
 private func meantEndpoint(_ text: String, _ error: EndpointError) -> String? {
+    if case .invalid("port", let host, _) = error { return meantInterface(text, host) }
     guard case .unknownType(let type, let allowed) = error else { return nil }
     func isNumber(_ text: some StringProtocol) -> Bool {
         !text.isEmpty && text.allSatisfy(\.isNumber)

@@ -67,9 +67,9 @@ struct TrafficRows {
         byteCounts[arrow] = offset + bytes.byteCount
         let shown = bytes.extracting(..<min(bytes.byteCount, Self.shownByteCount))
         var rows = form == .hex ? Self.hexRows(shown, offset) : Self.textRows(shown)
-        if form == .hex || isOfDatagrams { rows.insert("\(bytes.byteCount) bytes", at: 0) }
+        if form == .hex || isOfDatagrams { rows.insert(counted(bytes.byteCount), at: 0) }
         let hidden = bytes.byteCount - shown.byteCount
-        if hidden > 0 { rows.append("(\(hidden) bytes more)") }
+        if hidden > 0 { rows.append("(\(counted(hidden)) more)") }
         write(rows.map { "\(number) \(arrow) \($0)" })
     }
 
@@ -154,6 +154,11 @@ struct TrafficRows {
             }
         }.joined()
     }
+}
+
+/// A number of bytes, in words.
+private func counted(_ byteCount: Int) -> String {
+    "\(byteCount) \(byteCount == 1 ? "byte" : "bytes")"
 }
 
 /// Two digits.

@@ -252,6 +252,8 @@ import TorsionTLS
         (["listen", "8080"], "Did you mean ':8080'?"),
         (["connect", "localhost"], "Did you mean 'localhost:PORT'?"),
         (["connect", "example:80"], "Did you mean 'tcp:example:80'?"),
+        (["relay", "udp:127.0.0.1:53", "udp:a:53"], "'udp:53:interface=127.0.0.1'?"),
+        (["listen", "tcp:localhost:80"], "Did you mean 'tcp:80:interface=127.0.0.1'?"),
         (["probe", "example"], "Did you mean 'tcp:example:PORT'?"),
         (["get", "example.org/a"], "Did you mean 'http://example.org/a'?"),
         (["ws", "example.org"], "Did you mean 'ws://example.org'?"),
