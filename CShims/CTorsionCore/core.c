@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -25,6 +26,17 @@ void torsion_release_free_memory(void) {
 #ifdef __GLIBC__
     malloc_trim(0);
 #endif
+}
+
+size_t torsion_process_name(char *buffer, size_t size) {
+#ifdef __linux__
+    const char *name = program_invocation_short_name;
+#else
+    const char *name = getprogname();
+#endif
+    int count = snprintf(buffer, size, "%.64s[%ld]", name, (long)getpid());
+    if (count < 0 || size == 0) return 0;
+    return (size_t)count < size ? (size_t)count : size - 1;
 }
 
 static int is_regular_file(int descriptor) {

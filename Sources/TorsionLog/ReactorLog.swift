@@ -60,6 +60,7 @@ extension Reactor {
                 "context": "\(unhandled.context)", "reason": "\(unhandled.error)",
             ]
             if let place = unhandled.place { metadata["place"] = "\(place)" }
+            if let id = unhandled.connection { metadata["connection"] = "\(id)" }
             logger.info("unhandled error", metadata: metadata)
         }
         slowEvent = { event in

@@ -92,6 +92,7 @@ public enum ReactorGroup {
             defer { reactor.forgetHooks() }
             let handle = reactor.remote
             ports.add(handle, number: number)
+            if ports.reactorCount > 1 { reactor.groupIndex = number }
             let isLate = state.withLock { state in
                 state.handles.append(handle)
                 return state.isStopping

@@ -139,12 +139,13 @@ import Torsion
             .whenFailed { Issue.record("\($0)") }
         #expect(reactor.turn { client.transport != nil && server.transport != nil })
         let peer = client.transport.map { "\($0.localAddress)" } ?? ""
+        let id = server.transport.map { "\($0.id)" } ?? ""
         client.transport?.pauseProducing()
         let piece = Bytes([UInt8](repeating: 7, count: 500_000))
         for _ in 0..<40 { server.transport?.write(piece) }
         #expect(reactor.turn { server.loss != nil && !reports.isEmpty })
         let limit = ConnectionLoss.writeLimitExceeded
-        #expect(reports == ["torsion: unhandled error in writing to \(peer): \(limit)"])
+        #expect(reports == ["torsion: unhandled error in writing to \(peer), connection \(id): \(limit)"])
         #expect(reactor.statistics.writeLimitsExceeded == 1)
         reactor.shutDown()
     }

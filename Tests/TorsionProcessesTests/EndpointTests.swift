@@ -190,7 +190,7 @@ import TorsionProcesses
         let called = "standard output of echo (\(child.processID))"
         #expect(child.standardOutput.map { "\($0.peerAddress)" } == called)
         #expect(reactor.turn { witness.ended })
-        #expect(reports.count == 1 && reports[0].contains("the protocol of \(called): "))
+        #expect(reports.count == 1 && reports[0].contains("the protocol of \(called), connection "))
         let connected = Peer()
         _ = try reactor.wait(
             for: ProcessEndpoint(Command("sh", "-c", "exec <&-; echo")).connect(on: reactor) {

@@ -39,4 +39,9 @@ void torsion_release_free_memory(void);
  * nobody to write to. Callable from any thread. */
 int torsion_write_standard_error(const void *_Nullable bytes, size_t count);
 
+/* Writes the name and the number of this process, as in "chat[4711]", without a 0 behind it: at most
+ * `size` bytes, as many as it returns. Asks each time, since a fork changes the number. Callable from
+ * any thread. */
+size_t torsion_process_name(char *_Nonnull buffer, size_t size);
+
 #endif

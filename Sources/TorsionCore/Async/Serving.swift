@@ -110,7 +110,9 @@ private final class AsyncServer: StreamProtocolFactory {
         case is ConnectionLoss, is CancellationError, is ReactorStopped, is UnexpectedEnd: break
         default:
             reactor.counters.protocolFailures += 1
-            reactor.report(error, in: "serving \(connection.peerAddress)")
+            reactor.report(
+                error, in: "serving \(connection.peerAddress)", place: "\(file):\(line)",
+                connection: connection.id)
         }
     }
 

@@ -28,12 +28,12 @@ struct ErrorLines {
     ///
     /// - Parameters:
     ///   - line: Without its end; a line break inside becomes a space.
-    ///   - date: Written before it, and no part of what makes it the same as another. Asked for only if
-    ///     the line is to be written.
+    ///   - head: Written before it, and no part of what makes it the same as another: the time and the
+    ///     process. Asked for only if the line is to be written.
     ///   - now: The reactor's time.
     ///   - write: Writes all of a text, which ends in a line break, or nothing, without waiting.
     mutating func add(
-        _ line: String, datedBy date: @autoclosure () -> String = "", at now: MonotonicInstant,
+        _ line: String, headedBy head: @autoclosure () -> String = "", at now: MonotonicInstant,
         write: (String) -> Bool
     ) {
         if secondBegan.advanced(by: .seconds(1)) <= now {
@@ -42,7 +42,7 @@ struct ErrorLines {
         }
         let isRepeated = line == latest && now < latestTime.advanced(by: Self.episode)
         guard !isRepeated, countInSecond < Self.linesPerSecond,
-            write(count + Self.trimmed(date() + line))
+            write(count + Self.trimmed(head() + line))
         else {
             omittedCount += 1
             return

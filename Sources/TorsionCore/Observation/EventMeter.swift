@@ -294,7 +294,7 @@ extension Reactor {
         for (source, duration) in slow {
             let event = SlowEvent(
                 reactorNumber: number, source: source, duration: duration, isOver: true)
-            if let slowEvent { slowEvent(event) } else { printLine(event.description) }
+            if let slowEvent { slowEvent(event) } else { printHeadedLine(event.description) }
         }
     }
 

@@ -137,6 +137,8 @@ public final class Reactor {
     @exclusivity(unchecked) var services: (any ReactorServices)?
     /// The ports that a group of reactors shares, if this one belongs to a group.
     @exclusivity(unchecked) package var group: GroupPorts?
+    /// Which of its members it is, from 0.
+    @exclusivity(unchecked) package var groupIndex: Int?
 
     private static let count = Atomic<UInt32>(0)
 

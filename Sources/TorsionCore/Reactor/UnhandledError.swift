@@ -13,22 +13,36 @@ public struct UnhandledError: CustomStringConvertible {
     public let place: String?
     /// The place that fired what failed, if it is known: see ``Reactor/isDebugging``.
     public let firingPlace: String?
+    /// The connection that it happened to, if it was one.
+    public let connection: ConnectionID?
     let reactor: Reactor
 
-    /// One line.
-    public var description: String {
+    /// The ``Reactor/number`` of the reactor.
+    public var reactorNumber: UInt32 { reactor.number }
+
+    /// One line, without the time, the process and the reactor.
+    public var description: String { "torsion: \(text)" }
+
+    private var text: String {
+        let connection = connection.map { ", connection \($0)" } ?? ""
         let made = place.map { ", made at \($0)" } ?? ""
         let fired = firingPlace.map { ", fired at \($0)" } ?? ""
-        return "torsion: unhandled error in \(context)\(made)\(fired): \(error)"
+        return "unhandled error in \(context)\(connection)\(made)\(fired): \(error)"
     }
 
-    /// Writes the time of day and ``description`` on standard error as one line, without waiting.
+    /// Writes one line on standard error, without waiting: the time of day, the process, the reactor
+    /// and ``description``.
+    ///
+    ///     2026-12-01T09:30:00Z chat[4711] torsion: reactor 3 (2 of 4): unhandled error in the
+    ///     protocol of 10.0.0.1:5000, connection 3.17: Unreadable()
     ///
     /// The reactor's thread must not block on a pipe that is not read: a line is left out when the
     /// pipe is full. So is one that repeats the last within ten seconds, and what exceeds ten lines
     /// a second. The next line that is written, or the end of the run, tells how many were left
     /// out: `torsion: (3 more)`. Called on the reactor's thread.
-    public func printToStandardError() { reactor.printDatedLine(description) }
+    public func printToStandardError() {
+        reactor.printHeadedLine("torsion: \(reactor.label): \(text)")
+    }
 }
 
 /// Writes one line on standard error, by one system call, or nothing if that would have to wait.
@@ -51,15 +65,17 @@ extension Reactor {
     ///   - context: The work that failed, as in "the protocol of 127.0.0.1:9".
     ///   - place: Where in the program, as "file:line"; `nil` if that is not known.
     ///   - firingPlace: Where the failed Deferred fired; `nil` if that is not known.
+    ///   - connection: The connection that it happened to; `nil` if it was none.
     public func report(
-        _ error: any Error, in context: String, place: String? = nil, firingPlace: String? = nil
+        _ error: any Error, in context: String, place: String? = nil, firingPlace: String? = nil,
+        connection: ConnectionID? = nil
     ) {
         checkThread()
         counters.unhandledErrors += 1
         unhandledError(
             UnhandledError(
                 error: error, context: context, place: place, firingPlace: firingPlace,
-                reactor: self))
+                connection: connection, reactor: self))
     }
 
     /// Counts and reports the loss of a connection for which the program is to blame: one of its
@@ -67,15 +83,16 @@ extension Reactor {
     ///
     /// `connectionLost` is told as well; but few programs look at it, and a server that loses one
     /// client after the other would say nothing.
-    func report(_ loss: ConnectionLoss, of peer: SocketAddress) {
+    func report(_ loss: ConnectionLoss, of connection: StreamConnection) {
+        let (peer, id) = (connection.peerAddress, connection.id)
         switch loss {
         case .writeLimitExceeded:
             counters.writeLimitsExceeded += 1
-            report(loss, in: "writing to \(peer)")
+            report(loss, in: "writing to \(peer)", connection: id)
         case .protocolFailed(let error):
             if isAskedFor(error) || error is ConnectionLoss || error is any PeerRefusal { return }
             counters.protocolFailures += 1
-            report(error, in: "the protocol of \(peer)")
+            report(error, in: "the protocol of \(peer)", connection: id)
         case .closedByPeer, .closedLocally, .aborted, .failed, .truncated, .deadlinePassed: break
         }
     }
@@ -90,15 +107,34 @@ extension Reactor {
         errorLines.add(line, at: presentTime, write: writeStandardError)
     }
 
-    /// The same behind the time of day, where the reactor's services know it.
-    fileprivate func printDatedLine(_ line: String) {
-        errorLines.add(
-            line, datedBy: (try? self.wallTime()).map { "\($0) " } ?? "", at: presentTime,
-            write: writeStandardError)
+    /// The same behind the time of day, where the reactor's services know it, and the process.
+    func printHeadedLine(_ line: String) {
+        errorLines.add(line, headedBy: lineHead, at: presentTime, write: writeStandardError)
+    }
+
+    private var lineHead: String {
+        let date = (try? wallTime()).map { "\($0) " } ?? ""
+        return date + processName + " "
+    }
+
+    /// Its number, and where it stands in its group: "reactor 3 (2 of 4)".
+    var label: String {
+        guard let group, let groupIndex else { return "reactor \(number)" }
+        return "reactor \(number) (\(groupIndex + 1) of \(group.reactorCount))"
     }
 
     /// The end of a run: no further line may come to say how many were left out.
     func finishErrorLines() { errorLines.finish(write: writeStandardError) }
+}
+
+/// The name and the number of the process, as in "chat[4711]".
+private var processName: String {
+    String(unsafeUninitializedCapacity: 96) { buffer in
+        // Not nil: there is room.
+        unsafe buffer.withMemoryRebound(to: CChar.self) {
+            unsafe torsion_process_name($0.baseAddress!, $0.count)
+        }
+    }
 }
 
 /// Writes all of a text, at most 4,096 bytes, or drops it if that would have to wait.

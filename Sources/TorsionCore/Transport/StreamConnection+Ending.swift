@@ -170,7 +170,7 @@ extension StreamConnection {
             reactor.counters.losses.add(loss)
             if let lost = reactor.connectionObserver.lost { lost(loss, self) }
         }
-        if reportsLoss, let loss { reactor.report(loss, of: peerAddress) }
+        if reportsLoss, let loss { reactor.report(loss, of: self) }
         defer { reactor.tellLossWatch(of: id, loss) }
         return reactor.connections.remove(slot)
     }

@@ -20,7 +20,7 @@ extension StreamConnection {
     func threw(_ error: any Error) {
         // A loss that is on its way already does not carry this.
         guard !machine.isClosed else {
-            return reactor.report(.protocolFailed(error), of: peerAddress)
+            return reactor.report(.protocolFailed(error), of: self)
         }
         reportsLoss = true
         fail(error)

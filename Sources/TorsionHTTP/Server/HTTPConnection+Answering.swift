@@ -162,9 +162,13 @@ extension HTTPConnection {
         respond(machine.number, .internalServerError, [:], RawSpan(), owner: nil)
     }
 
+    private func report(_ error: any Error) {
+        reactor.report(error, in: "answering \(peerAddress)", connection: transport?.id)
+    }
+
     private func reportBad(_ fields: FieldList) {
         guard let error = AnswerError(in: fields) else { return }
-        reactor.report(error, in: "answering \(peerAddress)")
+        report(error)
     }
 
     /// The responder threw, or dropped the exchange.
@@ -176,7 +180,7 @@ extension HTTPConnection {
         switch machine.output {
         case .awaited: respond(number, failure: error)
         case .begun: abort(because: error)
-        case .idle, .done: reactor.report(error, in: "answering \(peerAddress)")
+        case .idle, .done: report(error)
         }
     }
 
@@ -191,7 +195,7 @@ extension HTTPConnection {
         case is BodyTruncated: return respond(number, HTTPResponse(.badRequest))
         default: break
         }
-        reactor.report(error, in: "answering \(peerAddress)")
+        report(error)
         respond(number, HTTPResponse(.internalServerError))
     }
 
@@ -202,7 +206,7 @@ extension HTTPConnection {
 
     /// Ends the connection in the middle of an answer, so that the client takes no part for the whole.
     func abort(because error: any Error) {
-        if !isClients(error) { reactor.report(error, in: "answering \(peerAddress)") }
+        if !isClients(error) { report(error) }
         transport?.abortConnection(because: error)
     }
 

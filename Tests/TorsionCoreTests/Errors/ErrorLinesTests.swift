@@ -55,7 +55,7 @@ import Testing
         let sink = Sink()
         let now = MonotonicInstant(nanoseconds: 5_000_000_000)
         for date in ["09:00 ", "09:01 "] {
-            sink.lines.add("refused", datedBy: date, at: now, write: sink.write)
+            sink.lines.add("refused", headedBy: date, at: now, write: sink.write)
         }
         #expect(sink.take() == "09:00 refused\n")
     }
