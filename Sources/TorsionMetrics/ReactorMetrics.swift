@@ -14,9 +14,11 @@ extension Reactor {
     /// Called on the reactor. Messages are free of cost: the loop pays a timer, and its last report
     /// comes when the last connection is lost. Each metric has the dimension `reactor`.
     ///
-    /// Counters: `connections_made`, `connections_lost` with the dimension `reason`,
-    /// `connections_shed`, `handshakes_failed`, `unhandled_errors`, `turns`, `timers_fired`; and, while
-    /// the reactor `Reactor.isMeasuring`, `bytes_read`, `bytes_written`, `slow_events`.
+    /// Counters: `connections_made`, `connections_shed`, `unhandled_errors`, `turns`, `timers_fired`;
+    /// `connections_lost` and `handshakes_failed` with the dimensions `reason`, such as `failed` or
+    /// `deadline_passed`, and `detail`: a code such as `ECONNRESET`, a deadline such as `idle`, or the
+    /// empty text; and, while the reactor `Reactor.isMeasuring`, `bytes_read`, `bytes_written`,
+    /// `slow_events`.
     /// Gauges: `open_connections`, `queued_bytes`, `delayed_calls`, `tasks`; and while it measures,
     /// `event_p99_seconds`, `lag_p99_seconds`, `busy`, of the last interval.
     ///
@@ -56,16 +58,9 @@ private final class MetricsReport {
 
     func send(_ figures: ReactorStatistics, _ load: ReactorLoad, at now: MonotonicInstant) {
         count("connections_made", figures.connectionsMade)
-        let losses = figures.losses
-        for (reason, value) in [
-            ("closed_by_peer", losses.closedByPeer), ("closed_locally", losses.closedLocally),
-            ("aborted", losses.aborted), ("failed", losses.failed),
-            ("truncated", losses.truncated), ("deadline_passed", losses.deadlinePassed),
-            ("write_limit_exceeded", losses.writeLimitExceeded),
-            ("protocol_failed", losses.protocolFailed),
-        ] { count("connections_lost", value, reason: reason) }
+        count("connections_lost", figures.losses)
         count("connections_shed", figures.connectionsShed)
-        count("handshakes_failed", figures.handshakesFailed)
+        count("handshakes_failed", figures.handshakeLosses)
         count("unhandled_errors", figures.unhandledErrors)
         count("turns", figures.turns)
         count("timers_fired", figures.timersFired)
@@ -94,13 +89,19 @@ private final class MetricsReport {
         gauge("busy", events.total.inSeconds / time.duration(to: now).inSeconds)
     }
 
-    private func count(_ name: String, _ value: UInt64, reason: String? = nil) {
-        let key = reason.map { "\(name) \($0)" } ?? name
+    /// Every one has both dimensions, since a factory may want the same of all that share a name.
+    private func count(_ name: String, _ losses: LossCounts) {
+        for (reason, detail, value) in losses.details {
+            count(name, value, [("reason", reason), ("detail", detail)])
+        }
+    }
+
+    private func count(_ name: String, _ value: UInt64, _ more: [(String, String)] = []) {
+        let key = more.reduce(name) { "\($0) \($1.1)" }
         let added = value &- reported[key, default: 0]
         guard added > 0 else { return }
         reported[key] = value
-        var dimensions = [("reactor", reactor)]
-        if let reason { dimensions.append(("reason", reason)) }
+        let dimensions = [("reactor", reactor)] + more
         let counter =
             counters[key]
             ?? Counter(label: "\(prefix).\(name)", dimensions: dimensions, factory: factory)

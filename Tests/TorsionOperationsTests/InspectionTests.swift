@@ -208,4 +208,59 @@ import TorsionTesting
         clock.advance(by: .seconds(1))
         #expect(pauses().map(\.seconds) == [1])
     }
+
+    @Test(arguments: backends)
+    func `losses are listed by deadline and by code, and failed handshakes as well`(
+        backend: BackendChoice
+    ) throws {
+        /// Never agrees.
+        final class Mute: StreamFilter {
+            override func begin() {}
+        }
+        let reactor = Reactor(backend: backend)
+        var figures = ReactorStatistics?.none
+        var snapshot: ReactorSnapshot?
+        try reactor.run(signals: .ignore) { reactor in
+            let quiet = ServerEndpoint.anywhere.timeouts(Timeouts(idle: .milliseconds(30)))
+            let ports = [
+                try quiet.listen(on: reactor) { Echo() },
+                try ServerEndpoint.anywhere.listen(on: reactor) { Echo() },
+                try {
+                    var endpoint = ServerEndpoint.anywhere
+                    endpoint.options.handshakeTimeout = .milliseconds(30)
+                    return try endpoint.filtered { Mute() }.listen(on: reactor) { Echo() }
+                }(),
+            ]
+            func connect(_ port: ListeningPort, _ done: @escaping (Client) -> Void) {
+                let client = Client()
+                client.onText = { _ in done(client) }
+                ClientEndpoint.address(port.localAddress).connect(on: reactor) { client }
+                    .addCallback { $0.transport?.write("hello") }.orIssue()
+            }
+            connect(ports[0]) { _ in }
+            for _ in 0..<2 { connect(ports[1]) { $0.transport?.abortConnection() } }
+            connect(ports[2]) { _ in }
+            let look = LoopingCall(on: reactor) {
+                figures = reactor.statistics
+                snapshot = reactor.inspect()
+                let isDone = reactor.statistics.openConnections == 0
+                guard isDone, reactor.statistics.connectionsMade == 7 else { return }
+                reactor.stop()
+            }
+            look.start(every: .milliseconds(5)).ignore()
+        }
+        let losses = try #require(figures?.losses)
+        #expect(losses.deadlines.idle == 1 && losses.deadlinePassed == 1)
+        #expect(losses.failures[.connectionReset] >= 2, "\(losses)")
+        #expect(losses.total == 7)
+        #expect(figures?.handshakesFailed == 1)
+        #expect(figures?.handshakeLosses.deadlines.handshaking == 1)
+        let counts = try #require(snapshot?.counts)
+        #expect(counts.losses.deadlines == ["idle": 1] && counts.losses.deadlinePassed == 1)
+        #expect(counts.losses.failures["ECONNRESET"] == losses.failures[.connectionReset])
+        #expect(counts.losses.failed == losses.failed)
+        #expect(counts.handshakeLosses.deadlines == ["handshaking": 1])
+        let text = try JSONValue(encoding: try #require(snapshot)).text
+        #expect(text.contains(#""deadlines":{"idle":1}"#) && text.contains(#""ECONNRESET":"#))
+    }
 }

@@ -129,9 +129,11 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
         /// Connections that were made.
         public var connectionsMade: UInt64
         /// Connections that were lost, by reason.
-        public var losses: LossCounts
+        public var losses: Losses
         /// Clients whose filters did not agree with them.
         public var handshakesFailed: UInt64
+        /// The same, by reason.
+        public var handshakeLosses: Losses
         /// Clients refused for want of descriptors.
         public var connectionsShed: UInt64
         /// Unhandled errors.
@@ -142,6 +144,49 @@ public struct ReactorSnapshot: Hashable, Sendable, Codable {
         public var tasks: Int
         /// Work that was given to threads, and has not come back.
         public var threadWork: Int
+    }
+
+    /// Connections that were lost, by reason: ``LossCounts``.
+    public struct Losses: Hashable, Sendable, Codable {
+        /// ``LossCounts/closedByPeer``.
+        public var closedByPeer: UInt64
+        /// ``LossCounts/closedLocally``.
+        public var closedLocally: UInt64
+        /// ``LossCounts/aborted``.
+        public var aborted: UInt64
+        /// ``LossCounts/failed``.
+        public var failed: UInt64
+        /// The same by code, as in "ECONNRESET"; "other" for those beyond
+        /// ``FailureCounts/codeLimit``.
+        public var failures: [String: UInt64]
+        /// ``LossCounts/truncated``.
+        public var truncated: UInt64
+        /// ``LossCounts/deadlinePassed``.
+        public var deadlinePassed: UInt64
+        /// The same by deadline: handshaking, request, idle, half_closed, closing.
+        public var deadlines: [String: UInt64]
+        /// ``LossCounts/writeLimitExceeded``.
+        public var writeLimitExceeded: UInt64
+        /// ``LossCounts/protocolFailed``.
+        public var protocolFailed: UInt64
+
+        init(_ losses: LossCounts) {
+            func dictionary(_ list: [(name: String, count: UInt64)]) -> [String: UInt64] {
+                var result: [String: UInt64] = [:]
+                for one in list where one.count > 0 { result[one.name, default: 0] += one.count }
+                return result
+            }
+            closedByPeer = losses.closedByPeer
+            closedLocally = losses.closedLocally
+            aborted = losses.aborted
+            failed = losses.failed
+            failures = dictionary(losses.failures.byName)
+            truncated = losses.truncated
+            deadlinePassed = losses.deadlinePassed
+            deadlines = dictionary(losses.deadlines.byName)
+            writeLimitExceeded = losses.writeLimitExceeded
+            protocolFailed = losses.protocolFailed
+        }
     }
 
     /// How busy a reactor has been: ``ReactorLoad`` in milliseconds.
@@ -209,7 +254,9 @@ extension Reactor {
             delayedCalls: delayedCallSnapshots(at: now), tasks: taskSnapshots(),
             counts: ReactorSnapshot.Counts(
                 turns: figures.turns, connectionsMade: figures.connectionsMade,
-                losses: figures.losses, handshakesFailed: figures.handshakesFailed,
+                losses: ReactorSnapshot.Losses(figures.losses),
+                handshakesFailed: figures.handshakesFailed,
+                handshakeLosses: ReactorSnapshot.Losses(figures.handshakeLosses),
                 connectionsShed: figures.connectionsShed,
                 unhandledErrors: figures.unhandledErrors, queuedBytes: figures.queuedBytes,
                 tasks: figures.tasks, threadWork: threadWork.count),

@@ -18,8 +18,12 @@ public struct ReactorStatistics: Hashable, Sendable {
     /// Clients refused for want of descriptors.
     public internal(set) var connectionsShed: UInt64 = 0
 
+    /// Clients whose filters did not agree with them, by reason: a TLS error is one of
+    /// ``LossCounts/protocolFailed``, and one that said too little in time is one of
+    /// ``DeadlineCounts/handshaking``.
+    public internal(set) var handshakeLosses = LossCounts()
     /// Clients whose filters did not agree with them.
-    public internal(set) var handshakesFailed: UInt64 = 0
+    public var handshakesFailed: UInt64 { handshakeLosses.total }
     /// Times that the ports of this reactor stopped accepting because its queues held more than
     /// ``Reactor/queueLimitBytes``.
     public internal(set) var acceptBackoffs: UInt64 = 0

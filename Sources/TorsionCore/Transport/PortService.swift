@@ -66,7 +66,7 @@ final class PortService {
             switch outcome {
             case .success(let agreed): self.serve(agreed, observer, on: reactor)
             case .failure(let error):
-                reactor.counters.handshakesFailed += 1
+                reactor.counters.handshakeLosses.add(ConnectionLoss(streamFailed: error))
                 for observer in self.observers { observer.handshakeFailed(error, with: peer) }
                 reactor.connectionObserver.refused?(error, peer)
                 self.report(error, in: "the handshake with \(peer)", on: reactor)

@@ -144,8 +144,9 @@ extension Finding {
         let losses = program.counts.losses
         let parts = [
             ("by the peer", losses.closedByPeer), ("here", losses.closedLocally),
-            ("aborted", losses.aborted), ("failed", losses.failed),
-            ("truncated", losses.truncated), ("too slow", losses.deadlinePassed),
+            ("aborted", losses.aborted), ("failed" + detail(losses.failures), losses.failed),
+            ("truncated", losses.truncated),
+            ("too slow" + detail(losses.deadlines), losses.deadlinePassed),
             ("write limit", losses.writeLimitExceeded),
             ("protocol failed", losses.protocolFailed),
         ].filter { $0.1 > 0 }.map { "\($0.1) \($0.0)" }
@@ -157,12 +158,20 @@ extension Finding {
         )
     }
 
+    /// " (2 ECONNRESET, 1 EPIPE)", the most first.
+    private static func detail(_ counts: [String: UInt64]) -> String {
+        let parts = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+            .map { "\($0.value) \($0.key)" }
+        return parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))"
+    }
+
     private static func refusals(_ program: ReactorSnapshot) -> Finding {
         let counts = program.counts
         return Finding(
             "clients refused",
             "\(counts.connectionsShed) for want of descriptors, \(counts.handshakesFailed) by their"
-                + " handshakes", counts.connectionsShed > 0 ? .note : .ok,
+                + " handshakes" + detail(counts.handshakeLosses.failures)
+                + detail(counts.handshakeLosses.deadlines), counts.connectionsShed > 0 ? .note : .ok,
             "raise LimitNOFILE= of the unit where descriptors run out")
     }
 

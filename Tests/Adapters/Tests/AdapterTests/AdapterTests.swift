@@ -116,6 +116,15 @@ import TorsionMetrics
             counter.dimensions.first { $0.0 == "reason" }?.1 ?? ""
         }
         #expect(Set(reasons).isSuperset(of: ["protocol_failed", "closed_by_peer"]))
+        // The client of the third was reset.
+        let details = metrics.counters(label: "torsion.connections_lost").map { counter in
+            counter.dimensions.map(\.1).dropFirst().joined(separator: " ")
+        }
+        #expect(
+            Set(details).isSubset(of: [
+                "protocol_failed ", "closed_by_peer ", "closed_locally ", "failed ECONNRESET",
+            ]), "\(details)")
+        #expect(details.contains("failed ECONNRESET"))
         #expect(
             try metrics.expectGauge("torsion.open_connections", [("reactor", number(metrics))])
                 .values.last == 0)
