@@ -30,7 +30,7 @@ extension ProcessStatus: CustomStringConvertible {
     }
 }
 
-/// A child ended otherwise than with exit code 0.
+/// A child ended otherwise than with exit code 0, or one that was to run for good has ended at all.
 public struct ProcessFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// The program, as the command named it.
     public let program: String

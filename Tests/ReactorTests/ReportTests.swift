@@ -145,7 +145,10 @@ import Torsion
         for _ in 0..<40 { server.transport?.write(piece) }
         #expect(reactor.turn { server.loss != nil && !reports.isEmpty })
         let limit = ConnectionLoss.writeLimitExceeded
-        #expect(reports == ["torsion: unhandled error in writing to \(peer), connection \(id): \(limit)"])
+        #expect(
+            reports == [
+                "torsion: unhandled error in writing to \(peer), connection \(id): \(limit)"
+            ])
         #expect(reactor.statistics.writeLimitsExceeded == 1)
         reactor.shutDown()
     }

@@ -34,6 +34,30 @@ func sortWords(on reactor: Reactor) throws {
 }
 // snippet end
 
+// snippet: Service
+/// Runs a cache, and a server that needs it; both are started again when they end.
+func startParts(_ cache: ClientEndpoint, on reactor: Reactor) -> ServiceTree {
+    let tree = ServiceTree(on: reactor)
+    tree.add("cache", whenEnded: .restart(RetryPolicy())) {
+        ProcessService(Command("redis-server"), on: reactor) { _ in
+            // It can be used when somebody can connect to it.
+            reactor.retry { cache.connect(on: reactor) { Knock() } }
+                .addTimeout(.seconds(10)).addCallback { _ in }
+        }
+    }
+    tree.add("server", whenEnded: .restart(RetryPolicy())) {
+        ProcessService(Command("my-server", "--cache", "\(cache)"), on: reactor)
+    }
+    return tree
+}
+
+/// Closes as soon as it is connected.
+final class Knock: StreamProtocol {
+    func connectionMade(_ transport: any StreamTransport) { transport.loseConnection() }
+    func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+}
+// snippet end
+
 // snippet: Lines
 /// Prints what arrives, line by line.
 final class ChildLog: LineProtocol {

@@ -4,7 +4,8 @@
 /// A part of a program that is started and stopped as one: a port, a client, a beat.
 ///
 /// A ``ServiceTree`` starts several in order and stops them in reverse. ``ListeningPort``,
-/// ``ClientService``, ``ServiceTree`` and ``LoopingService`` conform. Every member is called on the
+/// ``ClientService``, ``ServiceTree`` and ``LoopingService`` conform, and `ProcessService` of
+/// `TorsionProcesses`. Every member is called on the
 /// reactor.
 ///
 /// - SeeAlso: Twisted `IService`.

@@ -171,7 +171,8 @@ extension Finding {
             "clients refused",
             "\(counts.connectionsShed) for want of descriptors, \(counts.handshakesFailed) by their"
                 + " handshakes" + detail(counts.handshakeLosses.failures)
-                + detail(counts.handshakeLosses.deadlines), counts.connectionsShed > 0 ? .note : .ok,
+                + detail(counts.handshakeLosses.deadlines),
+            counts.connectionsShed > 0 ? .note : .ok,
             "raise LimitNOFILE= of the unit where descriptors run out")
     }
 
