@@ -31,8 +31,16 @@ public struct DatagramOptions: Hashable, Sendable {
 
     /// Lets several sockets bind one port, among which the kernel spreads peers: `SO_REUSEPORT`.
     ///
-    /// A `ReactorGroup` sets it.
+    /// A `ReactorGroup` sets it for the ports that its reactors share.
     public var reusePort = false
+
+    /// Whether the reactors of a `ReactorGroup` share the port, and with it the peers.
+    ///
+    /// True, the default, is for servers: the kernel spreads the peers among the reactors, and the port
+    /// that it chooses for port 0 on the first reactor is that of the others too. For a client, to whom
+    /// the answers to its own questions have to come, set false. A port with a ``peerAddress`` is never
+    /// shared.
+    public var isSharedInGroup = true
 
     /// Lets several sockets bind one port, each of which gets what is sent to a multicast group:
     /// `SO_REUSEADDR`.

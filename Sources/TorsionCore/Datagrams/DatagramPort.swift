@@ -388,7 +388,8 @@ extension DatagramPort: EndOfEventFlushing {
 extension Reactor {
     /// Opens a port for datagrams.
     ///
-    /// ``DatagramEndpoint`` is the usual way to say where.
+    /// ``DatagramEndpoint`` is the usual way to say where. The reactors of a `ReactorGroup` share the
+    /// port unless the options have a peer or say otherwise.
     ///
     /// - Parameters:
     ///   - address: IPv4, IPv6 or UNIX; port 0 lets the kernel choose, as `.unix(.unnamed)` does.
@@ -403,7 +404,8 @@ extension Reactor {
     ) throws(IOError) -> DatagramPort {
         checkThread()
         try startIfNeeded()
-        guard let group else {
+        // The kernel gives the answers to one of the sockets that share a port, whichever has asked.
+        guard let group, options.isSharedInGroup, options.peerAddress == nil else {
             let port = try backend.bindDatagrams(on: address, options: options)
             return adopt(port, proto, options: options)
         }
