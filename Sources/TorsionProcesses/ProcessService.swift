@@ -32,6 +32,8 @@ public final class ProcessService {
 
     private enum State {
         case idle
+        /// Inside the call that starts the child.
+        case spawning
         /// The condition is waited for.
         case starting(Deferred<Void>)
         case running(ended: (any Error) -> Void)
@@ -53,6 +55,8 @@ public final class ProcessService {
     private var state = State.idle
     /// The condition, while it is waited for.
     private var condition: Deferred<Void>?
+    /// Stops inside the call that starts the child: how long they may take, and who waits for them.
+    private var earlyStop: (gracePeriod: Duration, waiters: [Deferred<Void>])?
 
     /// A child that is not started yet.
     ///
@@ -79,7 +83,7 @@ public final class ProcessService {
         state = .over
         let error = ProcessFailure(program: command.program, status: status)
         switch before {
-        case .idle, .stopping, .over: break
+        case .idle, .spawning, .stopping, .over: break
         case .starting(let started):
             condition.take()?.cancel()
             started.fail(error)
@@ -106,7 +110,12 @@ public final class ProcessService {
                 case .failure(let error): fail(started, error)
                 }
             }
-            if case .starting = state, link.isPending { condition = link }
+            // The closure may have ended the child, or stopped the tree.
+            if case .starting = state {
+                condition = link.isPending ? link : nil
+            } else {
+                link.cancel()
+            }
         } catch {
             fail(started, error)
         }
@@ -130,6 +139,7 @@ public final class ProcessService {
         reactor.checkThread()
         switch state {
         case .idle: require(child == nil, "ProcessService: a child runs, and was not started")
+        case .spawning: mistake("ProcessService: between events, and inside a start")
         case .starting, .running, .failing:
             require(!(child?.isOver ?? true), "ProcessService: its child is over, and it is not")
         case .stopping, .over:
@@ -148,13 +158,21 @@ extension ProcessService: ReactorService {
     public func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
         reactor.checkThread()
         guard case .idle = state else { mistake("ProcessService: started twice; make another") }
+        state = .spawning
         let child: ChildProcess
         do throws(IOError) { child = try command.start(on: reactor, proto) } catch {
             state = .over
+            earlyStop.take()?.waiters.forEach { $0.succeed() }
             return .failed(error, on: reactor)
         }
         self.child = child
         child.whenOver().addCallback { [self] status in childEnded(status) }.ignore()
+        if let (gracePeriod, waiters) = earlyStop.take() {
+            state = .stopping
+            stopService(within: gracePeriod).addBoth { _ in waiters.forEach { $0.succeed() } }
+                .ignore()
+            return .failed(CancellationError(), on: reactor)
+        }
         guard let readiness else {
             state = .running(ended: ended)
             return .succeeded((), on: reactor)
@@ -168,9 +186,21 @@ extension ProcessService: ReactorService {
     /// - Returns: Fires when the child is over: exited, all its output delivered, its streams closed.
     public func stopService(within gracePeriod: Duration) -> Deferred<Void> {
         reactor.checkThread()
+        if case .spawning = state {
+            let stopped = Deferred<Void>(on: reactor)
+            earlyStop = (gracePeriod, (earlyStop?.waiters ?? []) + [stopped])
+            return stopped
+        }
         guard let child, !child.isOver else { return .succeeded((), on: reactor) }
+        let before = state
         state = .stopping
         condition.take()?.cancel()
+        // Whoever waits for the start is told now.
+        switch before {
+        case .starting(let started): started.fail(CancellationError())
+        case .failing(let started, let error): started.fail(error)
+        case .idle, .spawning, .running, .stopping, .over: break
+        }
         child.requestShutdown(within: gracePeriod * 3 / 4)
         return child.whenOver().addCallback { _ in }
     }

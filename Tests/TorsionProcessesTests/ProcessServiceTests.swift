@@ -230,6 +230,78 @@ import TorsionTesting
         #expect(notes.lines.last == "slow exited with 0" && notes.reports == [])
     }
 
+    @Test(arguments: backendNames)
+    func `a stop inside processStarted waits until the child is over`(name: String) throws {
+        let notes = Notes()
+        try run(on: name, notes) { reactor, tree in
+            tree.add("child") {
+                ProcessService(shell("exec sleep 1000"), on: reactor, Noting("child", notes))
+            }
+            notes.whenNoted = { line in
+                guard line == "child runs" else { return }
+                tree.stop(within: .seconds(5)).addCallback { () -> Void in
+                    notes.add("stopped")
+                    reactor.stop()
+                }.ignore()
+            }
+            tree.start().whenFailed { error in #expect(error is CancellationError) }
+        }
+        #expect(notes.lines == ["child runs", "child ended by SIGTERM", "stopped"])
+        #expect(notes.reports == [])
+    }
+
+    @Test func `a stop inside the condition cancels it`() throws {
+        let notes = Notes()
+        var isCancelled = false
+        var condition: Deferred<Void>?
+        try run(on: "epoll", notes) { reactor, tree in
+            tree.add("child") {
+                ProcessService(shell("exec sleep 1000"), on: reactor, Noting("child", notes)) { _ in
+                    tree.stop(within: .seconds(5)).addCallback { () -> Void in reactor.stop() }
+                        .ignore()
+                    let deferred = Deferred<Void>(on: reactor) { _ in isCancelled = true }
+                    condition = deferred
+                    return deferred
+                }
+            }
+            tree.start().whenFailed { error in #expect(error is CancellationError) }
+        }
+        #expect(isCancelled && condition?.isPending == false)
+        condition = nil
+        #expect(notes.lines.last == "child ended by SIGTERM" && notes.reports == [])
+    }
+
+    @Test func `without a tree a stop fails a start that is under way, also from processStarted`()
+        throws
+    {
+        for moment in ["child runs", "child: ready"] {
+            let notes = Notes()
+            var failure: (any Error)?
+            var condition: Deferred<Void>?
+            try run(on: "epoll", notes) { reactor, _ in
+                let service = ProcessService(
+                    shell(Self.patient), on: reactor, Noting("child", notes)
+                ) { _ in
+                    let deferred = Deferred<Void>(on: reactor)
+                    condition = deferred
+                    return deferred
+                }
+                notes.whenNoted = { line in
+                    guard line == moment else { return }
+                    service.stopService(within: .seconds(5)).addCallback { () -> Void in
+                        #expect(service.child?.isOver == true)
+                        reactor.stop()
+                    }.ignore()
+                }
+                service.startService { _ in Issue.record("it ended by itself") }
+                    .whenFailed { failure = $0 }
+            }
+            #expect(failure is CancellationError && condition?.isPending != true)
+            condition = nil
+            #expect(notes.statuses.count == 1 && notes.reports == [])
+        }
+    }
+
     // MARK: Simulated
 
     @Test func `simulated: any program of ends and stops leaves no child and stops in reverse`()

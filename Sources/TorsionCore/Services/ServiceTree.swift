@@ -48,6 +48,8 @@ public final class ServiceTree {
     private var failure: ServiceFailure?
     private var deadline = MonotonicInstant(nanoseconds: 0)
     private var trigger: Trigger?
+    /// The member whose start was interrupted by a stop that it has caused, which goes on behind it.
+    private var interrupted: Int?
     private let gracePeriod: Duration
     /// Of a tree that is a branch.
     private var whenFailed: ((any Error) -> Void)?
@@ -162,8 +164,13 @@ public final class ServiceTree {
     private func begin(_ member: Member, _ done: @escaping ((any Error)?) -> Void) {
         member.life += 1
         let life = member.life
+        let made = Result { try member.make() }
+        // The closure may have stopped the tree: then nothing starts.
+        guard member.life == life, state == .starting || state == .running else { return }
         let service: any ReactorService
-        do { service = try member.make() } catch {
+        switch made {
+        case .success(let value): service = value
+        case .failure(let error):
             member.state = .idle
             return done(error)
         }
@@ -183,6 +190,11 @@ public final class ServiceTree {
                 member.service = nil
                 done(error)
             }
+        }
+        if let index = interrupted, members[index] === member {
+            interrupted = nil
+            member.state = .starting(link)
+            return stopMember(index)
         }
         guard member.life == life, case .starting = member.state else { return }
         member.state = .starting(link)
@@ -276,6 +288,10 @@ public final class ServiceTree {
             member.life += 1
             switch member.state {
             case .waiting(let call): call.cancel()
+            case .starting(nil):
+                // A service is stopped behind the call that starts it, not inside.
+                interrupted = index
+                return
             case .starting(let start): start?.cancel()
             case .idle, .running, .stopping: break
             }
@@ -322,6 +338,7 @@ public final class ServiceTree {
         require(
             !isOver || members.allSatisfy { $0.service == nil },
             "ServiceTree: \(state), and a service runs")
+        require(interrupted == nil, "ServiceTree: a stop waits for a call that has returned")
         require(isOver == (trigger == nil), "ServiceTree: its reactor does not know of it")
         require(isOver || state == .stopping || waiters.isEmpty, "ServiceTree: a stop is forgotten")
     }

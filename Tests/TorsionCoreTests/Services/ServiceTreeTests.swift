@@ -159,6 +159,68 @@ import TorsionTesting
         #expect(world.made.count == 2 && world.tree.state == .stopped && world.reports == [])
     }
 
+    @Test func `a stop inside the closure that makes a service starts none`() {
+        let world = World()
+        world.add("a")
+        world.tree.add("b") { [unowned world] in
+            world.tree.stop(within: .seconds(1)).ignore()
+            return Scripted("b", .init(), on: world.clock.reactor) { world.notes.append($0) }
+        }
+        world.start()
+        world.clock.advance(by: .seconds(1))
+        #expect(
+            world.notes == ["start a", "a runs", "stop a", "a stopped", "CancellationError()"])
+        #expect(world.tree.state == .stopped && world.reports == [])
+        world.tree.checkInvariants()
+    }
+
+    @Test func `a stop inside the closure that makes a service again starts none`() {
+        for throwsThen in [false, true] {
+            let world = World()
+            var lives = 0
+            world.tree.add("a", whenEnded: .restart(RetryPolicy(firstDelay: .seconds(1)))) {
+                [unowned world] in
+                lives += 1
+                if lives == 2 { world.tree.stop(within: .seconds(5)).ignore() }
+                if lives == 2, throwsThen { throw Broken() }
+                var script = Scripted.Script()
+                script.life = .seconds(1)
+                return Scripted("a", script, on: world.clock.reactor) { world.notes.append($0) }
+            }
+            // The tree is still stopping when the closure returns.
+            world.add("b") { $0.stopDelay = .seconds(2) }
+            world.start()
+            world.clock.advance(by: .seconds(60))
+            #expect(lives == 2 && world.tree.state == .stopped)
+            #expect(
+                world.notes == [
+                    "start a", "a runs", "start b", "b runs", "started", "a ended", "stop b",
+                    "b stopped",
+                ])
+            world.tree.checkInvariants()
+        }
+    }
+
+    @Test func `a stop inside the call that starts a service stops it behind the call`() {
+        let world = World()
+        world.add("a")
+        world.tree.add("b") { [unowned world] in
+            Scripted("b", .init(), on: world.clock.reactor) { note in
+                world.notes.append(note)
+                if note == "start b" { world.tree.stop(within: .seconds(1)).ignore() }
+            }
+        }
+        world.start()
+        world.clock.advance(by: .seconds(1))
+        #expect(
+            world.notes == [
+                "start a", "a runs", "start b", "b runs", "stop b", "b stopped", "stop a",
+                "a stopped", "CancellationError()",
+            ])
+        #expect(world.tree.state == .stopped && world.reports == [])
+        world.tree.checkInvariants()
+    }
+
     @Test func `a stop gives up a start that is under way`() {
         let world = World()
         world.add("a")
