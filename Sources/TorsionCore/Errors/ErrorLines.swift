@@ -27,7 +27,8 @@ struct ErrorLines {
     /// Writes a line, or counts it.
     ///
     /// - Parameters:
-    ///   - line: Without its end; a line break inside becomes a space.
+    ///   - line: Without its end. A line break inside becomes a space, and other characters that a
+    ///     terminal obeys are escaped: an error may quote its peer.
     ///   - head: Written before it, and no part of what makes it the same as another: the time and the
     ///     process. Asked for only if the line is to be written.
     ///   - now: The reactor's time.
@@ -64,8 +65,17 @@ struct ErrorLines {
     private var count: String { omittedCount > 0 ? "torsion: (\(omittedCount) more)\n" : "" }
 
     private static func trimmed(_ line: String) -> String {
-        var bytes = line.utf8.prefix(lineLimitBytes).map { $0 == 10 || $0 == 13 ? 32 : $0 }
-        bytes.append(10)
+        var text = ""
+        for scalar in line.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control where scalar == "\n" || scalar == "\r": text += " "
+            case .control, .format, .lineSeparator, .paragraphSeparator:
+                text += scalar.escaped(asASCII: true)
+            default: text.unicodeScalars.append(scalar)
+            }
+            if text.utf8.count >= lineLimitBytes { break }
+        }
+        let bytes = text.utf8.prefix(lineLimitBytes) + [10]
         return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -51,6 +51,15 @@ import Testing
         #expect(sink.take() == "another\nrefused\n")
     }
 
+    @Test func `what a terminal would obey is escaped, and one line stays one`() {
+        let sink = Sink()
+        sink.add("a\nb\r\u{1b}[31m\u{7}\u{0}\u{7f}\u{9b}\u{202e}\u{2028}\u{85}\tüé€", at: 0)
+        #expect(
+            sink.take()
+                == "a b \\u{1B}[31m\\u{07}\\0\\u{7F}\\u{009B}\\u{202E}\\u{2028}\\u{0085}\\tüé€\n"
+        )
+    }
+
     @Test func `the date stands before a line, and does not make it another`() {
         let sink = Sink()
         let now = MonotonicInstant(nanoseconds: 5_000_000_000)

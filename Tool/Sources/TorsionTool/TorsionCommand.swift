@@ -191,8 +191,11 @@ private func fail(with error: any Error, asJSON: Bool) {
 /// the terminal must not obey that.
 private func withoutControls(_ text: String) -> String {
     text.unicodeScalars.map { scalar in
-        scalar != "\n" && scalar.properties.generalCategory == .control
-            ? scalar.escaped(asASCII: true) : String(scalar)
+        switch scalar.properties.generalCategory {
+        case .control where scalar == "\n": "\n"
+        case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)
+        default: String(scalar)
+        }
     }.joined()
 }
 

@@ -58,7 +58,7 @@ struct TrafficRows {
 
     /// The last event.
     mutating func addEnd(_ reason: String) {
-        add("closed after \(byteCount(">")) bytes > and \(byteCount("<")) bytes <: \(reason)")
+        add("closed after \(counted(byteCount(">"))) > and \(counted(byteCount("<"))) <: \(reason)")
     }
 
     /// A piece of what passes.
