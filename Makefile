@@ -173,7 +173,9 @@ new-program: build ## build, test and run what `torsion new` writes
 
 check: lint build test ## what to run before a commit: lint, build and test
 
+# Half an hour on two cores is for all of it: `make sim` searches further.
 ci: export TEST_ALL = 1
+ci: export TEST_SEEDS = 150
 ci: lint servers build $(CI_TARGETS) ## what CI runs: the tests with every variant
 
 clean: ## remove everything that was built
