@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: the Torsion authors
 
 internal import ArgumentParser
-internal import Glibc
 internal import Torsion
 @_spi(Tool) internal import TorsionCore
 
@@ -68,6 +67,11 @@ final class DatagramRelay: DatagramProtocol {
     }
 
     func transportStarted(_ transport: any DatagramTransport) { port = transport }
+
+    func transportStopped(_ transport: any DatagramTransport) {
+        port = nil
+        for session in Array(sessions.values) { session.end("\(ConnectionLoss.aborted)") }
+    }
 
     func datagramReceived(
         _ bytes: RawSpan, from address: SocketAddress, on transport: any DatagramTransport
@@ -154,19 +158,13 @@ private final class DatagramSession: DatagramProtocol {
             }
     }
 
-    /// A socket of its own rather than one that the reactor binds: those of a group share their ports.
     private func listen(connectedTo address: SocketAddress) throws {
         guard !hasEnded else { return }
-        var isIPv6 = false
-        if case .ipv6 = address { isIPv6 = true }
-        let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let descriptor = socket(isIPv6 ? AF_INET6 : AF_INET, type, 0)
-        guard descriptor >= 0 else { throw IOError.ofFile("socket", "\(address)") }
-        defer { close(descriptor) }
+        var own = SocketAddress.ipv4(.any, port: 0)
+        if case .ipv6 = address { own = .ipv6(.any, port: 0) }
         var options = DatagramOptions()
         options.peerAddress = address
-        try DatagramEndpoint.adopted(descriptor: descriptor, options: options)
-            .listen(on: reactor) { self }
+        try reactor.listenForDatagrams(on: own, options: options, self)
         let waiting = waiting
         self.waiting = []
         for bytes in waiting { write(bytes.span) }

@@ -99,8 +99,7 @@ struct GetCommand: ParsableCommand {
         var isOutputBroken = false
         var failure: (any Error)?
         do {
-            // The reactor puts /dev/null in its place, where the body would go in silence.
-            if output == nil, fcntl(STDOUT_FILENO, F_GETFD) < 0 { throw ClosedOutput() }
+            if output == nil, ClosedOutput.isSo { throw ClosedOutput(what: "the body") }
             let security: ClientSecurity
             if let roots {
                 var configuration = TLSClient()
@@ -158,11 +157,6 @@ private struct RefusedFetch: Error, CustomStringConvertible {
     let status: HTTPStatus
 
     var description: String { "\(url): \(status)" }
-}
-
-/// The parent gave the command no standard output.
-private struct ClosedOutput: Error, CustomStringConvertible {
-    var description: String { "standard output is closed: there is nowhere to print the body" }
 }
 
 /// The command was told to end before it was done.

@@ -14,6 +14,16 @@ func json(_ value: some Encodable) throws -> String {
     return String(decoding: try encoder.encode(value), as: UTF8.self)
 }
 
+/// The parent gave the command no standard output.
+struct ClosedOutput: Error, CustomStringConvertible {
+    /// To be asked before the reactor runs, which puts `/dev/null` in its place: there everything goes in
+    /// silence.
+    static var isSo: Bool { fcntl(STDOUT_FILENO, F_GETFD) < 0 }
+
+    let what: String
+    var description: String { "standard output is closed: there is nowhere to print \(what)" }
+}
+
 /// Colour for people: on a terminal that can have it, unless `NO_COLOR` is set to something.
 ///
 /// - SeeAlso: https://no-color.org

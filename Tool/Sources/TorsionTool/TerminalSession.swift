@@ -15,6 +15,7 @@ final class TerminalSession {
     private(set) var isOutputBroken = false
     private var hasPeerEnded = false
     private var hasInputEnded = false
+    private let isOutputClosed = ClosedOutput.isSo
     /// A reader that takes its time (`| less`) does not lose what has arrived.
     private let gracePeriod = Duration.seconds(86_400)
 
@@ -40,7 +41,10 @@ final class TerminalSession {
         reactor.watchLoss(of: terminal) { [self] why in localLost(why) }
         reactor.watchLoss(of: peer) { [self] why in peerLost(why, on: reactor) }
         peer.pipe(to: terminal)
-            .addCallback { [self] _ in
+            .addCallback { [self] byteCount in
+                if isOutputClosed, byteCount > 0 {
+                    throw ClosedOutput(what: "what the other side sends")
+                }
                 hasPeerEnded = true
                 if hasInputEnded || isatty(STDIN_FILENO) == 1 { end(on: reactor) }
             }

@@ -82,6 +82,17 @@ private let backends = ["libuv", "epoll", "io_uring"]
         #expect(connect.wait() == 0)
     }
 
+    @Test func `connect without standard output does not drop what comes in silence`() throws {
+        let server = try Socket.bound()
+        try server.listen()
+        let connect = try start("", "connect tcp:127.0.0.1:\(server.port)", "1>&-")
+        let client = try server.accept()
+        client.write("lost")
+        client.close()
+        #expect(connect.readErrors().contains("standard output is closed: there is nowhere"))
+        #expect(connect.wait() == 1)
+    }
+
     /// Case P5.
     @Test(arguments: backends)
     func `a full standard error that nobody reads holds up nothing`(backend: String) throws {

@@ -348,7 +348,11 @@ import TorsionTLS
         other.write("now")
         try server.answer { $0 + " it is" }
         #expect(other.receive() == "now it is")
-        end(relay)
+        relay.signal(SIGTERM)
+        let rows = relay.readErrors()
+        #expect(
+            rows.hasSuffix("\n2 closed after 3 bytes > and 9 bytes <: aborted here\n"), "\(rows)")
+        #expect(relay.wait() == 0)
     }
 
     @Test func `a target that is away is named, and the session goes on`() throws {
