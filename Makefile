@@ -76,12 +76,12 @@ test test-all: dependencies
 	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call library,$(c)); \
 	    $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call command,$(c)); \
 	    echo "==> running the tests ($(c))"; \
-	    $(SWIFT) test --skip-build $(TEST_FLAGS) $(call library,$(c)) $(filter); \
-	    $(SWIFT) test --skip-build $(TEST_FLAGS) $(call command,$(c)) $(filter);)
+	    scripts/run-tests $(SWIFT) test --skip-build $(TEST_FLAGS) $(call library,$(c)) $(filter); \
+	    scripts/run-tests $(SWIFT) test --skip-build $(TEST_FLAGS) $(call command,$(c)) $(filter);)
 
 plain: dependencies ## build and test without any trait, as on a machine without liburing
 	$(AS_USER) $(SWIFT) build --build-tests $(BUILD_FLAGS) $(call library,plain)
-	$(AS_USER) $(SWIFT) test --skip-build $(TEST_FLAGS) $(call library,plain) $(filter)
+	$(AS_USER) scripts/run-tests $(SWIFT) test --skip-build $(TEST_FLAGS) $(call library,plain) $(filter)
 
 lint: ## check formatting, layers, licence headers, the C shims and the README
 	$(SWIFT) format lint --strict --recursive --parallel $(SWIFT_SOURCES)
@@ -100,11 +100,11 @@ san: dependencies ## run the tests of the shim, then all, under the sanitizers
 	@echo "==> the C shims by themselves"
 	scripts/test-shim
 	@echo "==> thread sanitizer"
-	TEST_ALL=1 TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,tsan) $(filter)
-	$(SWIFT) test --disable-xctest $(call command,tsan) $(filter)
+	TEST_ALL=1 TEST_SEEDS=$(SAN_SEEDS) scripts/run-tests $(SWIFT) test --disable-xctest $(call library,tsan) $(filter)
+	scripts/run-tests $(SWIFT) test --disable-xctest $(call command,tsan) $(filter)
 	@echo "==> address sanitizer, with leaks"
-	TEST_ALL=1 TEST_SEEDS=$(SAN_SEEDS) $(SWIFT) test --disable-xctest $(call library,asan) $(filter)
-	$(SWIFT) test --disable-xctest $(call command,asan) $(filter)
+	TEST_ALL=1 TEST_SEEDS=$(SAN_SEEDS) scripts/run-tests $(SWIFT) test --disable-xctest $(call library,asan) $(filter)
+	scripts/run-tests $(SWIFT) test --disable-xctest $(call command,asan) $(filter)
 
 # Optimised, since ten thousand seeds of each scenario are many.
 sim: dependencies ## run the scenarios under SEEDS seeds (10000); FILTER=echo for one, SEED=7 again
@@ -126,10 +126,10 @@ install: dependencies ## build the command optimised, install it below PREFIX (/
 	scripts/install-command Tool/$(call folder,release) "$(DESTDIR)$(PREFIX)"
 
 adapters: dependencies ## test TorsionLog, TorsionMetrics, TorsionLifecycle, TorsionHTTPTypes with what they adapt to
-	$(AS_USER) $(SWIFT) test --package-path Tests/Adapters $(TEST_FLAGS)
+	$(AS_USER) scripts/run-tests $(SWIFT) test --package-path Tests/Adapters $(TEST_FLAGS)
 
 restarts: dependencies ## restart servers fifty times under load on each backend: no answer is lost
-	TEST_RESTARTS=50 $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) $(call command,debug) --filter RestartTests
+	TEST_RESTARTS=50 scripts/run-tests $(SWIFT) test $(TEST_FLAGS) $(BUILD_FLAGS) $(call command,debug) --filter RestartTests
 
 # Sixty seconds for each decoder; CI runs a few, over the seeds and what they lead to at once.
 fuzz: ## feed each decoder with any bytes in any cuts for SECONDS (60); FILTER=Lines for one
