@@ -19,6 +19,8 @@ struct request {
     size_t size;       /* bytes of a message */
     int depth;         /* messages in flight on each connection */
     int fields;        /* of an HTTP request: 3 or 10 */
+    const char *target; /* of it */
+    size_t body;       /* bytes of its body; 0: a GET, else a POST */
     int burst;         /* send again only when nothing is in flight */
     uint64_t messages; /* end after so many in all; 0: after warm + seconds */
     double warm, seconds;
@@ -46,6 +48,8 @@ void load_redis_set(const struct request *request, struct result *result);
 void load_redis_get(const struct request *request, struct result *result);
 void load_paced(const struct request *request, struct result *result);
 void load_secure_idle(const struct request *request, struct result *result);
+void load_secure_connect(const struct request *request, struct result *result);
+void load_secure_resume(const struct request *request, struct result *result);
 
 /* What a process has of memory that is no file's. */
 long anonymous_bytes(pid_t server);

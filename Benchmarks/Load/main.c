@@ -92,8 +92,9 @@ static void give_up(int signal) {
 
 static const char usage[] =
     "usage: load echo|paced|connect|idle|datagrams|websocket|http|hello|hello-idle|secure|secure-idle|\n"
-    "            redis-set|redis-get --port N\n"
-    "            [--connections N] [--idle N] [--size BYTES] [--depth N] [--fields 3|10] [--burst]\n"
+    "            secure-connect|secure-resume|redis-set|redis-get --port N\n"
+    "            [--connections N] [--idle N] [--size BYTES] [--depth N] [--burst]\n"
+    "            [--fields 3|10] [--target /PATH] [--body BYTES]\n"
     "            [--rate MESSAGES_A_SECOND] [--server PID]\n"
     "            [--messages N | --warm SECONDS --seconds SECONDS]\n"
     "Prints one line of JSON.\n";
@@ -113,6 +114,8 @@ static int parse(int argc, char **argv, struct request *r) {
         else if (!strcmp(name, "--size")) r->size = strtoul(value, NULL, 10);
         else if (!strcmp(name, "--depth")) r->depth = atoi(value);
         else if (!strcmp(name, "--fields")) r->fields = atoi(value);
+        else if (!strcmp(name, "--target")) r->target = value;
+        else if (!strcmp(name, "--body")) r->body = strtoul(value, NULL, 10);
         else if (!strcmp(name, "--messages")) r->messages = strtoull(value, NULL, 10);
         else if (!strcmp(name, "--rate")) r->rate = atof(value);
         else if (!strcmp(name, "--warm")) r->warm = atof(value);
@@ -124,7 +127,8 @@ static int parse(int argc, char **argv, struct request *r) {
 }
 
 int main(int argc, char **argv) {
-    struct request request = {.connections = 1, .size = 64, .depth = 1, .fields = 3, .warm = 0.1, .seconds = 1};
+    struct request request = {.connections = 1, .size = 64, .depth = 1, .fields = 3, .target = "/",
+                              .warm = 0.1, .seconds = 1};
     struct result result = {0};
     void (*load)(const struct request *, struct result *) = NULL;
     const char *kind = argc > 1 ? argv[1] : "";
@@ -136,6 +140,8 @@ int main(int argc, char **argv) {
     if (!strcmp(kind, "http")) load = load_http;
     if (!strcmp(kind, "secure")) load = load_secure;
     if (!strcmp(kind, "secure-idle")) load = load_secure_idle;
+    if (!strcmp(kind, "secure-connect")) load = load_secure_connect;
+    if (!strcmp(kind, "secure-resume")) load = load_secure_resume;
     if (!strcmp(kind, "hello")) load = load_hello;
     if (!strcmp(kind, "hello-idle")) load = load_hello_idle;
     if (!strcmp(kind, "redis-set")) load = load_redis_set;
