@@ -4,31 +4,38 @@
 import PackageDescription
 
 // A package of its own, so that neither the library nor the harness ever resolves swift-nio: its
-// build takes minutes, and only `make bench PEERS=nio` and `make bench-full` need it.
+// build takes minutes, and only the benchmarks that have SwiftNIO beside Torsion need it.
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+let http: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let settings: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
 let package = Package(
     name: "peer-nio",
-    dependencies: [.package(url: "https://github.com/apple/swift-nio", exact: "2.101.2")],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
+    ],
     targets: [
+        .executableTarget(name: "nio-parts", dependencies: nio, swiftSettings: settings),
+        .executableTarget(name: "nio-redis", dependencies: nio, swiftSettings: settings),
+        .executableTarget(name: "nio-echo", dependencies: nio, swiftSettings: settings),
+        .target(name: "PeerServer", dependencies: nio, swiftSettings: settings),
         .executableTarget(
-            name: "nio-parts",
-            dependencies: [
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: [.swiftLanguageMode(.v6)]),
+            name: "nio-http", dependencies: nio + [http, "PeerServer"], swiftSettings: settings),
         .executableTarget(
-            name: "nio-redis",
-            dependencies: [
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+            name: "nio-websocket",
+            dependencies: nio + [
+                http, "PeerServer", .product(name: "NIOWebSocket", package: "swift-nio"),
             ],
-            swiftSettings: [.swiftLanguageMode(.v6)]),
+            swiftSettings: settings),
         .executableTarget(
-            name: "nio-echo",
-            dependencies: [
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+            name: "nio-tls",
+            dependencies: nio + [
+                "PeerServer", .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
-            swiftSettings: [.swiftLanguageMode(.v6)]),
+            swiftSettings: settings),
     ]
 )

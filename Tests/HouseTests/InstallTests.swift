@@ -96,6 +96,19 @@ func `a library that is too old is named, with what is needed`(
     #expect(outcome.output.hasPrefix("Torsion lacks on this machine: gcc valgrind strace\n"))
 }
 
+@Test(arguments: [("go", "golang-go"), ("bench-tls", "openssl")])
+func `what a peer of a benchmark needs is installed for that purpose alone`(
+    purpose: String, package: String
+) throws {
+    let machine = try Machine(has: [])
+    try machine.addAptGet()
+
+    let outcome = try machine.install(purpose)
+
+    #expect(outcome.output.hasPrefix("Torsion lacks on this machine: \(package)\n"))
+    #expect(outcome.status == 0, "\(outcome.output)")
+}
+
 @Test func `the package lists are fetched first where a package is unknown`() throws {
     let machine = try Machine(has: ["git"])
     try machine.addAptGet()
