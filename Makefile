@@ -188,7 +188,9 @@ bench-full: ## the same with the rounds that steady figures need, io_uring and S
 budget: ## all budgets line by line: counts, parts and bench-full, an hour; fails on a missed count
 bench-counts: ## system calls, allocations and instructions against their budgets
 bench-counts-short: ## the same with fewer rounds, and the tests of the harness, as CI does
-bench-http: ## an HTTP hello against nginx and hyper
+bench-http: ## HTTP against C, nginx and hyper, with charts; PEERS=nio adds SwiftNIO, Hummingbird, Go, Node
+bench-tls: ## echo, bulk and handshakes over TLS against C; PEERS=nio adds SwiftNIO
+bench-websocket: ## the echo of a WebSocket's messages against SwiftNIO
 bench-proxy: ## a proxied HTTP request against nginx as a proxy
 bench-flow: ## a proxied byte against socat and HAProxy, a sent file against sendfile in C
 bench-loads: ## `torsion bench` against the load generator in C, at the same rates

@@ -9,7 +9,10 @@
 #              what they found; fails on a count that was missed
 # bench-parts  a Deferred's callback, a timer, a call from a thread against SwiftNIO's, libuv's and,
 #              where Python is there, Twisted's and asyncio's; fails on a miss
-# bench-http   an HTTP hello against nginx and hyper, whose packages it installs
+# bench-http   an HTTP hello, a POST and a file against C, nginx and hyper, whose packages it installs, with
+#              charts; PEERS=nio adds SwiftNIO and Hummingbird (minutes), and Go and Node where they are
+# bench-tls    echo, bulk and handshakes over TLS against C, with charts; PEERS=nio adds swift-nio-ssl
+# bench-websocket  the echo of a WebSocket's messages against SwiftNIO, with charts
 # bench-redis  the example MiniRedis against redis-server and the same over SwiftNIO, with charts
 # bench-flow   a proxied byte against socat and HAProxy, a sent file against a loop over sendfile;
 #              installs the two; fails on a miss
@@ -25,7 +28,8 @@ PEERS ?=
 BENCH_BIN := .build/bench
 BENCH_CC ?= gcc
 BENCH_CFLAGS := -O2 -Wall -Wextra -Werror
-BENCH_TWINS := $(BENCH_BIN)/libuv-c $(BENCH_BIN)/epoll-c $(BENCH_BIN)/udp-c $(BENCH_BIN)/tls-c
+BENCH_TWINS := $(BENCH_BIN)/libuv-c $(BENCH_BIN)/epoll-c $(BENCH_BIN)/udp-c $(BENCH_BIN)/tls-c \
+    $(BENCH_BIN)/http-c
 BENCH_PROGRAMS := $(BENCH_TWINS) $(BENCH_BIN)/load $(BENCH_BIN)/malloc_counter.so
 BENCH_PEERS := $(if $(filter nio,$(PEERS)),bench-nio)
 BENCH_RUN = Benchmarks/.build/release/torsion-bench
@@ -34,14 +38,19 @@ BENCH_JSON ?= .build/bench.json
 BENCH_TORSION = swift build -c release --product torsion --package-path Tool
 # The example that answers HTTP requests, as .build/release/HTTPHello
 BENCH_HTTP = swift build -c release --product HTTPHello
+# One of SwiftNIO's servers: each pays for its own dependencies alone
+BENCH_NIO = swift build -c release --package-path Benchmarks/PeerNIO --product
+# Of the peers of bench-http that need a program of the system, those whose program is here
+BENCH_FOUND = $(foreach peer,go node,$(if $(shell command -v $(peer)),--peers $(peer)))
 
-.PHONY: budget bench-redis bench-http bench-hyper bench-tokio bench bench-flow bench-proxy bench-loads bench-full bench-counts bench-counts-short bench-parts
-.PHONY: bench-build bench-nio bench-test bench-dependencies
+.PHONY: budget bench-redis bench-http bench-tls bench-websocket bench-hyper bench-tokio bench bench-flow bench-proxy bench-loads bench-full bench-counts bench-counts-short bench-parts
+.PHONY: bench-build bench-nio bench-nio-http bench-nio-tls bench-nio-websocket bench-hummingbird bench-go
+.PHONY: bench-test bench-dependencies
 
 bench: bench-build $(BENCH_PEERS)
 	$(BENCH_RUN) run --quick --json $(BENCH_JSON) $(if $(BENCH_PEERS),--peers nio) $(BENCH_ARGS)
 
-bench-full: bench-build bench-nio $(BENCH_BIN)/uring-c
+bench-full: bench-build bench-nio bench-nio-http bench-nio-websocket bench-nio-tls $(BENCH_BIN)/uring-c
 	$(BENCH_RUN) run --full --json $(BENCH_JSON) --html $(BENCH_JSON:.json=.html) \
 	    --peers nio,uring $(BENCH_ARGS)
 
@@ -60,12 +69,29 @@ bench-parts: $(BENCH_BIN)/parts-c $(BENCH_BIN)/malloc_counter.so bench-nio
 	swift build -c release --package-path Benchmarks/Parts
 	$(BENCH_RUN) parts --peers nio --json $(BENCH_JSON:.json=-parts.json) $(BENCH_ARGS)
 
-bench-http: $(BENCH_BIN)/load bench-hyper
+bench-http: $(BENCH_BIN)/load $(BENCH_BIN)/http-c bench-hyper \
+    $(if $(BENCH_PEERS),bench-nio-http bench-hummingbird bench-go)
+	$(BENCH_TORSION)
 	$(BENCH_HTTP)
 	swift build -c release --package-path Benchmarks
-	$(BENCH_RUN) run --full --no-counts --scenarios http.hello,http.pipelined \
-	    --only torsion-http,nginx,hyper --peers nginx,hyper \
-	    --json $(BENCH_JSON:.json=-http.json) $(BENCH_ARGS)
+	$(BENCH_RUN) run --full --no-counts \
+	    --peers nginx,hyper $(if $(BENCH_PEERS),--peers nio --peers hummingbird $(BENCH_FOUND)) \
+	    --scenarios http.hello,http.browser,http.pipelined,http.browser.pipelined,http.post,http.file \
+	    --json $(BENCH_JSON:.json=-http.json) --html $(BENCH_JSON:.json=-http.html) $(BENCH_ARGS)
+
+bench-tls: $(BENCH_BIN)/load $(BENCH_BIN)/tls-c $(if $(BENCH_PEERS),bench-nio-tls)
+	$(BENCH_TORSION)
+	swift build -c release --package-path Benchmarks
+	$(BENCH_RUN) run --full --no-counts $(if $(BENCH_PEERS),--peers nio) \
+	    --scenarios secure.64connections,secure.bulk,secure.connect,secure.resume \
+	    --json $(BENCH_JSON:.json=-tls.json) --html $(BENCH_JSON:.json=-tls.html) $(BENCH_ARGS)
+
+bench-websocket: $(BENCH_BIN)/load bench-nio-websocket
+	$(BENCH_TORSION)
+	swift build -c release --package-path Benchmarks
+	$(BENCH_RUN) run --full --no-counts --peers nio \
+	    --scenarios websocket.16connections \
+	    --json $(BENCH_JSON:.json=-websocket.json) --html $(BENCH_JSON:.json=-websocket.html) $(BENCH_ARGS)
 
 bench-redis: $(BENCH_BIN)/load bench-nio
 	@scripts/install-dependencies servers
@@ -108,7 +134,22 @@ bench-build: $(BENCH_PROGRAMS)
 	swift build -c release --package-path Benchmarks
 
 bench-nio: bench-dependencies
-	swift build -c release --package-path Benchmarks/PeerNIO
+	$(BENCH_NIO) nio-echo
+	$(BENCH_NIO) nio-parts
+	$(BENCH_NIO) nio-redis
+
+bench-nio-http bench-nio-websocket: bench-%: bench-dependencies
+	$(BENCH_NIO) $*
+
+bench-nio-tls: $(BENCH_BIN)/certificate.pem
+	$(BENCH_NIO) nio-tls
+
+bench-hummingbird: bench-dependencies
+	swift build -c release --package-path Benchmarks/PeerHummingbird
+
+# Only where it is: `scripts/install-dependencies go` brings Debian's.
+bench-go:
+	if command -v go >/dev/null; then go build -o Benchmarks/PeerGo/.build/go-hello Benchmarks/PeerGo/hello.go; fi
 
 # Debian's own cargo and packages, so that nothing is downloaded.
 bench-tokio:
@@ -131,7 +172,13 @@ $(BENCH_BIN)/tls-c: BENCH_LIBS := -lssl -lcrypto
 $(BENCH_BIN)/%-c: Benchmarks/Twins/%.c Benchmarks/Twins/twin.h | $(BENCH_BIN)
 	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS) -lpthread
 
-$(BENCH_BIN)/load: $(wildcard Benchmarks/Load/*.c) Benchmarks/Load/load.h | $(BENCH_BIN)
+# Of the same kind as those that the other servers of TLS make for themselves.
+$(BENCH_BIN)/certificate.pem: | $(BENCH_BIN)
+	@scripts/install-dependencies bench-tls
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=localhost \
+	    -keyout $(BENCH_BIN)/key.pem -out $@ 2>/dev/null
+
+$(BENCH_BIN)/load: $(wildcard Benchmarks/Load/*.c) $(wildcard Benchmarks/Load/*.h) | $(BENCH_BIN)
 	$(BENCH_CC) $(BENCH_CFLAGS) -o $@ $(filter %.c,$^) -lssl -lcrypto
 
 $(BENCH_BIN)/malloc_counter.so: Benchmarks/Counts/malloc_counter.c | $(BENCH_BIN)

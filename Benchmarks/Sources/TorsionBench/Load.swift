@@ -37,7 +37,10 @@ struct LoadGenerator {
         command += ["--connections", "\(scenario.connections)", "--size", "\(scenario.size)"]
         command += ["--depth", "\(scenario.depth)", "--server", "\(server.pid)"]
         if scenario.idleConnections > 0 { command += ["--idle", "\(scenario.idleConnections)"] }
-        if scenario.load == .http { command += ["--fields", "\(scenario.fields)"] }
+        if scenario.load == .http {
+            command += ["--fields", "\(scenario.fields)", "--target", scenario.target]
+            if scenario.body > 0 { command += ["--body", "\(scenario.body)"] }
+        }
         if scenario.isBurst { command.append("--burst") }
         let output = try ChildProcess(command + length.arguments).readToEnd()
         return try JSONDecoder().decode(Sample.self, from: Data(output.utf8))

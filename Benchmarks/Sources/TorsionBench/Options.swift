@@ -19,7 +19,8 @@ struct Options {
 
           --scenarios NAME,...    only these
           --only NAME,...         only these servers
-          --peers NAME,...        of nio, tokio, hyper (built in Benchmarks/), nginx, uring (io_uring)
+          --peers NAME,...        of nio, hummingbird, tokio, hyper, go (built in Benchmarks/), nginx,
+                                  node, redis, uring (io_uring)
           --server NAME=COMMAND   one more; prints 'listening on ADDRESS:PORT ...' and ends on SIGTERM
           --rounds N              instead of 5 (quick) or 15 (full)
           --no-counts             without system calls and allocations
@@ -99,6 +100,9 @@ struct Options {
         return .peer(parts[0], command: parts[1].split(separator: " ").map(String.init))
     }
 
+    /// Where the file is that servers of files are asked for.
+    var files: String { programs + "/files" }
+
     /// The results of another command, beside those of `run`: `bench-counts.json`.
     func json(of command: String) -> String {
         json.hasSuffix(".json") ? json.dropLast(5) + command + ".json" : json + command
@@ -132,6 +136,8 @@ struct Options {
             .torsion(backend: "libuv", style: "async", command: torsion),
             .torsion(backend: "libuv", style: "async-read", command: torsion),
             .httpHello(command: http),
+            .serve(folder: files, command: torsion),
+            .httpTwin(folder: files, programs: programs),
         ]
         for peer in peers {
             switch peer {
@@ -143,8 +149,18 @@ struct Options {
                 all.append(.nio("nio", command: path))
                 all.append(.nio("nio-vectored", command: path, vectored: true))
                 all.append(.peer("nio-async", command: [path, "--async"]))
+                all += nioFaces
+            case "hummingbird":
+                let path = "Benchmarks/PeerHummingbird/.build/release/hummingbird-hello"
+                all.append(.facePeer("hummingbird", command: [path]))
+            case "go":
+                let path = "Benchmarks/PeerGo/.build/go-hello"
+                all.append(.facePeer("go", command: [path], files: [files]))
+            case "node":
+                all.append(.facePeer("node", command: ["node", "Benchmarks/PeerNode/hello.js"]))
             case "nginx":
-                all.append(.facePeer("nginx", command: ["Benchmarks/PeerNginx/nginx-hello"]))
+                let path = "Benchmarks/PeerNginx/nginx-hello"
+                all.append(.facePeer("nginx", command: [path], files: [files]))
             case "hyper":
                 let path = "Benchmarks/PeerHyper/.build/release/hyper-hello"
                 all.append(.facePeer("hyper", command: [path]))
@@ -158,7 +174,9 @@ struct Options {
                 let path = "Benchmarks/PeerTokio/.build/release/tokio-echo"
                 all.append(.peer("tokio", command: [path]))
             default:
-                throw BenchError("unknown peer '\(peer)': hyper, nginx, nio, redis, tokio, uring")
+                throw BenchError(
+                    "unknown peer '\(peer)': go, hummingbird, hyper, nginx, nio, node, redis, tokio,"
+                        + " uring")
             }
         }
         all += extra
@@ -166,5 +184,16 @@ struct Options {
             throw BenchError("unknown server '\(name)': " + all.map(\.name).joined(separator: ", "))
         }
         return all.filter { only.isEmpty || only.contains($0.name) }
+    }
+
+    /// SwiftNIO's servers of what lies above TCP.
+    private var nioFaces: [Server] {
+        let folder = "Benchmarks/PeerNIO/.build/release"
+        let identity = [programs + "/certificate.pem", programs + "/key.pem"]
+        return [
+            .facePeer("nio-http", command: [folder + "/nio-http"], files: ["--files", files]),
+            .facePeer("nio-websocket", command: [folder + "/nio-websocket"]),
+            .facePeer("nio-tls", command: [folder + "/nio-tls"] + identity),
+        ]
     }
 }

@@ -92,6 +92,9 @@ struct Report: Codable {
             "C compiler": ["gcc", "--version"],
             "libuv": ["pkg-config", "--modversion", "libuv"],
             "liburing": ["pkg-config", "--modversion", "liburing"],
+            "OpenSSL": ["pkg-config", "--modversion", "openssl"],
+            "Go": ["go", "version"],
+            "Node": ["node", "--version"],
             "Torsion": ["git", "describe", "--always", "--dirty"],
         ]
         return commands.compactMapValues { command in

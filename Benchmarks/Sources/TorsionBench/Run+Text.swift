@@ -24,7 +24,8 @@ extension Run {
             text += table(
                 ["server", "bytes/connection"],
                 result.results.map { [$0.server, optional($0.memoryPerConnection)] })
-        case .echo, .connect, .datagrams, .http, .redisGet, .redisSet, .secure, .webSocket:
+        case .echo, .connect, .datagrams, .http, .redisGet, .redisSet, .secure, .secureConnect,
+            .secureResume, .webSocket:
             text += table(
                 [
                     "server", "\(result.unit)s/s", "CPU µs", "ratio", "[95 %]", "p50 µs", "p99 µs",

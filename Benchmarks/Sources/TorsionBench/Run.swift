@@ -10,7 +10,11 @@ struct Run {
 
     /// Returns whether Torsion's servers did all that they were asked.
     func start() throws -> Bool {
-        let servers = try usableServers()
+        let scenarios = try options.selectedScenarios()
+        if scenarios.contains(where: { $0.framing == .files }) {
+            try SampleFile.write(to: options.files)
+        }
+        let servers = try usableServers(for: scenarios)
         var plan = options.isFull ? Plan.full : Plan.quick
         if let rounds = options.rounds {
             // Whoever names a number gets it, however long it takes.
@@ -19,7 +23,6 @@ struct Run {
         }
         var report = try Report(mode: options.isFull ? "full" : "quick")
         writeText(heading(report, plan))
-        let scenarios = try options.selectedScenarios()
         for (index, scenario) in scenarios.enumerated() {
             progress.note("\(scenario.name) (\(index + 1)/\(scenarios.count)): \(scenario.summary)")
             let result = try measure(scenario, servers.filter(scenario.admits), plan)
@@ -37,12 +40,15 @@ struct Run {
         }
     }
 
-    /// Starts each server once, and returns those that do.
+    /// Starts each server that takes part once, and returns those that do.
     ///
     /// A peer that this machine cannot run is left out, with its reason; one of Torsion's own that
     /// does not start is a failure.
-    private func usableServers() throws -> [Server] {
-        try options.servers().filter { server in
+    private func usableServers(for scenarios: [Scenario]) throws -> [Server] {
+        let servers = try options.servers().filter { server in
+            scenarios.contains { $0.admits(server) }
+        }
+        return try servers.filter { server in
             do {
                 try RunningServer(server).stop()
                 return true
@@ -60,7 +66,8 @@ struct Run {
         switch scenario.load {
         case .idle, .httpIdle, .secureIdle:
             return try measureMemory(scenario, servers)
-        case .echo, .connect, .datagrams, .http, .redisGet, .redisSet, .secure, .webSocket:
+        case .echo, .connect, .datagrams, .http, .redisGet, .redisSet, .secure, .secureConnect,
+            .secureResume, .webSocket:
             var plan = plan
             if scenario.isSlow { plan.rounds = min(plan.rounds, 5) }
             let rounds = Rounds(scenario: scenario, plan: plan, load: load, progress: progress)

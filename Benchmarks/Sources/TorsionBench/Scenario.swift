@@ -7,6 +7,8 @@ struct Scenario: Sendable {
         case echo, connect, idle, datagrams, secure
         case http = "hello"
         case secureIdle = "secure-idle"
+        case secureConnect = "secure-connect"
+        case secureResume = "secure-resume"
         case httpIdle = "hello-idle"
         case redisSet = "redis-set"
         case redisGet = "redis-get"
@@ -28,6 +30,10 @@ struct Scenario: Sendable {
     var size = 64
     /// Of an HTTP request: 3, as curl sends them, or 10, as a browser.
     var fields = 3
+    /// Of an HTTP request.
+    var target = "/"
+    /// Bytes of an HTTP request's body, which makes it a POST.
+    var body = 0
     /// Messages in flight on each connection.
     var depth = 1
     /// Whether the next `depth` messages wait until all of the last have come back.
@@ -42,7 +48,9 @@ struct Scenario: Sendable {
     static let all = [
         echoOneConnection, echo64Connections, echo64Async, echoCrowd, echo1000Connections,
         echoPipelined, echoBulk, echoUDP, echoUDPBursts, connectAndClose, idleConnections,
-        httpHello, httpPipelined, redisSet, redisGet, redisSetPipelined, redisGetPipelined,
+        httpHello, httpBrowser, httpPipelined, httpBrowserPipelined, httpPost, httpFile,
+        echoWebSocket, secure64Connections, secureBulk, secureConnect, secureResume,
+        redisSet, redisGet, redisSetPipelined, redisGetPipelined,
     ]
 
     func admits(_ server: Server) -> Bool {

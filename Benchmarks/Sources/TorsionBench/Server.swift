@@ -17,9 +17,9 @@ struct Server: Sendable {
     /// What is started, for what the scenario sends.
     let command: @Sendable (Framing) -> [String]
 
-    /// Bytes of a TCP stream, lines of one to a server of lines, UDP's datagrams, bytes over TLS, or a
-    /// WebSocket's messages.
-    enum Framing: Sendable { case raw, lines, datagrams, secure, webSocket }
+    /// Bytes of a TCP stream, lines of one to a server of lines, UDP's datagrams, bytes over TLS, a
+    /// WebSocket's messages, or HTTP's requests for files, where `raw` is for its hello.
+    enum Framing: Sendable { case raw, lines, datagrams, secure, webSocket, files }
 
     /// Whether a machine may be unable to run it: containers often forbid io_uring.
     var isOptional: Bool { kind == .peer || name == "torsion-io_uring" || name == "uring-c" }
@@ -42,7 +42,7 @@ extension Server {
         ) { framing in
             let type =
                 switch framing {
-                case .raw, .lines, .webSocket: "tcp"
+                case .raw, .lines, .webSocket, .files: "tcp"
                 case .datagrams: "udp"
                 case .secure: "tls"
                 }
@@ -62,6 +62,21 @@ extension Server {
         ) { _ in [command, "tcp:0:interface=127.0.0.1"] }
     }
 
+    /// The command's `serve` over epoll, of the files in a folder.
+    static func serve(folder: String, command: String) -> Server {
+        Server(name: "torsion-serve", kind: .torsion, isFace: true) { _ in
+            [command, "serve", folder, "--listen", "tcp:0:interface=127.0.0.1"]
+                + ["--backend", "epoll"]
+        }
+    }
+
+    /// The C server of HTTP: of its hello, or of the files in a folder.
+    static func httpTwin(folder: String, programs: String) -> Server {
+        Server(name: "http-c", kind: .twin, isFace: true) { framing in
+            ["\(programs)/http-c", "0"] + (framing == .files ? ["--files", folder] : [])
+        }
+    }
+
     /// The example MiniRedis.
     static func miniRedis(command: String) -> Server {
         Server(name: "mini-redis", kind: .torsion, isFace: true) { _ in
@@ -74,6 +89,13 @@ extension Server {
         Server(name: name, kind: .peer, isFace: true) { _ in command }
     }
 
+    /// The same, with more arguments for files.
+    static func facePeer(_ name: String, command: [String], files: [String]) -> Server {
+        Server(name: name, kind: .peer, isFace: true) { framing in
+            framing == .files ? command + files : command
+        }
+    }
+
     static func peer(_ name: String, command: [String]) -> Server {
         Server(name: name, kind: .peer) { _ in command }
     }
@@ -82,7 +104,7 @@ extension Server {
     static func nio(_ name: String, command: String, vectored: Bool = false) -> Server {
         Server(name: name, kind: .peer, isFace: vectored) { framing in
             switch framing {
-            case .raw, .lines, .secure, .webSocket: [command]
+            case .raw, .lines, .secure, .webSocket, .files: [command]
             case .datagrams: [command, "--udp"] + (vectored ? ["--vectored"] : [])
             }
         }

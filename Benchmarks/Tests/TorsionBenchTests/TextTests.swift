@@ -45,7 +45,11 @@ import Testing
     let names = try options.servers().map(\.name)
     #expect(names.contains("uring-c") && names.contains("torsion-io_uring"))
     let faces = try options.servers().filter { !Scenario.echo64Connections.admits($0) }.map(\.name)
-    #expect(faces == ["udp-c", "tls-c", "torsion-async", "torsion-async-read", "torsion-http"])
+    #expect(
+        faces == [
+            "udp-c", "tls-c", "torsion-async", "torsion-async-read", "torsion-http",
+            "torsion-serve", "http-c",
+        ])
     #expect(try options.servers().filter(Scenario.echo64Async.admits).count == 4)
     #expect(try options.servers().last?.command(.raw) == ["./mine", "-v"])
     #expect(throws: BenchError.self) { try Options(["run", "--rounds", "0"]) }
@@ -64,5 +68,28 @@ import Testing
         let words = server.command(.datagrams).joined(separator: " ")
         #expect(words.contains("--udp") || words.contains("--listen udp:0"), "\(words)")
         #expect(server.command(.raw) != server.command(.datagrams))
+    }
+}
+
+@Test func `files are served by servers of files, from the one folder`() throws {
+    let options = try Options(["run", "--peers", "nio,nginx,hyper,go,node,hummingbird"])
+    let servers = try options.servers().filter(Scenario.httpFile.admits)
+    #expect(servers.map(\.name) == ["torsion-serve", "http-c", "nio-http", "nginx", "go"])
+    for server in servers { #expect(server.command(.files).contains(options.files)) }
+    let hellos = try options.servers().filter(Scenario.httpHello.admits)
+    #expect(hellos.count == 8)
+    for server in hellos { #expect(!server.command(.raw).contains(options.files)) }
+}
+
+@Test func `each bound is about servers that take part`() throws {
+    let all = "nio,nginx,hyper,go,node,hummingbird,redis,uring,tokio"
+    let servers = try Options(["run", "--peers", all]).servers()
+    for scenario in Scenario.all {
+        let names = Set(servers.filter(scenario.admits).map(\.name))
+        for bound in scenario.bounds {
+            #expect(names.contains(bound.server), "\(scenario.name): \(bound.server)")
+            guard case .server(let reference) = bound.reference else { continue }
+            #expect(names.contains(reference), "\(scenario.name): \(reference)")
+        }
     }
 }

@@ -43,7 +43,7 @@ struct Page {
         let versions = (report.versions ?? [:]).sorted { $0.key < $1.key }
             .map { "\($0.key) \($0.value)" }.joined(separator: "; ")
         return """
-            <p class="lead">Echo servers doing the same work over loopback, each a process of its own, \
+            <p class="lead">Servers doing the same work over loopback, each a process of its own, \
             in turns. A shorter CPU bar is a cheaper server.</p>
             <dl class="facts">
             <dt>Machine</dt><dd>\(escape(machine.processor)), \(machine.coreCount) cores, \
@@ -114,9 +114,8 @@ struct Page {
             "load's core", "system calls", "allocations",
         ]
         guard result.results.contains(where: { $0.memoryPerConnection == nil }) else { return "" }
-        let head = columns.map { "<th scope=\"col\">\(escape($0))</th>" }.joined()
-        let rows = result.results.map { own -> String in
-            let cells = [
+        let rows = result.results.map { own -> [String?] in
+            [
                 own.messagesPerSecond.map(figure),
                 own.cpuMicrosecondsPerMessage.map(figure),
                 own.ratioToBaseline.map { decimal($0.median, 2) },
@@ -126,14 +125,21 @@ struct Page {
                 own.systemCallsPerMessage.map { figure($0.total) },
                 own.allocationsPerMessage.map(figure),
             ]
-            return "<tr><th scope=\"row\">\(escape(own.server))</th>"
-                + cells.map { "<td>\($0 ?? "–")</td>" }.joined() + "</tr>"
+        }
+        // What was measured of no server has no column.
+        let shown = columns.indices.dropFirst().filter { index in
+            rows.contains { $0[index - 1] != nil }
+        }
+        let head = ([0] + shown).map { "<th scope=\"col\">\(escape(columns[$0]))</th>" }.joined()
+        let lines = zip(result.results, rows).map { own, cells in
+            "<tr><th scope=\"row\">\(escape(own.server))</th>"
+                + shown.map { "<td>\(cells[$0 - 1] ?? "–")</td>" }.joined() + "</tr>"
         }
         return """
             <div class="scroll"><table>
             <thead><tr>\(head)</tr></thead>
             <tbody>
-            \(rows.joined(separator: "\n"))
+            \(lines.joined(separator: "\n"))
             </tbody>
             </table></div>
             """
