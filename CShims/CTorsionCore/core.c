@@ -4,7 +4,10 @@
 #include "torsion_core.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -51,13 +54,36 @@ static int has_room(int descriptor) {
     return poll(&asked, 1, 0) == 1 && asked.revents != 0;
 }
 
-int torsion_write_standard_error(const void *bytes, size_t count) {
-    struct iovec run = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = count};
+/* Whether the last write took a part only, as a socket may: what follows must not go on in that line. */
+static atomic_bool is_cut;
+
+/* Returns the number of bytes, or -1 if the write would have had to wait. */
+static ssize_t write_at_once(const struct iovec *runs, int count) {
     if (!is_regular_file(STDERR_FILENO)) {
-        ssize_t written = pwritev2(STDERR_FILENO, &run, 1, -1, RWF_NOWAIT);
-        if (written >= 0) return 1;
-        if (errno == EAGAIN || !has_room(STDERR_FILENO)) return 0;
+        ssize_t written = pwritev2(STDERR_FILENO, runs, count, -1, RWF_NOWAIT);
+        if (written >= 0) return written;
+        if (errno == EAGAIN || !has_room(STDERR_FILENO)) return -1;
     }
-    ssize_t written = write(STDERR_FILENO, bytes, count);
-    return written >= 0 || errno != EAGAIN;
+    ssize_t written = writev(STDERR_FILENO, runs, count);
+    if (written >= 0) return written;
+    return errno == EAGAIN ? -1 : SSIZE_MAX;
+}
+
+int torsion_write_standard_error(const void *bytes, size_t count) {
+    static const char line_end = '\n';
+    struct iovec runs[] = {
+        {.iov_base = (void *)(uintptr_t)&line_end, .iov_len = 1},
+        {.iov_base = (void *)(uintptr_t)bytes, .iov_len = count},
+    };
+    int was_cut = atomic_exchange(&is_cut, false);
+    size_t asked = count + (was_cut ? 1 : 0);
+    ssize_t written = was_cut ? write_at_once(runs, 2) : write_at_once(runs + 1, 1);
+    if (written < 0) {
+        if (was_cut) atomic_store(&is_cut, true);
+        return 0;
+    }
+    if ((size_t)written >= asked) return 1;
+    /* Of the line end alone, nothing of this text is there. */
+    if (written > was_cut) atomic_store(&is_cut, true);
+    return 0;
 }

@@ -24,6 +24,9 @@ public final class ChildProcess {
     /// How it has exited; nil while it runs.
     public private(set) var status: ProcessStatus?
 
+    /// What the program threw when it was told of the child, which was killed for it.
+    private(set) var startError: (any Error)?
+
     /// Nil when it is over.
     private var carrier: (any ChildCarrier)?
     private var proto: (any ProcessProtocol)?
@@ -209,6 +212,7 @@ public final class ChildProcess {
                     stream.close()
                     openStreamCount -= 1
                 }
+                startError = error
                 kill()
                 reactor.report(error, in: "starting \(command.program)")
             }

@@ -153,8 +153,8 @@ extension ProcessService: ReactorService {
     ///
     /// - Parameter ended: Called with a ``ProcessFailure`` when the child ends by itself.
     /// - Returns: Fires when the child runs, or when it is ready. It fails with what the start of the
-    ///   command threw, with what the condition failed with, when the child has ended, or with a
-    ///   ``ProcessFailure`` if the child ended first.
+    ///   command threw; when the child has ended, with what ``ProcessProtocol/processStarted(_:)`` threw or
+    ///   the condition failed with; or with a ``ProcessFailure`` if the child ended first.
     public func startService(ended: @escaping (any Error) -> Void) -> Deferred<Void> {
         reactor.checkThread()
         guard case .idle = state else { mistake("ProcessService: started twice; make another") }
@@ -172,6 +172,11 @@ extension ProcessService: ReactorService {
             stopService(within: gracePeriod).addBoth { _ in waiters.forEach { $0.succeed() } }
                 .ignore()
             return .failed(CancellationError(), on: reactor)
+        }
+        if let error = child.startError {
+            let started = Deferred<Void>(on: reactor) { [self] _ in giveUp() }
+            fail(started, error)
+            return started
         }
         guard let readiness else {
             state = .running(ended: ended)

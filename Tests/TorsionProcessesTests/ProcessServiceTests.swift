@@ -250,6 +250,36 @@ import TorsionTesting
         #expect(notes.reports == [])
     }
 
+    private struct Refusal: Error {}
+
+    private final class Refusing: ProcessProtocol {
+        func processStarted(_ child: ChildProcess) throws { throw Refusal() }
+    }
+
+    @Test(arguments: backendNames)
+    func `what processStarted throws is why the start fails, when the child is over`(name: String)
+        throws
+    {
+        let notes = Notes()
+        var failure: ServiceFailure?
+        var service: ProcessService?
+        try run(on: name, notes) { reactor, tree in
+            tree.add("child", whenEnded: .stopAll) {
+                let made = ProcessService(shell("exec sleep 1000"), on: reactor, Refusing())
+                service = made
+                return made
+            }
+            tree.start().whenFailed { error in
+                failure = error as? ServiceFailure
+                #expect(service?.child?.isOver == true)
+                reactor.stop()
+            }
+        }
+        #expect(failure?.error is Refusal)
+        #expect(service?.child?.status == .signalled(.kill))
+        #expect(notes.reports == ["starting sh: Refusal()"])
+    }
+
     @Test func `a stop inside the condition cancels it`() throws {
         let notes = Notes()
         var isCancelled = false

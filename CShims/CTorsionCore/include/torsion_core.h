@@ -35,8 +35,9 @@ void torsion_release_free_memory(void);
 
 /* Writes on standard error without waiting, at most PIPE_BUF (4096) bytes: write(2). The flags of the
  * open file stay as they are, since other processes share it. Only a regular file may block, by its
- * disk. Returns 0 if it would have had to wait and nothing was written, else 1, also if there is
- * nobody to write to. Callable from any thread. */
+ * disk. Returns 0 if it would have had to wait, else 1, also if there is nobody to write to. With 0
+ * nothing was written, or, as a stream socket does it, a part: then the next text begins on a line of its
+ * own. Callable from any thread. */
 int torsion_write_standard_error(const void *_Nullable bytes, size_t count);
 
 /* Writes the name and the number of this process, as in "chat[4711]", without a 0 behind it: at most

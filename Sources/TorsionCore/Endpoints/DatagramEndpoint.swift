@@ -135,7 +135,8 @@ public struct DatagramEndpoint: Hashable, Sendable {
     /// `unix-datagram:@NAME` for an abstract name; with `mode=600`. `fd:DESCRIPTOR`, a socket that is
     /// open already. `systemd:NAME`, or `systemd:index=N` counted from 0, one that systemd opened.
     /// Further options of UDP: `peer=ADDRESS\:PORT` connects the port, `broadcast=yes`, and unless it
-    /// is open already `reuseport=yes`, `reuseaddress=yes`.
+    /// is open already `reuseport=yes`, `reuseaddress=yes`, and `shared=no` for a port that the reactors of
+    /// a group do not share.
     ///
     /// The words in capitals can be written by name too: `udp:port=9000`. A backslash takes the
     /// next character as it is.
@@ -153,6 +154,7 @@ public struct DatagramEndpoint: Hashable, Sendable {
         try endpoint.readPeer(&arguments)
         if let flag = try arguments.flag("reuseport") { endpoint.options.reusePort = flag }
         if let flag = try arguments.flag("reuseaddress") { endpoint.options.reuseAddress = flag }
+        if let flag = try arguments.flag("shared") { endpoint.options.isSharedInGroup = flag }
         return endpoint
     }
 
@@ -230,6 +232,7 @@ extension DatagramEndpoint: CustomStringConvertible {
         guard case .address = place else { return text.text }
         if options.reusePort { text.add("reuseport", "yes") }
         if options.reuseAddress { text.add("reuseaddress", "yes") }
+        if !options.isSharedInGroup { text.add("shared", "no") }
         return text.text
     }
 }

@@ -67,12 +67,7 @@ struct ErrorLines {
     private static func trimmed(_ line: String) -> String {
         var text = ""
         for scalar in line.unicodeScalars {
-            switch scalar.properties.generalCategory {
-            case .control where scalar == "\n" || scalar == "\r": text += " "
-            case .control, .format, .lineSeparator, .paragraphSeparator:
-                text += scalar.escaped(asASCII: true)
-            default: text.unicodeScalars.append(scalar)
-            }
+            text += scalar == "\n" || scalar == "\r" ? " " : scalar.terminalText
             if text.utf8.count >= lineLimitBytes { break }
         }
         let bytes = text.utf8.prefix(lineLimitBytes) + [10]

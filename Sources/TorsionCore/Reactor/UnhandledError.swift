@@ -139,10 +139,13 @@ private var processName: String {
 
 /// Writes all of a text, at most 4,096 bytes, or drops it if that would have to wait.
 ///
+/// A stream socket may take the first part only. That counts as dropped, and what is written next begins on
+/// a line of its own.
+///
 /// Public for the command `torsion` alone, which is another package.
 ///
 /// - Parameter text: What to write, with its line breaks.
-/// - Returns: Whether it was written.
+/// - Returns: Whether all of it was written.
 @_spi(Tool) public func writeStandardError(_ text: String) -> Bool {
     var text = text
     return text.withUTF8 { torsion_write_standard_error($0.baseAddress, $0.count) } != 0

@@ -15,6 +15,9 @@ import TorsionCore
         #expect(one.address == .ipv6(.loopback, port: 0))
         #expect(one.options.peerAddress == .ipv6(.loopback, port: 53))
         #expect(one.options.allowsBroadcast && !one.options.reusePort)
+        let alone = try DatagramEndpoint(parsing: "udp:0:shared=no")
+        #expect(!alone.options.isSharedInGroup && one.options.isSharedInGroup)
+        #expect("\(alone)" == "udp:0:shared=no")
         let file = try DatagramEndpoint(parsing: "unix-datagram:/run/log.socket:mode=600")
         #expect(file.address == .unix(.path("/run/log.socket")))
         #expect(file.options.unixMode == 0o600)
@@ -40,7 +43,7 @@ import TorsionCore
         (
             "udp:1:nodelay=no",
             "an endpoint of type 'udp' has no option 'nodelay':"
-                + " allowed are port, interface, peer, broadcast, reuseport, reuseaddress"
+                + " allowed are port, interface, peer, broadcast, reuseport, reuseaddress, shared"
         ),
         (
             "udp:1:2",

@@ -41,6 +41,8 @@ struct PlacedError: CausedError, CustomStringConvertible {
 enum ExitStatus {
     static let failed: Int32 = 1
     static let protocolBroken: Int32 = 2
+    /// `EX_USAGE` of `sysexits.h`.
+    static let usage: Int32 = 64
     /// `EX_UNAVAILABLE` of `sysexits.h`.
     static let unavailable: Int32 = 69
 

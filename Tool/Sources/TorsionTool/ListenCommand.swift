@@ -56,6 +56,8 @@ struct ListenCommand: ParsableCommand {
         let backend = try BackendChoice.chosen(backend)
         try tls.announce()
         let session = TerminalSession()
+        // Of port 0, the one that the kernel gave.
+        var address = self.endpoint
         try reportingConversation(asJSON: json, meter, session) {
             try Reactor.run(backend: backend) { reactor in
                 try CertificateSources.commandLine.reloadAtHangUp(on: reactor)
@@ -74,12 +76,13 @@ struct ListenCommand: ParsableCommand {
                     return side
                 }
                 open = port
+                address = "\(port.localAddress)"
                 let place = Announcement.Object(
                     listening: "\(port.localAddress)", backend: backend.name, threads: 1)
                 try reactor.printLine(
                     json ? place.line : "listening on \(port.localAddress)")
             }
-            if let error = idle.error { throw PlacedError(self.endpoint, error) }
+            if let error = idle.error { throw PlacedError(address, error) }
             if let failure = session.failure { throw failure }
         }
     }

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Glibc
 internal import Torsion
+@_spi(Tool) internal import TorsionCore
 internal import TorsionURing
 
 @main
@@ -37,10 +38,11 @@ struct TorsionCommand: ParsableCommand {
     static func main() {
         let words = Array(CommandLine.arguments.dropFirst())
         if let word = words.first, let near = Suggestion.near(word, among: subcommandNames) {
-            writeToStandardError(
-                "Error: there is no command '\(word)'. Did you mean '\(near)'?\n"
-                    + "  See 'torsion --help' for all of them.\n")
-            exit(withError: ExitCode(64))
+            let sentence = "there is no command '\(word)'. Did you mean '\(near)'?"
+            refuse(
+                words, sentence,
+                "Error: \(sentence)\n  See 'torsion --help' for all of them.")
+            exit(withError: ExitCode(ExitStatus.usage))
         }
         do {
             let dies = BrokenPipeSignal.isDefault
@@ -55,8 +57,25 @@ struct TorsionCommand: ParsableCommand {
                 do { try finishOutput(dies: dies) } catch { exit(withError: error) }
                 exit(withError: nil)
             }
-            exit(withError: error)
+            // Empty if the reason stands on standard error.
+            let text = fullMessage(for: error)
+            if !text.isEmpty { refuse(words, message(for: error), text) }
+            exit(withError: ExitCode(exitCode(for: error).rawValue))
         }
+    }
+
+    /// Says what is wrong with a command line, as it asks for it: it could not be read, so the option is
+    /// looked for among the words.
+    ///
+    /// - Parameters:
+    ///   - words: The command line.
+    ///   - sentence: What is wrong.
+    ///   - text: The same for a reader, with what to do.
+    private static func refuse(_ words: [String], _ sentence: String, _ text: String) {
+        if words.prefix(while: { $0 != "--" }).contains("--json") {
+            return fail(with: CommandLineError(description: sentence), asJSON: true)
+        }
+        writeToStandardError(withoutControls(text) + "\n")
     }
 
     /// What was printed has been taken: a status of 0 says so.
@@ -161,6 +180,11 @@ func reportingErrors(
     }
 }
 
+/// The words of a command line cannot be read.
+private struct CommandLineError: Error, CustomStringConvertible {
+    let description: String
+}
+
 private struct FailureObject: Encodable {
     let error: String
     let advice: String?
@@ -178,7 +202,7 @@ func printErrorJSON(_ value: some Encodable) throws {
 
 /// Prints the sentence of an error, and on a line of its own what to do instead: other tools read
 /// the first line.
-private func fail(with error: any Error, asJSON: Bool) {
+fileprivate func fail(with error: any Error, asJSON: Bool) {
     let (sentence, advice) = sentences(error)
     if asJSON, let text = try? json(FailureObject(error: sentence, advice: advice)) {
         return writeToStandardError(text + "\n")
@@ -187,16 +211,10 @@ private func fail(with error: any Error, asJSON: Bool) {
     writeToStandardError(withoutControls(lines.joined(separator: "\n")) + "\n")
 }
 
-/// Control characters but the line's end as Swift writes them: a sentence may quote what a peer said, and
-/// the terminal must not obey that.
+/// A text of several lines whose characters a terminal shows: it may quote what a peer said, or a word of
+/// the command line.
 private func withoutControls(_ text: String) -> String {
-    text.unicodeScalars.map { scalar in
-        switch scalar.properties.generalCategory {
-        case .control where scalar == "\n": "\n"
-        case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)
-        default: String(scalar)
-        }
-    }.joined()
+    text.unicodeScalars.map { $0 == "\n" ? "\n" : $0.terminalText }.joined()
 }
 
 /// May wait for a reader; not for a reactor's thread, which uses `Reactor.printLine(_:)`.

@@ -146,13 +146,7 @@ struct TrafficRows {
 
     private static func escaped(_ bytes: RawSpan, _ index: Int, _ length: Int) -> String {
         let text = String(decoding: bytes.extracting(index..<index + length))
-        return text.unicodeScalars.map { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned:
-                scalar.escaped(asASCII: true)
-            default: scalar == "\\" ? "\\\\" : String(scalar)
-            }
-        }.joined()
+        return text.unicodeScalars.map { $0 == "\\" ? "\\\\" : $0.terminalText }.joined()
     }
 }
 

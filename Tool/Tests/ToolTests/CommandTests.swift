@@ -129,6 +129,31 @@ import TorsionUV
         #expect(program.wait() == 64)
     }
 
+    @Test func `a wrong command line is an object with --json, and never obeyed by a terminal`()
+        throws
+    {
+        let lines: [([String], String)] = [
+            (["probe", "--json"], "Missing expected argument '<probe>'"),
+            (["echo", "--json", "--nowhere"], "Unknown option '--nowhere'"),
+            (["conect", "--json"], "there is no command 'conect'. Did you mean 'connect'?"),
+        ]
+        for (words, sentence) in lines {
+            let program = try Program("torsion", words)
+            let text = program.readErrors()
+            #expect(text == "{\"error\":\"\(sentence)\"}\n")
+            #expect(program.wait() == 64)
+        }
+        // Behind the end of the options it is none.
+        let plain = try Program("torsion", ["connect", "--", "--json"])
+        #expect(plain.readErrors().hasPrefix("Error: ") && plain.wait() == 64)
+        for words in [["con\u{1b}nect"], ["echo", "--\u{1b}[2J"]] {
+            let program = try Program("torsion", words)
+            let text = program.readErrors()
+            #expect(text.contains(#"\u{1B}"#) && !text.contains("\u{1b}"), "\(text)")
+            #expect(program.wait() == 64)
+        }
+    }
+
     @Test func `backends lists each one, whether it can run, and its library`() throws {
         let program = try Program("torsion", ["backends"])
         let lines = program.readOutput().split(separator: "\n").map(String.init)

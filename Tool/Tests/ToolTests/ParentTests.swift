@@ -109,6 +109,51 @@ private let backends = ["libuv", "epoll", "io_uring"]
         }
     }
 
+    /// A stream socket takes a part of a text.
+    @Test(arguments: backends)
+    func `what standard error took a part of is cut, and the next row begins a line`(
+        backend: String
+    ) throws {
+        var ends: [Int32] = [0, 0]
+        try #require(
+            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        defer { close(ends[0]) }
+        var least: Int32 = 1
+        setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &least, 4)
+        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
+        let server = try Socket.bound()
+        try server.listen()
+        let relay = try start(
+            "", "relay 127.0.0.1:0 :\(server.port) --log hex --backend \(backend)", "2>&\(ends[1])")
+        close(ends[1])
+        let words = relay.readLine().split(separator: " ")
+        let port = try #require(UInt16(words[2].split(separator: ":").last ?? ""))
+        let client = try Socket(port: port)
+        let peer = try server.accept()
+        var shown: [UInt8] = []
+        let piece = String(repeating: "x", count: 2_000)
+        for _ in 0..<200 {
+            client.write(piece)
+            #expect(peer.readBytes(piece.utf8.count).count == piece.utf8.count)
+            var bytes = [UInt8](repeating: 0, count: 1_500)
+            let count = recv(ends[0], &bytes, bytes.count, Int32(MSG_DONTWAIT))
+            if count > 0 { shown += bytes[..<count] }
+        }
+        client.close()
+        relay.signal(SIGTERM)
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        while case let count = read(ends[0], &bytes, bytes.count), count > 0 {
+            shown += bytes[..<count]
+        }
+        #expect(relay.wait() == 0)
+        let rows = String(decoding: shown, as: UTF8.self).split(separator: "\n")
+        let whole = "1 > 00000000  \(String(repeating: "78 ", count: 16)) |xxxxxxxxxxxxxxxx|"
+        let short = rows.filter { $0.hasPrefix("1 > 0") && $0.utf8.count < whole.utf8.count }
+        #expect(rows.count > 200 && !short.isEmpty, "nothing was cut")
+        #expect(rows.contains { $0.hasSuffix("lines left out)") })
+        #expect(rows.filter { $0.utf8.count > whole.utf8.count || !$0.hasPrefix("1") } == [])
+    }
+
     /// Case P5.
     @Test func `the same trouble is one line, and a count at the end`() throws {
         let target = try Socket.bound()

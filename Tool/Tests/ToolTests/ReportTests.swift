@@ -108,7 +108,8 @@ import Testing
         let fourth = try report(ended)
         #expect(fourth["end"] == #""signal""# && fourth["error"] == nil && ended.wait() == 0)
         let wrong = try Program("torsion", ["connect", "tcp:1", "--json"])
-        #expect(wrong.readErrors().hasPrefix("Error: ") && wrong.wait() == 64)
+        let fifth = try report(wrong)
+        #expect(fifth["error"]?.contains("needs a port") == true && wrong.wait() == 64)
     }
 
     private func get(
