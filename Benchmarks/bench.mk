@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: the Torsion authors
 #
 # bench        the table of Benchmarks/README.md in at most three minutes after the build
-# bench-full   the same with the rounds that steady figures need (about half an hour), io_uring, SwiftNIO
+# bench-full   the same with the rounds that steady figures need (about forty minutes), io_uring, SwiftNIO
 # bench-counts instructions, system calls, allocations and memory against their budgets; fails on a miss
 # bench-counts-short  the same in about two minutes, and the harness's own tests, as CI does
 # budget       every budget, line by line: bench-counts, bench-parts, bench-full, and then
