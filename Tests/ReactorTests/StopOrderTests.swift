@@ -72,6 +72,32 @@ import TorsionTesting
         #expect(answers == (0..<150).map { "hello \($0)" })
     }
 
+    /// Whoever comes meanwhile would be reset when the port closes: to be refused is to be told in time.
+    @Test(arguments: backendNames, [false, true])
+    func `the port is closed before those who waited are served`(
+        name: String, drains: Bool
+    ) throws {
+        var clients: [Socket] = []
+        var refusals: [Bool] = []
+        try Reactor.run(backend: try namedBackend(name), signals: .ignore) { reactor in
+            var number: UInt16 = 0
+            let port = try ServerEndpoint.tcp(port: 0, interface: .loopback).listen(on: reactor) {
+                refusals.append((try? Socket(port: number)) == nil)
+                return Echo()
+            }
+            number = try #require(port.localAddress.port)
+            for _ in 0..<3 {
+                clients.append(try Socket(port: number))
+                clients.last?.endOutput()
+            }
+            guard drains else { return _ = reactor.stop() }
+            port.drain(within: .seconds(5)).addCallback { () -> Void in _ = reactor.stop() }
+                .ignore()
+        }
+        #expect(refusals == [true, true, true])
+        #expect(clients.map { $0.readToEnd() } == ["", "", ""])
+    }
+
     // Case E11
     @Test(arguments: backendNames)
     func `a client that agrees on terms when a stop begins is served`(name: String) throws {

@@ -516,11 +516,10 @@ extension Reactor {
         life.turnsLeft = 1
     }
 
-    /// Accepts whoever waits, and closes the ports; what has arrived comes in the next turns.
+    /// Closes the ports, and serves whoever waits for them; what has arrived comes in the next turns.
     private func closePorts() {
         for port in ports.elements {
-            if !life.isGracePeriodOver { port.acceptWaiting(limit: Self.acceptLimit) }
-            port.stopListening()
+            port.close(servingAtMost: life.isGracePeriodOver ? 0 : Self.acceptLimit)
         }
         life.turnsLeft = 2 + connections.count / Self.streamsPerTurn
     }

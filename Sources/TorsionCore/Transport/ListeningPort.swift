@@ -104,18 +104,36 @@ public final class ListeningPort {
     @discardableResult
     public func stopListening() -> Deferred<Void> {
         reactor.checkThread()
-        if let listener {
-            self.listener = nil
-            resumption?.cancel()
-            if let group = reactor.group, let descriptor = listener.sharedDescriptor {
-                group.willClose(descriptor)
-            }
-            listener.close()
-            reactor.ports.remove(slot)
-            service.factory?.stopped(on: self)
-            service.portEnded()
-        }
+        close(servingAtMost: 0)
         return .succeeded((), on: reactor)
+    }
+
+    /// Closes the port, and serves whoever waits for it: to be closed would reset them.
+    ///
+    /// Between the call that finds nobody waiting and the one that closes the socket nothing is done, since
+    /// whoever connects meanwhile is reset by the kernel.
+    ///
+    /// - Parameter limit: How many are served at most.
+    func close(servingAtMost limit: Int) {
+        guard let listener else { return }
+        self.listener = nil
+        resumption?.cancel()
+        if let group = reactor.group, let descriptor = listener.sharedDescriptor {
+            group.willClose(descriptor)
+        }
+        var rest = reactor.queues.isOver ? 0 : min(limit, service.options.value.backlog)
+        var waiting: [any BackendStream] = []
+        while rest > 0 {
+            let some = listener.takeWaiting(limit: rest)
+            if some.isEmpty { break }
+            waiting += some
+            rest -= some.count
+        }
+        listener.close()
+        reactor.ports.remove(slot)
+        for stream in waiting { accept(stream) }
+        service.factory?.stopped(on: self)
+        service.portEnded()
     }
 
     /// Lets an observer watch the clients that come from now on.
@@ -183,15 +201,6 @@ public final class ListeningPort {
         guard wanted != isAccepting, let listener else { return }
         isAccepting = wanted
         if wanted { listener.startAccepting() } else { listener.stopAccepting() }
-    }
-
-    /// Accepts whoever waits now: the reactor stops, and closing the port would reset them.
-    func acceptWaiting(limit: Int) {
-        guard !reactor.queues.isOver else { return }
-        let limit = min(limit, service.options.value.backlog)
-        service.takeWaiting {
-            for stream in listener?.takeWaiting(limit: limit) ?? [] { accept(stream) }
-        }
     }
 
     /// Asserts what must hold between events of one that is open.

@@ -97,8 +97,7 @@ extension ListeningPort {
         holdClients()
         // A ring may have a client under way, which comes in this turn.
         reactor.callLater(.zero) { [self] in
-            if gracePeriod > .zero { acceptWaiting(limit: Self.waitingLimit) }
-            stopListening()
+            close(servingAtMost: gracePeriod > .zero ? Self.waitingLimit : 0)
             drain.begin(within: gracePeriod)
         }
         return drain.event.wait()

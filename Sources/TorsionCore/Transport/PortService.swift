@@ -11,7 +11,6 @@ final class PortService {
     /// Whether its connections stand on their sockets, and nobody watches them.
     @exclusivity(unchecked) private(set) var isPlain: Bool
     @exclusivity(unchecked) private var handshakeCount = 0
-    @exclusivity(unchecked) private var isTakingWaiting = false
     @exclusivity(unchecked) private var hasEnded = false
     /// Its port is being drained: who is served from now on is asked to end at once.
     @exclusivity(unchecked) var isDraining = false
@@ -87,16 +86,8 @@ final class PortService {
         releaseFactory()
     }
 
-    /// Calls `body`, which serves several clients: the first one's protocol may close the port.
-    func takeWaiting(_ body: () -> Void) {
-        isTakingWaiting = true
-        body()
-        isTakingWaiting = false
-        releaseFactory()
-    }
-
     private func releaseFactory() {
-        guard hasEnded, !isTakingWaiting, handshakeCount == 0 else { return }
+        guard hasEnded, handshakeCount == 0 else { return }
         // Taken out first: what is released may call its port.
         _ = factory.take()
     }
