@@ -101,7 +101,7 @@ public struct HandedOverEndpoint: StreamServerEndpoint, Hashable {
     ) throws(IOError) -> ListeningPort {
         let place = try reactor.companion(of: HandOverPlaces.self).place(at: self)
         let port = try place.listen(self, factory, layers)
-        place.ports[key] = port
+        place.add(port, as: key)
         return port
     }
 }
@@ -243,9 +243,15 @@ final class HandOverPlace {
     }
 
     private func serve(_ endpoint: ServerEndpoint) throws(IOError) {
-        ports[Self.ownKey] = try endpoint.listen(on: reactor) { [unowned self] in
-            HandOverServer(self)
-        }
+        add(
+            try endpoint.listen(on: reactor) { [unowned self] in HandOverServer(self) },
+            as: Self.ownKey)
+    }
+
+    /// Another process may get the port's socket.
+    fileprivate func add(_ port: ListeningPort, as key: String) {
+        port.isSharedWithProcesses = true
+        ports[key] = port
     }
 
     /// Whether the files of all ports go with this process.

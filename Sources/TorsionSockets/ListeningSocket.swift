@@ -14,6 +14,8 @@ package struct ListeningSocket {
     /// This end of every connection that is accepted here; nil if they can differ.
     package let acceptedAddress: SocketAddress?
     private var file: SocketFile?
+    /// Whether other sockets may listen at the same port, and nobody else has this one.
+    private let sharesPort: Bool
 
     /// Binds and listens: `bind(2)`, `listen(2)`.
     ///
@@ -41,6 +43,7 @@ package struct ListeningSocket {
         localAddress = ownAddress
         acceptedAddress = localAddress.isOneEnd ? localAddress : nil
         file = bound
+        sharesPort = options.reusePort && address.port != nil
     }
 
     /// One that listens already; its file, if it has one, is whoever's who made it.
@@ -50,12 +53,19 @@ package struct ListeningSocket {
         // Whoever made it may take connections to any address there (`IP_TRANSPARENT`, ip(7)).
         acceptedAddress = nil
         file = nil
+        sharesPort = false
     }
 
     /// Whether closing it removes its file.
     package var ownsFile: Bool {
         get { file != nil }
         set { file = newValue ? SocketFile(at: localAddress) : nil }
+    }
+
+    /// It closes soon: whoever connects from now on finds another socket of the port, a second later.
+    package func leaveLaterClients() {
+        // A kernel that refuses closes the socket as ever, and may reset some.
+        if sharesPort { _ = torsion_drop_first_packets(descriptor) }
     }
 
     /// Closes it; its file is removed before, so that a client that connects in between is refused,

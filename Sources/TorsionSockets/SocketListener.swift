@@ -90,6 +90,8 @@ extension SocketListener: BackendListener {
         set { socket.ownsFile = newValue }
     }
 
+    func leaveLaterClients() { socket.leaveLaterClients() }
+
     func takeWaiting(limit: Int) -> [any BackendStream] {
         acceptWaiting(limit: limit, from: descriptor).map { accepted, peer in
             SocketStream(

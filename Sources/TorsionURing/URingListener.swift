@@ -173,6 +173,8 @@ extension URingListener: BackendListener {
         update()
     }
 
+    func leaveLaterClients() { socket.leaveLaterClients() }
+
     func takeWaiting(limit: Int) -> [any BackendStream] {
         let first = held.take().map { [($0.descriptor, $0.address)] } ?? []
         let others = TorsionSockets.acceptWaiting(

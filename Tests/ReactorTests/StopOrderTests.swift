@@ -98,6 +98,64 @@ import TorsionTesting
         #expect(clients.map { $0.readToEnd() } == ["", "", ""])
     }
 
+    /// Says which of two ports it belongs to, and ends.
+    private final class Sign: StreamProtocol {
+        let text: String
+        init(_ text: String) { self.text = text }
+        func connectionMade(_ transport: any StreamTransport) {
+            transport.write(text)
+            transport.loseConnection()
+        }
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {}
+    }
+
+    /// Reads to the end.
+    private final class Reading: StreamProtocol {
+        private var text = ""
+        private let whenOver: (String) -> Void
+        init(_ whenOver: @escaping (String) -> Void) { self.whenOver = whenOver }
+        func dataReceived(_ bytes: RawSpan, from transport: any StreamTransport) {
+            text += String(decoding: bytes)
+        }
+        func connectionLost(_ why: ConnectionLoss, from transport: any StreamTransport) {
+            whenOver(text)
+        }
+    }
+
+    /// The kernel sends their first packets again after a second.
+    @Test(.tags(.slow), arguments: backendNames)
+    func `who comes to a shared port while one of its sockets closes finds another`(
+        name: String
+    ) throws {
+        var early: [Socket] = []
+        var late: [String] = []
+        try Reactor.run(backend: try namedBackend(name), signals: .ignore) { reactor in
+            var options = StreamOptions()
+            options.reusePort = true
+            let first = try ServerEndpoint.tcp(port: 0, interface: .loopback, options: options)
+                .listen(on: reactor) { Sign("first") }
+            let number = try #require(first.localAddress.port)
+            try ServerEndpoint.tcp(port: number, interface: .loopback, options: options)
+                .listen(on: reactor) { Sign("second") }
+            for _ in 0..<20 { early.append(try Socket(port: number)) }
+            first.drain(within: .seconds(10))
+            for _ in 0..<20 {
+                ClientEndpoint.tcp(host: "127.0.0.1", port: number).connect(on: reactor) {
+                    Reading { text in
+                        late.append(text)
+                        if late.count == 20 { reactor.stop() }
+                    }
+                }.whenFailed { error in
+                    Issue.record("\(error)")
+                    reactor.stop()
+                }
+            }
+        }
+        #expect(late == Array(repeating: "second", count: 20))
+        let signs = Set(early.map { $0.readToEnd() })
+        #expect(signs == ["first", "second"])
+    }
+
     // Case E11
     @Test(arguments: backendNames)
     func `a client that agrees on terms when a stop begins is served`(name: String) throws {

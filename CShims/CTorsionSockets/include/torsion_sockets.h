@@ -25,6 +25,12 @@
 int torsion_accept(int descriptor, struct sockaddr_storage *_Nonnull address,
                    socklen_t *_Nonnull size);
 
+/* Has the kernel drop the first packet (SYN) of whoever connects to a listening TCP socket from now on, as
+ * if it were lost, so that it comes again a second later; handshakes that have begun go on. For a socket
+ * that closes at once while others of the same port (SO_REUSEPORT) stay: SO_ATTACH_FILTER, socket(7).
+ * Accepted sockets inherit the filter, which lets all that they get pass. */
+int torsion_drop_first_packets(int socket);
+
 /* Has the layout of `struct mmsghdr`, which the headers hide without _GNU_SOURCE. */
 struct torsion_message {
     struct msghdr header;

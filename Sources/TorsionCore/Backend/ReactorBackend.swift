@@ -248,6 +248,11 @@
     /// Leaves what comes in the kernel's queue.
     func stopAccepting()
 
+    /// Has later clients find another socket of the same port (`SO_REUSEPORT`), if there may be one and
+    /// nobody else has this one: it closes in the next turn, and would reset those who came between the
+    /// last accept and that. Empty by default.
+    func leaveLaterClients()
+
     /// Accepts at once the clients that wait now, for a listener that is about to close. Accepting
     /// was stopped in an earlier turn. Empty by default: closing the socket resets those who wait.
     ///
@@ -285,6 +290,9 @@
         get { false }
         set {}
     }
+
+    /// Leaves none: those who come are accepted, or reset.
+    public func leaveLaterClients() {}
 
     /// Takes zero clients.
     ///

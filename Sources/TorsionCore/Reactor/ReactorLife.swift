@@ -512,7 +512,7 @@ extension Reactor {
     /// Ports accept no more by themselves; what a ring has under way for them comes in this turn.
     private func quietPorts() {
         guard !life.isGracePeriodOver else { return }
-        for port in ports.elements { port.holdClients() }
+        for port in ports.elements { port.prepareToClose() }
         life.turnsLeft = 1
     }
 

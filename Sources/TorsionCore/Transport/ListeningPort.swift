@@ -176,6 +176,16 @@ public final class ListeningPort {
         updateAccepting()
     }
 
+    /// Leaves clients in the kernel's queue until the port closes in a later turn, and those who come
+    /// behind them to other sockets of the same port.
+    func prepareToClose() {
+        holdClients()
+        if !isSharedWithProcesses { listener?.leaveLaterClients() }
+    }
+
+    /// Whether another process may listen with the same socket.
+    package var isSharedWithProcesses = false
+
     /// The program decides again.
     func releaseClients() {
         isHeld = false

@@ -94,7 +94,7 @@ extension ListeningPort {
         let drain = PortDrain(service, on: reactor)
         self.drain = drain
         reactor.drains.append(drain)
-        holdClients()
+        prepareToClose()
         // A ring may have a client under way, which comes in this turn.
         reactor.callLater(.zero) { [self] in
             close(servingAtMost: gracePeriod > .zero ? Self.waitingLimit : 0)

@@ -194,6 +194,8 @@ final class FaultListener: BackendListener, ListenerReceiver {
 
     func stopAccepting() { inner.stopAccepting() }
 
+    func leaveLaterClients() { inner.leaveLaterClients() }
+
     func takeWaiting(limit: Int) -> [any BackendStream] {
         inner.takeWaiting(limit: limit).map { stream in
             let faulty = FaultStream(backend)

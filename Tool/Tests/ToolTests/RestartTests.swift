@@ -63,10 +63,11 @@ import Testing
     private static let restartCount =
         getenv("TEST_RESTARTS").flatMap { Int(String(cString: $0)) } ?? 3
 
-    // The kernel resets whoever is between the handshake and the queue of a socket that closes:
-    // nobody can help that but a hand-over.
+    // The kernel resets whoever is between the handshake and the queue of a socket that closes. The first
+    // packets of a client do not reach one that closes in the next turn, so on a machine of its own the
+    // handshake is over by then.
     @Test(arguments: ["libuv", "epoll", "io_uring"])
-    func `with reuseport the kernel resets a few, and nobody who was accepted is left unanswered`(
+    func `with reuseport hardly anybody is reset, and nobody who was accepted is left unanswered`(
         backend: String
     ) throws {
         var port: UInt16 = 0
@@ -97,12 +98,7 @@ import Testing
         }
         // A connection that ends in peace without an answer had been accepted.
         #expect(load.lost["the end"] == nil, "of \(load.answered): \(load.lost)")
-        // A rate needs many restarts. Of a few, the kernel sets the bound: a socket closes once, and
-        // each client has one connection at a time, so it loses at most one a restart. A loaded
-        // machine comes near that: whoever shook hands waits there while the server has no core.
-        let limit =
-            Self.restartCount < 50
-            ? clientCount * Self.restartCount : load.answered / 10_000
+        let limit = max(1, load.answered / 10_000)
         #expect(
             load.lost.values.reduce(0, +) <= limit, "of \(load.answered): \(load.lost)")
         #expect(load.answered > Self.restartCount * 100)
