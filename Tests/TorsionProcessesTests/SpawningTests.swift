@@ -328,18 +328,20 @@ import TorsionProcesses
             processExitsWith: .success, observing: [\.standardOutputContent]
         ) {
             let reactor = try Reactor.turned(by: "epoll")
+            // The least of many: whatever else the machine does makes a start longer, never shorter.
             func cost() throws -> Duration {
                 var over = 0
                 let clock = ContinuousClock()
-                var total = Duration.zero
+                var least = Duration.seconds(60)
                 for round in 1...100 {
-                    total += try clock.measure {
+                    let time = try clock.measure {
                         try Command("true").start(on: reactor).whenOver()
                             .addCallback { _ in over += 1 }.whenFailed { _ in }
                     }
+                    least = min(least, time)
                     precondition(reactor.turn { over == round })
                 }
-                return total / 100
+                return least
             }
             let few = [UInt8](repeating: 1, count: 10 << 20)
             let small = try cost()

@@ -69,25 +69,26 @@ final class ClientConnection: HalfCloseableProtocol {
     /// - Precondition: None is under way.
     func send(_ sending: Sending, _ plan: RequestPlan) {
         guard let transport else { return sending.failed(ConnectionLoss.aborted) }
+        let request = sending.request
         machine.requestBegins(closes: plan.closes)
-        reader.begin(plan.request.method, mayUpgrade: plan.request.upgrade != nil)
+        reader.begin(request.method, mayUpgrade: request.upgrade != nil)
         self.sending = sending
         serverTime = nil
         lastProgress = reactor.now
         headStart = lastProgress
         (writtenByteCount, takenByteCount) = (0, 0)
         if look == nil { planLook(at: lastProgress.advanced(by: options.shortestTimeout)) }
-        switch plan.request.body {
+        switch request.body {
         case .none:
-            plan.write(to: transport, inline: Bytes())
+            plan.write(request, to: transport, inline: Bytes())
             machine.requestEnded()
         case .bytes(let bytes):
             let isInline = bytes.count <= 2 * 1024
-            plan.write(to: transport, inline: isInline ? bytes : Bytes())
+            plan.write(request, to: transport, inline: isInline ? bytes : Bytes())
             if !isInline { transport.write(bytes) }
             machine.requestEnded()
         case .source(let source, _):
-            plan.write(to: transport, inline: Bytes())
+            plan.write(request, to: transport, inline: Bytes())
             let writer = ResponseWriter(
                 self, machine.number, .ok, plan.framing, isOmitted: false)
             // What breaks it is told to the writer.
@@ -192,8 +193,14 @@ final class ClientConnection: HalfCloseableProtocol {
             endAnswer(hasMore: position < bytes.byteCount)
         } else {
             self.body = body
+            if let rest, rest <= UInt64(min(bytes.byteCount - position, options.discardLimitBytes))
+            {
+                body.offer(bytes[position..<position + Int(rest)])
+            }
         }
         sending.answered(head, contentLength: rest.map { Int($0) }, body, upgraded: nil)
+        // What was taken is read past, as what nobody wants is.
+        if rest != 0, body.endOffer(), machine.phase == .answering { discardedByteCount = 0 }
     }
 
     private func deliverUpgrade(_ head: ResponseHead) {

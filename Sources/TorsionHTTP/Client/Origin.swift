@@ -9,13 +9,13 @@ final class Origin {
     let headLimits: HeadLimits
     private let reactor: Reactor
     private let endpoint: any StreamClientEndpoint
-    private var pool: OriginPool
-    private var connections: [Int: ClientConnection] = [:]
+    @exclusivity(unchecked) private var pool: OriginPool
+    @exclusivity(unchecked) private var connections: [Int: ClientConnection] = [:]
     /// Those that wait for a connection, or for one to be made.
-    private var sendings: [Int: Sending] = [:]
-    private var madeCount = 0
-    private var look: DelayedCall?
-    private var lookTime: MonotonicInstant?
+    @exclusivity(unchecked) private var sendings: [Int: Sending] = [:]
+    @exclusivity(unchecked) private var madeCount = 0
+    @exclusivity(unchecked) private var look: DelayedCall?
+    @exclusivity(unchecked) private var lookTime: MonotonicInstant?
 
     init(
         _ endpoint: any StreamClientEndpoint, on reactor: Reactor, _ options: HTTPClientOptions,
@@ -127,8 +127,9 @@ final class Origin {
 
     private func planLook() {
         let next = pool.nextDeadline
-        // One that comes too early looks, and comes again.
-        if let lookTime, let next, lookTime <= next { return }
+        // One that comes too early looks, and comes again: connections that are idle and busy by turns do
+        // not move it.
+        if let lookTime, next.map({ lookTime <= $0 }) ?? !pool.isEmpty { return }
         guard let next else {
             look?.cancel()
             (look, lookTime) = (nil, nil)

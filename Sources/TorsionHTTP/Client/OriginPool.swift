@@ -157,7 +157,8 @@ package struct OriginPool {
     /// - Complexity: O(*n*) in the number of idle connections. Requests wait equally long, so that the
     ///   first of them is the first whose time ends.
     package var nextDeadline: MonotonicInstant? {
-        let first = idle.map(\.end).min()
+        var first = idle.first?.end
+        for one in idle { if let end = first, one.end < end { first = one.end } }
         guard lineStart < line.count, let waiting = deadlines[line[lineStart]] else { return first }
         return first.map { min($0, waiting) } ?? waiting
     }

@@ -5,7 +5,6 @@ internal import TorsionCore
 
 /// The head of a request, about to be written.
 struct RequestPlan {
-    let request: ClientRequest
     let framing: AnswerFraming
     /// Whether it asks for the connection to be closed.
     let closes: Bool
@@ -15,7 +14,6 @@ struct RequestPlan {
 
     /// Checks the program's fields.
     init(_ request: ClientRequest, accepts accepted: Bytes?) throws(HTTPClientError) {
-        self.request = request
         self.accepted = accepted
         var framing = AnswerFraming.none
         switch request.body {
@@ -31,13 +29,13 @@ struct RequestPlan {
             160 + (accepted.map { $0.count + 20 } ?? 0) + request.method.bytes.count
             + request.url.target.count
         capacity += request.url.host.utf8.count + 16 + (request.upgrade?.count ?? 0)
-        for field in request.fields {
-            let number = field.name.number
-            if number == 2 || number == 3 { throw .reservedField(field.name) }
-            guard isFieldValue(field.value.span),
-                field.name != .host || Authority.isValid(field.value.span)
-            else { throw .badFieldValue(field.name) }
-            capacity += field.name.bytes.count + field.value.count + 4
+        for (name, value) in request.fields.pairs {
+            let number = name.number
+            if number == 2 || number == 3 { throw .reservedField(name) }
+            guard isFieldValue(value.span),
+                number != FieldName.host.number || Authority.isValid(value.span)
+            else { throw .badFieldValue(name) }
+            capacity += name.bytes.count + value.count + 4
         }
         if let upgrade = request.upgrade, !isFieldValue(upgrade.span) {
             throw .badFieldValue(.upgrade)
@@ -45,20 +43,22 @@ struct RequestPlan {
         self.capacity = capacity
     }
 
-    /// Writes the head, and a body that is short.
-    func write(to transport: any StreamTransport, inline body: Bytes) {
+    /// Writes the head of the request that it was made for, and a body that is short.
+    func write(
+        _ request: ClientRequest, to transport: any StreamTransport, inline body: Bytes
+    ) {
         transport.write(capacity: capacity + body.count) { output in
             output.withUnsafeMutableBytes { room, count in
                 // It has room for a head at least, hence an address.
                 var encoder = unsafe AnswerEncoder(room.baseAddress!)
-                encode(into: &encoder)
+                encode(request, into: &encoder)
                 encoder.put(body.span)
                 count = encoder.byteCount
             }
         }
     }
 
-    private func encode(into encoder: inout AnswerEncoder) {
+    private func encode(_ request: ClientRequest, into encoder: inout AnswerEncoder) {
         let host = request.fields[.host] ?? Bytes(request.url.authority)
         encoder.put(request.method.bytes.span)
         encoder.put(" ")
@@ -66,13 +66,11 @@ struct RequestPlan {
         encoder.put(" HTTP/1.1\r\nHost: ")
         encoder.put(host.span)
         encoder.put("\r\n")
-        for field in request.fields where field.name != .host {
-            if request.upgrade != nil, field.name == .connection || field.name == .upgrade {
-                continue
-            }
-            encoder.put(field.name.bytes.span)
+        for (name, value) in request.fields.pairs where name.number != FieldName.host.number {
+            if request.upgrade != nil, name == .connection || name == .upgrade { continue }
+            encoder.put(name.bytes.span)
             encoder.put(": ")
-            encoder.put(field.value.span)
+            encoder.put(value.span)
             encoder.put("\r\n")
         }
         if let accepted {

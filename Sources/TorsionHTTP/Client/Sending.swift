@@ -7,14 +7,14 @@ internal import TorsionCore
 ///
 /// It holds its client until it is answered.
 final class Sending {
-    private(set) var request: ClientRequest
+    @exclusivity(unchecked) private(set) var request: ClientRequest
     /// It was sent once more: see ``ClientStateMachine/mayRepeat(isIdempotent:hasAnswer:wasRepeated:)``.
     private(set) var wasRepeated = false
     private let client: HTTPClient
     /// Of the present request, checked.
-    private var plan: RequestPlan?
-    private var result: Deferred<ClientResponse>?
-    private var stage = Stage.over
+    @exclusivity(unchecked) private var plan: RequestPlan?
+    @exclusivity(unchecked) private var result: Deferred<ClientResponse>?
+    @exclusivity(unchecked) private var stage = Stage.over
     private var redirectCount = 0
 
     private enum Stage {

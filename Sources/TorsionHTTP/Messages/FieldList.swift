@@ -67,10 +67,17 @@ public struct FieldList: Sendable {
                 if let newValue { append(name, newValue) }
                 return
             }
-            let tail = pairs[(index + 1)...].filter { $0.0 != name }
-            pairs.removeSubrange(index...)
-            if let newValue { append(name, newValue) }
-            pairs += tail
+            var next = index
+            if let newValue {
+                pairs[index] = (name, newValue)
+                next += 1
+            } else {
+                pairs.remove(at: index)
+            }
+            // Seldom any: one field of a name is usual.
+            guard pairs[next...].contains(where: { $0.0 == name }) else { return }
+            let others = pairs[next...].filter { $0.0 != name }
+            pairs.replaceSubrange(next..., with: others)
         }
     }
 

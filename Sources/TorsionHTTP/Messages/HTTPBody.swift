@@ -33,10 +33,13 @@ public final class HTTPBody: ByteSource {
     /// Bytes that have come.
     public private(set) var receivedByteCount = 0
 
-    private var connection: (any BodyCarrier)?
-    private var sink = Sink.none
-    private var isPaused = false
-    private var outcome: Result<Void, any Error>?
+    @exclusivity(unchecked) private var connection: (any BodyCarrier)?
+    @exclusivity(unchecked) private var sink = Sink.none
+    @exclusivity(unchecked) private var isPaused = false
+    @exclusivity(unchecked) private var outcome: Result<Void, any Error>?
+
+    /// All of it, if it is short and has come with its head.
+    private var whole: Bytes?
 
     private enum Sink {
         case none
@@ -55,6 +58,35 @@ public final class HTTPBody: ByteSource {
     init(failed error: any Error, on reactor: Reactor) {
         self.reactor = reactor
         outcome = .failure(error)
+    }
+
+    // MARK: A short body
+
+    /// So much is copied at most: it saves whoever passes it on a reader and a second write.
+    private static let shortByteCount = 2 * 1024
+
+    /// All of it has come, and is here for who takes it at once.
+    func offer(_ bytes: RawSpan) {
+        if bytes.byteCount <= Self.shortByteCount { whole = Bytes(bytes) }
+    }
+
+    /// It is read as it comes from now on.
+    ///
+    /// - Returns: Whether what was offered was taken.
+    func endOffer() -> Bool {
+        whole = nil
+        return connection == nil && outcome != nil
+    }
+
+    /// All of it, instead of reading it; `nil` if it has not come yet, or is long.
+    ///
+    /// Inside the call that brings the head.
+    func takeWhole() -> Bytes? {
+        guard let whole = whole.take(), case .none = sink, outcome == nil else { return nil }
+        receivedByteCount = whole.count
+        outcome = .success(())
+        connection = nil
+        return whole
     }
 
     /// Whether more may come.

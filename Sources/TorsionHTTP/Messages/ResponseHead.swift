@@ -19,7 +19,7 @@ public struct ResponseHead: Sendable, Hashable {
     /// Whether the connection cannot be used for a further request: RFC 9112 §9.3.
     package var closes: Bool {
         var flags: HeadFacts.Flags = []
-        for value in fields.all(.connection) {
+        for (name, value) in fields.pairs where name.number == FieldName.connection.number {
             flags.formUnion(ConnectionOptions.flags(value.span))
         }
         return flags.contains(.close) || minorVersion == 0 && !flags.contains(.keepAlive)

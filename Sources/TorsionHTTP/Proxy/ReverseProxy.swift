@@ -125,6 +125,9 @@ public final class ReverseProxy: HTTPResponder {
             return exchange.upgrade(
                 to: StreamProxy(joining: farEnd, on: client.reactor), response.status, fields)
         }
+        if let whole = response.body.takeWhole() {
+            return exchange.respond(response.status, fields, body: whole)
+        }
         var byteCount = response.contentLength
         if isHead { byteCount = response.fields[.contentLength].flatMap { Int(decimal: $0.span) } }
         let writer = exchange.begin(response.status, fields, byteCount: byteCount)
@@ -176,16 +179,34 @@ public final class ReverseProxy: HTTPResponder {
 
     /// Those that go on: RFC 9110 §7.6.1, with `Via` (§7.6.3).
     private func passedOn(_ fields: FieldList, minorVersion: Int) -> FieldList {
-        var fields = fields
-        let named = fields.all(.connection).flatMap { $0.split(separator: UInt8(ascii: ",")) }
-        fields.removeAll { name in
-            if Self.isOfConnection(name) { return true }
-            guard !named.isEmpty else { return false }
-            let bytes = name.bytes
-            return named.contains { $0.span.trimmed.equalsIgnoringCase(bytes.span) }
+        var passed = FieldList()
+        // Room for `Via`, `Host` and what tells of the client.
+        passed.pairs.reserveCapacity(fields.count + 4)
+        let named = Self.named(fields)
+        for (name, value) in fields.pairs where !Self.isOfConnection(name) {
+            if !named.isEmpty {
+                let bytes = name.bytes
+                let isNamed = named.contains { $0.span.trimmed.equalsIgnoringCase(bytes.span) }
+                if isNamed { continue }
+            }
+            passed.pairs.append((name, value))
         }
-        fields.append(.via, minorVersion == 1 ? via.1 : via.0)
-        return fields
+        passed.append(.via, minorVersion == 1 ? via.1 : via.0)
+        return passed
+    }
+
+    /// The names in `Connection`, but for those that never go on.
+    private static func named(_ fields: FieldList) -> [Bytes] {
+        var named: [Bytes] = []
+        for (name, value) in fields.pairs where name.number == FieldName.connection.number {
+            // Nearly always one of the two.
+            if value.span.equalsIgnoringCase("keep-alive") || value.span.equalsIgnoringCase("close")
+            {
+                continue
+            }
+            named += value.split(separator: UInt8(ascii: ","))
+        }
+        return named
     }
 
     /// Whether a field concerns one connection, or says how a message is framed.
