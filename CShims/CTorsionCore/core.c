@@ -87,3 +87,21 @@ int torsion_write_standard_error(const void *bytes, size_t count) {
     if (written > was_cut) atomic_store(&is_cut, true);
     return 0;
 }
+
+void torsion_write_all_to_standard_error(const void *bytes, size_t count) {
+    const char *rest = bytes;
+    if (atomic_exchange(&is_cut, false)) torsion_write_all_to_standard_error("\n", 1);
+    while (count > 0) {
+        ssize_t written = write(STDERR_FILENO, rest, count);
+        if (written >= 0) {
+            rest += written;
+            count -= (size_t)written;
+        } else if (errno == EAGAIN) {
+            /* Another process has made it non-blocking. */
+            struct pollfd asked = {.fd = STDERR_FILENO, .events = POLLOUT};
+            poll(&asked, 1, -1);
+        } else if (errno != EINTR) {
+            return;
+        }
+    }
+}

@@ -40,6 +40,10 @@ void torsion_release_free_memory(void);
  * own. Callable from any thread. */
 int torsion_write_standard_error(const void *_Nullable bytes, size_t count);
 
+/* Writes all of it on standard error, and waits for room if it must: write(2). Behind a text that was
+ * written in part, on a line of its own. For the end of a program; a reactor's thread must not wait. */
+void torsion_write_all_to_standard_error(const void *_Nullable bytes, size_t count);
+
 /* Writes the name and the number of this process, as in "chat[4711]", without a 0 behind it: at most
  * `size` bytes, as many as it returns. Asks each time, since a fork changes the number. Callable from
  * any thread. */

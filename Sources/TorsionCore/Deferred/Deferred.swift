@@ -18,7 +18,7 @@
 ///   `addCallback` if the result is already there. Each runs once, in the order of the chain.
 /// - **Errors.** What a callback throws goes past the callbacks behind it to the next errback. An
 ///   unhandled failure is sent, when its Deferred is released, to
-///   ``Reactor/report(_:in:place:firingPlace:)`` with the place where that Deferred was made.
+///   ``Reactor/report(_:in:place:firingPlace:connection:)`` with the place where that Deferred was made.
 ///   `CancellationError` is not, since your program asked for it.
 /// - **One consumer.** A Deferred takes one callback; a second on the same Deferred is the
 ///   caller's mistake and traps, as does firing it twice.

@@ -150,3 +150,14 @@ private var processName: String {
     var text = text
     return text.withUTF8 { torsion_write_standard_error($0.baseAddress, $0.count) } != 0
 }
+
+/// Writes all of a text on standard error, and waits for room if it must: for what a command says at its
+/// end.
+///
+/// Public for the command `torsion` alone, which is another package. Not on a reactor's thread.
+///
+/// - Parameter text: What to write, with its line breaks.
+@_spi(Tool) public func writeAllToStandardError(_ text: String) {
+    var text = text
+    text.withUTF8 { torsion_write_all_to_standard_error($0.baseAddress, $0.count) }
+}

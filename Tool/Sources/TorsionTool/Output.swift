@@ -3,15 +3,28 @@
 
 internal import FoundationEssentials
 internal import Glibc
+@_spi(Tool) internal import TorsionCore
 
 /// Prints a value as one line of JSON, its keys in order.
 func printJSON(_ value: some Encodable) throws { print(try json(value)) }
 
-/// One line of JSON, its keys in order.
+/// One line of JSON, its keys in order, without a character that a terminal obeys or that ends a line.
 func json(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
+    let text = String(decoding: try encoder.encode(value), as: UTF8.self)
+    // The encoder escapes those below U+0020. The others stand in strings, as all that is not ASCII does.
+    func isEscaped(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value >= 0x7f && scalar.terminalText != String(scalar)
+    }
+    guard text.unicodeScalars.contains(where: isEscaped) else { return text }
+    return text.unicodeScalars.map { scalar in
+        guard isEscaped(scalar) else { return String(scalar) }
+        return UTF16.encode(scalar)!.map {
+            "\\u" + hexadecimal(UInt8($0 >> 8)) + hexadecimal(UInt8($0 & 255))
+        }
+        .joined()
+    }.joined()
 }
 
 /// The parent gave the command no standard output.

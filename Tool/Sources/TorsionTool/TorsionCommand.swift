@@ -75,7 +75,7 @@ struct TorsionCommand: ParsableCommand {
         if words.prefix(while: { $0 != "--" }).contains("--json") {
             return fail(with: CommandLineError(description: sentence), asJSON: true)
         }
-        writeToStandardError(withoutControls(text) + "\n")
+        writeAllToStandardError(withoutControls(text) + "\n")
     }
 
     /// What was printed has been taken: a status of 0 says so.
@@ -94,7 +94,7 @@ struct TorsionCommand: ParsableCommand {
             errno = code
             sentence = IOError.ofFile("write", "standard output", .write).sentence
         }
-        writeToStandardError(sentence + "\n")
+        writeAllToStandardError(sentence + "\n")
         throw ExitCode(ExitStatus.failed)
     }
 
@@ -197,7 +197,7 @@ func sentences(_ error: any Error) -> (sentence: String, advice: String?) {
 
 /// Prints a value as a line of JSON on standard error.
 func printErrorJSON(_ value: some Encodable) throws {
-    writeToStandardError(try json(value) + "\n")
+    writeAllToStandardError(try json(value) + "\n")
 }
 
 /// Prints the sentence of an error, and on a line of its own what to do instead: other tools read
@@ -205,22 +205,16 @@ func printErrorJSON(_ value: some Encodable) throws {
 fileprivate func fail(with error: any Error, asJSON: Bool) {
     let (sentence, advice) = sentences(error)
     if asJSON, let text = try? json(FailureObject(error: sentence, advice: advice)) {
-        return writeToStandardError(text + "\n")
+        return writeAllToStandardError(text + "\n")
     }
     let lines = [sentence, advice].compactMap(\.self)
-    writeToStandardError(withoutControls(lines.joined(separator: "\n")) + "\n")
+    writeAllToStandardError(withoutControls(lines.joined(separator: "\n")) + "\n")
 }
 
 /// A text of several lines whose characters a terminal shows: it may quote what a peer said, or a word of
 /// the command line.
 private func withoutControls(_ text: String) -> String {
     text.unicodeScalars.map { $0 == "\n" ? "\n" : $0.terminalText }.joined()
-}
-
-/// May wait for a reader; not for a reactor's thread, which uses `Reactor.printLine(_:)`.
-private func writeToStandardError(_ text: String) {
-    var text = text
-    text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
 /// Lets the process open as many descriptors as the system allows it: `setrlimit(2)`.

@@ -88,8 +88,11 @@ struct TrafficRows {
     }
 
     private mutating func flush(_ block: String, _ rowCount: Int) {
-        let omitted = omittedCount > 0 ? "\(number) (\(omittedCount) lines left out)\n" : ""
-        omittedCount = writeStandardError(omitted + block) ? 0 : omittedCount + rowCount
+        // By a write of its own: of the two in one, the count may be all that was taken.
+        if omittedCount > 0, writeStandardError("\(number) (\(omittedCount) lines left out)\n") {
+            omittedCount = 0
+        }
+        if omittedCount > 0 || !writeStandardError(block) { omittedCount += rowCount }
     }
 
     private static func hexRows(_ bytes: RawSpan, _ offset: Int) -> [String] {

@@ -143,6 +143,10 @@ import TorsionUV
             #expect(text == "{\"error\":\"\(sentence)\"}\n")
             #expect(program.wait() == 64)
         }
+        let obeyed = try Program(
+            "torsion", ["connect", "--json", "--backend", "\u{9b}31m\u{2028}", ":1"])
+        let text = obeyed.readErrors()
+        #expect(text.contains(#"\u009b31m\u2028"#) && obeyed.wait() == 64, "\(text)")
         // Behind the end of the options it is none.
         let plain = try Program("torsion", ["connect", "--", "--json"])
         #expect(plain.readErrors().hasPrefix("Error: ") && plain.wait() == 64)

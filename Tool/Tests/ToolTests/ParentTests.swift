@@ -109,18 +109,50 @@ private let backends = ["libuv", "epoll", "io_uring"]
         }
     }
 
+    /// A pair of stream sockets, of which the second one, for a child, takes a part of most texts.
+    private func tinySocket() throws -> [Int32] {
+        var ends: [Int32] = [0, 0]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        var least: Int32 = 1
+        setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &least, 4)
+        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
+        return ends
+    }
+
+    @Test func `the report of a conversation is a line of its own, whatever was cut before it`()
+        throws
+    {
+        let ends = try tinySocket()
+        defer { close(ends[0]) }
+        let server = try Socket.bound()
+        try server.listen()
+        let connect = try start(
+            "", "connect :\(server.port) --log hex --json", "2>&\(ends[1])")
+        close(ends[1])
+        let peer = try server.accept()
+        peer.write(String(repeating: "x", count: 40_000))
+        peer.close()
+        // Nothing was read until now, so what it shows is cut.
+        #expect(connect.readOutput().utf8.count == 40_000)
+        var shown: [UInt8] = []
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        while case let count = read(ends[0], &bytes, bytes.count), count > 0 {
+            shown += bytes[..<count]
+        }
+        let rows = String(decoding: shown, as: UTF8.self).split(separator: "\n")
+        let last = try #require(rows.last)
+        #expect(last.hasPrefix("{\"") && last.hasSuffix("}"), "\(last)")
+        #expect(rows.count > 10)
+        _ = connect.wait()
+    }
+
     /// A stream socket takes a part of a text.
     @Test(arguments: backends)
     func `what standard error took a part of is cut, and the next row begins a line`(
         backend: String
     ) throws {
-        var ends: [Int32] = [0, 0]
-        try #require(
-            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        let ends = try tinySocket()
         defer { close(ends[0]) }
-        var least: Int32 = 1
-        setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &least, 4)
-        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
         let server = try Socket.bound()
         try server.listen()
         let relay = try start(
