@@ -22,9 +22,10 @@ struct TorsionCommand: ParsableCommand {
             found, or the connection is refused or takes too long; 130 and 143 a second SIGINT or \
             SIGTERM ended the command.
 
-            With --json a command prints objects, one a line, and an error is an object on standard \
-            error. Where standard output has the other side's bytes, with connect, listen and get, \
-            one object is the last line on standard error; ws prints each message as an object. \
+            With --json a command prints objects, one a line (doctor and backends one array), and an \
+            error is an object on standard error. Where standard output has the other side's bytes, \
+            with connect, listen and get, one object is the last line on standard error; ws prints \
+            each message as an object. \
             Colour is for terminals only, and not if NO_COLOR is set.
             """,
         version: "0.2.0",
